@@ -1,0 +1,90 @@
+"""wav2vec 2.0 and its relatives, from a local folder or the Hugging Face hub.
+
+Batching must not change a clip. Three things would: normalising the waveform with its padding, a
+GroupNorm over time in the convolutional front-end (wav2vec 2.0 base, HuBERT base, WavLM base), and
+data2vec's stack of positional convolutions, which lets padding leak from layer to layer.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from intervox.audio import MIN_SAMPLES, Waveform
+from intervox.backbones.base import (
+    Backbone,
+    HiddenStates,
+    fingerprint,
+    load_feature_extractor,
+    load_pretrained,
+    record_layers,
+)
+
+FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech-sat")
+"""``model_type`` of the configurations whose models share the shape handled here."""
+
+
+class TransformersBackbone(Backbone):
+    """A convolutional front-end and a transformer, 50 frames a second."""
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        from transformers import AutoModel
+
+        self.name = name
+        self.device = device
+        self._model = load_pretrained(AutoModel, name).to(device)
+        self._normalise = bool(load_feature_extractor(name).do_normalize)
+        config = self._model.config
+        self._final_norm = bool(getattr(config, "do_stable_layer_norm", False))
+        self._group_norm = getattr(config, "feat_extract_norm", "layer") == "group"
+        self.layers = config.num_hidden_layers + 1 + self._final_norm
+        self.dim = config.hidden_size
+        self.fingerprint = fingerprint(self._model, config.to_dict())
+
+    @torch.inference_mode()
+    def forward(self, waves: Sequence[Waveform]) -> HiddenStates:
+        """Encode a batch."""
+        local, frames = self._front_end([self._prepare(wave) for wave in waves])
+        projected = self._model.feature_projection(local)
+        hidden = projected[0] if isinstance(projected, tuple) else projected
+        mask = torch.arange(hidden.shape[1], device=self.device) < frames[:, None]
+        states, hooks = record_layers(self._model.encoder.layers)
+        hooks += self._mask_positions(mask)
+        try:
+            output = self._model.encoder(hidden, attention_mask=mask)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if self._final_norm:
+            states.append(output.last_hidden_state)
+        return HiddenStates(torch.stack(states, dim=1), frames)
+
+    def _prepare(self, wave: Waveform) -> Tensor:
+        """Normalise over the clip's own samples, and lengthen what is shorter than one frame."""
+        if self._normalise:
+            wave = (wave - wave.mean()) / np.sqrt(wave.var() + 1e-7)
+        padded = np.pad(wave, (0, max(0, MIN_SAMPLES - len(wave))))
+        return torch.from_numpy(padded.astype(np.float32)).to(self.device)
+
+    def _front_end(self, waves: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Convolutional features (batch, frames, channels), zero-padded, and their lengths."""
+        extract = self._model.feature_extractor
+        if self._group_norm:
+            clips = [extract(wave[None])[0].T for wave in waves]
+            frames = torch.tensor([len(clip) for clip in clips], device=self.device)
+            return pad_sequence(clips, batch_first=True), frames
+        lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
+        frames = self._model._get_feat_extract_output_lengths(lengths)
+        return extract(pad_sequence(waves, batch_first=True)).transpose(1, 2), frames
+
+    def _mask_positions(self, mask: Tensor) -> list[Any]:
+        """Zero the padding before each positional convolution of a stack (data2vec)."""
+        stack = getattr(self._model.encoder.pos_conv_embed, "layers", ())
+
+        def zero_padding(_module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+            return (args[0] * mask[:, None],)
+
+        return [layer.register_forward_pre_hook(zero_padding) for layer in stack]

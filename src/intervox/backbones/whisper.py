@@ -1,0 +1,80 @@
+"""Whisper's encoder without its 30 seconds of padding.
+
+The encoder attends over whatever it is given; only its code insists on 3,000 mel frames. Run on the
+clip's own frames, with the positional table truncated, one second of speech costs a thirtieth.
+"""
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, Waveform
+from intervox.backbones.base import (
+    Backbone,
+    HiddenStates,
+    fingerprint,
+    load_feature_extractor,
+    load_pretrained,
+)
+
+_HOP = 160
+_ENCODER_KEYS = {r"^model\.encoder\.": "", r"^encoder\.": ""}
+
+
+class WhisperBackbone(Backbone):
+    """Encoder of any Whisper checkpoint; hidden states 0 to n, then the final norm."""
+
+    def __init__(self, name: str, checkpoint: str | os.PathLike[str], device: torch.device) -> None:
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        self.name = name
+        self.device = device
+        self._encoder = load_pretrained(
+            WhisperEncoder, os.fspath(checkpoint), key_mapping=_ENCODER_KEYS
+        ).to(device)
+        self._features = load_feature_extractor(os.fspath(checkpoint))
+        config = self._encoder.config
+        self.layers = config.encoder_layers + 2
+        self.dim = config.d_model
+        self.fingerprint = fingerprint(self._encoder, config.to_dict())
+
+    @torch.inference_mode()
+    def forward(self, waves: Sequence[Waveform]) -> HiddenStates:
+        """Encode a batch; 50 frames a second."""
+        mel, mel_frames = self._mel(waves)
+        frames = (mel_frames + 1) // 2
+        hidden = nn.functional.gelu(self._encoder.conv1(mel.to(self.device)))
+        # Beyond a clip's end the first convolution leaves its bias; the second must see zeros there.
+        hidden = hidden * _mask(mel_frames, hidden.shape[-1]).to(self.device)[:, None]
+        hidden = nn.functional.gelu(self._encoder.conv2(hidden)).transpose(1, 2)
+        hidden = hidden + self._encoder.embed_positions.weight[: hidden.shape[1]]
+        padding = ~_mask(frames, hidden.shape[1]).to(self.device)
+        bias = torch.zeros(padding.shape, device=self.device).masked_fill(padding, float("-inf"))
+        attention = bias[:, None, None] if padding.any() else None
+        states = [hidden]
+        for layer in self._encoder.layers:
+            states.append(layer(states[-1], attention))
+        states.append(self._encoder.layer_norm(states[-1]))
+        return HiddenStates(torch.stack(states, dim=1), frames.to(self.device))
+
+    def _mel(self, waves: Sequence[Waveform]) -> tuple[Tensor, Tensor]:
+        """Log-mel frames, zero beyond each clip's end, and how many of them are real."""
+        longest = max(max(len(wave) for wave in waves), MIN_SAMPLES) + MIN_SAMPLES
+        batch = self._features(
+            # The zeros behind a clip are what the analysis windows over its end see, in any batch.
+            list(waves),
+            sampling_rate=SAMPLE_RATE,
+            padding="max_length",
+            max_length=-(-longest // _HOP) * _HOP,
+            return_tensors="pt",
+        )
+        counts = torch.tensor([max(-(-len(wave) // _HOP), 2) for wave in waves])
+        mel = batch["input_features"][..., : int(counts.max())]
+        return mel * _mask(counts, mel.shape[-1])[:, None], counts
+
+
+def _mask(lengths: Tensor, size: int) -> Tensor:
+    """Shape (batch, size): true where the position lies before the clip's end."""
+    return torch.arange(size) < lengths[:, None]

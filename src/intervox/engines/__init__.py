@@ -1,0 +1,1 @@
+"""Speech synthesisers: who can speak, and one function that renders a text."""

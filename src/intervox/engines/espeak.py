@@ -1,0 +1,172 @@
+"""eSpeak NG through its C library: formant synthesis, a few milliseconds a clip, no model to load.
+
+The wheel ``espeakng-loader`` carries the library and its data. A voice here is an accent, a variant
+(formants, breath, roughness), a pitch and a rate; its name spells all four, as in
+``en-us+f2/p62/r165``.
+"""
+
+import _ctypes
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import soxr
+from scipy import fft
+
+from intervox.audio import SAMPLE_RATE, Waveform
+from intervox.engines.base import Engine, Voice
+from intervox.errors import IntervoxError, missing_extra
+
+ACCENTS = (
+    "en-us",
+    "en",
+    "en-gb-scotland",
+    "en-gb-x-rp",
+    "en-gb-x-gbclan",
+    "en-gb-x-gbcwmd",
+    "en-029",
+    "en-us-nyc",
+)
+
+NOT_HUMAN = (
+    "whisper", "whisperf", "UniRobot", "anikaRobot", "Demonic", "croak", "robosoft", "robosoft2",
+    "robosoft3", "robosoft4", "robosoft5", "robosoft6", "robosoft7", "robosoft8", "fast",
+)  # fmt: skip
+"""Variants that whisper, that play a robot or a monster, or that only change the rate."""
+
+NOT_REPRODUCIBLE = ("Reed", "caleb")
+"""Variants whose noise source no seed reaches: the same call gives other samples."""
+
+PITCHES = (25, 45, 65, 85)
+RATES = (140, 165, 190)
+
+import os
+TRACT = tuple(eval(os.environ.get("TRACT", "(0.86, 1.18)")))
+TIMBRE_DB = float(os.environ.get("TIMBRE", "3.0"))
+TIMBRE_ORDER = int(os.environ.get("ORDER", "8"))
+
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_INITIALIZE_DONT_EXIT = 0x8000
+_CHARS_UTF8 = 1
+_RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
+_HEADROOM = 55  # at the usual 100, loud voices clip
+
+_Callback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+class EspeakEngine(Engine):
+    """The ``espeak`` engine.
+
+    Not thread-safe: the library's state is the process's.
+    """
+
+    name = "espeak"
+    licence = "GPL-3.0-or-later (the synthesiser; the audio that it makes is free of it)"
+
+    def __init__(self) -> None:
+        try:
+            import espeakng_loader
+        except ImportError:
+            raise missing_extra("espeakng-loader", "espeak", "the espeak engine") from None
+        self.version = version("espeakng-loader")
+        self._path = espeakng_loader.get_library_path()
+        self._data = Path(espeakng_loader.get_data_path())
+        left_out = NOT_HUMAN + NOT_REPRODUCIBLE
+        self._variants = sorted(
+            path.name
+            for path in (self._data / "voices" / "!v").iterdir()
+            if path.name not in left_out
+        )
+        self._chunks: list[bytes] = []
+        self._callback = _Callback(self._collect)
+
+    def voices(self, count: int) -> list[Voice]:
+        """Spread ``count`` voices evenly over variants, and over accents, pitches and rates.
+
+        Every variant is used about equally often, each time with another combination of the rest.
+        """
+        settings = list(product(PITCHES, RATES, ACCENTS))
+        available = len(settings) * len(self._variants)
+        if count > available:
+            raise IntervoxError(
+                f"espeak has {available:,} voices, {count:,} were asked for: lower `voices`"
+            )
+        random = np.random.default_rng(0)
+        shuffled = random.permutation(len(settings))
+        voices = []
+        for index in range(count):
+            turn, which = divmod(index, len(self._variants))
+            pitch, rate, accent = settings[shuffled[(which * 7 + turn) % len(settings)]]
+            variant = self._variants[which]
+            tract = round(100 * np.exp(random.uniform(*np.log(TRACT))))
+            name = f"{accent}+{variant}/p{pitch}/r{rate}/v{tract}/t{index}"
+            voices.append(Voice(name, variant, "en"))
+        return voices
+
+    def render(self, text: str, voice: str, seed: int) -> Waveform:
+        """Speak ``text``; the seed moves pitch, range and rate by what one person varies."""
+        name, pitch, rate, tract, timbre = voice.split("/")
+        random = np.random.default_rng(seed)
+        scale = int(tract[1:]) / 100
+        with self._fresh_library() as (library, sample_rate):
+            if library.espeak_SetVoiceByName(name.encode()) != 0:
+                raise IntervoxError(f"espeak has no voice {name!r}: see `intervox engines`")
+            library.espeak_ng_SetRandSeed(int(random.integers(1, 2**31)))
+            library.espeak_SetParameter(_VOLUME, _HEADROOM, 0)
+            library.espeak_SetParameter(_PITCH, int(pitch[1:]) + int(random.integers(-6, 7)), 0)
+            library.espeak_SetParameter(_RANGE, int(random.integers(30, 80)), 0)
+            library.espeak_SetParameter(_RATE, int(int(rate[1:]) / scale * random.uniform(0.88, 1.14)), 0)
+            data = text.encode() + b"\0"
+            self._chunks.clear()
+            library.espeak_Synth(data, len(data), 0, 1, 0, _CHARS_UTF8, None, None)
+            library.espeak_Synchronize()
+        samples = np.frombuffer(b"".join(self._chunks), np.int16).astype(np.float32) / 32768
+        if not len(samples):
+            return samples
+        wave = soxr.resample(samples, sample_rate * scale, SAMPLE_RATE)
+        return _coloured(wave, int(timbre[1:]))
+
+    @contextmanager
+    def _fresh_library(self) -> Iterator[tuple[ctypes.CDLL, int]]:
+        """Load, start, and unload the library: 2 ms that buy reproducible samples.
+
+        Its globals remember the utterances before (echo, phase, the last voice's settings), and
+        ``espeak_Terminate`` does not clear them; unloading does.
+        """
+        library = ctypes.CDLL(self._path)
+        try:
+            sample_rate = library.espeak_Initialize(
+                _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(self._data).encode(), _INITIALIZE_DONT_EXIT
+            )
+            if sample_rate <= 0:
+                raise IntervoxError(
+                    f"eSpeak NG could not start from {self._data}: reinstall it with "
+                    "pip install --force-reinstall espeakng-loader"
+                )
+            library.espeak_SetSynthCallback(self._callback)
+            yield library, sample_rate
+            library.espeak_Terminate()
+        finally:
+            _ctypes.dlclose(library._handle)
+
+    def _collect(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, _events: int) -> int:
+        if samples and count:
+            self._chunks.append(ctypes.string_at(samples, 2 * count))
+        return 0
+
+
+def _coloured(wave: Waveform, timbre: int) -> Waveform:
+    """Give the voice its own long-term spectrum: a smooth curve over the mel scale, drawn once."""
+    size = fft.next_fast_len(len(wave), real=True)
+    mel = np.log1p(fft.rfftfreq(size, 1 / SAMPLE_RATE) / 700) / np.log1p(8000 / 700)
+    order = np.arange(1, TIMBRE_ORDER + 1)
+    gains = np.random.default_rng([timbre, 9]).normal(0, TIMBRE_DB, TIMBRE_ORDER)
+    curve = gains @ np.cos(np.pi * order[:, None] * mel)
+    coloured = fft.irfft(fft.rfft(wave, size) * 10 ** (curve / 20), size)[: len(wave)]
+    return np.asarray(coloured / max(1.0, np.abs(coloured).max()), np.float32)

@@ -1,0 +1,1 @@
+"""Cached time-means of every layer, from which the subspaces are trained."""

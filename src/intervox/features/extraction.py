@@ -1,0 +1,163 @@
+"""Run a backbone over many clips: batches of like length under a duration budget, order restored."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, Waveform
+from intervox.backbones.base import MAX_SECONDS, Backbone, HiddenStates
+from intervox.corpus.store import ClipSource, check_failures
+from intervox.features.store import Features, write_features
+from intervox.progress import progress_bar
+from intervox.recipe import FeatureSettings
+from intervox.storage import StepFolder, stable_hash, write_json
+
+SCHEMA_VERSION = 1
+
+
+def masked_mean(states: HiddenStates) -> torch.Tensor:
+    """Average each layer over the clip's real frames: (batch, layers, dim)."""
+    size = states.layers.shape[2]
+    real = torch.arange(size, device=states.frames.device) < states.frames[:, None]
+    weights = real.to(states.layers.dtype) / states.frames[:, None]
+    return torch.einsum("bltd,bt->bld", states.layers, weights)
+
+
+def layer_means(
+    backbone: Backbone, waves: Sequence[Waveform], batch_seconds: float
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Embed clips of any length as the time-means of every layer.
+
+    Parameters
+    ----------
+    backbone
+        The frozen encoder.
+    waves
+        Clips; one longer than ``MAX_SECONDS`` is cut into windows whose means are averaged by
+        their frame counts.
+    batch_seconds
+        Upper bound on the padded length of a batch, all clips together. A single window may exceed
+        it.
+
+    Returns
+    -------
+    means, frames
+        Shapes (clips, layers, dim) and (clips,), in the order of ``waves``.
+    """
+    sums = np.zeros((len(waves), backbone.layers, backbone.dim), np.float64)
+    frames = np.zeros(len(waves), np.int64)
+    windows = [(index, part) for index, wave in enumerate(waves) for part in _windows(wave)]
+    windows.sort(key=lambda window: len(window[1]))
+    for batch in _batches([len(part) for _, part in windows], batch_seconds):
+        states = backbone.forward([windows[position][1] for position in batch])
+        means = masked_mean(states).double().cpu().numpy()
+        counts = states.frames.cpu().numpy()
+        for position, mean, count in zip(batch, means, counts, strict=True):
+            sums[windows[position][0]] += mean * count
+            frames[windows[position][0]] += count
+    return (sums / np.maximum(frames, 1)[:, None, None]).astype(np.float32), frames
+
+
+def extract(
+    source: ClipSource,
+    backbone: Backbone,
+    settings: FeatureSettings,
+    folder: Path,
+    description: str = "extracting",
+) -> Features:
+    """Cache the layer means of every clip of a source, or go on where an earlier call stopped.
+
+    While one shard is encoded, the next one is decoded. A clip that can't be read keeps its reason
+    in the shard's ``error`` column.
+
+    Raises
+    ------
+    IntervoxError
+        More than ``settings.max_failures`` of the clips can't be read, or the disk is full.
+    """
+    key = stable_hash([SCHEMA_VERSION, source.key, backbone.fingerprint, settings.batch_seconds])
+    step = StepFolder(folder, key)
+    if not step.complete:
+        _extract_shards(source, backbone, settings, folder, description)
+        write_json(
+            folder / "features.json",
+            {
+                "schema": SCHEMA_VERSION,
+                "key": key,
+                "backbone": backbone.name,
+                "fingerprint": backbone.fingerprint,
+                "layers": backbone.layers,
+                "dim": backbone.dim,
+                "clips": source.clip_count,
+            },
+        )
+        failed = list(Features(folder).errors.values())
+        check_failures(failed, source.clip_count, f"clips of {description}", settings.max_failures)
+        step.finish()
+    return Features(folder)
+
+
+def _extract_shards(
+    source: ClipSource,
+    backbone: Backbone,
+    settings: FeatureSettings,
+    folder: Path,
+    description: str,
+) -> None:
+    todo = [index for index in range(source.shard_count) if not _shard_path(folder, index).exists()]
+    share = source.clip_count / max(source.shard_count, 1)
+    done = source.clip_count - round(share * len(todo))
+    seconds = 0.0
+    with (
+        ThreadPoolExecutor(1) as reader,
+        progress_bar(description, source.clip_count, "clips") as bar,
+    ):
+        bar.advance(done)
+        started = time.monotonic()
+        upcoming = reader.submit(source.load_shard, todo[0]) if todo else None
+        for position, index in enumerate(todo):
+            assert upcoming is not None
+            clips = upcoming.result()
+            if position + 1 < len(todo):
+                upcoming = reader.submit(source.load_shard, todo[position + 1])
+            waves = [clip.wave for clip in clips if clip.wave is not None]
+            good = [row for row, clip in enumerate(clips) if clip.wave is not None]
+            means = np.zeros((len(clips), backbone.layers, backbone.dim), np.float32)
+            frames = np.zeros(len(clips), np.int64)
+            means[good], frames[good] = layer_means(backbone, waves, settings.batch_seconds)
+            write_features(
+                _shard_path(folder, index),
+                [clip.cell_id for clip in clips],
+                means,
+                frames,
+                [clip.error for clip in clips],
+            )
+            seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
+            bar.advance(len(clips), f"{seconds / (time.monotonic() - started):.0f} × real time")
+
+
+def _shard_path(folder: Path, index: int) -> Path:
+    return folder / f"shard-{index:05d}.arrow"
+
+
+def _windows(wave: Waveform) -> list[Waveform]:
+    """Cut into equal windows of at most ``MAX_SECONDS``, so that none is a mere remainder."""
+    count = max(1, -(-len(wave) // int(MAX_SECONDS * SAMPLE_RATE)))
+    return [part for part in np.array_split(wave, count) if len(part) >= min(MIN_SAMPLES, len(wave))]
+
+
+def _batches(lengths: Sequence[int], batch_seconds: float) -> list[range]:
+    """Group positions of ascending lengths so that each padded batch stays under the budget."""
+    batches, first = [], 0
+    for position, length in enumerate(lengths):
+        if position > first and (position - first + 1) * length > batch_seconds * SAMPLE_RATE:
+            batches.append(range(first, position))
+            first = position
+    if lengths:
+        batches.append(range(first, len(lengths)))
+    return batches

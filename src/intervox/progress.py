@@ -1,0 +1,47 @@
+"""Progress bars with a rate and the time left, on standard error."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(stderr=True)
+
+
+class Bar:
+    """One running bar; ``advance`` moves it and may replace the text that follows the rate."""
+
+    def __init__(self, progress: Progress, description: str, total: int, unit: str) -> None:
+        self._progress = progress
+        self._unit = unit
+        self._task = progress.add_task(description, total=total, rate="")
+
+    def advance(self, count: int, note: str = "") -> None:
+        """Move on by ``count`` units."""
+        self._progress.advance(self._task, count)
+        speed = self._progress.tasks[self._task].speed
+        rate = f"{speed:,.1f} {self._unit}/s" if speed else ""
+        self._progress.update(self._task, rate=" · ".join(part for part in (rate, note) if part))
+
+
+@contextmanager
+def progress_bar(description: str, total: int, unit: str) -> Iterator[Bar]:
+    """Show a bar of ``total`` units while the block runs."""
+    with Progress(
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as progress:
+        yield Bar(progress, description, total, unit)

@@ -1,0 +1,232 @@
+"""The recipe: one YAML file that says everything a run does.
+
+Every field has a default, a range and a reason; an unknown key is an error, not a silent no-op.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from intervox.errors import IntervoxError
+
+
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("the lower bound comes first")
+    return bounds
+
+
+Range = tuple[float, float]
+"""Lower and upper bound of a uniform draw."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A probability or a fraction."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineSettings(_Part):
+    """One engine and how many of its voices take part."""
+
+    name: str = "espeak"
+    voices: int = Field(320, ge=1)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        from intervox.engines.base import ENGINES
+
+        if name not in ENGINES:
+            raise ValueError(f"unknown engine {name!r}: choose from {', '.join(sorted(ENGINES))}")
+        return name
+
+
+class TextSettings(_Part):
+    """The content inventory: generated, or the user's own file with one text a line."""
+
+    count: int = Field(1600, ge=2)
+    file: Path | None = None
+
+
+class BlockSettings(_Part):
+    """A split's blocks: each crosses ``speakers`` with ``contents`` completely."""
+
+    blocks: int = Field(ge=0)
+    speakers: int = Field(8, ge=2)
+    contents: int = Field(8, ge=2)
+
+
+class ConditionSettings(_Part):
+    """How often each disturbance is drawn, and from which range (uniformly).
+
+    ``clean`` is the share of cells that nothing is done to.
+    """
+
+    clean: Share = 0.15
+    padding: Share = 0.5
+    padding_seconds: Range = (0.0, 0.35)
+    room: Share = 0.5
+    rooms: int = Field(48, ge=1)
+    noise: Share = 0.7
+    snr_db: Range = (5.0, 35.0)
+    band: Share = 0.5
+    low_hz: Range = (40.0, 350.0)
+    high_hz: Range = (3000.0, 7600.0)
+    tilt: Share = 0.5
+    tilt_db_per_octave: Range = (-4.0, 4.0)
+    clipping: Share = 0.1
+    clipped_share: Range = (0.001, 0.03)
+    codec: Share = 0.2
+    level: Share = 1.0
+    level_dbfs: Range = (-32.0, -1.0)
+
+    @field_validator("*")
+    @classmethod
+    def _bounds_in_order(cls, value: Any) -> Any:
+        return _ordered(value) if isinstance(value, tuple) else value
+
+
+class CorpusRecipe(_Part):
+    """What is synthesised."""
+
+    engines: tuple[EngineSettings, ...] = (EngineSettings(),)
+    texts: TextSettings = TextSettings()
+    train: BlockSettings = BlockSettings(blocks=120)
+    test: BlockSettings = BlockSettings(blocks=10)
+    held_out: Share = 0.15
+    copies: int = Field(1, ge=1)
+    conditions: ConditionSettings = ConditionSettings()
+    shard_size: int = Field(256, ge=1)
+    max_failures: Share = 0.01
+
+
+class FeatureSettings(_Part):
+    """How the backbone is run; ``batch_seconds`` bounds its memory."""
+
+    batch_seconds: float = Field(20.0, gt=0)
+    max_failures: Share = 0.01
+
+
+class SubspaceSettings(_Part):
+    """One named projection.
+
+    ``layers`` lists the hidden states that it may use (all by default). ``combine: sum`` is the
+    paper's weighted sum of layers before one map, ``concat`` gives each layer its own map.
+    """
+
+    factor: str
+    dim: int = Field(128, ge=1)
+    layers: tuple[int, ...] | None = None
+    combine: Literal["sum", "concat"] = "concat"
+    map: Literal["linear", "mlp"] = "linear"
+    temperature: float = Field(0.1, gt=0)
+    weight: float = Field(1.0, ge=0)
+
+
+class LossSettings(_Part):
+    """The multi-part loss beside its parts' own settings."""
+
+    denominator: Literal["all", "negatives"] = "all"
+    cross_covariance: float = Field(1.0, ge=0)
+    weight_orthogonality: float = Field(0.0, ge=0)
+
+
+class TrainingSettings(_Part):
+    """Optimisation; a step sees ``blocks_per_step`` whole blocks."""
+
+    steps: int = Field(600, ge=0)
+    blocks_per_step: int = Field(8, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    warmup_steps: int = Field(20, ge=0)
+    initialisation: Literal["lda", "random"] = "lda"
+    shrinkage: Share = 0.1
+    checkpoint_every: int = Field(100, ge=1)
+
+
+class EvaluationSettings(_Part):
+    """Protocols, baselines and the sizes of what is drawn."""
+
+    protocols: tuple[str, ...] = ("auto",)
+    baselines: tuple[Literal["lda"], ...] = ("lda",)
+    max_trials: int = Field(200_000, ge=1000)
+    bootstrap: int = Field(200, ge=0)
+    episodes: int = Field(200, ge=1)
+    max_clips: int | None = Field(None, ge=1)
+
+
+class Recipe(_Part):
+    """A whole run."""
+
+    name: str = Field("custom", pattern=r"^[\w.-]+$")
+    seed: int = Field(0, ge=0)
+    backbone: str = "bundled:whisper-tiny.en"
+    corpus: CorpusRecipe = CorpusRecipe()
+    features: FeatureSettings = FeatureSettings()
+    subspaces: dict[str, SubspaceSettings] = {
+        "speaker": SubspaceSettings(factor="speaker"),
+        "content": SubspaceSettings(factor="content"),
+    }
+    loss: LossSettings = LossSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _has_subspaces(self) -> "Recipe":
+        if not self.subspaces:
+            raise ValueError("subspaces: name at least one")
+        return self
+
+
+def load_recipe(source: str | Path) -> Recipe:
+    """Read a recipe by the name of a built-in one or by path.
+
+    Raises
+    ------
+    IntervoxError
+        No such recipe, not YAML, or a field is unknown or has a wrong value; the message names it.
+    """
+    path = Path(source)
+    builtin = files("intervox.recipes").joinpath(f"{source}.yaml")
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise IntervoxError(f"{path} does not exist: give the path of a recipe or one of {names()}")
+        text = path.read_text(encoding="utf-8")
+    elif builtin.is_file():
+        text = builtin.read_text(encoding="utf-8")
+    else:
+        raise IntervoxError(f"there is no recipe {str(source)!r}: give a .yaml file or one of {names()}")
+    try:
+        return Recipe.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        raise IntervoxError(f"{source} is not valid YAML: {str(error).splitlines()[0]}") from None
+    except ValidationError as error:
+        raise IntervoxError(f"recipe {source}: {_explain(error)}") from None
+
+
+def names() -> str:
+    """List the built-in recipes, comma-separated."""
+    folder = files("intervox.recipes").iterdir()
+    return ", ".join(sorted(f.name.removesuffix(".yaml") for f in folder if f.name.endswith(".yaml")))
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Write a recipe as YAML with every default spelled out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"]) or "top level"
+        if problem["type"] == "extra_forbidden":
+            problems.append(f"unknown key `{where}`: remove it or correct its spelling")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"`{where}` is {problem['input']!r}: {message}")
+    return "; ".join(problems)

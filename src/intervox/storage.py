@@ -1,0 +1,108 @@
+"""Files that are whole or absent, and step folders that know what they were made from."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from intervox.errors import IntervoxError
+
+
+def stable_hash(value: Any) -> str:
+    """Hash a JSON-serialisable value; the same content gives the same 16 hex digits everywhere."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file as 64 hex digits, read in bounded memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` and rename it on success.
+
+    A reader sees the old file or the new one, never a part; a killed writer leaves only a
+    ``*.tmp`` file, which the next writer's step ignores.
+
+    Raises
+    ------
+    IntervoxError
+        The disk is full. What was complete before stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise IntervoxError(
+                f"the disk is full while writing {path}: free some space and run the same command "
+                "again; everything finished so far is kept"
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON atomically, with non-finite numbers refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, or say which file is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise IntervoxError(f"{path} does not exist: run the step that writes it first") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise IntervoxError(f"{path} is not readable JSON ({error}): delete it and run again") from None
+
+
+class StepFolder:
+    """A folder that one step fills, keyed by a hash of everything the step depends on.
+
+    Reopened with the same key, a partly filled folder is continued and a complete one reused.
+    Reopened with another key, what the step itself wrote before is removed first.
+    """
+
+    RECORD = "step.json"
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path = path
+        self.key = key
+        record = path / self.RECORD
+        if record.exists() and read_json(record)["key"] == key:
+            return
+        if record.exists():
+            shutil.rmtree(path)
+        elif path.exists() and any(path.iterdir()):
+            raise IntervoxError(
+                f"{path} holds files that Intervox did not write: choose another folder or empty it"
+            )
+        write_json(record, {"key": key, "complete": False})
+
+    @property
+    def complete(self) -> bool:
+        """Whether the step ran to its end with this key."""
+        return bool(read_json(self.path / self.RECORD)["complete"])
+
+    def finish(self) -> None:
+        """Mark the step as complete; call it after the last output is in place."""
+        write_json(self.path / self.RECORD, {"key": self.key, "complete": True})

@@ -1,0 +1,50 @@
+"""Linear discriminant analysis as a closed-form subspace: the start of training, and the baseline."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """``x @ weight.T + bias``, with shapes (dim, input) and (dim,)."""
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+def fit_lda(
+    inputs: NDArray[np.float32], labels: NDArray[np.integer], dim: int, shrinkage: float
+) -> LinearMap:
+    """Find the directions that best separate the classes, whitened within them.
+
+    The same map as scikit-learn's ``LinearDiscriminantAnalysis(solver="eigen")``, which forms one
+    covariance a class: minutes for a thousand classes of a thousand dimensions, here a second.
+
+    Parameters
+    ----------
+    inputs
+        Shape (cells, input).
+    labels
+        Shape (cells,): class of each cell.
+    dim
+        Directions to keep; fewer are returned where there are fewer classes or inputs.
+    shrinkage
+        Share of the within-class covariance that is replaced by its mean variance, in [0, 1].
+    """
+    _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    centre = inputs.mean(axis=0)
+    sums = np.zeros((len(counts), inputs.shape[1]), np.float64)
+    np.add.at(sums, numbers, inputs - centre)
+    class_means = sums / counts[:, None]
+    residual = inputs - centre - class_means[numbers].astype(np.float32)
+    within = (residual.T @ residual).astype(np.float64) / len(inputs)
+    between = (class_means * counts[:, None]).T @ class_means / len(inputs)
+    size = len(within)
+    within = (1 - shrinkage) * within + shrinkage * np.trace(within) / size * np.eye(size)
+    kept = min(dim, len(counts) - 1, size)
+    _, directions = eigh(between, within, subset_by_index=(size - kept, size - 1))
+    weight = directions[:, ::-1].T
+    return LinearMap(weight.astype(np.float32), (-weight @ centre).astype(np.float32))

@@ -1,0 +1,208 @@
+"""SubspaceModel: from a backbone's layer means to named, separate subspaces."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from intervox.audio import AudioSource, load_audio
+from intervox.backbones.base import Backbone, load_backbone
+from intervox.errors import IntervoxError
+from intervox.features.extraction import layer_means
+from intervox.recipe import SubspaceSettings
+from intervox.subspaces.lda import LinearMap
+
+_MLP_WIDTH = 512
+
+
+class Subspace(nn.Module):
+    """Layer weights, then a map, then the unit sphere.
+
+    Parameters
+    ----------
+    settings
+        Layers, how they are combined, the kind of map and its dim.
+    layers, dim
+        Of the backbone.
+    """
+
+    def __init__(self, settings: SubspaceSettings, layers: int, dim: int) -> None:
+        super().__init__()
+        used = list(settings.layers) if settings.layers is not None else list(range(layers))
+        if not used or max(used) >= layers or min(used) < 0:
+            raise IntervoxError(
+                f"subspace layers {used}: this backbone has layers 0 to {layers - 1}"
+            )
+        self.settings = settings
+        self.register_buffer("used", torch.tensor(used), persistent=False)
+        self.layer_logits = nn.Parameter(torch.zeros(len(used)))
+        width = dim * len(used) if settings.combine == "concat" else dim
+        self.map: nn.Module = (
+            nn.Linear(width, settings.dim)
+            if settings.map == "linear"
+            else nn.Sequential(
+                nn.Linear(width, _MLP_WIDTH), nn.GELU(), nn.Linear(_MLP_WIDTH, settings.dim)
+            )
+        )
+
+    def layer_weights(self) -> Tensor:
+        """Return the weight of each used layer; they are positive and sum to one."""
+        return torch.softmax(self.layer_logits, dim=0)
+
+    def combine(self, means: Tensor) -> Tensor:
+        """Weigh standardised layers (cells, layers, dim) and sum or concatenate them."""
+        chosen = means[:, self.used]
+        weights = self.layer_weights()
+        if self.settings.combine == "sum":
+            return torch.einsum("nld,l->nd", chosen, weights)
+        # Scaled so that equal weights leave every layer as it is.
+        return (chosen * (weights * len(weights))[:, None]).flatten(1)
+
+    def forward(self, means: Tensor) -> Tensor:
+        """Project standardised layer means (cells, layers, dim) to unit vectors (cells, dim)."""
+        return normalize(self.map(self.combine(means)), dim=-1)
+
+
+class SubspaceModel(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="intervox",
+    repo_url="",
+    license="apache-2.0",
+):
+    """Separate subspaces of a frozen backbone.
+
+    Parameters
+    ----------
+    backbone
+        Name for ``load_backbone``.
+    layers, dim
+        Shape of one clip's layer means.
+    subspaces
+        Name to ``SubspaceSettings`` or its dictionary; any list of factors.
+    fingerprint
+        Of the backbone that it was trained on; encoding with other weights is refused.
+
+    Examples
+    --------
+    >>> model = SubspaceModel.from_pretrained("runs/quickstart/model")  # doctest: +SKIP
+    >>> model.encode(["a.wav", "b.wav"])["speaker"].shape  # doctest: +SKIP
+    (2, 128)
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        backbone: str,
+        layers: int,
+        dim: int,
+        subspaces: dict[str, Any],
+        fingerprint: str = "",
+    ) -> None:
+        super().__init__()
+        self.backbone_name = backbone
+        self.fingerprint = fingerprint
+        self.subspaces = nn.ModuleDict(
+            {
+                name: Subspace(SubspaceSettings.model_validate(settings), layers, dim)
+                for name, settings in subspaces.items()
+            }
+        )
+        self.register_buffer("mean", torch.zeros(layers, dim))
+        self.register_buffer("scale", torch.ones(layers, dim))
+        self._backbone: Backbone | None = None
+
+    @property
+    def factors(self) -> dict[str, str]:
+        """Subspace name to the factor that it was trained for."""
+        return {name: self._subspace(name).settings.factor for name in self.subspaces}
+
+    def forward(self, means: Tensor) -> dict[str, Tensor]:
+        """Project layer means (cells, layers, dim) to unit vectors (cells, dim) a subspace."""
+        standard = self.standardise(means)
+        return {name: subspace(standard) for name, subspace in self.subspaces.items()}
+
+    def standardise(self, means: Tensor) -> Tensor:
+        """Give every layer and dimension zero mean and unit deviation over the training cells."""
+        return (means - self.mean) / self.scale
+
+    def fit_standardisation(self, means: Tensor) -> None:
+        """Take mean and deviation from the training cells (cells, layers, dim)."""
+        self.mean.copy_(means.mean(dim=0))
+        self.scale.copy_(means.std(dim=0).clamp_min(1e-5))
+
+    def initialise(self, name: str, linear: LinearMap) -> None:
+        """Start a linear subspace from a closed-form map; directions that it lacks stay random."""
+        layer = self._subspace(name).map
+        if not isinstance(layer, nn.Linear):
+            raise IntervoxError(
+                f"subspace {name!r} has an MLP map: set training.initialisation to random"
+            )
+        rows = len(linear.weight)
+        with torch.no_grad():
+            layer.weight[:rows].copy_(torch.from_numpy(linear.weight))
+            layer.bias[:rows].copy_(torch.from_numpy(linear.bias))
+
+    def layer_weights(self) -> dict[str, dict[int, float]]:
+        """Return, a subspace, each used layer's learned weight."""
+        result = {}
+        for name in self.subspaces:
+            subspace = self._subspace(name)
+            weights = subspace.layer_weights().tolist()
+            result[name] = dict(zip(subspace.used.tolist(), weights, strict=True))
+        return result
+
+    def project(self, means: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Project cached layer means (cells, layers, dim), in NumPy."""
+        with torch.inference_mode():
+            spaces = self(torch.from_numpy(means).to(self.mean.device))
+        return {name: vectors.cpu().numpy() for name, vectors in spaces.items()}
+
+    def encode(
+        self, sources: Sequence[AudioSource], batch_seconds: float = 20.0
+    ) -> dict[str, NDArray[np.float32]]:
+        """Embed clips of any length in every subspace.
+
+        Parameters
+        ----------
+        sources
+            Paths, bytes, open files, 16 kHz arrays or tensors, or ``(array, sample rate)``.
+        batch_seconds
+            Upper bound on the padded length of one batch through the backbone.
+
+        Returns
+        -------
+        dict
+            Subspace to unit vectors, shape (clips, dim), in the order given. A clip's vector does
+            not depend on the others.
+
+        Raises
+        ------
+        IntervoxError
+            A clip can't be embedded (the message says which and why), or the backbone is not the
+            one that the model was trained on.
+        """
+        if isinstance(sources, str | bytes | Path):
+            raise IntervoxError("encode takes a list of clips: write encode([clip])")
+        if self._backbone is None:
+            self._backbone = load_backbone(self.backbone_name)
+            if self.fingerprint and self._backbone.fingerprint != self.fingerprint:
+                raise IntervoxError(
+                    f"the weights of {self.backbone_name} are not those that this model was trained "
+                    "on: give the same backbone or refine again"
+                )
+        waves = [load_audio(source) for source in sources]
+        return self.project(layer_means(self._backbone, waves, batch_seconds)[0])
+
+    def _subspace(self, name: str) -> Subspace:
+        subspace = self.subspaces[name]
+        assert isinstance(subspace, Subspace)
+        return subspace
