@@ -106,9 +106,15 @@ class CorpusRecipe(_Part):
 
 
 class FeatureSettings(_Part):
-    """How the backbone is run; ``batch_seconds`` bounds its memory."""
+    """How the backbone is run.
+
+    ``batch_seconds`` bounds its memory. ``window_seconds`` is the longest stretch that it sees at
+    once; a longer clip is the mean of its windows. Layer means depend on the length seen (the mean
+    of the positions does), so windows keep long clips within the lengths that training covers.
+    """
 
     batch_seconds: float = Field(20.0, gt=0)
+    window_seconds: float = Field(4.0, ge=0.5, le=30)
     max_failures: Share = 0.01
 
 

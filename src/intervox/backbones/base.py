@@ -15,7 +15,7 @@ from intervox.audio import Waveform
 from intervox.errors import IntervoxError
 
 MAX_SECONDS = 30.0
-"""Longer clips are embedded in windows of this length: attention is quadratic, Whisper's table ends."""
+"""The longest window that every backbone takes: Whisper's positional table ends there."""
 
 
 @dataclass(frozen=True)

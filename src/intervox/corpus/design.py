@@ -10,11 +10,11 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from intervox.corpus.conditions import draw_condition
+from intervox.corpus.conditions import Condition, draw_condition
 from intervox.corpus.texts import builtin_texts, read_texts
 from intervox.engines.base import Voice, load_engine
 from intervox.errors import IntervoxError
-from intervox.recipe import BlockSettings, CorpusRecipe
+from intervox.recipe import BlockSettings, ConditionSettings, CorpusRecipe
 
 SPLITS = ("train", "test")
 
@@ -74,9 +74,15 @@ def plan_cells(recipe: CorpusRecipe, seed: int) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=CELL_SCHEMA)
 
 
-def condition_generator(cell_seed: int, copy: int) -> np.random.Generator:
-    """Return the generator that draws a cell's condition and then its noise."""
-    return np.random.default_rng([cell_seed, copy, 3])
+def cell_condition(
+    settings: ConditionSettings, split: str, cell_seed: int, copy: int
+) -> tuple[Condition, np.random.Generator]:
+    """Return a cell's condition and the generator that goes on to draw its noise.
+
+    Test cells are clean: evaluation puts its own conditions on them, as on human recordings.
+    """
+    random = np.random.default_rng([cell_seed, copy, 3])
+    return (draw_condition(settings, random) if split == "train" else Condition()), random
 
 
 def _cell_rows(
@@ -99,9 +105,7 @@ def _cell_rows(
             "split": split,
             "speaker": f"{engine}:{voice.name}",
             "content": content,
-            "condition": str(
-                draw_condition(recipe.conditions, condition_generator(cell_seed, copy))
-            ),
+            "condition": str(cell_condition(recipe.conditions, split, cell_seed, copy)[0]),
             "text": text,
             "language": voice.language,
             "engine": engine,
@@ -109,7 +113,7 @@ def _cell_rows(
             "seed": cell_seed,
             "copy": copy,
         }
-        for copy in range(recipe.copies)
+        for copy in range(recipe.copies if split == "train" else 1)
     ]
 
 

@@ -6,11 +6,12 @@ memory stays that of a shard.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from intervox.audio import AudioSource, Waveform, duration_seconds, load_audio
@@ -105,20 +106,83 @@ class Corpus(ClipSource):
         ]
 
 
-Transform = Callable[[int, Waveform], Waveform]
+class CorpusSplit(ClipSource):
+    """The cells of one split of a corpus, renumbered from 0."""
+
+    def __init__(self, corpus: Corpus, split: str) -> None:
+        self._corpus = corpus
+        self._split = split
+        chosen = corpus.cells.filter(pc.field("split") == split)
+        self._number = {cell_id: i for i, cell_id in enumerate(chosen["cell_id"].to_pylist())}
+        shards = {cell_id // corpus.about["shard_size"] for cell_id in self._number}
+        self._shards = sorted(shards)
+
+    @property
+    def shard_count(self) -> int:
+        return len(self._shards)
+
+    @property
+    def clip_count(self) -> int:
+        return len(self._number)
+
+    @property
+    def key(self) -> Any:
+        return [self._corpus.key, self._split]
+
+    def load_shard(self, index: int) -> list[Clip]:
+        return [
+            replace(clip, cell_id=self._number[clip.cell_id])
+            for clip in self._corpus.load_shard(self._shards[index])
+            if clip.cell_id in self._number
+        ]
+
+
+class Transformed(ClipSource):
+    """Another source's clips, each passed through ``transform(cell_id, wave)``.
+
+    Parameters
+    ----------
+    source
+        Where the clips come from.
+    transform
+        A pure function.
+    transform_key
+        JSON value that changes whenever the function does.
+    """
+
+    def __init__(
+        self, source: ClipSource, transform: Callable[[int, Waveform], Waveform], transform_key: Any
+    ) -> None:
+        self._source = source
+        self._transform = transform
+        self._transform_key = transform_key
+
+    @property
+    def shard_count(self) -> int:
+        return self._source.shard_count
+
+    @property
+    def clip_count(self) -> int:
+        return self._source.clip_count
+
+    @property
+    def key(self) -> Any:
+        return [self._source.key, self._transform_key]
+
+    def load_shard(self, index: int) -> list[Clip]:
+        return [
+            clip if clip.wave is None else replace(clip, wave=self._transform(clip.cell_id, clip.wave))
+            for clip in self._source.load_shard(index)
+        ]
 
 
 class Recordings(ClipSource):
-    """Files of a manifest, each optionally passed through ``transform(cell_id, wave)``.
+    """Files of a manifest.
 
     Parameters
     ----------
     paths
         One file a clip.
-    transform
-        Applied to each decoded clip; for evaluation under conditions.
-    transform_key
-        JSON value that says what the transform does.
     max_clips, max_seconds
         Bounds of a shard.
     """
@@ -126,14 +190,10 @@ class Recordings(ClipSource):
     def __init__(
         self,
         paths: Sequence[Path],
-        transform: Transform | None = None,
-        transform_key: Any = None,
         max_clips: int = 256,
         max_seconds: float = 1200.0,
     ) -> None:
         self._paths = paths
-        self._transform = transform
-        self._transform_key = transform_key
         self._bounds = [0]
         seconds = 0.0
         for index, path in enumerate(paths):
@@ -154,17 +214,11 @@ class Recordings(ClipSource):
 
     @property
     def key(self) -> Any:
-        files = [[str(path), path.stat().st_size] for path in self._paths]
-        return [files, self._transform_key]
+        return [[str(path), path.stat().st_size] for path in self._paths]
 
     def load_shard(self, index: int) -> list[Clip]:
-        clips = []
-        for cell_id in range(self._bounds[index], self._bounds[index + 1]):
-            clip = load_clip(cell_id, self._paths[cell_id])
-            if self._transform and clip.wave is not None:
-                clip = Clip(cell_id, self._transform(cell_id, clip.wave))
-            clips.append(clip)
-        return clips
+        first, end = self._bounds[index], self._bounds[index + 1]
+        return [load_clip(cell_id, self._paths[cell_id]) for cell_id in range(first, end)]
 
 
 def load_clip(cell_id: int, source: AudioSource) -> Clip:

@@ -11,18 +11,13 @@ import pyarrow.parquet as pq
 
 from intervox import __version__
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, SILENCE, Waveform, encode_flac
-from intervox.corpus.conditions import (
-    ConditionSettings,
-    apply_condition,
-    draw_condition,
-    room_bank,
-)
-from intervox.corpus.design import condition_generator, plan_cells
+from intervox.corpus.conditions import apply_condition, room_bank
+from intervox.corpus.design import cell_condition, plan_cells
 from intervox.corpus.store import Corpus, check_failures, write_shard
 from intervox.engines.base import load_engine
 from intervox.parallel import default_workers, run_jobs
 from intervox.progress import progress_bar
-from intervox.recipe import CorpusRecipe
+from intervox.recipe import ConditionSettings, CorpusRecipe
 from intervox.storage import StepFolder, atomic_path, stable_hash, write_json
 
 SCHEMA_VERSION = 1
@@ -96,7 +91,7 @@ def synthesise(
         run_jobs(
             _render_shard, jobs, workers or default_workers(), lambda report: bar.advance(report.clips)
         )
-    _finish(folder, key, seed, engines, table.num_rows, recipe.max_failures)
+    _finish(folder, key, seed, engines, recipe, table.num_rows)
     step.finish()
     return Corpus(folder)
 
@@ -135,8 +130,8 @@ def _row(
         return row | {"error": f"{voice}: rendered {len(speech)} samples"}
     if not np.isfinite(speech).all() or np.abs(speech).max() < SILENCE:
         return row | {"error": f"{voice}: rendered silence or non-finite samples"}
-    random = condition_generator(cell["seed"], cell["copy"])
-    wave = apply_condition(speech, draw_condition(settings, random), rooms, random)
+    condition, random = cell_condition(settings, cell["split"], cell["seed"], cell["copy"])
+    wave = apply_condition(speech, condition, rooms, random)
     peak, rms = float(np.abs(wave).max()), float(np.sqrt(np.mean(wave**2)))
     return row | {
         "audio": {"bytes": encode_flac(wave), "path": f"{cell['cell_id']:08d}.flac"},
@@ -147,12 +142,12 @@ def _row(
 
 
 def _finish(
-    folder: Path, key: str, seed: int, engines: dict[str, str], cells: int, max_failures: float
+    folder: Path, key: str, seed: int, engines: dict[str, str], recipe: CorpusRecipe, cells: int
 ) -> None:
     """Count what the shards hold and write ``corpus.json``, which declares the corpus complete."""
     audio = pq.read_table(folder / "audio", columns=["duration", "error"])
     failed = [reason for reason in audio["error"].to_pylist() if reason]
-    check_failures(failed, cells, "cells", max_failures)
+    check_failures(failed, cells, "cells", recipe.max_failures)
     write_json(
         folder / "corpus.json",
         {
@@ -164,6 +159,7 @@ def _finish(
                 for name, version in engines.items()
             },
             "cells": cells,
+            "shard_size": recipe.shard_size,
             "failed": len(failed),
             "hours": round(sum(audio["duration"].to_pylist()) / 3600, 3),
         },

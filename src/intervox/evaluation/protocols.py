@@ -42,11 +42,6 @@ class Protocol:
     licence: str
     rows: list[Row]
 
-    @property
-    def has_keywords(self) -> bool:
-        """Whether contents repeat across speakers, so that they can be spotted."""
-        return len({row.content for row in self.rows}) * 3 <= len(self.rows)
-
 
 def _librispeech(folder: Path) -> list[Row]:
     """Read ``<speaker>/[<chapter>/]<speaker>-<chapter>-<n>.flac``; each utterance has its own text."""

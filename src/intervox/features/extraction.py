@@ -1,5 +1,6 @@
 """Run a backbone over many clips: batches of like length under a duration budget, order restored."""
 
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, Waveform
-from intervox.backbones.base import MAX_SECONDS, Backbone, HiddenStates
+from intervox.audio import SAMPLE_RATE, Waveform
+from intervox.backbones.base import Backbone, HiddenStates
 from intervox.corpus.store import ClipSource, check_failures
 from intervox.features.store import Features, write_features
 from intervox.progress import progress_bar
@@ -29,7 +30,7 @@ def masked_mean(states: HiddenStates) -> torch.Tensor:
 
 
 def layer_means(
-    backbone: Backbone, waves: Sequence[Waveform], batch_seconds: float
+    backbone: Backbone, waves: Sequence[Waveform], settings: FeatureSettings
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Embed clips of any length as the time-means of every layer.
 
@@ -38,11 +39,10 @@ def layer_means(
     backbone
         The frozen encoder.
     waves
-        Clips; one longer than ``MAX_SECONDS`` is cut into windows whose means are averaged by
-        their frame counts.
-    batch_seconds
-        Upper bound on the padded length of a batch, all clips together. A single window may exceed
-        it.
+        Clips of any length.
+    settings
+        A clip longer than ``window_seconds`` is cut into windows whose means are averaged by their
+        frame counts. The padded length of a batch stays under ``batch_seconds``, or is one window.
 
     Returns
     -------
@@ -51,9 +51,9 @@ def layer_means(
     """
     sums = np.zeros((len(waves), backbone.layers, backbone.dim), np.float64)
     frames = np.zeros(len(waves), np.int64)
-    windows = [(index, part) for index, wave in enumerate(waves) for part in _windows(wave)]
+    windows = [(index, part) for index, wave in enumerate(waves) for part in _windows(wave, settings)]
     windows.sort(key=lambda window: len(window[1]))
-    for batch in _batches([len(part) for _, part in windows], batch_seconds):
+    for batch in _batches([len(part) for _, part in windows], settings.batch_seconds):
         states = backbone.forward([windows[position][1] for position in batch])
         means = masked_mean(states).double().cpu().numpy()
         counts = states.frames.cpu().numpy()
@@ -80,7 +80,7 @@ def extract(
     IntervoxError
         More than ``settings.max_failures`` of the clips can't be read, or the disk is full.
     """
-    key = stable_hash([SCHEMA_VERSION, source.key, backbone.fingerprint, settings.batch_seconds])
+    key = stable_hash([SCHEMA_VERSION, source.key, backbone.fingerprint, settings.model_dump()])
     step = StepFolder(folder, key)
     if not step.complete:
         _extract_shards(source, backbone, settings, folder, description)
@@ -93,6 +93,7 @@ def extract(
                 "fingerprint": backbone.fingerprint,
                 "layers": backbone.layers,
                 "dim": backbone.dim,
+                "window_seconds": settings.window_seconds,
                 "clips": source.clip_count,
             },
         )
@@ -129,7 +130,7 @@ def _extract_shards(
             good = [row for row, clip in enumerate(clips) if clip.wave is not None]
             means = np.zeros((len(clips), backbone.layers, backbone.dim), np.float32)
             frames = np.zeros(len(clips), np.int64)
-            means[good], frames[good] = layer_means(backbone, waves, settings.batch_seconds)
+            means[good], frames[good] = layer_means(backbone, waves, settings)
             write_features(
                 _shard_path(folder, index),
                 [clip.cell_id for clip in clips],
@@ -145,10 +146,10 @@ def _shard_path(folder: Path, index: int) -> Path:
     return folder / f"shard-{index:05d}.arrow"
 
 
-def _windows(wave: Waveform) -> list[Waveform]:
-    """Cut into equal windows of at most ``MAX_SECONDS``, so that none is a mere remainder."""
-    count = max(1, -(-len(wave) // int(MAX_SECONDS * SAMPLE_RATE)))
-    return [part for part in np.array_split(wave, count) if len(part) >= min(MIN_SAMPLES, len(wave))]
+def _windows(wave: Waveform, settings: FeatureSettings) -> list[Waveform]:
+    """Cut into equal windows, so that none is a mere remainder."""
+    count = max(1, math.ceil(len(wave) / (settings.window_seconds * SAMPLE_RATE)))
+    return np.array_split(wave, count)
 
 
 def _batches(lengths: Sequence[int], batch_seconds: float) -> list[range]:

@@ -1,5 +1,6 @@
 """SubspaceModel: from a backbone's layer means to named, separate subspaces."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -15,10 +17,12 @@ from intervox.audio import AudioSource, load_audio
 from intervox.backbones.base import Backbone, load_backbone
 from intervox.errors import IntervoxError
 from intervox.features.extraction import layer_means
-from intervox.recipe import SubspaceSettings
+from intervox.recipe import FeatureSettings, SubspaceSettings
+from intervox.storage import read_json
 from intervox.subspaces.lda import LinearMap
 
 _MLP_WIDTH = 512
+CALIBRATION = "calibration.json"
 
 
 class Subspace(nn.Module):
@@ -88,6 +92,8 @@ class SubspaceModel(
         Name to ``SubspaceSettings`` or its dictionary; any list of factors.
     fingerprint
         Of the backbone that it was trained on; encoding with other weights is refused.
+    window_seconds
+        Windows of the features that it was trained on.
 
     Examples
     --------
@@ -106,10 +112,12 @@ class SubspaceModel(
         dim: int,
         subspaces: dict[str, Any],
         fingerprint: str = "",
+        window_seconds: float = 4.0,
     ) -> None:
         super().__init__()
         self.backbone_name = backbone
         self.fingerprint = fingerprint
+        self.window_seconds = window_seconds
         self.subspaces = nn.ModuleDict(
             {
                 name: Subspace(SubspaceSettings.model_validate(settings), layers, dim)
@@ -118,6 +126,7 @@ class SubspaceModel(
         )
         self.register_buffer("mean", torch.zeros(layers, dim))
         self.register_buffer("scale", torch.ones(layers, dim))
+        self.calibration: dict[str, tuple[float, float]] = {}
         self._backbone: Backbone | None = None
 
     @property
@@ -200,9 +209,73 @@ class SubspaceModel(
                     "on: give the same backbone or refine again"
                 )
         waves = [load_audio(source) for source in sources]
-        return self.project(layer_means(self._backbone, waves, batch_seconds)[0])
+        settings = FeatureSettings(batch_seconds=batch_seconds, window_seconds=self.window_seconds)
+        return self.project(layer_means(self._backbone, waves, settings)[0])
+
+    def compare(self, first: AudioSource, second: AudioSource, space: str = "speaker") -> dict[str, Any]:
+        """Say whether two clips share a subspace's factor.
+
+        Returns
+        -------
+        dict
+            ``score`` (cosine), ``probability`` at even odds and ``same`` (probability of at least
+            a half). The calibration comes from held-out synthetic cells, clean and degraded.
+
+        Raises
+        ------
+        IntervoxError
+            The subspace does not exist or was never calibrated.
+        """
+        self.check_space(space)
+        if space not in self.calibration:
+            raise IntervoxError(
+                f"subspace {space!r} has no calibration: run `intervox evaluate` on the recipe first"
+            )
+        vectors = self.encode([first, second])[space]
+        score = float(vectors[0] @ vectors[1])
+        slope, offset = self.calibration[space]
+        probability = 1 / (1 + math.exp(-(slope * score + offset)))
+        return {
+            "space": space,
+            "score": round(score, 5),
+            "probability": round(probability, 5),
+            "same": probability >= 0.5,
+        }
+
+    def check_space(self, space: str) -> None:
+        """Raise an ``IntervoxError`` that lists the subspaces unless ``space`` is one of them."""
+        if space not in self.subspaces:
+            raise IntervoxError(
+                f"there is no subspace {space!r}: this model has {', '.join(self.subspaces)}"
+            )
 
     def _subspace(self, name: str) -> Subspace:
         subspace = self.subspaces[name]
         assert isinstance(subspace, Subspace)
         return subspace
+
+
+def load_model(name: str | Path) -> SubspaceModel:
+    """Load a refined model, with its calibration where it has one.
+
+    Parameters
+    ----------
+    name
+        Folder that ``save_pretrained`` wrote, or a hub id.
+
+    Raises
+    ------
+    IntervoxError
+        Nothing usable is there.
+    """
+    try:
+        model = SubspaceModel.from_pretrained(str(name))
+    except (OSError, ValueError, TypeError, HfHubHTTPError, HFValidationError) as error:
+        raise IntervoxError(
+            f"{name} holds no refined model (config.json and model.safetensors): run "
+            "`intervox run quickstart`, or give --model"
+        ) from error
+    calibration = Path(name) / CALIBRATION
+    if calibration.exists():
+        model.calibration = {space: tuple(pair) for space, pair in read_json(calibration).items()}
+    return model

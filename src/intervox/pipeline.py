@@ -1,0 +1,161 @@
+"""The steps of a run in order, each in its folder: corpus, features, model, metrics, report.
+
+Every step is keyed by what it depends on. A second run redoes only what changed; a killed run goes
+on where it stopped.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from intervox.corpus.store import Corpus
+from intervox.errors import IntervoxError
+from intervox.parallel import default_workers
+from intervox.recipe import Recipe, dump_recipe, load_recipe
+from intervox.storage import atomic_path, read_json, stable_hash, write_bytes, write_json
+
+METRICS = "metrics.json"
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe and the folder that its results go to.
+
+    Attributes
+    ----------
+    recipe
+        What to do.
+    folder
+        ``corpus/``, ``features/``, ``model/``, ``metrics.json``, ``report.html`` and ``log.jsonl``
+        are written here.
+    workers
+        Processes for synthesis and measuring; by default one a core.
+    """
+
+    recipe: Recipe
+    folder: Path
+    workers: int | None = None
+
+    @property
+    def processes(self) -> int:
+        """How many processes to use."""
+        return self.workers or default_workers()
+
+    def features_folder(self, fingerprint: str) -> Path:
+        """Where the features of a backbone with this fingerprint are cached."""
+        return self.folder / "features" / fingerprint
+
+
+def open_run(source: str | Path, folder: Path | None = None, workers: int | None = None) -> Run:
+    """Read a recipe and write it, with every default spelled out, into the run's folder.
+
+    Parameters
+    ----------
+    source
+        Name of a built-in recipe or path of a YAML file.
+    folder
+        By default ``runs/<recipe name>``.
+    """
+    recipe = load_recipe(source)
+    run = Run(recipe, folder or Path("runs") / recipe.name, workers)
+    write_bytes(run.folder / "recipe.yaml", dump_recipe(recipe).encode())
+    return run
+
+
+def synth(run: Run) -> Corpus:
+    """Synthesise the recipe's corpus."""
+    from intervox.corpus.synthesis import synthesise
+
+    with _logged(run, "synth") as record:
+        corpus = synthesise(run.recipe.corpus, run.recipe.seed, run.folder / "corpus", run.processes)
+        record |= {"cells": corpus.clip_count, "hours": corpus.about["hours"]}
+    return corpus
+
+
+def extract(run: Run) -> None:
+    """Cache the backbone's features of the corpus."""
+    from intervox.backbones.base import load_backbone
+    from intervox.features.extraction import extract as extract_features
+
+    corpus = Corpus(run.folder / "corpus")
+    with _logged(run, "extract") as record:
+        backbone = load_backbone(run.recipe.backbone)
+        folder = run.features_folder(backbone.fingerprint) / "corpus"
+        features = extract_features(corpus, backbone, run.recipe.features, folder, "extracting")
+        write_json(run.folder / "features" / "current.json", {"fingerprint": backbone.fingerprint})
+        record |= {"clips": len(features), "failed": len(features.errors)}
+
+
+def refine(run: Run) -> None:
+    """Train the subspaces."""
+    from intervox.subspaces.training import refine as train
+
+    corpus, features = _corpus_and_features(run)
+    with _logged(run, "refine"):
+        train(corpus.cells, features, run.recipe, run.folder / "model")
+
+
+def evaluate(run: Run) -> dict[str, Any]:
+    """Measure on held-out cells and human corpora; write ``metrics.json`` and ``report.html``."""
+    from intervox.backbones.base import load_backbone
+    from intervox.evaluation import evaluate as evaluation
+    from intervox.evaluation.calibration import calibrate
+    from intervox.evaluation.report import write_report
+    from intervox.subspaces.model import SubspaceModel
+
+    corpus, features = _corpus_and_features(run)
+    model_folder = run.folder / "model"
+    if not (model_folder / "training.json").exists():
+        raise IntervoxError(f"{model_folder} holds no model: run `intervox refine` first")
+    with _logged(run, "evaluate"):
+        model = SubspaceModel.from_pretrained(model_folder)
+        backbone = load_backbone(run.recipe.backbone)
+        folder = run.features_folder(backbone.fingerprint)
+        test_sets = evaluation.load_test_sets(corpus, backbone, run.recipe, folder)
+        del backbone
+        compared = evaluation.all_representations(model, corpus, features, run.recipe)
+        metrics = evaluation.measure(compared, test_sets, run.recipe, features.about, run.processes)
+        calibrate(model, test_sets, model_folder)
+        training = model_folder / "training.json"
+        write_report(
+            run.folder / REPORT, run.recipe, metrics, model, corpus, compared, test_sets, training
+        )
+        write_json(run.folder / METRICS, metrics)
+    return metrics
+
+
+def run(run: Run) -> dict[str, Any]:
+    """Do every step that is not done yet and return the metrics."""
+    synth(run)
+    extract(run)
+    refine(run)
+    return evaluate(run)
+
+
+def _corpus_and_features(run: Run) -> tuple[Corpus, Any]:
+    from intervox.features.store import Features
+
+    corpus = Corpus(run.folder / "corpus")
+    current = run.folder / "features" / "current.json"
+    if not current.exists():
+        raise IntervoxError(f"{run.folder / 'features'} is empty: run `intervox extract` first")
+    return corpus, Features(run.features_folder(read_json(current)["fingerprint"]) / "corpus")
+
+
+@contextmanager
+def _logged(run: Run, step: str) -> Iterator[dict[str, Any]]:
+    """Append what a step did and how long it took to ``log.jsonl``."""
+    record: dict[str, Any] = {"step": step, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    begun = time.monotonic()
+    try:
+        yield record
+    finally:
+        record["seconds"] = round(time.monotonic() - begun, 1)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        with (run.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
