@@ -93,6 +93,25 @@ def evaluate(
 
 
 @app.command()
+def tables(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")] = Path("runs/quickstart"),
+    into: Annotated[
+        Path | None, typer.Option(help="Markdown file whose marked tables are replaced.")
+    ] = None,
+) -> None:
+    """Print the tables of a finished run in Markdown, or write them into a file."""
+    from intervox.evaluation.tables import insert_markdown, markdown
+    from intervox.pipeline import METRICS
+    from intervox.storage import read_json
+
+    metrics = read_json(folder / METRICS)
+    if into is None:
+        typer.echo(markdown(metrics))
+    else:
+        insert_markdown(into, metrics)
+
+
+@app.command()
 def embed(
     clips: Annotated[list[str], typer.Argument(help="Audio files.")],
     model: ModelOption = DEFAULT_MODEL,

@@ -67,21 +67,21 @@ class ConditionSettings(_Part):
     ``clean`` is the share of cells that nothing is done to.
     """
 
-    clean: Share = 0.15
+    clean: Share = 0.2
     padding: Share = 0.5
     padding_seconds: Range = (0.0, 0.35)
-    room: Share = 0.5
+    room: Share = 0.04
     rooms: int = Field(48, ge=1)
-    noise: Share = 0.7
-    snr_db: Range = (5.0, 35.0)
-    band: Share = 0.5
+    noise: Share = 0.6
+    snr_db: Range = (12.0, 40.0)
+    band: Share = 0.04
     low_hz: Range = (40.0, 350.0)
     high_hz: Range = (3000.0, 7600.0)
-    tilt: Share = 0.5
+    tilt: Share = 0.03
     tilt_db_per_octave: Range = (-4.0, 4.0)
-    clipping: Share = 0.1
+    clipping: Share = 0.03
     clipped_share: Range = (0.001, 0.03)
-    codec: Share = 0.2
+    codec: Share = 0.03
     level: Share = 1.0
     level_dbfs: Range = (-32.0, -1.0)
 
@@ -96,10 +96,10 @@ class CorpusRecipe(_Part):
 
     engines: tuple[EngineSettings, ...] = (EngineSettings(),)
     texts: TextSettings = TextSettings()
-    train: BlockSettings = BlockSettings(blocks=120)
+    train: BlockSettings = BlockSettings(blocks=60)
     test: BlockSettings = BlockSettings(blocks=10)
     held_out: Share = 0.15
-    copies: int = Field(1, ge=1)
+    copies: int = Field(2, ge=1)
     conditions: ConditionSettings = ConditionSettings()
     shard_size: int = Field(256, ge=1)
     max_failures: Share = 0.01
@@ -123,6 +123,8 @@ class SubspaceSettings(_Part):
 
     ``layers`` lists the hidden states that it may use (all by default). ``combine: sum`` is the
     paper's weighted sum of layers before one map, ``concat`` gives each layer its own map.
+    ``shrinkage`` regularises the closed form (LDA) that is the baseline and the start of training;
+    the start scales each direction by its reliability to the power of ``reliability``.
     """
 
     factor: str
@@ -130,28 +132,28 @@ class SubspaceSettings(_Part):
     layers: tuple[int, ...] | None = None
     combine: Literal["sum", "concat"] = "concat"
     map: Literal["linear", "mlp"] = "linear"
-    temperature: float = Field(0.1, gt=0)
+    temperature: float = Field(0.2, gt=0)
     weight: float = Field(1.0, ge=0)
+    shrinkage: Share = 0.1
+    reliability: float = Field(0.25, ge=0)
 
 
 class LossSettings(_Part):
     """The multi-part loss beside its parts' own settings."""
 
-    denominator: Literal["all", "negatives"] = "all"
+    denominator: Literal["all", "negatives"] = "negatives"
     cross_covariance: float = Field(1.0, ge=0)
-    weight_orthogonality: float = Field(0.0, ge=0)
 
 
 class TrainingSettings(_Part):
     """Optimisation; a step sees ``blocks_per_step`` whole blocks."""
 
-    steps: int = Field(600, ge=0)
+    steps: int = Field(400, ge=0)
     blocks_per_step: int = Field(8, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
     warmup_steps: int = Field(20, ge=0)
     initialisation: Literal["lda", "random"] = "lda"
-    shrinkage: Share = 0.1
     checkpoint_every: int = Field(100, ge=1)
 
 
@@ -160,7 +162,7 @@ class EvaluationSettings(_Part):
 
     protocols: tuple[str, ...] = ("auto",)
     baselines: tuple[Literal["lda"], ...] = ("lda",)
-    max_trials: int = Field(200_000, ge=1000)
+    max_trials: int = Field(50_000, ge=1000)
     bootstrap: int = Field(200, ge=0)
     episodes: int = Field(200, ge=1)
     max_clips: int | None = Field(None, ge=1)

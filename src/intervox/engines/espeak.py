@@ -1,8 +1,8 @@
 """eSpeak NG through its C library: formant synthesis, a few milliseconds a clip, no model to load.
 
 The wheel ``espeakng-loader`` carries the library and its data. A voice here is an accent, a variant
-(formants, breath, roughness), a pitch and a rate; its name spells all four, as in
-``en-us+f2/p62/r165``.
+(formants, breath, roughness), a pitch, a rate, a scale of the formants and a timbre; its name
+spells them all, as in ``en-us+f2/p65/r165/v104/t17``.
 """
 
 import _ctypes
@@ -44,10 +44,12 @@ NOT_REPRODUCIBLE = ("Reed", "caleb")
 PITCHES = (25, 45, 65, 85)
 RATES = (140, 165, 190)
 
-import os
-TRACT = tuple(eval(os.environ.get("TRACT", "(0.86, 1.18)")))
-TIMBRE_DB = float(os.environ.get("TIMBRE", "3.0"))
-TIMBRE_ORDER = int(os.environ.get("ORDER", "8"))
+FORMANT_SCALE = (0.86, 1.18)
+"""Range of the formants against the variant's own: from long vocal tracts to short ones."""
+
+TIMBRE_DB = 3.0
+TIMBRE_ORDER = 8
+"""Deviation and detail of each voice's own long-term spectrum, a cosine series over the mel scale."""
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_DONT_EXIT = 0x8000
@@ -104,16 +106,16 @@ class EspeakEngine(Engine):
             turn, which = divmod(index, len(self._variants))
             pitch, rate, accent = settings[shuffled[(which * 7 + turn) % len(settings)]]
             variant = self._variants[which]
-            tract = round(100 * np.exp(random.uniform(*np.log(TRACT))))
-            name = f"{accent}+{variant}/p{pitch}/r{rate}/v{tract}/t{index}"
+            formants = round(100 * np.exp(random.uniform(*np.log(FORMANT_SCALE))))
+            name = f"{accent}+{variant}/p{pitch}/r{rate}/v{formants}/t{index}"
             voices.append(Voice(name, variant, "en"))
         return voices
 
     def render(self, text: str, voice: str, seed: int) -> Waveform:
         """Speak ``text``; the seed moves pitch, range and rate by what one person varies."""
-        name, pitch, rate, tract, timbre = voice.split("/")
+        name, pitch, rate, formants, timbre = voice.split("/")
         random = np.random.default_rng(seed)
-        scale = int(tract[1:]) / 100
+        scale = int(formants[1:]) / 100
         with self._fresh_library() as (library, sample_rate):
             if library.espeak_SetVoiceByName(name.encode()) != 0:
                 raise IntervoxError(f"espeak has no voice {name!r}: see `intervox engines`")

@@ -60,7 +60,7 @@ def lda_representations(
     result = []
     for name, settings in recipe.subspaces.items():
         labels = chosen.labels[settings.factor]
-        linear = closed_form(settings, standard, labels, recipe.training.shrinkage)
+        linear = closed_form(settings, standard, labels)
         result.append(Representation(f"lda.{name}", _linear(model, recipe, name, linear)))
     return result
 

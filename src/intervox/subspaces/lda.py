@@ -9,10 +9,29 @@ from scipy.linalg import eigh
 
 @dataclass(frozen=True)
 class LinearMap:
-    """``x @ weight.T + bias``, with shapes (dim, input) and (dim,)."""
+    """``x @ weight.T + bias``.
+
+    Attributes
+    ----------
+    weight, bias
+        Shapes (dim, input) and (dim,); every direction has unit variance within the classes.
+    reliability
+        Shape (dim,), in [0, 1): the share of a direction's variance that lies between the classes,
+        freed of what sampling the class means adds.
+    """
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+    reliability: NDArray[np.float32]
+
+    def shrunk(self, exponent: float) -> "LinearMap":
+        """Scale each direction by a power of its reliability.
+
+        A cosine counts all directions of an LDA alike, the last ones that are mostly noise too;
+        exponent 1 weighs them as the posterior mean of PLDA does (Ioffe 2006).
+        """
+        scale = self.reliability**exponent
+        return LinearMap(self.weight * scale[:, None], self.bias * scale, self.reliability)
 
 
 def fit_lda(
@@ -45,6 +64,11 @@ def fit_lda(
     size = len(within)
     within = (1 - shrinkage) * within + shrinkage * np.trace(within) / size * np.eye(size)
     kept = min(dim, len(counts) - 1, size)
-    _, directions = eigh(between, within, subset_by_index=(size - kept, size - 1))
+    ratios, directions = eigh(between, within, subset_by_index=(size - kept, size - 1))
     weight = directions[:, ::-1].T
-    return LinearMap(weight.astype(np.float32), (-weight @ centre).astype(np.float32))
+    signal = np.maximum(ratios[::-1] - 1 / counts.mean(), 1e-3)
+    return LinearMap(
+        weight.astype(np.float32),
+        (-weight @ centre).astype(np.float32),
+        (signal / (1 + signal)).astype(np.float32),
+    )

@@ -42,7 +42,7 @@ def multi_part_loss(
     temperatures: Mapping[str, float],
     weights: Mapping[str, float],
     cross_covariance: float = 1.0,
-    denominator: Literal["all", "negatives"] = "all",
+    denominator: Literal["all", "negatives"] = "negatives",
 ) -> MultiPartLoss:
     """Sum one multi-positive contrastive loss a space and the coupling between spaces.
 
@@ -86,7 +86,7 @@ def multi_positive_loss(
     vectors: Tensor,
     labels: Tensor,
     temperature: float,
-    denominator: Literal["all", "negatives"] = "all",
+    denominator: Literal["all", "negatives"] = "negatives",
 ) -> tuple[Tensor, int]:
     """Contrast every anchor's positives with the rest of the batch.
 

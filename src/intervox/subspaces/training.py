@@ -129,10 +129,7 @@ def refine(cells: Any, features: Features, recipe: Recipe, folder: Path) -> Subs
 
 
 def closed_form(
-    settings: SubspaceSettings,
-    standard: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    shrinkage: float,
+    settings: SubspaceSettings, standard: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> LinearMap:
     """Fit LDA for one subspace on the same layers, labels and dim that training gets.
 
@@ -145,7 +142,7 @@ def closed_form(
     """
     known = labels != UNLABELLED
     inputs = select_layers(settings, standard[known])
-    return fit_lda(inputs, labels[known], settings.dim, shrinkage)
+    return fit_lda(inputs, labels[known], settings.dim, settings.shrinkage)
 
 
 def select_layers(settings: SubspaceSettings, standard: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -175,7 +172,7 @@ def _prepare(
         standard = model.standardise(means).numpy()
         for name, settings in recipe.subspaces.items():
             labels = chosen.labels[settings.factor]
-            model.initialise(name, closed_form(settings, standard, labels, recipe.training.shrinkage))
+            model.initialise(name, closed_form(settings, standard, labels).shrunk(settings.reliability))
 
 
 def _train(

@@ -1,0 +1,39 @@
+# make quickstart   set up, run the whole path, say where the report is
+# make test         set up, then lint, types and tests
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test lint unit bench readme clean
+
+quickstart: .venv/run-ready
+	$(BIN)/intervox run quickstart
+
+test: lint unit
+
+lint: .venv/dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: .venv/dev-ready
+	$(BIN)/pytest
+
+bench: .venv/dev-ready
+	$(BIN)/python benchmarks/extraction.py
+
+# The README's result tables are written by this from the last quickstart run.
+readme: .venv/run-ready
+	$(BIN)/intervox tables runs/quickstart --into README.md
+
+clean:
+	rm -rf .venv runs
+
+.venv/run-ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Intervox needs Python 3.11 or later: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline]"
+	touch $@
+
+.venv/dev-ready: .venv/run-ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@

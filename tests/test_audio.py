@@ -1,0 +1,95 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from intervox.audio import SAMPLE_RATE, duration_seconds, encode_flac, load_audio
+from intervox.errors import IntervoxError
+
+
+def tone(rate: int, seconds: float = 1.0) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * 440 * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 96_000])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_any_rate_and_depth_becomes_the_same_tone(tmp_path: Path, rate: int, subtype: str) -> None:
+    sf.write(tmp_path / "a.wav", tone(rate), rate, subtype=subtype)
+    wave = load_audio(tmp_path / "a.wav")
+    assert wave.dtype == np.float32
+    assert abs(len(wave) - SAMPLE_RATE) <= 1
+    # Away from the ends, where the resampler's filter has no signal, the tone is the tone.
+    expected = tone(SAMPLE_RATE)[1000:15000]
+    assert np.abs(wave[1000:15000] - expected).max() < 2e-3
+
+
+def test_stereo_is_averaged(tmp_path: Path) -> None:
+    left, right = tone(16_000), np.zeros(16_000, np.float32)
+    sf.write(tmp_path / "a.wav", np.stack([left, right], 1), 16_000, subtype="FLOAT")
+    np.testing.assert_allclose(load_audio(tmp_path / "a.wav"), left / 2, atol=1e-7)
+
+
+def test_every_kind_of_source_gives_the_same_wave(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    path.write_bytes(encode_flac(tone(16_000)))
+    wave = load_audio(path)
+    data = path.read_bytes()
+    for source in (str(path), data, io.BytesIO(data), wave, torch.from_numpy(wave), (wave, 16_000)):
+        np.testing.assert_array_equal(load_audio(source), wave)
+    integers = (wave * 32767).astype(np.int16)
+    np.testing.assert_allclose(load_audio(integers), wave, atol=1e-4)
+
+
+def test_an_hour_of_stereo_at_96_khz_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real hour is in test_bad_input; here: no block exceeds what the module promises."""
+    sf.write(tmp_path / "long.wav", np.tile(tone(96_000, 40.0)[:, None], (1, 2)), 96_000)
+    sizes = []
+    blocks = sf.SoundFile.blocks
+
+    def spy(self: sf.SoundFile, *args: object, **options: object) -> object:
+        for block in blocks(self, *args, **options):
+            sizes.append(len(block))
+            yield block
+
+    monkeypatch.setattr(sf.SoundFile, "blocks", spy)
+    assert abs(len(load_audio(tmp_path / "long.wav")) - 40 * 16_000) <= 1
+    assert len(sizes) == 2
+    assert max(sizes) <= 30 * 96_000
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        (np.zeros(0), "is empty"),
+        (np.ones(1), "too short"),
+        (np.zeros(16_000), "is silent"),
+        (np.full(16_000, np.nan), "NaN"),
+        (np.full(16_000, np.inf), "NaN or infinite"),
+    ],
+)
+def test_what_no_embedding_describes_is_refused(tmp_path: Path, samples: np.ndarray, reason: str) -> None:
+    path = tmp_path / "bad.wav"
+    sf.write(path, samples.astype(np.float32), 16_000, subtype="FLOAT")
+    with pytest.raises(IntervoxError, match=reason) as caught:
+        load_audio(path)
+    assert str(path) in str(caught.value)
+
+
+def test_undecodable_missing_and_misshapen_sources_say_so(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("this is not audio")
+    with pytest.raises(IntervoxError, match=r"text\.wav can't be read as audio"):
+        load_audio(tmp_path / "text.wav")
+    with pytest.raises(IntervoxError, match="is not a file"):
+        load_audio(tmp_path / "absent.wav")
+    with pytest.raises(IntervoxError, match="transpose"):
+        load_audio(np.zeros((2, 16_000), np.float32))
+    with pytest.raises(IntervoxError, match="give numbers"):
+        load_audio(np.array(["a", "b"]))
+
+
+def test_duration_of_an_unreadable_file_is_zero(tmp_path: Path, wav: Path) -> None:
+    assert duration_seconds(wav) == 1.0
+    assert duration_seconds(tmp_path / "absent.wav") == 0.0
