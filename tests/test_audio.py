@@ -38,12 +38,14 @@ def test_every_kind_of_source_gives_the_same_wave(tmp_path: Path) -> None:
     wave = load_audio(path)
     data = path.read_bytes()
     for source in (str(path), data, io.BytesIO(data), wave, torch.from_numpy(wave), (wave, 16_000)):
-        np.testing.assert_array_equal(load_audio(source), wave)
+        np.testing.assert_array_equal(load_audio(source), wave)  # type: ignore[arg-type]
     integers = (wave * 32767).astype(np.int16)
     np.testing.assert_allclose(load_audio(integers), wave, atol=1e-4)
 
 
-def test_an_hour_of_stereo_at_96_khz_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_hour_of_stereo_at_96_khz_is_read_in_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The real hour is in test_bad_input; here: no block exceeds what the module promises."""
     sf.write(tmp_path / "long.wav", np.tile(tone(96_000, 40.0)[:, None], (1, 2)), 96_000)
     sizes = []

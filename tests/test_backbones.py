@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+
 from intervox.backbones.base import load_backbone
 from intervox.backbones.bundled import BUNDLED, bundled_model_file
 from intervox.errors import IntervoxError
@@ -118,9 +119,7 @@ def test_the_bundled_encoder_equals_ctranslate2(speech: Speech) -> None:
     backbone = load_backbone(BUNDLED)
     mel, _ = backbone._mel([speech(2.0, 1)])  # type: ignore[attr-defined]
     reference = ctranslate2.models.Whisper(str(bundled_model_file().parent), compute_type="float32")
-    theirs = np.array(
-        reference.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mel.numpy())))
-    )
+    theirs = np.array(reference.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mel.numpy()))))
     ours = backbone.forward([speech(2.0, 1)]).layers[0, -1].numpy()
     assert ours.shape == theirs[0].shape == (100, 384)
     assert np.abs(ours - theirs[0]).max() < 1e-4

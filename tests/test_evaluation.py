@@ -3,6 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+
 from intervox.errors import IntervoxError
 from intervox.evaluation.keywords import probe_accuracy, shot_accuracy
 from intervox.evaluation.protocols import find_protocols
@@ -16,7 +18,6 @@ from intervox.evaluation.verification import (
     min_dcf,
     verify,
 )
-from scipy.stats import norm
 
 
 def rates(targets: list[float], impostors: list[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -66,7 +66,7 @@ def test_unlabelled_cells_take_no_part(denominator: str) -> None:
 def test_no_positives_is_zero_with_a_zero_gradient(labels: list[int], denominator: str) -> None:
     vectors = VECTORS.clone().requires_grad_()
     loss, dropped = multi_positive_loss(vectors, torch.tensor(labels), 0.1, denominator)  # type: ignore[arg-type]
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert float(loss) == 0.0
     assert dropped == sum(label >= 0 for label in labels)
     assert vectors.grad is not None
@@ -77,7 +77,7 @@ def test_no_positives_is_zero_with_a_zero_gradient(labels: list[int], denominato
 def test_a_single_class_has_finite_loss_and_gradient(denominator: str) -> None:
     vectors = VECTORS.clone().requires_grad_()
     loss, _ = multi_positive_loss(vectors, torch.zeros(3, dtype=torch.long), 0.1, denominator)  # type: ignore[arg-type]
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
     assert vectors.grad is not None
     assert torch.isfinite(vectors.grad).all()
@@ -93,7 +93,12 @@ def test_gradients_in_double_precision(denominator: str) -> None:
     def total(x: Tensor, y: Tensor) -> Tensor:
         spaces = {"a": normalize(x, dim=1), "b": normalize(y, dim=1)}
         return multi_part_loss(
-            spaces, labels, {"a": 0.2, "b": 0.5}, {"a": 1.0, "b": 0.7}, 0.3, denominator  # type: ignore[arg-type]
+            spaces,
+            labels,
+            {"a": 0.2, "b": 0.5},
+            {"a": 1.0, "b": 0.7},
+            0.3,
+            denominator,  # type: ignore[arg-type]
         ).total
 
     assert torch.autograd.gradcheck(total, (a, b), atol=1e-6)
@@ -106,7 +111,9 @@ def test_the_total_is_the_weighted_sum_of_its_parts() -> None:
         spaces, labels, dict.fromkeys(spaces, 0.5), {"speaker": 1.0, "content": 2.0, "condition": 0.5}, 3.0
     )
     parts = result.parts
-    expected = parts["speaker"] + 2 * parts["content"] + 0.5 * parts["condition"] + 3 * parts["cross_covariance"]
+    expected = (
+        parts["speaker"] + 2 * parts["content"] + 0.5 * parts["condition"] + 3 * parts["cross_covariance"]
+    )
     torch.testing.assert_close(result.total.double(), expected.double())
     assert result.dropped == {"speaker": 1, "content": 1, "condition": 0}
 

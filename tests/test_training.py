@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+
 from intervox.errors import IntervoxError
 from intervox.features.store import Features, write_features
 from intervox.recipe import LossSettings, Recipe, SubspaceSettings, TrainingSettings
@@ -24,7 +25,8 @@ def world(tmp_path: Path) -> tuple[pa.Table, Features]:
     random = np.random.default_rng(0)
     voices = random.normal(size=(SPEAKERS, LAYERS, DIM))
     texts = random.normal(size=(CONTENTS, LAYERS, DIM))
-    rows, means = [], []
+    rows: list[dict[str, object]] = []
+    means = []
     for speaker in range(SPEAKERS):
         for content in range(CONTENTS):
             rows.append(
@@ -46,7 +48,14 @@ def world(tmp_path: Path) -> tuple[pa.Table, Features]:
     )
     write_json(
         folder / "features.json",
-        {"key": "k", "backbone": "none", "fingerprint": "f", "layers": LAYERS, "dim": DIM, "window_seconds": 4.0},
+        {
+            "key": "k",
+            "backbone": "none",
+            "fingerprint": "f",
+            "layers": LAYERS,
+            "dim": DIM,
+            "window_seconds": 4.0,
+        },
     )
     return pa.Table.from_pylist(rows), Features(folder)
 
@@ -106,9 +115,7 @@ def test_a_third_factor_with_missing_labels_needs_no_code(
 def test_the_start_is_the_closed_form(world: tuple[pa.Table, Features], tmp_path: Path) -> None:
     cells, features = world
     plan = recipe(0, reliability=0)
-    plan = plan.model_copy(
-        update={"training": plan.training.model_copy(update={"initialisation": "lda"})}
-    )
+    plan = plan.model_copy(update={"training": plan.training.model_copy(update={"initialisation": "lda"})})
     model = refine(cells, features, plan, tmp_path / "model")
     means = features.rows()
     standard = model.standardise(torch.from_numpy(means)).numpy().reshape(len(means), -1)

@@ -84,11 +84,7 @@ def _decode(file: Any, name: str) -> Waveform:
     try:
         with sf.SoundFile(file) as sound:
             rate = sound.samplerate
-            blocks = [
-                block.mean(axis=1)
-                for block in _resampled(sound, rate)
-                if len(block)
-            ]
+            blocks = [block.mean(axis=1) for block in _resampled(sound, rate) if len(block)]
     except (sf.SoundFileError, OSError, RuntimeError, TypeError) as error:
         reason = str(error).split(": ")[-1].rstrip(".") or type(error).__name__
         raise IntervoxError(
@@ -130,8 +126,6 @@ def _check(wave: Waveform, name: str) -> None:
     if not np.isfinite(wave).all():
         raise IntervoxError(f"{name} holds NaN or infinite samples: write the file again")
     if len(wave) < MIN_SAMPLES:
-        raise IntervoxError(
-            f"{name} is too short ({len(wave)} samples at 16 kHz): give at least 25 ms"
-        )
+        raise IntervoxError(f"{name} is too short ({len(wave)} samples at 16 kHz): give at least 25 ms")
     if np.abs(wave).max() < SILENCE:
         raise IntervoxError(f"{name} is silent: give a clip that holds speech")

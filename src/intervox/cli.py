@@ -3,11 +3,14 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from intervox.errors import IntervoxError
+
+if TYPE_CHECKING:
+    from intervox.doctor import Check
 
 app = typer.Typer(
     name="intervox",
@@ -95,9 +98,7 @@ def evaluate(
 @app.command()
 def tables(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")] = Path("runs/quickstart"),
-    into: Annotated[
-        Path | None, typer.Option(help="Markdown file whose marked tables are replaced.")
-    ] = None,
+    into: Annotated[Path | None, typer.Option(help="Markdown file whose marked tables are replaced.")] = None,
 ) -> None:
     """Print the tables of a finished run in Markdown, or write them into a file."""
     from intervox.evaluation.tables import insert_markdown, markdown
@@ -195,7 +196,7 @@ def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> No
     typer.echo(f"metrics: {folder / METRICS}\nreport:  {folder / REPORT}")
 
 
-def _show_checks(title: str, checks: list["Check"], as_json: bool) -> None:  # noqa: F821
+def _show_checks(title: str, checks: "list[Check]", as_json: bool) -> None:
     from dataclasses import asdict
 
     from rich.console import Console

@@ -12,6 +12,5 @@ class IntervoxError(Exception):
 def missing_extra(package: str, extra: str, purpose: str) -> IntervoxError:
     """Say which optional dependency is absent and how to install it."""
     return IntervoxError(
-        f"{purpose} needs the package {package!r}, which is not installed: "
-        f"pip install intervox[{extra}]"
+        f"{purpose} needs the package {package!r}, which is not installed: pip install intervox[{extra}]"
     )

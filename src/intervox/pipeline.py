@@ -16,7 +16,7 @@ from intervox.corpus.store import Corpus
 from intervox.errors import IntervoxError
 from intervox.parallel import default_workers
 from intervox.recipe import Recipe, dump_recipe, load_recipe
-from intervox.storage import atomic_path, read_json, stable_hash, write_bytes, write_json
+from intervox.storage import read_json, write_bytes, write_json
 
 METRICS = "metrics.json"
 REPORT = "report.html"
@@ -122,9 +122,7 @@ def evaluate(run: Run) -> dict[str, Any]:
         metrics = evaluation.measure(compared, test_sets, run.recipe, features.about, run.processes)
         calibrate(model, test_sets, model_folder)
         training = model_folder / "training.json"
-        write_report(
-            run.folder / REPORT, run.recipe, metrics, model, corpus, compared, test_sets, training
-        )
+        write_report(run.folder / REPORT, run.recipe, metrics, model, corpus, compared, test_sets, training)
         write_json(run.folder / METRICS, metrics)
     return metrics
 

@@ -67,13 +67,13 @@ class ConditionSettings(_Part):
     ``clean`` is the share of cells that nothing is done to.
     """
 
-    clean: Share = 0.2
+    clean: Share = 0.1
     padding: Share = 0.5
     padding_seconds: Range = (0.0, 0.35)
     room: Share = 0.04
     rooms: int = Field(48, ge=1)
-    noise: Share = 0.6
-    snr_db: Range = (12.0, 40.0)
+    noise: Share = 0.8
+    snr_db: Range = (8.0, 40.0)
     band: Share = 0.04
     low_hz: Range = (40.0, 350.0)
     high_hz: Range = (3000.0, 7600.0)

@@ -120,9 +120,7 @@ def load_pretrained(model_class: Any, name: str, **options: Any) -> Any:
     logging.set_verbosity_error()  # heads and decoders that we leave behind are not worth a warning
     logging.disable_progress_bar()
     try:
-        model = model_class.from_pretrained(
-            name, use_safetensors=True, dtype=torch.float32, **options
-        )
+        model = model_class.from_pretrained(name, use_safetensors=True, dtype=torch.float32, **options)
     except (OSError, ValueError) as error:
         raise IntervoxError(
             f"backbone {name!r} has no readable model.safetensors (pickled weights are never "

@@ -125,9 +125,7 @@ def _convert(source: Path, folder: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _encoder_tensors(
-    variables: dict[str, NDArray[np.generic]], layers: int
-) -> dict[str, torch.Tensor]:
+def _encoder_tensors(variables: dict[str, NDArray[np.generic]], layers: int) -> dict[str, torch.Tensor]:
     """Rename CTranslate2's variables to those of ``WhisperEncoder``; split the fused projections."""
     tensors: dict[str, NDArray[np.generic]] = {
         "embed_positions.weight": variables["encoder/position_encodings/encodings"],

@@ -31,9 +31,9 @@ class WhisperBackbone(Backbone):
 
         self.name = name
         self.device = device
-        self._encoder = load_pretrained(
-            WhisperEncoder, os.fspath(checkpoint), key_mapping=_ENCODER_KEYS
-        ).to(device)
+        self._encoder = load_pretrained(WhisperEncoder, os.fspath(checkpoint), key_mapping=_ENCODER_KEYS).to(
+            device
+        )
         self._features = load_feature_extractor(os.fspath(checkpoint))
         config = self._encoder.config
         self.layers = config.encoder_layers + 2

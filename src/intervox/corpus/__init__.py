@@ -1,0 +1,1 @@
+"""The interventional dataset: its design, texts, conditions, synthesis and storage."""

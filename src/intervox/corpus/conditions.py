@@ -8,8 +8,10 @@ them costs nothing, simulating one a clip would cost more than everything else t
 import io
 from dataclasses import dataclass
 from pathlib import Path
+
 import numpy as np
 import soundfile as sf
+import soxr
 from numpy.typing import NDArray
 from scipy import fft, signal
 
@@ -28,6 +30,7 @@ CODECS = {
 
 NOISE_EXPONENTS = {"white": 0.0, "pink": 1.0, "brown": 2.0, "speech": 1.5}
 """Noise colour to the exponent of its 1/f power spectrum; speech is shaped like long-term speech."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -129,26 +132,26 @@ def apply_condition(
         Draws the noise samples.
     """
     before, after = (round(s * SAMPLE_RATE) for s in (condition.pad_before, condition.pad_after))
-    wave = np.pad(wave, (before, after))
+    result: NDArray[np.floating] = np.pad(wave, (before, after))
     if condition.room is not None:
-        wave = signal.fftconvolve(wave, rooms[condition.room])[: len(wave)]
+        result = signal.fftconvolve(result, rooms[condition.room])[: len(result)]
     if condition.noise:
-        wave = wave + _noise(wave, NOISE_EXPONENTS[condition.noise], condition.snr_db, random)
+        result = result + _noise(result, NOISE_EXPONENTS[condition.noise], condition.snr_db, random)
     if condition.band:
-        wave = signal.sosfilt(_band_filter(*condition.band), wave)
+        result = signal.sosfilt(_band_filter(*condition.band), result)
     if condition.tilt is not None:
-        wave = _tilted(wave, condition.tilt)
+        result = _tilted(result, condition.tilt)
     if condition.clipped_share is not None:
-        limit = np.quantile(np.abs(wave), 1 - condition.clipped_share)
-        wave = np.clip(wave, -limit, limit)
-    peak = float(np.abs(wave).max())
+        limit = np.quantile(np.abs(result), 1 - condition.clipped_share)
+        result = np.clip(result, -limit, limit)
+    peak = float(np.abs(result).max())
     if peak > 0 and condition != Condition():
-        wave = wave * (0.9 / peak)
+        result = result * (0.9 / peak)
         if condition.codec:
-            wave = _coded(wave.astype(np.float32), condition.codec)
+            result = _coded(result.astype(np.float32), condition.codec)
         if condition.level is not None:
-            wave = wave * (10 ** (condition.level / 20) / 0.9)
-    return wave.astype(np.float32)
+            result = result * (10 ** (condition.level / 20) / 0.9)
+    return result.astype(np.float32)
 
 
 def room_bank(count: int, seed: int, path: Path) -> list[Waveform]:
@@ -189,7 +192,9 @@ def _simulate_room(random: np.random.Generator) -> Waveform:
         return _finish_room(np.asarray(room.rir[0][0]), reverberation, random)
 
 
-def _finish_room(response: NDArray[np.float64], reverberation: float, random: np.random.Generator) -> Waveform:
+def _finish_room(
+    response: NDArray[np.float64], reverberation: float, random: np.random.Generator
+) -> Waveform:
     """Cut to the direct path, add the late tail, and normalise to unit energy."""
     direct = int(np.argmax(np.abs(response)))
     response = response[max(0, direct - 20) :]
@@ -204,7 +209,7 @@ def _finish_room(response: NDArray[np.float64], reverberation: float, random: np
         tail[:late] = 0
         reference = np.sqrt(np.mean(response[late // 2 : late] ** 2)) + 1e-9
         result += tail * reference * np.exp(6.9 * 0.05 / reverberation)
-    return (result / np.sqrt(np.sum(result**2))).astype(np.float32)
+    return np.asarray(result / np.sqrt(np.sum(result**2)), np.float32)
 
 
 def _noise(
@@ -232,12 +237,11 @@ def _tilted(wave: NDArray[np.floating], db_per_octave: float) -> NDArray[np.floa
 
 def _coded(wave: Waveform, codec: str) -> Waveform:
     """Encode and decode, keeping the length (coders pad to whole frames and add a delay)."""
-    import soxr
-
     container, subtype, rate = CODECS[codec]
     buffer = io.BytesIO()
     sf.write(buffer, soxr.resample(wave, SAMPLE_RATE, rate), rate, format=container, subtype=subtype)
     buffer.seek(0)
     decoded, decoded_rate = sf.read(buffer, dtype="float32")
     decoded = soxr.resample(decoded, decoded_rate, SAMPLE_RATE)
-    return np.pad(decoded, (0, max(0, len(wave) - len(decoded))))[: len(wave)].astype(np.float32)
+    padded = np.pad(decoded, (0, max(0, len(wave) - len(decoded))))
+    return np.asarray(padded[: len(wave)], np.float32)

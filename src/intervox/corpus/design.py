@@ -145,9 +145,7 @@ def _split_texts(
     return _checked("contents", recipe, {"train": shuffled[held:], "test": shuffled[:held]})
 
 
-def _checked(
-    what: str, recipe: CorpusRecipe, split: dict[str, list[Item]]
-) -> dict[str, list[Item]]:
+def _checked(what: str, recipe: CorpusRecipe, split: dict[str, list[Item]]) -> dict[str, list[Item]]:
     for name, items in split.items():
         settings: BlockSettings = getattr(recipe, name)
         wanted = getattr(settings, what)

@@ -44,9 +44,7 @@ class ShardReport:
     errors: list[str]
 
 
-def synthesise(
-    recipe: CorpusRecipe, seed: int, folder: Path, workers: int | None = None
-) -> Corpus:
+def synthesise(recipe: CorpusRecipe, seed: int, folder: Path, workers: int | None = None) -> Corpus:
     """Render the corpus of a recipe into ``folder``, or go on where an earlier call stopped.
 
     Parameters
@@ -88,9 +86,7 @@ def synthesise(
     ]
     with progress_bar("synthesising", len(cells), "cells") as bar:
         bar.advance(len(cells) - sum(len(job.cells) for job in jobs))
-        run_jobs(
-            _render_shard, jobs, workers or default_workers(), lambda report: bar.advance(report.clips)
-        )
+        run_jobs(_render_shard, jobs, workers or default_workers(), lambda report: bar.advance(report.clips))
     _finish(folder, key, seed, engines, recipe, table.num_rows)
     step.finish()
     return Corpus(folder)

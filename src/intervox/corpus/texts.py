@@ -110,8 +110,7 @@ def _phrase(lexicon: Lexicon, random: np.random.Generator) -> str:
 
 def _clause(lexicon: Lexicon, random: np.random.Generator) -> str:
     return (
-        f"{_noun_phrase(lexicon, random)} {random.choice(lexicon['verbs'])} "
-        f"{_noun_phrase(lexicon, random)}"
+        f"{_noun_phrase(lexicon, random)} {random.choice(lexicon['verbs'])} {_noun_phrase(lexicon, random)}"
     )
 
 

@@ -57,9 +57,7 @@ _CHARS_UTF8 = 1
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 _HEADROOM = 55  # at the usual 100, loud voices clip
 
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
-)
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 class EspeakEngine(Engine):
@@ -81,9 +79,7 @@ class EspeakEngine(Engine):
         self._data = Path(espeakng_loader.get_data_path())
         left_out = NOT_HUMAN + NOT_REPRODUCIBLE
         self._variants = sorted(
-            path.name
-            for path in (self._data / "voices" / "!v").iterdir()
-            if path.name not in left_out
+            path.name for path in (self._data / "voices" / "!v").iterdir() if path.name not in left_out
         )
         self._chunks: list[bytes] = []
         self._callback = _Callback(self._collect)
@@ -96,9 +92,7 @@ class EspeakEngine(Engine):
         settings = list(product(PITCHES, RATES, ACCENTS))
         available = len(settings) * len(self._variants)
         if count > available:
-            raise IntervoxError(
-                f"espeak has {available:,} voices, {count:,} were asked for: lower `voices`"
-            )
+            raise IntervoxError(f"espeak has {available:,} voices, {count:,} were asked for: lower `voices`")
         random = np.random.default_rng(0)
         shuffled = random.permutation(len(settings))
         voices = []
@@ -128,10 +122,10 @@ class EspeakEngine(Engine):
             self._chunks.clear()
             library.espeak_Synth(data, len(data), 0, 1, 0, _CHARS_UTF8, None, None)
             library.espeak_Synchronize()
-        samples = np.frombuffer(b"".join(self._chunks), np.int16).astype(np.float32) / 32768
+        samples = np.frombuffer(b"".join(self._chunks), np.int16).astype(np.float32)
         if not len(samples):
             return samples
-        wave = soxr.resample(samples, sample_rate * scale, SAMPLE_RATE)
+        wave = soxr.resample(samples / np.float32(32768), sample_rate * scale, SAMPLE_RATE)
         return _coloured(wave, int(timbre[1:]))
 
     @contextmanager

@@ -81,9 +81,7 @@ class TestSet:
         }
 
 
-def load_test_sets(
-    corpus: Corpus, backbone: Backbone, recipe: Recipe, folder: Path
-) -> list[TestSet]:
+def load_test_sets(corpus: Corpus, backbone: Backbone, recipe: Recipe, folder: Path) -> list[TestSet]:
     """Extract, or read from the cache, the held-out cells and every human corpus that is found.
 
     Parameters
@@ -189,9 +187,7 @@ def _measure(
     representation: Representation, test_set: TestSet, settings: EvaluationSettings
 ) -> dict[str, Any]:
     """Verification under both conditions, and keywords where the set has them."""
-    vectors = {
-        condition: representation.embed(test_set.means[condition]) for condition in CONDITIONS
-    }
+    vectors = {condition: representation.embed(test_set.means[condition]) for condition in CONDITIONS}
     result: dict[str, Any] = {
         "verification": {
             condition: verify(
@@ -250,9 +246,9 @@ def _assemble(
                 baselines = {key: value for key, value in found.items() if key.startswith("lda.")}
                 for key, value in baselines.items():
                     baseline, space = key.split(".")
-                    metrics["baselines"].setdefault(baseline, {}).setdefault(kind, {}).setdefault(
-                        name, {}
-                    )[space] = value
+                    metrics["baselines"].setdefault(baseline, {}).setdefault(kind, {}).setdefault(name, {})[
+                        space
+                    ] = value
         metrics["separation"][name] = _separation(metrics, name, recipe)
     return metrics
 
@@ -265,9 +261,9 @@ def _raw(found: dict[str, Any], kind: str, layers: int) -> dict[str, Any]:
         if kind == "verification":
             strata = every["0"][condition]
             stratum = "different_text" if "different_text" in strata else "all"
-            best[condition] = min(every, key=lambda l: every[l][condition][stratum]["eer"])
+            best[condition] = min(every, key=lambda layer: every[layer][condition][stratum]["eer"])
         else:
-            best[condition] = max(every, key=lambda l: _one_shot(every[l][condition]))
+            best[condition] = max(every, key=lambda layer: _one_shot(every[layer][condition]))
     return {"mean": found["raw.mean"], "best_layer": best, "layers": every}
 
 

@@ -17,7 +17,7 @@ from intervox.evaluation.verification import Trials, cosine, error_rates
 MAP_CLIPS = 400
 MAP_CLASSES = 10
 _DET_TICKS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "intervox", "font.size": 9}
+_STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "intervox", "font.size": 9}
 
 
 def svg(figure: Figure) -> str:
@@ -37,7 +37,7 @@ def det_curves(vectors: Mapping[str, NDArray[np.float32]], trials: Trials) -> Fi
         kept = np.linspace(0, len(accept) - 1, min(len(accept), 2000)).astype(int)
         limits = 5e-4, 1 - 5e-4
         axes.plot(norm.ppf(accept[kept].clip(*limits)), norm.ppf(reject[kept].clip(*limits)), label=name)
-    ticks = norm.ppf(_DET_TICKS)
+    ticks = np.asarray(norm.ppf(_DET_TICKS))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(ticks, [f"{100 * tick:g}" for tick in _DET_TICKS])
     axes.set(xlim=(ticks[0], ticks[-1]), ylim=(ticks[0], ticks[-1]))
@@ -55,7 +55,7 @@ def score_histograms(vectors: NDArray[np.float32], trials: Mapping[str, Trials])
     shown["impostor, different text"] = trials["different_text"].impostors
     if "same_text_impostors" in trials:
         shown["impostor, same text"] = trials["same_text_impostors"].impostors
-    bins = np.linspace(-1, 1, 81)
+    bins = np.linspace(-1, 1, 81).tolist()
     for name, pairs in shown.items():
         axes.hist(cosine(vectors, pairs), bins, density=True, histtype="step", linewidth=1.4, label=name)
     axes.set(xlabel="cosine in the speaker subspace", ylabel="density", yticks=[])
@@ -89,9 +89,7 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     return figure
 
 
-def subspace_maps(
-    vectors: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDArray[Any]]
-) -> Figure:
+def subspace_maps(vectors: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDArray[Any]]) -> Figure:
     """t-SNE of each subspace (rows) coloured by each label (columns); the diagonal should cluster."""
     chosen = _map_clips(labels)
     figure = Figure(figsize=(7.2, 3.6 * len(vectors)))

@@ -15,9 +15,7 @@ SHOTS = (1, 5)
 FOLDS = 3
 
 
-def probe_accuracy(
-    vectors: NDArray[np.float32], labels: NDArray[Any], speakers: NDArray[Any]
-) -> float:
+def probe_accuracy(vectors: NDArray[np.float32], labels: NDArray[Any], speakers: NDArray[Any]) -> float:
     """Return the accuracy of a linear classifier on speakers that it was not trained on.
 
     Logistic regression on standardised vectors, three folds over speakers, every clip tested once.

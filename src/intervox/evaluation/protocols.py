@@ -51,8 +51,7 @@ def _librispeech(folder: Path) -> list[Row]:
 def _speech_commands(folder: Path) -> list[Row]:
     """Read ``<word>/<speaker>_nohash_<n>.{wav,flac}``."""
     return [
-        Row(path, path.stem.split("_nohash_")[0], path.parent.name)
-        for path in folder.glob("*/*_nohash_*")
+        Row(path, path.stem.split("_nohash_")[0], path.parent.name) for path in folder.glob("*/*_nohash_*")
     ]
 
 
@@ -117,8 +116,7 @@ def _read(name: str, base: Path) -> Protocol:
         rows = _read_manifest(folder / MANIFEST)
     if not rows:
         raise IntervoxError(
-            f"protocol {name!r} has no recordings in {folder}: set INTERVOX_DATA to the folder that "
-            "holds it"
+            f"protocol {name!r} has no recordings in {folder}: set INTERVOX_DATA to the folder that holds it"
         )
     return Protocol(name, licence, sorted(rows, key=lambda row: str(row.path)))
 

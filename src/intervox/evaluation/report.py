@@ -86,9 +86,7 @@ def _protocol_figures(
             "LDA": "lda.speaker",
             f"raw layer {raw[condition]}": f"raw.{raw[condition]}",
         }
-        vectors = {
-            title: by_name[name].embed(means) for title, name in wanted.items() if name in by_name
-        }
+        vectors = {title: by_name[name].embed(means) for title, name in wanted.items() if name in by_name}
         shown["det"][condition.replace("_", " ")] = figures.svg(
             figures.det_curves(vectors, test_set.trials[stratum])
         )

@@ -68,11 +68,14 @@ def lda_representations(
 def unit(vectors: NDArray[np.floating]) -> Vectors:
     """Scale rows to length one; a zero row stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(norms, 1e-9)).astype(np.float32)
+    return np.asarray(vectors / np.maximum(norms, 1e-9), np.float32)
 
 
 def _projector(model: SubspaceModel, name: str) -> Callable[[Means], Vectors]:
-    return lambda means: model.project(means)[name]
+    def embed(means: Means) -> Vectors:
+        return model.project(means)[name]
+
+    return embed
 
 
 def _layer(layer: int) -> Callable[[Means], Vectors]:
@@ -80,7 +83,7 @@ def _layer(layer: int) -> Callable[[Means], Vectors]:
 
 
 def _centred(vectors: NDArray[np.floating]) -> Vectors:
-    return unit(vectors - vectors.mean(axis=0))
+    return unit(np.asarray(vectors - vectors.mean(axis=0)))
 
 
 def _standardised(model: SubspaceModel, means: Means) -> Means:
@@ -88,9 +91,7 @@ def _standardised(model: SubspaceModel, means: Means) -> Means:
         return np.asarray(model.standardise(torch.from_numpy(means)).numpy())
 
 
-def _linear(
-    model: SubspaceModel, recipe: Recipe, name: str, linear: LinearMap
-) -> Callable[[Means], Vectors]:
+def _linear(model: SubspaceModel, recipe: Recipe, name: str, linear: LinearMap) -> Callable[[Means], Vectors]:
     settings = recipe.subspaces[name]
 
     def embed(means: Means) -> Vectors:

@@ -75,9 +75,7 @@ def _verification(metrics: dict[str, Any]) -> Table:
         raw = spaces["raw"]
         best = {c: f"layer {raw['best_layer'][c]}" for c in ("clean", "cross_condition")}
         systems = [("raw, mean over layers", {c: raw["mean"][c] for c in best})]
-        systems.append(
-            ("raw, best layer", {c: raw["layers"][raw["best_layer"][c]][c] for c in best})
-        )
+        systems.append(("raw, best layer", {c: raw["layers"][raw["best_layer"][c]][c] for c in best}))
         for name, baseline in metrics["baselines"].items():
             systems.append((name.upper(), baseline["verification"][protocol]["speaker"]))
         systems.append(("speaker subspace", spaces["speaker"]))

@@ -63,7 +63,7 @@ def draw_trials(
     others = anyone[who[anyone[:, 0]] != who[anyone[:, 1]]]
 
     def differ(pairs: Pairs, labels: NDArray[np.int64]) -> Pairs:
-        return pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]]
+        return np.asarray(pairs[labels[pairs[:, 0]] != labels[pairs[:, 1]]])
 
     def at_most(pairs: Pairs) -> Pairs:
         if len(pairs) <= max_trials:

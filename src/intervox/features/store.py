@@ -38,9 +38,7 @@ class Features:
         self.errors: dict[int, str] = {
             cell_id: error
             for table in tables
-            for cell_id, error in zip(
-                table["cell_id"].to_pylist(), table["error"].to_pylist(), strict=True
-            )
+            for cell_id, error in zip(table["cell_id"].to_pylist(), table["error"].to_pylist(), strict=True)
             if error
         }
 
@@ -82,9 +80,12 @@ def write_features(
             "error": pa.array(errors, pa.string()),
         }
     )
-    with atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+    with (
+        atomic_path(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
+        writer.write_table(table)
 
 
 def _map_shard(path: Path) -> pa.Table:

@@ -1,7 +1,9 @@
 """SubspaceModel: from a backbone's layer means to named, separate subspaces."""
 
+import io
 import math
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +42,15 @@ class Subspace(nn.Module):
         super().__init__()
         used = list(settings.layers) if settings.layers is not None else list(range(layers))
         if not used or max(used) >= layers or min(used) < 0:
-            raise IntervoxError(
-                f"subspace layers {used}: this backbone has layers 0 to {layers - 1}"
-            )
+            raise IntervoxError(f"subspace layers {used}: this backbone has layers 0 to {layers - 1}")
         self.settings = settings
-        self.register_buffer("used", torch.tensor(used), persistent=False)
+        self.used = used
         self.layer_logits = nn.Parameter(torch.zeros(len(used)))
         width = dim * len(used) if settings.combine == "concat" else dim
         self.map: nn.Module = (
             nn.Linear(width, settings.dim)
             if settings.map == "linear"
-            else nn.Sequential(
-                nn.Linear(width, _MLP_WIDTH), nn.GELU(), nn.Linear(_MLP_WIDTH, settings.dim)
-            )
+            else nn.Sequential(nn.Linear(width, _MLP_WIDTH), nn.GELU(), nn.Linear(_MLP_WIDTH, settings.dim))
         )
 
     def layer_weights(self) -> Tensor:
@@ -152,9 +150,7 @@ class SubspaceModel(
         """Start a linear subspace from a closed-form map; directions that it lacks stay random."""
         layer = self._subspace(name).map
         if not isinstance(layer, nn.Linear):
-            raise IntervoxError(
-                f"subspace {name!r} has an MLP map: set training.initialisation to random"
-            )
+            raise IntervoxError(f"subspace {name!r} has an MLP map: set training.initialisation to random")
         rows = len(linear.weight)
         with torch.no_grad():
             layer.weight[:rows].copy_(torch.from_numpy(linear.weight))
@@ -165,8 +161,8 @@ class SubspaceModel(
         result = {}
         for name in self.subspaces:
             subspace = self._subspace(name)
-            weights = subspace.layer_weights().tolist()
-            result[name] = dict(zip(subspace.used.tolist(), weights, strict=True))
+            weights: list[float] = subspace.layer_weights().tolist()
+            result[name] = dict(zip(subspace.used, weights, strict=True))
         return result
 
     def project(self, means: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -212,6 +208,14 @@ class SubspaceModel(
         settings = FeatureSettings(batch_seconds=batch_seconds, window_seconds=self.window_seconds)
         return self.project(layer_means(self._backbone, waves, settings)[0])
 
+    @classmethod
+    def from_pretrained(cls, *arguments: Any, **options: Any) -> "SubspaceModel":
+        """Load from a folder or the hub, as the hub mixin does, but print nothing."""
+        with redirect_stdout(io.StringIO()):
+            model = super().from_pretrained(*arguments, **options)
+        assert isinstance(model, SubspaceModel)
+        return model
+
     def compare(self, first: AudioSource, second: AudioSource, space: str = "speaker") -> dict[str, Any]:
         """Say whether two clips share a subspace's factor.
 
@@ -245,9 +249,7 @@ class SubspaceModel(
     def check_space(self, space: str) -> None:
         """Raise an ``IntervoxError`` that lists the subspaces unless ``space`` is one of them."""
         if space not in self.subspaces:
-            raise IntervoxError(
-                f"there is no subspace {space!r}: this model has {', '.join(self.subspaces)}"
-            )
+            raise IntervoxError(f"there is no subspace {space!r}: this model has {', '.join(self.subspaces)}")
 
     def _subspace(self, name: str) -> Subspace:
         subspace = self.subspaces[name]

@@ -5,7 +5,7 @@ Runs as it is on one CPU, on a GPU, or under ``accelerate launch``.
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from intervox.errors import IntervoxError
 from intervox.features.store import Features
 from intervox.progress import progress_bar
 from intervox.recipe import LossSettings, Recipe, SubspaceSettings, TrainingSettings
-from intervox.storage import StepFolder, atomic_path, read_json, stable_hash, write_json
+from intervox.storage import StepFolder, atomic_path, stable_hash, write_json
 from intervox.subspaces.lda import LinearMap, fit_lda
 from intervox.subspaces.losses import UNLABELLED, MultiPartLoss, multi_part_loss
 from intervox.subspaces.model import SubspaceModel
@@ -162,9 +162,7 @@ def select_layers(settings: SubspaceSettings, standard: NDArray[np.float32]) -> 
     return chosen.mean(axis=1) if settings.combine == "sum" else chosen.reshape(len(chosen), -1)
 
 
-def _prepare(
-    model: SubspaceModel, chosen: TrainingCells, features: Features, recipe: Recipe
-) -> None:
+def _prepare(model: SubspaceModel, chosen: TrainingCells, features: Features, recipe: Recipe) -> None:
     """Fit the standardisation, and start every subspace from its closed form where wanted."""
     means = torch.from_numpy(features.rows(chosen.rows))
     model.fit_standardisation(means)
@@ -272,9 +270,7 @@ def _restore(
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
-    model.load_state_dict(
-        {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-    )
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimizer."):

@@ -1,0 +1,174 @@
+"""A miniature recipe through the real command line, with the real backbone and engine."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile as sf
+
+from intervox import SubspaceModel
+from intervox.features.store import Features
+from intervox.subspaces.model import load_model
+
+from .conftest import ROOT
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+pytestmark = pytest.mark.end_to_end
+
+
+def test_the_run_leaves_what_the_readme_promises(mini_run: Path) -> None:
+    for name in (
+        "recipe.yaml",
+        "corpus/corpus.json",
+        "model/model.safetensors",
+        "metrics.json",
+        "report.html",
+    ):
+        assert (mini_run / name).stat().st_size > 0, name
+    steps = [json.loads(line)["step"] for line in (mini_run / "log.jsonl").read_text().splitlines()]
+    assert steps == ["synth", "extract", "refine", "evaluate"]
+
+
+def test_metrics_hold_every_space_protocol_and_stratum(mini_run: Path) -> None:
+    metrics = json.loads((mini_run / "metrics.json").read_text())
+    protocols = set(metrics["protocols"])
+    assert "synthetic" in protocols
+    if (ROOT / ".." / "shared" / "corpora").is_dir():
+        assert protocols == {"synthetic", "librispeech", "speech_commands", "fsdd"}
+    for protocol in protocols:
+        spaces = metrics["verification"][protocol]
+        assert set(spaces) == {"speaker", "content", "raw"}
+        assert len(spaces["raw"]["layers"]) == 6
+        for condition in ("clean", "cross_condition"):
+            for name in ("speaker", "content"):
+                for result in spaces[name][condition].values():
+                    assert 0 <= result["eer"] <= 1
+                    assert result["targets"] > 0
+                    assert set(result["min_dcf"]) == {"0.01", "0.05"}
+                    assert result["eer_interval"][0] <= result["eer_interval"][1]
+            lda = metrics["baselines"]["lda"]["verification"][protocol]
+            assert 0 <= lda["speaker"][condition]["different_text"]["eer"] <= 1
+    # Held-out voices and texts: even forty steps leave speakers told apart better than by chance.
+    assert metrics["verification"]["synthetic"]["speaker"]["clean"]["different_text"]["eer"] < 0.35
+
+
+def test_features_are_mapped_shards_in_half_precision(mini_run: Path) -> None:
+    folder = next((mini_run / "features").glob("*/corpus"))
+    shard = pa.ipc.open_file(pa.memory_map(str(folder / "shard-00000.arrow"))).read_all()
+    assert shard.schema.names == ["cell_id", "frames", "mean", "error"]
+    assert shard.schema.field("mean").type == pa.list_(pa.float16(), 6 * 384)
+    features = Features(folder)
+    ids = np.array([3, 70, 1])
+    np.testing.assert_array_equal(features.rows(ids), features.rows()[ids])
+    assert not features.errors
+
+
+def test_the_report_needs_nothing_from_outside(mini_run: Path) -> None:
+    page = (mini_run / "report.html").read_text()
+    links = re.findall(r'(?:src|href)="([^"#]+)"', page)
+    assert [link for link in links if not link.startswith("data:")] == []
+    assert page.count("<svg") >= 2 + 3
+    for words in ("DET curves", "Learned weight", "multi-part loss", "Maps", "equal error rate"):
+        assert words in page
+
+
+def test_a_second_run_redoes_nothing(mini_run: Path, command: Command, tmp_path: Path) -> None:
+    shutil.copytree(mini_run, tmp_path / "mini")
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in (tmp_path / "mini").rglob("*")
+        if path.suffix in (".parquet", ".arrow", ".safetensors")
+    }
+    assert command("run", "mini", "--folder", str(tmp_path / "mini")).returncode == 0
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert (tmp_path / "mini" / "metrics.json").read_bytes() == (mini_run / "metrics.json").read_bytes()
+
+
+@pytest.mark.parametrize("place", ["corpus/audio/shard-*", "features/*/corpus/shard-*", "model/checkpoint.*",
+                                   "features/*/synthetic/clean/shard-*"])  # fmt: skip
+def test_a_killed_run_ends_in_the_same_metrics(place: str, mini_run: Path, tmp_path: Path) -> None:
+    """SIGKILL as soon as a step's first output appears, then run again."""
+    folder = tmp_path / "mini"
+    words = [sys.executable, "-m", "intervox.cli", "run", "mini", "--folder", str(folder)]
+    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not list(folder.glob(place)) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "metrics.json").exists()
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "metrics.json").read_bytes() == (mini_run / "metrics.json").read_bytes()
+
+
+def test_steps_one_by_one_end_in_the_same_metrics(mini_run: Path, command: Command, tmp_path: Path) -> None:
+    for step in ("synth", "extract", "refine", "evaluate"):
+        done = command(step, "mini", "--folder", str(tmp_path / "mini"))
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mini" / "metrics.json").read_bytes() == (mini_run / "metrics.json").read_bytes()
+
+
+def test_embed_and_verify(mini_run: Path, command: Command, tmp_path: Path, wav: Path) -> None:
+    model = ("--model", str(mini_run / "model"))
+    lines = command("embed", str(wav), str(wav), *model).stdout.splitlines()
+    vectors = np.array([json.loads(line)["vector"] for line in lines])
+    assert vectors.shape == (2, 128)
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
+    out = tmp_path / "v.npy"
+    assert command("embed", str(wav), *model, "--space", "content", "--out", str(out)).returncode == 0
+    assert np.load(out).shape == (1, 128)
+    same = json.loads(command("verify", str(wav), str(wav), "--json", *model).stdout)
+    assert same["same"]
+    assert same["score"] == pytest.approx(1, abs=1e-4)
+    assert 0.5 < same["probability"] <= 1
+
+
+def test_the_library_gives_the_same_vector_alone_and_in_a_batch(
+    mini_run: Path, tmp_path: Path, wav: Path
+) -> None:
+    model = SubspaceModel.from_pretrained(mini_run / "model")
+    random = np.random.default_rng(0)
+    for index, seconds in enumerate((0.4, 3.0, 9.0)):
+        sf.write(tmp_path / f"{index}.wav", 0.1 * random.normal(size=round(16_000 * seconds)), 16_000)
+    clips = [wav, *(tmp_path / f"{index}.wav" for index in range(3))]
+    together = model.encode(clips)
+    for space in ("speaker", "content"):
+        for index, clip in enumerate(clips):
+            np.testing.assert_allclose(model.encode([clip])[space][0], together[space][index], atol=1e-4)
+    model.save_pretrained(tmp_path / "copy")
+    np.testing.assert_allclose(
+        load_model(tmp_path / "copy").encode([wav])["speaker"], together["speaker"][:1], atol=1e-6
+    )
+    assert not list((tmp_path / "copy").glob("*.bin"))
+
+
+def test_lists_and_doctor(command: Command) -> None:
+    engines = json.loads(command("engines", "--json").stdout)
+    assert [engine["what"] for engine in engines] == ["espeak"]
+    assert "bundled:whisper-tiny.en" in command("backbones").stdout
+    doctor = command("doctor", "--json")
+    assert doctor.returncode == 0
+    assert {"torch", "espeak", "bundled:whisper-tiny.en"} <= {c["what"] for c in json.loads(doctor.stdout)}
+    bare = command("doctor", INTERVOX_DATA="/nonexistent")
+    assert bare.returncode == 0
+    assert "INTERVOX_DATA" in bare.stdout
+
+
+def test_importing_intervox_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, intervox; print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from intervox.errors import IntervoxError
+from intervox.recipe import Recipe, dump_recipe, load_recipe
+
+
+@pytest.mark.parametrize("name", ["quickstart", "mini"])
+def test_built_in_recipes_survive_being_written_out(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    (tmp_path / "r.yaml").write_text(dump_recipe(recipe))
+    assert load_recipe(tmp_path / "r.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("corpus: {blokcs: 3}", r"unknown key `corpus\.blokcs`"),
+        ("training: {steps: many}", r"`training\.steps` is 'many'"),
+        ("training: {steps: -1}", r"`training\.steps` is -1"),
+        ("corpus: {engines: [{name: festival}]}", r"unknown engine 'festival': choose from espeak"),
+        ("corpus: {conditions: {snr_db: [30, 5]}}", "the lower bound comes first"),
+        ("subspaces: {}", "name at least one"),
+        ("name: [1", "is not valid YAML"),
+        ("- 1", "top level"),
+    ],
+)
+def test_a_wrong_recipe_names_the_field(text: str, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(IntervoxError, match=complaint):
+        load_recipe(path)
+
+
+def test_unknown_recipes_list_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(IntervoxError, match="mini, quickstart"):
+        load_recipe("quickstrat")
+    with pytest.raises(IntervoxError, match=r"absent\.yaml does not exist"):
+        load_recipe(tmp_path / "absent.yaml")
+
+
+def test_defaults_are_a_whole_recipe() -> None:
+    assert set(Recipe().subspaces) == {"speaker", "content"}
