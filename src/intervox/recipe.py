@@ -164,7 +164,7 @@ class EvaluationSettings(_Part):
     baselines: tuple[Literal["lda"], ...] = ("lda",)
     max_trials: int = Field(50_000, ge=1000)
     bootstrap: int = Field(200, ge=0)
-    episodes: int = Field(200, ge=1)
+    episodes: int = Field(100, ge=1)
     max_clips: int | None = Field(None, ge=1)
 
 
