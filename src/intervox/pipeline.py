@@ -7,7 +7,7 @@ on where it stopped.
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,18 @@ def open_run(source: str | Path, folder: Path | None = None, workers: int | None
     """
     recipe = load_recipe(source)
     run = Run(recipe, folder or Path("runs") / recipe.name, workers)
-    write_bytes(run.folder / "recipe.yaml", dump_recipe(recipe).encode())
+    written = run.folder / "recipe.yaml"
+    text = dump_recipe(recipe).encode()
+    if not written.exists() or written.read_bytes() != text:
+        # Results of another recipe must not lie beside this one as if they were its own.
+        _forget_results(run)
+        write_bytes(written, text)
     return run
+
+
+def _forget_results(run: Run) -> None:
+    for name in (METRICS, REPORT):
+        (run.folder / name).unlink(missing_ok=True)
 
 
 def synth(run: Run) -> Corpus:
@@ -82,7 +92,7 @@ def extract(run: Run) -> None:
     from intervox.backbones.base import load_backbone
     from intervox.features.extraction import extract as extract_features
 
-    corpus = Corpus(run.folder / "corpus")
+    corpus = _corpus(run)
     with _logged(run, "extract") as record:
         backbone = load_backbone(run.recipe.backbone)
         folder = run.features_folder(backbone.fingerprint) / "corpus"
@@ -105,13 +115,18 @@ def evaluate(run: Run) -> dict[str, Any]:
     from intervox.backbones.base import load_backbone
     from intervox.evaluation import evaluate as evaluation
     from intervox.evaluation.calibration import calibrate
+    from intervox.evaluation.card import model_card
     from intervox.evaluation.report import write_report
     from intervox.subspaces.model import SubspaceModel
+    from intervox.subspaces.training import training_key
 
     corpus, features = _corpus_and_features(run)
     model_folder = run.folder / "model"
     if not (model_folder / "training.json").exists():
         raise IntervoxError(f"{model_folder} holds no model: run `intervox refine` first")
+    if read_json(model_folder / "training.json")["key"] != training_key(features, run.recipe):
+        raise IntervoxError(f"{model_folder} was refined by another recipe: run `intervox refine` first")
+    _forget_results(run)
     with _logged(run, "evaluate"):
         model = SubspaceModel.from_pretrained(model_folder)
         backbone = load_backbone(run.recipe.backbone)
@@ -120,7 +135,9 @@ def evaluate(run: Run) -> dict[str, Any]:
         del backbone
         compared = evaluation.all_representations(model, corpus, features, run.recipe)
         metrics = evaluation.measure(compared, test_sets, run.recipe, features.about, run.processes)
-        calibrate(model, test_sets, model_folder)
+        model.calibration = calibrate(model, test_sets)
+        model.save_pretrained(model_folder)
+        write_bytes(model_folder / "README.md", model_card(metrics, corpus.about).encode())
         training = model_folder / "training.json"
         write_report(run.folder / REPORT, run.recipe, metrics, model, corpus, compared, test_sets, training)
         write_json(run.folder / METRICS, metrics)
@@ -128,21 +145,44 @@ def evaluate(run: Run) -> dict[str, Any]:
 
 
 def run(run: Run) -> dict[str, Any]:
-    """Do every step that is not done yet and return the metrics."""
+    """Do every step that is not done yet and return the metrics.
+
+    The evaluation sets are looked at first: a mistake there must not show after the training.
+    """
+    from intervox.evaluation.protocols import find_protocols
+
+    find_protocols(run.recipe.evaluation.protocols)
     synth(run)
     extract(run)
     refine(run)
     return evaluate(run)
 
 
-def _corpus_and_features(run: Run) -> tuple[Corpus, Any]:
-    from intervox.features.store import Features
+def _corpus(run: Run) -> Corpus:
+    """Open the run's corpus, if it is that of the recipe."""
+    from intervox.corpus.synthesis import corpus_key
 
     corpus = Corpus(run.folder / "corpus")
+    if corpus.key != corpus_key(run.recipe.corpus, run.recipe.seed):
+        raise IntervoxError(f"{corpus.folder} was made by another recipe: run `intervox synth` first")
+    return corpus
+
+
+def _corpus_and_features(run: Run) -> tuple[Corpus, Any]:
+    """Open the run's corpus and the features of just this corpus and the recipe's backbone."""
+    from intervox.features.store import Features
+
+    corpus = _corpus(run)
     current = run.folder / "features" / "current.json"
     if not current.exists():
         raise IntervoxError(f"{run.folder / 'features'} is empty: run `intervox extract` first")
-    return corpus, Features(run.features_folder(read_json(current)["fingerprint"]) / "corpus")
+    features = Features(run.features_folder(read_json(current)["fingerprint"]) / "corpus")
+    found = [features.about[name] for name in ("source", "backbone", "window_seconds")]
+    if found != [corpus.key, run.recipe.backbone, run.recipe.features.window_seconds]:
+        raise IntervoxError(
+            f"{run.folder / 'features'} are of another corpus or backbone: run `intervox extract` first"
+        )
+    return corpus, features
 
 
 @contextmanager
@@ -152,8 +192,11 @@ def _logged(run: Run, step: str) -> Iterator[dict[str, Any]]:
     begun = time.monotonic()
     try:
         yield record
+    except BaseException as error:
+        record["failed"] = type(error).__name__
+        raise
     finally:
         record["seconds"] = round(time.monotonic() - begun, 1)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        with (run.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        # A log that can't be written must not hide why the step failed.
+        with suppress(OSError), (run.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")

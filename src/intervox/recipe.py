@@ -3,21 +3,23 @@
 Every field has a default, a range and a reason; an unknown key is an error, not a silent no-op.
 """
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from intervox.errors import IntervoxError
-
-
-def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] > bounds[1]:
-        raise ValueError("the lower bound comes first")
-    return bounds
-
 
 Range = tuple[float, float]
 """Lower and upper bound of a uniform draw."""
@@ -61,6 +63,18 @@ class BlockSettings(_Part):
     contents: int = Field(8, ge=2)
 
 
+_BOUNDS = {
+    "padding_seconds": (0.0, 10.0),
+    "snr_db": (-30.0, 100.0),
+    "low_hz": (10.0, 7900.0),
+    "high_hz": (10.0, 7900.0),
+    "tilt_db_per_octave": (-20.0, 20.0),
+    "clipped_share": (0.0, 0.5),
+    "level_dbfs": (-90.0, 0.0),
+}
+"""What the ranges of ``ConditionSettings`` may hold."""
+
+
 class ConditionSettings(_Part):
     """How often each disturbance is drawn, and from which range (uniformly).
 
@@ -87,8 +101,19 @@ class ConditionSettings(_Part):
 
     @field_validator("*")
     @classmethod
-    def _bounds_in_order(cls, value: Any) -> Any:
-        return _ordered(value) if isinstance(value, tuple) else value
+    def _within_bounds(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, tuple):
+            return value
+        lowest, highest = _BOUNDS[str(info.field_name)]
+        if not lowest <= value[0] <= value[1] <= highest:
+            raise ValueError(f"give two numbers from {lowest:g} to {highest:g}, the lower bound first")
+        return value
+
+    @model_validator(mode="after")
+    def _band_is_open(self) -> "ConditionSettings":
+        if self.low_hz[1] >= self.high_hz[0]:
+            raise ValueError("low_hz must end below where high_hz begins")
+        return self
 
 
 class CorpusRecipe(_Part):
@@ -103,6 +128,15 @@ class CorpusRecipe(_Part):
     conditions: ConditionSettings = ConditionSettings()
     shard_size: int = Field(256, ge=1)
     max_failures: Share = 0.01
+
+    @model_validator(mode="after")
+    def _usable(self) -> "CorpusRecipe":
+        names = [engine.name for engine in self.engines]
+        if not names or len(set(names)) < len(names):
+            raise ValueError("engines: name at least one, and each once")
+        if not self.train.blocks:
+            raise ValueError("train.blocks: at least 1")
+        return self
 
 
 class FeatureSettings(_Part):
@@ -168,11 +202,15 @@ class EvaluationSettings(_Part):
     max_clips: int | None = Field(None, ge=1)
 
 
+_RESERVED = {"raw", "forward", "train", "eval", "type", "float", "half", "double", "apply", *dir(dict)}
+"""Names that metrics or modules use for something else."""
+
+
 class Recipe(_Part):
     """A whole run."""
 
-    name: str = Field("custom", pattern=r"^[\w.-]+$")
-    seed: int = Field(0, ge=0)
+    name: str = Field("custom", pattern=r"^\w[\w.-]*$")
+    seed: int = Field(0, ge=0, lt=2**31)
     backbone: str = "bundled:whisper-tiny.en"
     corpus: CorpusRecipe = CorpusRecipe()
     features: FeatureSettings = FeatureSettings()
@@ -185,9 +223,17 @@ class Recipe(_Part):
     evaluation: EvaluationSettings = EvaluationSettings()
 
     @model_validator(mode="after")
-    def _has_subspaces(self) -> "Recipe":
+    def _usable_subspaces(self) -> "Recipe":
         if not self.subspaces:
             raise ValueError("subspaces: name at least one")
+        for name, settings in self.subspaces.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _RESERVED:
+                raise ValueError(f"subspaces: {name!r} can't be a name; use lower-case letters, not raw")
+            if settings.map == "mlp" and self.training.initialisation == "lda":
+                raise ValueError("an mlp map can't start from lda: set training.initialisation: random")
+            layers = settings.layers
+            if layers is not None and (not layers or len(set(layers)) < len(layers) or min(layers) < 0):
+                raise ValueError(f"subspaces.{name}.layers: list each layer once, counted from 0")
         return self
 
 
@@ -202,9 +248,13 @@ def load_recipe(source: str | Path) -> Recipe:
     path = Path(source)
     builtin = files("intervox.recipes").joinpath(f"{source}.yaml")
     if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise IntervoxError(f"{path} does not exist: give the path of a recipe or one of {names()}")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise IntervoxError(
+                f"{path} can't be read ({reason}): give the path of a recipe or one of {names()}"
+            ) from None
     elif builtin.is_file():
         text = builtin.read_text(encoding="utf-8")
     else:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from intervox.errors import IntervoxError
 
 
@@ -23,6 +25,12 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file as 64 hex digits, read in bounded memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Say whether a write failed for want of space; safetensors has it in the message alone."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or "No space left" in str(error)
 
 
 @contextmanager
@@ -42,8 +50,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, SafetensorError) as error:
+        if is_disk_full(error):
             raise IntervoxError(
                 f"the disk is full while writing {path}: free some space and run the same command "
                 "again; everything finished so far is kept"
@@ -65,14 +73,17 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, text.encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file, or say which file is missing or broken."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object, or say which file is missing or broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise IntervoxError(f"{path} does not exist: run the step that writes it first") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise IntervoxError(f"{path} is not readable JSON ({error}): delete it and run again") from None
+    if not isinstance(value, dict):
+        raise IntervoxError(f"{path} is not what Intervox writes there: delete it and run again")
+    return value
 
 
 class StepFolder:
@@ -87,12 +98,18 @@ class StepFolder:
     def __init__(self, path: Path, key: str) -> None:
         self.path = path
         self.key = key
+        discarded = path.with_name(f".{path.name}.discarded")
         record = path / self.RECORD
-        if record.exists() and read_json(record)["key"] == key:
-            return
+        if record.exists() and read_json(record).get("key") != key:
+            # Renamed before it is removed: a kill in between leaves nothing that looks like ours.
+            shutil.rmtree(discarded, ignore_errors=True)
+            path.rename(discarded)
+        shutil.rmtree(discarded, ignore_errors=True)
+        for leftover in path.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
         if record.exists():
-            shutil.rmtree(path)
-        elif path.exists() and any(path.iterdir()):
+            return
+        if path.exists() and any(path.iterdir()):
             raise IntervoxError(
                 f"{path} holds files that Intervox did not write: choose another folder or empty it"
             )

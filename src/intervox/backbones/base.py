@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from intervox.audio import Waveform
@@ -60,6 +61,10 @@ class Backbone(ABC):
 
         A clip's real frames are the same to 1e-4 alone and in any batch.
         """
+
+
+_NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "architectures")
+"""Configuration keys that say where and by what a checkpoint was loaded, not what it computes."""
 
 
 def load_backbone(name: str, device: str | None = None) -> Backbone:
@@ -120,14 +125,22 @@ def load_pretrained(model_class: Any, name: str, **options: Any) -> Any:
     logging.set_verbosity_error()  # heads and decoders that we leave behind are not worth a warning
     logging.disable_progress_bar()
     try:
-        model = model_class.from_pretrained(name, use_safetensors=True, dtype=torch.float32, **options)
-    except (OSError, ValueError) as error:
+        model, loading = model_class.from_pretrained(
+            name, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
+        )
+    except (OSError, ValueError, SafetensorError) as error:
         raise IntervoxError(
             f"backbone {name!r} has no readable model.safetensors (pickled weights are never "
             "loaded): save it again with save_pretrained"
         ) from error
     finally:
         logging.set_verbosity(verbosity)
+    missing = [key for key in loading["missing_keys"] if not key.endswith("masked_spec_embed")]
+    if missing:
+        raise IntervoxError(
+            f"backbone {name!r} lacks weights ({missing[0]} and {len(missing) - 1} more): they would be "
+            "random; give a complete checkpoint"
+        )
     return model.eval().requires_grad_(False)
 
 
@@ -144,8 +157,9 @@ def load_feature_extractor(name: str) -> Any:
 
 
 def fingerprint(model: nn.Module, config: dict[str, Any]) -> str:
-    """Hash configuration and weights into 16 hex digits."""
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    """Hash configuration and weights into 16 hex digits, the same wherever the files lie."""
+    shape = {key: value for key, value in config.items() if key not in _NOT_OF_THE_MODEL}
+    digest = hashlib.sha256(json.dumps(shape, sort_keys=True, default=str).encode())
     for key, tensor in sorted(model.state_dict().items()):
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -154,13 +154,14 @@ def apply_condition(
     return result.astype(np.float32)
 
 
-def room_bank(count: int, seed: int, path: Path) -> list[Waveform]:
-    """Return ``count`` impulse responses of drawn rooms, simulated once and then read from ``path``.
+def room_bank(count: int, seed: int, folder: Path) -> list[Waveform]:
+    """Return ``count`` impulse responses of drawn rooms, simulated once and then read from ``folder``.
 
     Each is a shoebox of 2 to 10 m with a reverberation time of 0.15 to 0.9 s, and a speaker 0.3 to
     3 m from the microphone (image source method, pyroomacoustics). They begin at the direct path
     and have unit energy, so a room neither delays nor amplifies.
     """
+    path = folder / f"rooms-{seed}-{count}.npz"
     if not path.exists():
         bank = [_simulate_room(np.random.default_rng([seed, index])) for index in range(count)]
         with atomic_path(path) as temporary, temporary.open("wb") as file:

@@ -81,8 +81,10 @@ class Corpus(ClipSource):
             raise IntervoxError(f"{folder} holds no complete corpus: run `intervox synth` first")
         self.folder = folder
         self.about: dict[str, Any] = read_json(folder / "corpus.json")
-        self.cells: pa.Table = pq.read_table(folder / "cells.parquet")
+        self.cells: pa.Table = read_parquet(folder / "cells.parquet")
         self._shards = sorted((folder / "audio").glob("shard-*.parquet"))
+        if len(self._shards) != -(-self.cells.num_rows // self.about["shard_size"]):
+            raise IntervoxError(f"{folder / 'audio'} lacks shards: delete {folder} and run synth again")
 
     @property
     def shard_count(self) -> int:
@@ -97,7 +99,7 @@ class Corpus(ClipSource):
         return self.about["key"]
 
     def load_shard(self, index: int) -> list[Clip]:
-        table = pq.read_table(self._shards[index], columns=["cell_id", "audio", "error"])
+        table = read_parquet(self._shards[index], columns=["cell_id", "audio", "error"])
         return [
             Clip(row["cell_id"], None, row["error"])
             if row["error"]
@@ -214,11 +216,27 @@ class Recordings(ClipSource):
 
     @property
     def key(self) -> Any:
-        return [[str(path), path.stat().st_size] for path in self._paths]
+        return [[str(path), *_stamp(path)] for path in self._paths]
 
     def load_shard(self, index: int) -> list[Clip]:
         first, end = self._bounds[index], self._bounds[index + 1]
         return [load_clip(cell_id, self._paths[cell_id]) for cell_id in range(first, end)]
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file, or say that it is damaged."""
+    try:
+        return pq.read_table(path, columns=columns)
+    except (pa.ArrowInvalid, FileNotFoundError) as error:
+        raise IntervoxError(f"{path} is damaged or missing: delete its folder and run again") from error
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of change; a missing file is reported when it is read."""
+    if not path.is_file():
+        return [-1, -1]
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def load_clip(cell_id: int, source: AudioSource) -> Clip:
@@ -245,6 +263,6 @@ def check_failures(failed: Sequence[str], total: int, what: str, limit: float) -
     """
     if failed and len(failed) > limit * total:
         raise IntervoxError(
-            f"{len(failed):,} of {total:,} {what} failed, more than the {limit:.0%} allowed; the "
-            f"first: {failed[0]}"
+            f"{len(failed):,} of {total:,} {what} failed, more than the {limit:.0%} of max_failures: mend "
+            f"them or raise it; the first: {failed[0]}"
         )

@@ -14,6 +14,7 @@ from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, SILENCE, Waveform, encode_f
 from intervox.corpus.conditions import apply_condition, room_bank
 from intervox.corpus.design import cell_condition, plan_cells
 from intervox.corpus.store import Corpus, check_failures, write_shard
+from intervox.corpus.texts import read_texts
 from intervox.engines.base import load_engine
 from intervox.parallel import default_workers, run_jobs
 from intervox.progress import progress_bar
@@ -70,14 +71,14 @@ def synthesise(recipe: CorpusRecipe, seed: int, folder: Path, workers: int | Non
         could not be rendered.
     """
     engines = {settings.name: load_engine(settings.name).version for settings in recipe.engines}
-    key = stable_hash([SCHEMA_VERSION, __version__, recipe.model_dump(mode="json"), seed, engines])
+    key = corpus_key(recipe, seed)
     step = StepFolder(folder, key)
     if step.complete:
         return Corpus(folder)
     table = plan_cells(recipe, seed)
     with atomic_path(folder / "cells.parquet") as temporary:
         pq.write_table(table, temporary)
-    room_bank(recipe.conditions.rooms, seed, folder / "rooms.npz")
+    room_bank(recipe.conditions.rooms, seed, folder)
     cells = table.to_pylist()
     jobs = [
         ShardJob(folder, index, cells[start : start + recipe.shard_size], recipe.conditions, seed)
@@ -92,6 +93,20 @@ def synthesise(recipe: CorpusRecipe, seed: int, folder: Path, workers: int | Non
     return Corpus(folder)
 
 
+def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
+    """Hash everything that decides a corpus' bytes."""
+    return stable_hash(
+        [
+            SCHEMA_VERSION,
+            __version__,
+            recipe.model_dump(mode="json", exclude={"max_failures"}),
+            read_texts(recipe.texts.file) if recipe.texts.file else None,
+            seed,
+            {settings.name: load_engine(settings.name).version for settings in recipe.engines},
+        ]
+    )
+
+
 def _shard_path(folder: Path, index: int) -> Path:
     return folder / "audio" / f"shard-{index:05d}.parquet"
 
@@ -99,7 +114,7 @@ def _shard_path(folder: Path, index: int) -> Path:
 @cache
 def _rooms(folder: Path, count: int, seed: int) -> list[Waveform]:
     """Keep the bank in the worker between shards."""
-    return room_bank(count, seed, folder / "rooms.npz")
+    return room_bank(count, seed, folder)
 
 
 def _render_shard(job: ShardJob) -> ShardReport:

@@ -68,8 +68,9 @@ class TestSet:
 
     @property
     def has_keywords(self) -> bool:
-        """Whether every content is said by several speakers, often enough to learn it."""
-        return len(np.unique(self.contents)) * 3 <= len(self.contents)
+        """Whether contents are said by several speakers, often enough to learn them."""
+        contents = len(np.unique(self.contents))
+        return len(np.unique(self.speakers)) > 1 and 1 < contents <= len(self.contents) / 3
 
     def about(self) -> dict[str, Any]:
         """Describe the set for ``metrics.json``."""
@@ -160,7 +161,7 @@ def _test_set(
     recipe: Recipe,
     folder: Path,
 ) -> TestSet:
-    rooms = room_bank(CROSS_CONDITION.rooms, EVALUATION_SEED, folder / "rooms.npz")
+    rooms = room_bank(CROSS_CONDITION.rooms, EVALUATION_SEED, folder)
 
     def degrade(clip: int, wave: Waveform) -> Waveform:
         random = np.random.default_rng([EVALUATION_SEED, clip])
@@ -228,6 +229,7 @@ def _assemble(
         "schema": SCHEMA_VERSION,
         "recipe": recipe.name,
         "seed": recipe.seed,
+        "spaces": {name: settings.factor for name, settings in recipe.subspaces.items()},
         "backbone": {"name": about["backbone"], "fingerprint": about["fingerprint"]},
         "protocols": {test_set.name: test_set.about() for test_set in test_sets},
         "verification": {},
@@ -266,13 +268,14 @@ def _raw(found: dict[str, Any], kind: str, layers: int) -> dict[str, Any]:
             stratum = "different_text" if "different_text" in strata else "all"
             best[condition] = min(every, key=lambda layer: every[layer][condition][stratum]["eer"])
         else:
-            best[condition] = max(every, key=lambda layer: _one_shot(every[layer][condition]))
+            best[condition] = max(every, key=lambda layer: _keyword_score(every[layer], condition))
     return {"mean": found["raw.mean"], "best_layer": best, "layers": every}
 
 
-def _one_shot(keywords: dict[str, Any]) -> float:
-    shots = keywords["shot_1"]
-    return float(shots["accuracy"]) if shots else 0.0
+def _keyword_score(keywords: dict[str, Any], condition: str) -> float:
+    """One-shot accuracy, or the clean probe's where no speaker has enough examples."""
+    shots = keywords[condition]["shot_1"]
+    return float(shots["accuracy"] if shots else keywords["clean"]["probe"])
 
 
 def _separation(metrics: dict[str, Any], name: str, recipe: Recipe) -> dict[str, Any]:
@@ -282,8 +285,9 @@ def _separation(metrics: dict[str, Any], name: str, recipe: Recipe) -> dict[str,
         strata = metrics["verification"][name][space]["clean"]
         if settings.factor != "speaker" and "different_text" in strata:
             result[f"speaker_eer_from_{space}"] = strata["different_text"]["eer"]
-        if settings.factor == "speaker" and "same_text_impostors" in strata:
-            ratio = strata["same_text_impostors"]["eer"] / max(strata["different_text"]["eer"], 1e-6)
+        other_text = strata.get("different_text", {"eer": 0})["eer"]
+        if settings.factor == "speaker" and "same_text_impostors" in strata and other_text:
+            ratio = strata["same_text_impostors"]["eer"] / other_text
             result[f"same_text_cost_of_{space}"] = round(ratio, 3)
         if settings.factor != "content" and name in metrics["keywords"]:
             keywords = metrics["keywords"][name][space]["clean"]

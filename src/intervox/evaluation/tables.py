@@ -69,16 +69,23 @@ def insert_markdown(path: Path, metrics: dict[str, Any]) -> None:
     write_bytes(path, f"{before}{begin}\n{markdown(metrics)}\n{end}{after}".encode())
 
 
+def _space_of(metrics: dict[str, Any], factor: str) -> str | None:
+    """Name of the first subspace of a factor."""
+    return next((name for name, of in metrics["spaces"].items() if of == factor), None)
+
+
 def _verification(metrics: dict[str, Any]) -> Table:
     rows = []
+    own = _space_of(metrics, "speaker")
     for protocol, spaces in metrics["verification"].items():
         raw = spaces["raw"]
         best = {c: f"layer {raw['best_layer'][c]}" for c in ("clean", "cross_condition")}
         systems = [("raw, mean over layers", {c: raw["mean"][c] for c in best})]
         systems.append(("raw, best layer", {c: raw["layers"][raw["best_layer"][c]][c] for c in best}))
-        for name, baseline in metrics["baselines"].items():
-            systems.append((name.upper(), baseline["verification"][protocol]["speaker"]))
-        systems.append(("speaker subspace", spaces["speaker"]))
+        if own:
+            for name, baseline in metrics["baselines"].items():
+                systems.append((name.upper(), baseline["verification"][protocol][own]))
+            systems.append((f"{own} subspace", spaces[own]))
         for system, result in systems:
             cells = [_eer(result[c].get(stratum)) for c, stratum, _ in STRATUM_COLUMNS]
             if system == "raw, best layer":
@@ -95,19 +102,18 @@ def _verification(metrics: dict[str, Any]) -> Table:
 
 def _keywords(metrics: dict[str, Any]) -> Table:
     rows = []
+    own, other = _space_of(metrics, "content"), _space_of(metrics, "speaker")
     for protocol, spaces in metrics["keywords"].items():
         raw = spaces["raw"]
         layer = raw["best_layer"]["clean"]
         systems = [
             ("raw, mean over layers", raw["mean"]),
             (f"raw, layer {layer}", raw["layers"][layer]),
-            *(
-                (name.upper(), baseline["keywords"][protocol]["content"])
-                for name, baseline in metrics["baselines"].items()
-            ),
-            ("content subspace", spaces["content"]),
-            ("speaker subspace", spaces["speaker"]),
         ]
+        if own:
+            for name, baseline in metrics["baselines"].items():
+                systems.append((name.upper(), baseline["keywords"][protocol][own]))
+        systems += [(f"{space} subspace", spaces[space]) for space in (own, other) if space]
         for system, result in systems:
             clean, cross = result["clean"], result["cross_condition"]
             rows.append(
@@ -131,10 +137,11 @@ def _keywords(metrics: dict[str, Any]) -> Table:
 
 def _separation(metrics: dict[str, Any]) -> Table:
     rows = []
+    content, speaker = _space_of(metrics, "content"), _space_of(metrics, "speaker")
     for protocol, found in metrics["separation"].items():
-        eer = found.get("speaker_eer_from_content")
-        cost = found.get("same_text_cost_of_speaker")
-        probe = found.get("keyword_probe_from_speaker")
+        eer = found.get(f"speaker_eer_from_{content}")
+        cost = found.get(f"same_text_cost_of_{speaker}")
+        probe = found.get(f"keyword_probe_from_{speaker}")
         rows.append(
             [
                 protocol,

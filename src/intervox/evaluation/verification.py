@@ -160,7 +160,7 @@ def bootstrap_interval(
         accept = np.cumsum(np.bincount(impostor_bins, drawn[first] * drawn[second], BOOTSTRAP_BINS))
         if reject[-1] and accept[-1]:
             rates.append(equal_error_rate(1 - accept / accept[-1], reject / reject[-1]))
-    return [round(float(bound), 5) for bound in np.quantile(rates, [0.025, 0.975])]
+    return [round(float(bound), 5) for bound in np.quantile(rates, [0.025, 0.975])] if rates else None
 
 
 def _rank_bins(
@@ -168,7 +168,8 @@ def _rank_bins(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Replace scores by the bin of their rank: an EER is read off the bins in a fraction of the time.
 
-    Bins hold equally many trials, so interpolation within one moves an EER by at most 1/BINS.
+    Bins hold equally many trials, so interpolation within one moves an EER by at most 1/BINS where
+    there are as many targets as impostors, and by a like share of the rarer kind otherwise.
     """
     pooled = np.concatenate([targets, impostors])
     bins = np.empty(len(pooled), np.int64)

@@ -80,7 +80,9 @@ def extract(
     IntervoxError
         More than ``settings.max_failures`` of the clips can't be read, or the disk is full.
     """
-    key = stable_hash([SCHEMA_VERSION, source.key, backbone.fingerprint, settings.model_dump()])
+    key = stable_hash(
+        [SCHEMA_VERSION, source.key, backbone.fingerprint, settings.model_dump(exclude={"max_failures"})]
+    )
     step = StepFolder(folder, key)
     if not step.complete:
         _extract_shards(source, backbone, settings, folder, description)
@@ -89,6 +91,7 @@ def extract(
             {
                 "schema": SCHEMA_VERSION,
                 "key": key,
+                "source": source.key if isinstance(source.key, str) else stable_hash(source.key),
                 "backbone": backbone.name,
                 "fingerprint": backbone.fingerprint,
                 "layers": backbone.layers,

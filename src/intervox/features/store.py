@@ -33,6 +33,8 @@ class Features:
         tables = [_map_shard(path) for path in sorted(folder.glob("shard-*.arrow"))]
         shape = (-1, self.layers, self.dim)
         self._shards = [_column(table, "mean").reshape(shape) for table in tables]
+        if sum(len(shard) for shard in self._shards) != self.about["clips"]:
+            raise IntervoxError(f"{folder} lacks shards: delete it and run extract again")
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
         self.frames: NDArray[np.int64] = np.concatenate([_column(table, "frames") for table in tables])
         self.errors: dict[int, str] = {
@@ -89,7 +91,10 @@ def write_features(
 
 
 def _map_shard(path: Path) -> pa.Table:
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except pa.ArrowInvalid as error:
+        raise IntervoxError(f"{path} is damaged: delete its folder and run again") from error
 
 
 def _column(table: pa.Table, name: str) -> NDArray[Any]:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
+from scipy.linalg import LinAlgError, eigh
+
+from intervox.errors import IntervoxError
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,14 @@ def fit_lda(
     size = len(within)
     within = (1 - shrinkage) * within + shrinkage * np.trace(within) / size * np.eye(size)
     kept = min(dim, len(counts) - 1, size)
-    ratios, directions = eigh(between, within, subset_by_index=(size - kept, size - 1))
+    if kept < 1:
+        raise IntervoxError("LDA needs at least two classes: give a factor that varies in the corpus")
+    try:
+        ratios, directions = eigh(between, within, subset_by_index=(size - kept, size - 1))
+    except LinAlgError:
+        raise IntervoxError(
+            "LDA can't invert the within-class covariance: raise the subspace's shrinkage"
+        ) from None
     weight = directions[:, ::-1].T
     signal = np.maximum(ratios[::-1] - 1 / counts.mean(), 1e-3)
     return LinearMap(

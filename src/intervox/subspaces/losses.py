@@ -145,7 +145,7 @@ def coupling(first: Tensor, second: Tensor) -> Tensor:
     first, second
         Shapes (cells, d1) and (cells, d2).
     """
-    a = first.double() if first.dtype == torch.float64 else first.float()
+    a = first if first.dtype == torch.float64 else first.float()
     b = second.to(a.dtype)
     a, b = a - a.mean(dim=0), b - b.mean(dim=0)
     cross = (a.T @ b).square().sum()

@@ -12,6 +12,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -20,11 +21,9 @@ from intervox.backbones.base import Backbone, load_backbone
 from intervox.errors import IntervoxError
 from intervox.features.extraction import layer_means
 from intervox.recipe import FeatureSettings, SubspaceSettings
-from intervox.storage import read_json
 from intervox.subspaces.lda import LinearMap
 
 _MLP_WIDTH = 512
-CALIBRATION = "calibration.json"
 
 
 class Subspace(nn.Module):
@@ -92,6 +91,8 @@ class SubspaceModel(
         Of the backbone that it was trained on; encoding with other weights is refused.
     window_seconds
         Windows of the features that it was trained on.
+    calibration
+        Subspace to slope and offset from a cosine to the log odds of "the same".
 
     Examples
     --------
@@ -111,6 +112,7 @@ class SubspaceModel(
         subspaces: dict[str, Any],
         fingerprint: str = "",
         window_seconds: float = 4.0,
+        calibration: dict[str, list[float]] | None = None,
     ) -> None:
         super().__init__()
         self.backbone_name = backbone
@@ -124,8 +126,21 @@ class SubspaceModel(
         )
         self.register_buffer("mean", torch.zeros(layers, dim))
         self.register_buffer("scale", torch.ones(layers, dim))
-        self.calibration: dict[str, tuple[float, float]] = {}
+        self._calibration = calibration or {}
         self._backbone: Backbone | None = None
+
+    @property
+    def calibration(self) -> dict[str, list[float]]:
+        """Subspace to slope and offset; saved with the model."""
+        return self._calibration
+
+    @calibration.setter
+    def calibration(self, calibration: dict[str, list[float]]) -> None:
+        self._calibration = calibration
+        # The hub mixin writes what the constructor was given; this is known only afterwards.
+        config = self._hub_mixin_config
+        assert isinstance(config, dict)
+        config["calibration"] = calibration
 
     @property
     def factors(self) -> dict[str, str]:
@@ -147,12 +162,14 @@ class SubspaceModel(
         self.scale.copy_(means.std(dim=0).clamp_min(1e-5))
 
     def initialise(self, name: str, linear: LinearMap) -> None:
-        """Start a linear subspace from a closed-form map; directions that it lacks stay random."""
+        """Start a linear subspace from a closed-form map; directions that it lacks start at zero."""
         layer = self._subspace(name).map
         if not isinstance(layer, nn.Linear):
             raise IntervoxError(f"subspace {name!r} has an MLP map: set training.initialisation to random")
         rows = len(linear.weight)
         with torch.no_grad():
+            layer.weight.zero_()
+            layer.bias.zero_()
             layer.weight[:rows].copy_(torch.from_numpy(linear.weight))
             layer.bias[:rows].copy_(torch.from_numpy(linear.bias))
 
@@ -195,6 +212,8 @@ class SubspaceModel(
             A clip can't be embedded (the message says which and why), or the backbone is not the
             one that the model was trained on.
         """
+        if batch_seconds <= 0:
+            raise IntervoxError(f"batch_seconds is {batch_seconds}: give a number of seconds above 0")
         if isinstance(sources, str | bytes | Path):
             raise IntervoxError("encode takes a list of clips: write encode([clip])")
         if self._backbone is None:
@@ -258,7 +277,7 @@ class SubspaceModel(
 
 
 def load_model(name: str | Path) -> SubspaceModel:
-    """Load a refined model, with its calibration where it has one.
+    """Load a refined model.
 
     Parameters
     ----------
@@ -271,13 +290,12 @@ def load_model(name: str | Path) -> SubspaceModel:
         Nothing usable is there.
     """
     try:
-        model = SubspaceModel.from_pretrained(str(name))
-    except (OSError, ValueError, TypeError, HfHubHTTPError, HFValidationError) as error:
+        return SubspaceModel.from_pretrained(str(name))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise IntervoxError(
             f"{name} holds no refined model (config.json and model.safetensors): run "
             "`intervox run quickstart`, or give --model"
         ) from error
-    calibration = Path(name) / CALIBRATION
-    if calibration.exists():
-        model.calibration = {space: tuple(pair) for space, pair in read_json(calibration).items()}
-    return model
+    except (ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise IntervoxError(f"the model in {name} is damaged ({reason}): refine it again") from error

@@ -1,7 +1,4 @@
-"""The training loop: cached features in, a SubspaceModel out.
-
-Runs as it is on one CPU, on a GPU, or under ``accelerate launch``.
-"""
+"""The training loop: cached features in, a SubspaceModel out; on a CPU or, unchanged, on a GPU."""
 
 import json
 import math
@@ -96,16 +93,7 @@ def refine(cells: Any, features: Features, recipe: Recipe, folder: Path) -> Subs
         Where the model goes.
     """
     subspaces = {name: s.model_dump(mode="json") for name, s in recipe.subspaces.items()}
-    key = stable_hash(
-        [
-            SCHEMA_VERSION,
-            features.about["key"],
-            subspaces,
-            recipe.loss.model_dump(),
-            recipe.training.model_dump(),
-            recipe.seed,
-        ]
-    )
+    key = training_key(features, recipe)
     step = StepFolder(folder, key)
     if not step.complete:
         torch.manual_seed(recipe.seed)
@@ -121,11 +109,25 @@ def refine(cells: Any, features: Features, recipe: Recipe, folder: Path) -> Subs
         chosen = training_cells(cells, features, {s.factor for s in recipe.subspaces.values()})
         _prepare(model, chosen, features, recipe)
         history = _train(model, chosen, features, recipe, folder)
-        write_json(folder / "training.json", {"history": history})
         model.save_pretrained(folder)
-        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        write_json(folder / "training.json", {"key": key, "history": history})
         step.finish()
+        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return SubspaceModel.from_pretrained(folder)
+
+
+def training_key(features: Features, recipe: Recipe) -> str:
+    """Hash everything that decides a model's weights."""
+    return stable_hash(
+        [
+            SCHEMA_VERSION,
+            features.about["key"],
+            {name: settings.model_dump(mode="json") for name, settings in recipe.subspaces.items()},
+            recipe.loss.model_dump(),
+            recipe.training.model_dump(),
+            recipe.seed,
+        ]
+    )
 
 
 def closed_form(
