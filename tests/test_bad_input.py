@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,12 +218,17 @@ def test_a_real_full_device_leaves_the_old_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("embed", "{wav}", "--space", "mood"), "no subspace 'mood': this model has speaker, content"),
+        (("embed", "{wav}", "--space", "mood"), "no subspace 'mood': this model has content, speaker"),
         (("embed", "{wav}", "--model", "{tmp}/nothing"), "holds no refined model"),
         (("extract", "mini", "--folder", "{tmp}/new"), "run `intervox synth` first"),
         (("refine", "mini", "--folder", "{tmp}/new"), "run `intervox synth` first"),
         (("tables", "{tmp}/new"), "run the step that writes it first"),
         (("run", "no-such"), "there is no recipe 'no-such'"),
+        (("synth", "mini", "--folder", "{wav}"), "give another path"),
+        (("embed", "{wav}", "--out", "{tmp}"), "give another path"),
+        (("embed", "{wav}", "--model", "{tmp}/damaged"), "is damaged"),
+        (("extract", "mini", "--folder", "{tmp}/cut"), "lacks shards"),
+        (("extract", "{tmp}/other.yaml", "--folder", "{tmp}/copy"), "was made by another recipe"),
     ],
 )
 def test_other_mistakes_say_what_to_do(
@@ -230,6 +236,12 @@ def test_other_mistakes_say_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     filled = [word.format(wav=wav, tmp=tmp_path) for word in words]
+    shutil.copytree(mini_run / "model", tmp_path / "damaged")
+    (tmp_path / "damaged" / "model.safetensors").write_bytes(b"half a file")
+    for name in ("cut", "copy"):
+        shutil.copytree(mini_run / "corpus", tmp_path / name / "corpus")
+    (tmp_path / "cut" / "corpus" / "audio" / "shard-00001.parquet").unlink()
+    (tmp_path / "other.yaml").write_text((mini_run / "recipe.yaml").read_text().replace("seed: 0", "seed: 1"))
     if words[0] == "embed" and "--model" not in words:
         filled += ["--model", str(mini_run / "model")]
     code, _, error = run_main(monkeypatch, capsys, *filled)

@@ -142,30 +142,52 @@ def test_keywords_across_speakers() -> None:
 def test_protocol_readers_on_trees_of_the_real_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "librispeech/test-other/1688/1688-142285-0000.flac",
+        "librispeech/test-other/1688/1688-142285-0001.flac",
         "librispeech/test-other/1998/15444/1998-15444-0001.flac",
         "speech_commands/yes/0a7c2a8d_nohash_0.wav",
+        "speech_commands/yes/0a7c2a8d_nohash_1.wav",
+        "speech_commands/no/1b4c9b89_nohash_0.wav",
         "speech_commands/_background_noise_/running_tap.wav",
         "fsdd/recordings/7_jackson_32.wav",
+        "fsdd/recordings/7_jackson_33.wav",
+        "fsdd/recordings/0_theo_1.wav",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "manifest.csv").write_text("path,speaker,content,session\na.wav,ann,hello,1\n")
+    (tmp_path / "mine" / "manifest.csv").write_text(
+        "path,speaker,content,session\na.wav,ann,hello,1\nb.wav,ann,,1\nc.wav,bob,hello,2\n",
+        encoding="utf-8-sig",
+    )
     monkeypatch.setenv("INTERVOX_DATA", str(tmp_path))
     found = {p.name: p for p in find_protocols(("auto",))}
     rows = {name: [(row.speaker, row.content) for row in p.rows] for name, p in found.items()}
     assert rows == {
-        "librispeech": [("1688", "1688-142285-0000"), ("1998", "1998-15444-0001")],
-        "speech_commands": [("0a7c2a8d", "yes")],
-        "fsdd": [("jackson", "7")],
-        "mine": [("ann", "hello")],
+        "librispeech": [
+            ("1688", "1688-142285-0000"),
+            ("1688", "1688-142285-0001"),
+            ("1998", "1998-15444-0001"),
+        ],
+        "speech_commands": [("1b4c9b89", "no"), ("0a7c2a8d", "yes"), ("0a7c2a8d", "yes")],
+        "fsdd": [("theo", "0"), ("jackson", "7"), ("jackson", "7")],
+        "mine": [("ann", "hello"), ("ann", "unknown: b.wav"), ("bob", "hello")],
     }
     assert found["mine"].rows[0].path == tmp_path / "mine" / "a.wav"
     with pytest.raises(IntervoxError, match=r"'absent' has no recordings.*INTERVOX_DATA"):
         find_protocols(("absent",))
-    (tmp_path / "mine" / "manifest.csv").write_text("path,who\na.wav,ann\n")
-    with pytest.raises(IntervoxError, match="lacks the columns content, speaker"):
-        find_protocols(("mine",))
+    for text, complaint in (
+        ("path,who\na.wav,ann\n", "lacks the columns content, speaker"),
+        ("path,speaker,content\na.wav\n", "line 2: path and speaker must not be empty"),
+        ("path,speaker,content\na.wav,ann,x\nb.wav,ann,y\n", "at least two speakers"),
+    ):
+        (tmp_path / "mine" / "manifest.csv").write_text(text)
+        with pytest.raises(IntervoxError, match=complaint):
+            find_protocols(("mine",))
+    with pytest.raises(IntervoxError, match="give the name of a folder"):
+        find_protocols(("../mine",))
+    monkeypatch.setenv("INTERVOX_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(IntervoxError, match="INTERVOX_DATA is .*nowhere, which is not a folder"):
+        find_protocols(("auto",))
 
 
 def test_the_human_corpora_have_the_documented_sizes(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ def world(tmp_path: Path) -> tuple[pa.Table, Features]:
             "layers": LAYERS,
             "dim": DIM,
             "window_seconds": 4.0,
+            "clips": count,
         },
     )
     return pa.Table.from_pylist(rows), Features(folder)

@@ -13,6 +13,7 @@ _PUBLIC = {
     "load_engine": "intervox.engines.base",
     "multi_part_loss": "intervox.subspaces.losses",
     "SubspaceModel": "intervox.subspaces.model",
+    "open_run": "intervox.pipeline",
     "run": "intervox.pipeline",
 }
 

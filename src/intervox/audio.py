@@ -113,9 +113,12 @@ def _from_array(samples: NDArray[Any], rate: int, name: str) -> Waveform:
         raise IntervoxError(
             f"{name} has {samples.shape[1]} channels: give shape (samples, channels), not its transpose"
         )
+    if not isinstance(rate, int | np.integer) or rate <= 0:
+        raise IntervoxError(f"{name} has sample rate {rate!r}: give it in Hz, as a whole number above 0")
     wave = samples.astype(np.float32)
     if samples.dtype.kind in "iu":
-        wave /= float(np.iinfo(samples.dtype).max)
+        half = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        wave = (wave - half if samples.dtype.kind == "u" else wave) / np.float32(half)
     mono = wave if wave.ndim == 1 else wave.mean(axis=1)
     return mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE).astype(np.float32)
 

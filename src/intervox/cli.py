@@ -1,6 +1,8 @@
 """The command line: each command is a thin call into the library."""
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -216,10 +218,18 @@ def _show_checks(title: str, checks: "list[Check]", as_json: bool) -> None:
 
 def main() -> None:
     """Run the command line; user errors become one sentence and exit code 2."""
+    # Clips of every length make oneDNN keep a compiled kernel a shape: hundreds of megabytes.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
     try:
         app(prog_name="intervox")
     except IntervoxError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        mend = "free some space" if error.errno == errno.ENOSPC else "give another path or mend this one"
+        print(f"error: {error.filename or 'the disk'}: {error.strerror}; {mend}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from here", file=sys.stderr)

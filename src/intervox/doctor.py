@@ -94,8 +94,11 @@ def _disk() -> Check:
 def _data() -> list[Check]:
     """Which human corpora an evaluation would find."""
     folder: Path = data_folder()
-    found = {protocol.name: len(protocol.rows) for protocol in find_protocols(("auto",))}
+    cache = Check("cache", True, str(cache_folder()), needed=False)
+    try:
+        found = {protocol.name: len(protocol.rows) for protocol in find_protocols(("auto",))}
+    except IntervoxError as error:
+        return [cache, Check(f"human corpora in {folder}", False, "unusable", str(error), needed=False)]
     text = ", ".join(f"{name} ({clips:,} clips)" for name, clips in found.items())
     mend = "set INTERVOX_DATA to a folder with librispeech/, speech_commands/ or fsdd/"
-    cache = Check("cache", True, str(cache_folder()), needed=False)
     return [cache, Check(f"human corpora in {folder}", bool(found), text or "none", mend, needed=False)]

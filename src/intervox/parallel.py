@@ -1,4 +1,4 @@
-"""Independent jobs over worker processes: the shape that synthesis and extraction share."""
+"""Independent jobs over worker processes."""
 
 import multiprocessing
 import os

@@ -193,7 +193,7 @@ class Recordings(ClipSource):
         self,
         paths: Sequence[Path],
         max_clips: int = 256,
-        max_seconds: float = 1200.0,
+        max_seconds: float = 600.0,
     ) -> None:
         self._paths = paths
         self._bounds = [0]

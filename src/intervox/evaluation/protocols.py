@@ -6,6 +6,7 @@ registry line; any other corpus comes with a ``manifest.csv`` of those columns.
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from intervox.errors import IntervoxError
 
 MANIFEST = "manifest.csv"
+_OURS = ("corpus", "synthetic")
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ def _speech_commands(folder: Path) -> list[Row]:
 def _fsdd(folder: Path) -> list[Row]:
     """Read ``<digit>_<speaker>_<n>.wav``."""
     rows = []
-    for path in folder.glob("**/*_*_*.wav"):
-        digit, speaker, _ = path.stem.split("_")
+    for path in folder.glob("**/[0-9]_*_*.wav"):
+        digit, speaker = path.stem.split("_")[:2]
         rows.append(Row(path, speaker, digit))
     return rows
 
@@ -99,15 +101,18 @@ def find_protocols(names: tuple[str, ...], max_clips: int | None = None) -> list
         A protocol that was asked for by name is not there.
     """
     base = data_folder()
-    if names == ("auto",):
-        wanted = [name for name, known in READERS.items() if (base / known.folder).is_dir()]
-        wanted += sorted(path.parent.name for path in base.glob(f"*/{MANIFEST}"))
-    else:
-        wanted = list(names)
-    return [_thin(_read(name, base), max_clips) for name in wanted]
+    if "INTERVOX_DATA" in os.environ and not base.is_dir():
+        raise IntervoxError(f"INTERVOX_DATA is {base}, which is not a folder: correct or unset it")
+    found = [name for name, known in READERS.items() if (base / known.folder).is_dir()]
+    own = sorted(path.parent.name for path in base.glob(f"*/{MANIFEST}"))
+    found += [name for name in own if name not in READERS]
+    wanted = [name for asked in names for name in (found if asked == "auto" else [asked])]
+    return [_thin(_read(name, base), max_clips) for name in dict.fromkeys(wanted)]
 
 
 def _read(name: str, base: Path) -> Protocol:
+    if Path(name).name != name or name in _OURS:
+        raise IntervoxError(f"protocol {name!r}: give the name of a folder in {base}, not {_OURS}")
     if name in READERS:
         known = READERS[name]
         folder, licence, rows = base / known.folder, known.licence, known.read(base / known.folder)
@@ -118,18 +123,36 @@ def _read(name: str, base: Path) -> Protocol:
         raise IntervoxError(
             f"protocol {name!r} has no recordings in {folder}: set INTERVOX_DATA to the folder that holds it"
         )
+    speakers = Counter(row.speaker for row in rows)
+    if len(speakers) < 2 or max(speakers.values()) < 2:
+        raise IntervoxError(
+            f"protocol {name!r} needs at least two speakers, and two clips of one of them: it has "
+            f"{len(rows)} clips of {len(speakers)}"
+        )
     return Protocol(name, licence, sorted(rows, key=lambda row: str(row.path)))
 
 
 def _read_manifest(path: Path) -> list[Row]:
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = {"path", "speaker", "content"} - set(reader.fieldnames or [])
-        if missing:
-            raise IntervoxError(f"{path} lacks the columns {', '.join(sorted(missing))}: add them")
-        return [Row(path.parent / row["path"], row["speaker"], row["content"]) for row in reader]
+    try:
+        # utf-8-sig also reads what spreadsheets write, with a byte order mark in front.
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"path", "speaker", "content"} - set(reader.fieldnames or [])
+            if missing:
+                raise IntervoxError(f"{path} lacks the columns {', '.join(sorted(missing))}: add them")
+            return [_manifest_row(path, number, row) for number, row in enumerate(reader, start=2)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise IntervoxError(f"{path} is not a CSV file in UTF-8 ({error}): save it as one") from None
+
+
+def _manifest_row(manifest: Path, line: int, row: dict[str, str | None]) -> Row:
+    clip, speaker = row["path"], row["speaker"]
+    if not clip or not speaker:
+        raise IntervoxError(f"{manifest}, line {line}: path and speaker must not be empty")
+    # A clip whose content is unknown shares it with no other.
+    return Row(manifest.parent / clip, speaker, row["content"] or f"unknown: {clip}")
 
 
 def _thin(protocol: Protocol, max_clips: int | None) -> Protocol:

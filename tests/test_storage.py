@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from intervox.errors import IntervoxError
+from intervox.storage import StepFolder, atomic_path, read_json, stable_hash
+
+
+def test_a_step_is_continued_replaced_or_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "step"
+    step = StepFolder(folder, "a")
+    (folder / "shard").write_text("x")
+    assert not step.complete
+    step.finish()
+    assert StepFolder(folder, "a").complete
+    assert (folder / "shard").exists()
+    assert not StepFolder(folder, "b").complete
+    assert not (folder / "shard").exists()
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("mine")
+    with pytest.raises(IntervoxError, match="did not write"):
+        StepFolder(foreign, "a")
+    assert (foreign / "thesis.txt").exists()
+
+
+def test_what_a_kill_leaves_can_be_resumed(tmp_path: Path) -> None:
+    """Killed before the first rename, and killed while another key's folder was being removed."""
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early" / ".step.json.123.tmp").write_text("{")
+    assert not StepFolder(tmp_path / "early", "a").complete
+    half = tmp_path / ".late.discarded"
+    half.mkdir()
+    (half / "shard").write_text("old")
+    assert not StepFolder(tmp_path / "late", "b").complete
+    assert not half.exists()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
+    target = tmp_path / "f"
+    target.write_text("old")
+
+    def fail() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+    assert target.read_text() == "old"
+
+
+def test_hashes_are_of_the_value_and_broken_json_is_named(tmp_path: Path) -> None:
+    assert stable_hash({"a": 1, "b": [2]}) == stable_hash({"b": [2], "a": 1})
+    assert stable_hash({"a": 1}) != stable_hash({"a": 2})
+    for text in ("{", "[]"):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(IntervoxError, match=r"x\.json is not"):
+            read_json(tmp_path / "x.json")
