@@ -157,7 +157,7 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["bundled:nothing", "no/such-model", "./nowhere"])
 def test_unknown_names_say_what_to_give(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(IntervoxError, match="bundled:whisper-tiny.en"):
         load_backbone(name)
 

@@ -62,6 +62,14 @@ def test_metrics_hold_every_space_protocol_and_stratum(mini_run: Path) -> None:
     assert metrics["verification"]["synthetic"]["speaker"]["clean"]["different_text"]["eer"] < 0.35
 
 
+def test_the_model_carries_its_card_and_calibration(mini_run: Path) -> None:
+    card = (mini_run / "model" / "README.md").read_text()
+    assert "equal error rate" in card
+    assert "GPL-3.0" in card
+    assert "More Information Needed" not in card
+    assert set(SubspaceModel.from_pretrained(mini_run / "model").calibration) == {"speaker", "content"}
+
+
 def test_features_are_mapped_shards_in_half_precision(mini_run: Path) -> None:
     folder = next((mini_run / "features").glob("*/corpus"))
     shard = pa.ipc.open_file(pa.memory_map(str(folder / "shard-00000.arrow"))).read_all()
@@ -97,30 +105,35 @@ def test_a_second_run_redoes_nothing(mini_run: Path, command: Command, tmp_path:
     assert (tmp_path / "mini" / "metrics.json").read_bytes() == (mini_run / "metrics.json").read_bytes()
 
 
-@pytest.mark.parametrize("place", ["corpus/audio/shard-*", "features/*/corpus/shard-*", "model/checkpoint.*",
-                                   "features/*/synthetic/clean/shard-*"])  # fmt: skip
-def test_a_killed_run_ends_in_the_same_metrics(place: str, mini_run: Path, tmp_path: Path) -> None:
-    """SIGKILL as soon as a step's first output appears, then run again."""
+FIRST_OUTPUTS = (
+    "corpus/audio/shard-*",
+    "features/*/corpus/shard-*",
+    "model/checkpoint.*",
+    "features/*/synthetic/clean/shard-*",
+    "features/*/synthetic/cross_condition/features.json",
+)
+"""What appears first when synthesis, extraction, training, test extraction and measuring are under way."""
+
+
+def test_a_run_killed_in_every_step_ends_in_the_same_metrics(
+    mini_run: Path, command: Command, tmp_path: Path
+) -> None:
+    """SIGKILL as soon as each step's first output appears; then the steps one by one."""
     folder = tmp_path / "mini"
     words = [sys.executable, "-m", "intervox.cli", "run", "mini", "--folder", str(folder)]
-    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while not list(folder.glob(place)) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    assert process.poll() is None, "the run ended before it could be killed"
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (folder / "metrics.json").exists()
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr
-    assert (folder / "metrics.json").read_bytes() == (mini_run / "metrics.json").read_bytes()
-
-
-def test_steps_one_by_one_end_in_the_same_metrics(mini_run: Path, command: Command, tmp_path: Path) -> None:
+    for place in FIRST_OUTPUTS:
+        process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not list(folder.glob(place)) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        assert process.poll() is None, f"the run ended before {place} could be seen"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (folder / "metrics.json").exists()
     for step in ("synth", "extract", "refine", "evaluate"):
-        done = command(step, "mini", "--folder", str(tmp_path / "mini"))
+        done = command(step, "mini", "--folder", str(folder))
         assert done.returncode == 0, done.stderr
-    assert (tmp_path / "mini" / "metrics.json").read_bytes() == (mini_run / "metrics.json").read_bytes()
+    assert (folder / "metrics.json").read_bytes() == (mini_run / "metrics.json").read_bytes()
 
 
 def test_embed_and_verify(mini_run: Path, command: Command, tmp_path: Path, wav: Path) -> None:
@@ -155,6 +168,18 @@ def test_the_library_gives_the_same_vector_alone_and_in_a_batch(
         load_model(tmp_path / "copy").encode([wav])["speaker"], together["speaker"][:1], atol=1e-6
     )
     assert not list((tmp_path / "copy").glob("*.bin"))
+
+
+def test_the_readmes_python_works_as_printed(mini_run: Path, tmp_path: Path, wav: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
+    (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    (tmp_path / "runs" / "quickstart" / "model").symlink_to(mini_run / "model")
+    samples, rate = sf.read(wav)
+    sf.write(tmp_path / "a.wav", samples, rate)
+    sf.write(tmp_path / "b.flac", samples[::2], rate // 2)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "(2, 128) (2, 128)"
 
 
 def test_lists_and_doctor(command: Command) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -234,6 +234,15 @@ class SubspaceModel(
             model = super().from_pretrained(*arguments, **options)
         assert isinstance(model, SubspaceModel)
         return model
+
+    def generate_model_card(self, *_arguments: Any, **_options: Any) -> ModelCard:
+        """Describe a model that was not measured yet; a run's evaluation writes the real card."""
+        spaces = ", ".join(f"{name} ({factor})" for name, factor in self.factors.items())
+        return ModelCard(
+            "---\nlibrary_name: intervox\nlicense: apache-2.0\n---\n\n"
+            f"# Intervox subspaces of {self.backbone_name}\n\n{spaces}. Not measured: the card of the "
+            "run that made it (`model/README.md`) has the figures.\n"
+        )
 
     def compare(self, first: AudioSource, second: AudioSource, space: str = "speaker") -> dict[str, Any]:
         """Say whether two clips share a subspace's factor.
