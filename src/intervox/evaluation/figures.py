@@ -59,6 +59,7 @@ def score_histograms(vectors: NDArray[np.float32], trials: Mapping[str, Trials])
     for name, pairs in shown.items():
         axes.hist(cosine(vectors, pairs), bins, density=True, histtype="step", linewidth=1.4, label=name)
     axes.set(xlabel="cosine in the speaker subspace", ylabel="density", yticks=[])
+    axes.set_xticks([-1, -0.5, 0, 0.5, 1])
     axes.legend(frameon=False, fontsize=8)
     return figure
 
