@@ -15,9 +15,6 @@ from torch import Tensor, nn
 from intervox.audio import Waveform
 from intervox.errors import IntervoxError
 
-MAX_SECONDS = 30.0
-"""The longest window that every backbone takes: Whisper's positional table ends there."""
-
 
 @dataclass(frozen=True)
 class HiddenStates:
@@ -57,7 +54,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def forward(self, waves: Sequence[Waveform]) -> HiddenStates:
-        """Encode clips of at most ``MAX_SECONDS`` in one batch.
+        """Encode clips of at most 30 s, where Whisper's positional table ends, in one batch.
 
         A clip's real frames are the same to 1e-4 alone and in any batch.
         """

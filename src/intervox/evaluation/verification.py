@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import det_curve
 
-STRATA = ("all", "different_text", "same_text_impostors")
 PRIORS = (0.01, 0.05)
 BOOTSTRAP_BINS = 5_000
 
