@@ -17,7 +17,12 @@ import pytest
 import soundfile as sf
 
 from intervox import SubspaceModel
+from intervox.backbones.base import load_backbone
+from intervox.corpus.store import Recordings
+from intervox.errors import IntervoxError
+from intervox.features.extraction import extract
 from intervox.features.store import Features
+from intervox.recipe import FeatureSettings
 from intervox.subspaces.model import load_model
 
 from .conftest import ROOT
@@ -79,6 +84,19 @@ def test_features_are_mapped_shards_in_half_precision(mini_run: Path) -> None:
     ids = np.array([3, 70, 1])
     np.testing.assert_array_equal(features.rows(ids), features.rows()[ids])
     assert not features.errors
+
+
+def test_too_many_unreadable_clips_stop_and_leave_no_usable_features(tmp_path: Path, wav: Path) -> None:
+    (tmp_path / "bad.wav").write_text("no audio")
+    source = Recordings([wav, tmp_path / "bad.wav"])
+    backbone = load_backbone("bundled:whisper-tiny.en")
+    for _ in range(2):
+        with pytest.raises(IntervoxError, match=r"1 of 2 clips .* failed.*bad\.wav can't be read"):
+            extract(source, backbone, FeatureSettings(), tmp_path / "features")
+        with pytest.raises(IntervoxError, match="no complete features"):
+            Features(tmp_path / "features")
+    features = extract(source, backbone, FeatureSettings(max_failures=0.5), tmp_path / "features")
+    assert list(features.errors) == [1]
 
 
 def test_the_report_needs_nothing_from_outside(mini_run: Path) -> None:

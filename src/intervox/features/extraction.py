@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import Backbone, HiddenStates
 from intervox.corpus.store import ClipSource, check_failures
-from intervox.features.store import Features, write_features
+from intervox.features.store import Features, read_errors, write_features
 from intervox.progress import progress_bar
 from intervox.recipe import FeatureSettings
 from intervox.storage import StepFolder, stable_hash, write_json
@@ -86,6 +86,9 @@ def extract(
     step = StepFolder(folder, key)
     if not step.complete:
         _extract_shards(source, backbone, settings, folder, description)
+        # Before features.json, which declares the features usable by the next step.
+        failed = list(read_errors(folder).values())
+        check_failures(failed, source.clip_count, f"clips of {description}", settings.max_failures)
         write_json(
             folder / "features.json",
             {
@@ -100,8 +103,6 @@ def extract(
                 "clips": source.clip_count,
             },
         )
-        failed = list(Features(folder).errors.values())
-        check_failures(failed, source.clip_count, f"clips of {description}", settings.max_failures)
         step.finish()
     return Features(folder)
 

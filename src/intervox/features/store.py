@@ -37,12 +37,7 @@ class Features:
             raise IntervoxError(f"{folder} lacks shards: delete it and run extract again")
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
         self.frames: NDArray[np.int64] = np.concatenate([_column(table, "frames") for table in tables])
-        self.errors: dict[int, str] = {
-            cell_id: error
-            for table in tables
-            for cell_id, error in zip(table["cell_id"].to_pylist(), table["error"].to_pylist(), strict=True)
-            if error
-        }
+        self.errors = read_errors(folder)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -88,6 +83,12 @@ def write_features(
         pa.ipc.new_file(sink, table.schema) as writer,
     ):
         writer.write_table(table)
+
+
+def read_errors(folder: Path) -> dict[int, str]:
+    """Return ``cell_id`` to reason for every clip in the shards that failed."""
+    columns = [_map_shard(path).select(["cell_id", "error"]) for path in sorted(folder.glob("shard-*.arrow"))]
+    return {row["cell_id"]: row["error"] for table in columns for row in table.to_pylist() if row["error"]}
 
 
 def _map_shard(path: Path) -> pa.Table:
