@@ -6,140 +6,16 @@ Every field has a default, a range and a reason; an unknown key is an error, not
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
 from intervox.errors import IntervoxError
+from intervox.recipe_corpus import CorpusRecipe
+from intervox.schema import Part, Share
 
-Range = tuple[float, float]
-"""Lower and upper bound of a uniform draw."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
-"""A probability or a fraction."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class EngineSettings(_Part):
-    """One engine and how many of its voices take part."""
-
-    name: str = "espeak"
-    voices: int = Field(320, ge=1)
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        from intervox.engines.base import ENGINES
-
-        if name not in ENGINES:
-            raise ValueError(f"unknown engine {name!r}: choose from {', '.join(sorted(ENGINES))}")
-        return name
-
-
-class TextSettings(_Part):
-    """The content inventory: generated, or the user's own file with one text a line."""
-
-    count: int = Field(1600, ge=2)
-    file: Path | None = None
-
-
-class BlockSettings(_Part):
-    """A split's blocks: each crosses ``speakers`` with ``contents`` completely."""
-
-    blocks: int = Field(ge=0)
-    speakers: int = Field(8, ge=2)
-    contents: int = Field(8, ge=2)
-
-
-_BOUNDS = {
-    "padding_seconds": (0.0, 10.0),
-    "snr_db": (-30.0, 100.0),
-    "low_hz": (10.0, 7900.0),
-    "high_hz": (10.0, 7900.0),
-    "tilt_db_per_octave": (-20.0, 20.0),
-    "clipped_share": (0.0, 0.5),
-    "level_dbfs": (-90.0, 0.0),
-}
-"""What the ranges of ``ConditionSettings`` may hold."""
-
-
-class ConditionSettings(_Part):
-    """How often each disturbance is drawn, and from which range (uniformly).
-
-    ``clean`` is the share of cells that nothing is done to.
-    """
-
-    clean: Share = 0.1
-    padding: Share = 0.5
-    padding_seconds: Range = (0.0, 0.35)
-    room: Share = 0.04
-    rooms: int = Field(48, ge=1)
-    noise: Share = 0.8
-    snr_db: Range = (8.0, 40.0)
-    band: Share = 0.04
-    low_hz: Range = (40.0, 350.0)
-    high_hz: Range = (3000.0, 7600.0)
-    tilt: Share = 0.03
-    tilt_db_per_octave: Range = (-4.0, 4.0)
-    clipping: Share = 0.03
-    clipped_share: Range = (0.001, 0.03)
-    codec: Share = 0.03
-    level: Share = 1.0
-    level_dbfs: Range = (-32.0, -1.0)
-
-    @field_validator("*")
-    @classmethod
-    def _within_bounds(cls, value: Any, info: ValidationInfo) -> Any:
-        if not isinstance(value, tuple):
-            return value
-        lowest, highest = _BOUNDS[str(info.field_name)]
-        if not lowest <= value[0] <= value[1] <= highest:
-            raise ValueError(f"give two numbers from {lowest:g} to {highest:g}, the lower bound first")
-        return value
-
-    @model_validator(mode="after")
-    def _band_is_open(self) -> "ConditionSettings":
-        if self.low_hz[1] >= self.high_hz[0]:
-            raise ValueError("low_hz must end below where high_hz begins")
-        return self
-
-
-class CorpusRecipe(_Part):
-    """What is synthesised."""
-
-    engines: tuple[EngineSettings, ...] = (EngineSettings(),)
-    texts: TextSettings = TextSettings()
-    train: BlockSettings = BlockSettings(blocks=60)
-    test: BlockSettings = BlockSettings(blocks=10)
-    held_out: Share = 0.15
-    copies: int = Field(2, ge=1)
-    conditions: ConditionSettings = ConditionSettings()
-    shard_size: int = Field(256, ge=1)
-    max_failures: Share = 0.01
-
-    @model_validator(mode="after")
-    def _usable(self) -> "CorpusRecipe":
-        names = [engine.name for engine in self.engines]
-        if not names or len(set(names)) < len(names):
-            raise ValueError("engines: name at least one, and each once")
-        if not self.train.blocks:
-            raise ValueError("train.blocks: at least 1")
-        return self
-
-
-class FeatureSettings(_Part):
+class FeatureSettings(Part):
     """How the backbone is run.
 
     ``batch_seconds`` bounds its memory. ``window_seconds`` is the longest stretch that it sees at
@@ -152,7 +28,7 @@ class FeatureSettings(_Part):
     max_failures: Share = 0.01
 
 
-class SubspaceSettings(_Part):
+class SubspaceSettings(Part):
     """One named projection.
 
     ``layers`` lists the hidden states that it may use (all by default). ``combine: sum`` is the
@@ -172,14 +48,14 @@ class SubspaceSettings(_Part):
     reliability: float = Field(0.25, ge=0)
 
 
-class LossSettings(_Part):
+class LossSettings(Part):
     """The multi-part loss beside its parts' own settings."""
 
     denominator: Literal["all", "negatives"] = "negatives"
     cross_covariance: float = Field(1.0, ge=0)
 
 
-class TrainingSettings(_Part):
+class TrainingSettings(Part):
     """Optimisation; a step sees ``blocks_per_step`` whole blocks."""
 
     steps: int = Field(400, ge=0)
@@ -191,7 +67,7 @@ class TrainingSettings(_Part):
     checkpoint_every: int = Field(100, ge=1)
 
 
-class EvaluationSettings(_Part):
+class EvaluationSettings(Part):
     """Protocols, baselines and the sizes of what is drawn."""
 
     protocols: tuple[str, ...] = ("auto",)
@@ -206,7 +82,7 @@ _RESERVED = {"raw", "forward", "train", "eval", "type", "float", "half", "double
 """Names that metrics or modules use for something else."""
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """A whole run."""
 
     name: str = Field("custom", pattern=r"^\w[\w.-]*$")

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy import fft, signal
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.recipe import ConditionSettings, Range
+from intervox.recipe_corpus import ConditionSettings
+from intervox.schema import Range
 from intervox.storage import atomic_path
 
 CODECS = {

@@ -14,7 +14,7 @@ from intervox.corpus.conditions import Condition, draw_condition
 from intervox.corpus.texts import builtin_texts, read_texts
 from intervox.engines.base import Voice, load_engine
 from intervox.errors import IntervoxError
-from intervox.recipe import BlockSettings, ConditionSettings, CorpusRecipe
+from intervox.recipe_corpus import BlockSettings, ConditionSettings, CorpusRecipe
 
 SPLITS = ("train", "test")
 
@@ -122,7 +122,7 @@ def _split_speakers(recipe: CorpusRecipe, random: np.random.Generator) -> dict[s
     train: list[Speaker] = []
     test: list[Speaker] = []
     for settings in recipe.engines:
-        voices = load_engine(settings.name).voices(settings.voices)
+        voices = load_engine(settings).voices()
         wanted = round(len(voices) * recipe.held_out)
         held: set[str] = set()
         for family in random.permutation(sorted({voice.family for voice in voices})):

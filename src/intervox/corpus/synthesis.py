@@ -18,7 +18,7 @@ from intervox.corpus.texts import read_texts
 from intervox.engines.base import load_engine
 from intervox.parallel import default_workers, run_jobs
 from intervox.progress import progress_bar
-from intervox.recipe import ConditionSettings, CorpusRecipe
+from intervox.recipe_corpus import ConditionSettings, CorpusRecipe
 from intervox.storage import StepFolder, atomic_path, stable_hash, write_json
 
 SCHEMA_VERSION = 1
@@ -70,7 +70,7 @@ def synthesise(recipe: CorpusRecipe, seed: int, folder: Path, workers: int | Non
         An engine is missing, the disk is full, or more than ``recipe.max_failures`` of the cells
         could not be rendered.
     """
-    engines = {settings.name: load_engine(settings.name).version for settings in recipe.engines}
+    engines = {settings.name: load_engine(settings).version for settings in recipe.engines}
     key = corpus_key(recipe, seed)
     step = StepFolder(folder, key)
     if step.complete:
@@ -102,7 +102,7 @@ def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
             recipe.model_dump(mode="json", exclude={"max_failures"}),
             read_texts(recipe.texts.file) if recipe.texts.file else None,
             seed,
-            {settings.name: load_engine(settings.name).version for settings in recipe.engines},
+            {settings.name: load_engine(settings).version for settings in recipe.engines},
         ]
     )
 

