@@ -1,17 +1,39 @@
-"""Independent jobs over worker processes."""
+"""Independent jobs over worker processes, on this machine or on a Ray cluster."""
 
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, missing_extra
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+PROCESSES = "processes"
+LOCAL_RAY = "ray"
+_RETRIES = 3
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Where jobs run.
+
+    Attributes
+    ----------
+    workers
+        How many at a time; by default one a core, on a Ray cluster as many as it has CPUs.
+    where
+        ``processes`` of this machine, a local ``ray``, or the ``ray://host:port`` of a cluster
+        whose machines have the same packages installed.
+    """
+
+    workers: int | None = None
+    where: str = PROCESSES
 
 
 def default_workers() -> int:
@@ -21,29 +43,54 @@ def default_workers() -> int:
 
 def run_jobs(
     work: Callable[[Job], Result],
-    jobs: Sequence[Job],
-    workers: int,
+    jobs: Iterable[Job],
+    count: int,
+    pool: Pool,
     on_result: Callable[[Result], None],
 ) -> None:
-    """Run ``work`` on every job, in this process or in ``workers`` spawned ones.
+    """Run ``work`` on every job.
 
-    Results arrive in the order in which they finish. An error or an interrupt cancels what has not
-    begun; what has finished stays on disk, so that the same call goes on from there.
+    Jobs are taken as workers become free, so that queued ones cost no memory, and results arrive
+    in the order in which they finish. An error or an interrupt cancels what has not begun.
+
+    Parameters
+    ----------
+    count
+        How many jobs there are: no more workers than that are started.
 
     Raises
     ------
     IntervoxError
-        A worker was killed, most often for want of memory.
+        A worker process was killed, most often for want of memory; Ray tries such a job again
+        three times first.
     """
-    if workers <= 1 or len(jobs) <= 1:
-        for job in jobs:
-            on_result(work(job))
-        return
-    pool = ProcessPoolExecutor(
-        min(workers, len(jobs)), multiprocessing.get_context("spawn"), _exit_with_parent
-    )
+    workers = pool.workers or default_workers()
+    if pool.where == LOCAL_RAY or pool.where.startswith("ray://"):
+        results = _on_ray(work, iter(jobs), pool)
+    elif pool.where != PROCESSES:
+        raise IntervoxError(f"unknown engine pool {pool.where!r}: give processes, ray or ray://host:port")
+    elif workers <= 1 or count <= 1:
+        results = map(work, jobs)
+    else:
+        results = _on_processes(work, iter(jobs), min(workers, count))
+    for result in results:
+        on_result(result)
+
+
+def _on_processes(
+    work: Callable[[Job], Result], jobs: Iterator[Job], workers: int
+) -> Iterator[Result]:
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _exit_with_parent)
+    pending = set()
     try:
-        _drain(pool, work, iter(jobs), 2 * workers, on_result)
+        for job in jobs:
+            pending.add(pool.submit(work, job))
+            if len(pending) > workers:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
     except BrokenProcessPool as error:
         raise IntervoxError(
             "a worker process was killed (out of memory?): run the same command again with fewer "
@@ -53,26 +100,49 @@ def run_jobs(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _drain(
-    pool: ProcessPoolExecutor,
-    work: Callable[[Job], Result],
-    jobs: Iterable[Job],
-    window: int,
-    on_result: Callable[[Result], None],
-) -> None:
-    """Keep at most ``window`` jobs in flight, so that queued jobs cost no memory."""
-    pending = set()
-    for job in jobs:
-        pending.add(pool.submit(work, job))
-        if len(pending) < window:
-            continue
-        done, pending = wait(pending, return_when=FIRST_COMPLETED)
-        for future in done:
-            on_result(future.result())
-    while pending:
-        done, pending = wait(pending, return_when=FIRST_COMPLETED)
-        for future in done:
-            on_result(future.result())
+def _on_ray(work: Callable[[Job], Result], jobs: Iterator[Job], pool: Pool) -> Iterator[Result]:
+    ray, started = _connect(pool)
+    try:
+        # max_retries covers workers and machines that die; a mistake in the job is not tried again.
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(work)
+        workers = pool.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        pending: list[Any] = []
+        for job in jobs:
+            pending.append(task.remote(job))
+            if len(pending) > workers:
+                done, pending = ray.wait(pending)
+                yield from ray.get(done)
+        while pending:
+            done, pending = ray.wait(pending)
+            yield from ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        raise IntervoxError(
+            f"a Ray worker was killed {_RETRIES + 1} times on the same shard: give its machine more memory and "
+            "run the same command again; finished shards are kept"
+        ) from error
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _connect(pool: Pool) -> tuple[Any, bool]:
+    """Return the module and whether this call started or joined a cluster that it must leave."""
+    try:
+        import ray
+    except ImportError:
+        raise missing_extra("ray", "ray", f"the engine pool {pool.where}") from None
+    if ray.is_initialized():
+        return ray, False
+    try:
+        if pool.where == LOCAL_RAY:
+            ray.init(num_cpus=pool.workers or default_workers(), include_dashboard=False, log_to_driver=False)
+        else:
+            ray.init(pool.where, log_to_driver=False)
+    except ConnectionError as error:
+        raise IntervoxError(f"no Ray cluster answers at {pool.where} ({error}): start it first") from None
+    return ray, True
 
 
 def _exit_with_parent() -> None:

@@ -14,12 +14,12 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 class _Engine(Part):
     """What all engines share.
 
-    ``voices`` is how many of its voices take part, ``transformed`` how many further speakers are
+    ``voices`` is how many of its voices take part (all of them where none is given), ``transformed`` how many further speakers are
     made from them by voice transformation, ``share`` its part of every block's speakers against the
     other engines', ``splits`` where it may appear: an engine kept out of train is a held-out engine.
     """
 
-    voices: int = Field(1, ge=1)
+    voices: int | None = Field(None, ge=1)
     transformed: int = Field(0, ge=0)
     share: float = Field(1.0, gt=0)
     splits: tuple[Split, ...] = SPLITS
@@ -175,11 +175,31 @@ class QualitySettings(Part):
     max_silent_share: Share = 0.8
     max_clipped_share: Share = 0.01
     seconds_per_character: Range = (0.02, 0.6)
+    recognise: bool = False
     max_cer: float | None = Field(None, gt=0)
+    max_voice_distance: float | None = Field(None, gt=0)
+
+
+class CastingSettings(Part):
+    """The audition that finds near-duplicate voices before anything else is rendered.
+
+    Every synthetic voice says ``texts`` texts; voices nearer to each other than ``min_distance``, in
+    a speaker space over the backbone's ``layers``, are kept, merged under one label, or dropped.
+    """
+
+    near_duplicates: Literal["keep", "merge", "drop"] = "drop"
+    min_distance: float = Field(0.1, ge=0, le=1)
+    texts: int = Field(6, ge=4)
+    backbone: str = "bundled:whisper-tiny.en"
+    layers: tuple[int, ...] = Field((0, 1, 2), min_length=1)
 
 
 class CorpusRecipe(Part):
-    """What is synthesised."""
+    """What is synthesised.
+
+    Each training rendition appears under ``copies`` conditions, the first of them clean with
+    ``dry_copy``. Each held-out split gets the share ``held_out`` of the voices and of the texts.
+    """
 
     engines: tuple[EngineSettings, ...] = (EspeakSettings(),)
     texts: TextSettings = TextSettings()
@@ -188,8 +208,10 @@ class CorpusRecipe(Part):
     test: BlockSettings = BlockSettings(blocks=10)
     held_out: Share = 0.15
     copies: int = Field(2, ge=1)
+    dry_copy: bool = False
     conditions: ConditionSettings = ConditionSettings()
     quality: QualitySettings = QualitySettings()
+    casting: CastingSettings | None = None
     shard_size: int = Field(256, ge=1)
     max_failures: Share = 0.01
 

@@ -1,47 +1,42 @@
 """The design: which cells are synthesised, decided before any is.
 
-A block crosses a few speakers with a few contents completely. Training blocks and test blocks share
-no voice, no voice family and no text, so what is measured on the test cells was never trained on.
+A block crosses a few speakers with a few contents completely. Splits share no voice, no voice
+family and no text; an engine whose ``splits`` leave out ``train`` is held out as a whole.
 """
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from intervox.corpus.conditions import Condition, draw_condition
-from intervox.corpus.texts import builtin_texts, read_texts
-from intervox.engines.base import Voice, load_engine
+from intervox.corpus.conditions import Condition, condition_bank
+from intervox.corpus.people import Casting, Speaker, all_speakers, split_speakers
+from intervox.corpus.recorded import recorded_blocks
+from intervox.normalisation import normalise_text
+from intervox.corpus.rounds import Deck, Turns
+from intervox.corpus.store import CELL_SCHEMA
+from intervox.corpus.texts import Text
+from intervox.corpus.texts import texts as inventory
 from intervox.errors import IntervoxError
-from intervox.recipe_corpus import BlockSettings, ConditionSettings, CorpusRecipe
+from intervox.recipe_corpus import SPLITS, BlockSettings, CorpusRecipe
 
-SPLITS = ("train", "test")
-
-CELL_SCHEMA = pa.schema(
-    [
-        ("cell_id", pa.int64()),
-        ("block", pa.int64()),
-        ("split", pa.string()),
-        ("speaker", pa.string()),
-        ("content", pa.string()),
-        ("condition", pa.string()),
-        ("text", pa.string()),
-        ("language", pa.string()),
-        ("engine", pa.string()),
-        ("voice", pa.string()),
-        ("seed", pa.int64()),
-        ("copy", pa.int64()),
-    ]
-)
-
-Item = TypeVar("Item")
-
-Speaker = tuple[str, Voice]
-"""Engine name and voice."""
+_AUDITION = 12
+"""Characters that a text needs to show a voice."""
 
 
-def plan_cells(recipe: CorpusRecipe, seed: int) -> pa.Table:
+@dataclass(frozen=True)
+class Block:
+    """A grid of speakers and contents, to be crossed."""
+
+    split: str
+    speakers: Sequence[Speaker]
+    texts: Sequence[Text]
+
+
+def plan_cells(recipe: CorpusRecipe, seed: int, casting: Casting | None = None) -> pa.Table:
     """Lay out every cell of the corpus.
 
     Parameters
@@ -50,125 +45,205 @@ def plan_cells(recipe: CorpusRecipe, seed: int) -> pa.Table:
         Engines, texts, block sizes and conditions.
     seed
         Decides everything that is drawn.
+    casting
+        Merges or leaves out near-duplicate voices.
 
     Returns
     -------
     pyarrow.Table
         One row a cell, ``CELL_SCHEMA``, in the order of synthesis. Rows that differ in ``copy``
         alone are one rendition under different conditions.
+
+    Raises
+    ------
+    IntervoxError
+        A block asks for more speakers or contents than its split has.
     """
     random = np.random.default_rng([seed, 2])
-    speakers = _split_speakers(recipe, random)
-    contents = _split_texts(recipe, seed, random)
-    rows: list[dict[str, object]] = []
-    block = 0
-    for split in SPLITS:
-        settings: BlockSettings = getattr(recipe, split)
-        people = _balanced(len(speakers[split]), settings.speakers, settings.blocks, random)
-        texts = _balanced(len(contents[split]), settings.contents, settings.blocks, random)
-        for who, what in zip(people, texts, strict=True):
-            for speaker in (speakers[split][index] for index in who):
-                for content, text in (contents[split][index] for index in what):
-                    rows += _cell_rows(recipe, len(rows), block, split, speaker, content, text, seed)
-            block += 1
+    speakers = split_speakers(recipe, random, casting)
+    texts = _split_texts(recipe, speakers, seed, random)
+    contents = _Contents()
+    conditions = Deck(condition_bank(recipe.conditions, seed)[1:] or [Condition()], random)
+    tables: list[pa.Table] = []
+    cells = 0
+    for number, block in enumerate(_blocks(recipe, speakers, texts, random)):
+        rows = list(_cells(recipe, block, seed, cells, contents, conditions, random))
+        for offset, row in enumerate(rows):
+            row |= {"cell_id": cells + offset, "block": number}
+        tables.append(pa.Table.from_pylist(rows, schema=CELL_SCHEMA))
+        cells += len(rows)
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def plan_audition(recipe: CorpusRecipe, seed: int) -> pa.Table:
+    """Lay out the casting's block: every synthetic voice crossed with a few texts of its language.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``CELL_SCHEMA``; one clean training cell each.
+    """
+    assert recipe.casting is not None
+    random = np.random.default_rng([seed, 7])
+    everyone = [speaker for settings in recipe.engines for speaker in all_speakers(settings)]
+    plain = recipe.model_copy(update={"copies": 1, "dry_copy": True})
+    contents, clean = _Contents(), Deck([Condition()], random)
+    rows: list[dict[str, Any]] = []
+    languages = sorted({speaker.voice.language for speaker in everyone if not speaker.recorded})
+    for number, language in enumerate(languages):
+        people = [s for s in everyone if s.voice.language == language and not s.recorded]
+        known = [text for text in inventory(recipe.texts, [language], seed) if len(text.text) >= _AUDITION]
+        said = [known[index] for index in random.permutation(len(known))[: recipe.casting.texts]]
+        if len(said) < recipe.casting.texts:
+            raise IntervoxError(
+                f"casting needs {recipe.casting.texts} texts of {_AUDITION} characters in {language!r}: add "
+                "texts, or lower casting.texts"
+            )
+        block = Block("train", people, said)
+        for row in _cells(plain, block, seed, len(rows), contents, clean, random):
+            rows.append(row | {"cell_id": len(rows), "block": number})
     return pa.Table.from_pylist(rows, schema=CELL_SCHEMA)
 
 
-def cell_condition(
-    settings: ConditionSettings, split: str, cell_seed: int, copy: int
-) -> tuple[Condition, np.random.Generator]:
-    """Return a cell's condition and the generator that goes on to draw its noise.
+class _Contents:
+    """Labels for contents: the same text, however it is punctuated, is one content."""
 
-    Test cells are clean: evaluation puts its own conditions on them, as on human recordings.
-    """
-    random = np.random.default_rng([cell_seed, copy, 3])
-    return (draw_condition(settings, random) if split == "train" else Condition()), random
+    def __init__(self) -> None:
+        self._labels: dict[tuple[str, str], str] = {}
+
+    def label(self, text: Text) -> str:
+        key = (text.language, normalise_text(text.text))
+        return self._labels.setdefault(key, f"t{len(self._labels):05d}")
 
 
-def _cell_rows(
+def _blocks(
     recipe: CorpusRecipe,
-    first_id: int,
-    block: int,
+    speakers: dict[str, list[Speaker]],
+    texts: dict[str, list[Text]],
+    random: np.random.Generator,
+) -> Iterator[Block]:
+    """Yield each split's synthetic blocks, then its recorded ones."""
+    recorded = recorded_blocks(recipe, speakers, texts, random)
+    for split in SPLITS:
+        settings: BlockSettings = getattr(recipe, split)
+        free = [speaker for speaker in speakers[split] if not speaker.recorded]
+        if free:
+            yield from _synthetic_blocks(recipe, split, free, texts[split], random)
+        elif settings.blocks and not recorded[split]:
+            raise IntervoxError(f"corpus.{split} has blocks but no engine: add it to an engine's `splits`")
+        yield from (Block(split, people, said) for people, said in recorded[split])
+
+
+def _synthetic_blocks(
+    recipe: CorpusRecipe,
     split: str,
-    speaker: Speaker,
-    content: str,
-    text: str,
-    seed: int,
-) -> list[dict[str, object]]:
-    engine, voice = speaker
-    # One seed for all copies: do(condition) holds the rendition and changes the recording.
-    cell_seed = int(np.random.default_rng([seed, first_id, 4]).integers(2**31))
-    return [
-        {
-            "cell_id": first_id + copy,
-            "block": block,
-            "split": split,
-            "speaker": f"{engine}:{voice.name}",
-            "content": content,
-            "condition": str(cell_condition(recipe.conditions, split, cell_seed, copy)[0]),
-            "text": text,
-            "language": voice.language,
-            "engine": engine,
-            "voice": voice.name,
-            "seed": cell_seed,
-            "copy": copy,
+    speakers: Sequence[Speaker],
+    texts: Sequence[Text],
+    random: np.random.Generator,
+) -> Iterator[Block]:
+    """Deal speakers and texts of one language into each block, every engine by its share."""
+    settings: BlockSettings = getattr(recipe, split)
+    shares = {engine.name: engine.share for engine in recipe.engines}
+    languages = Counter(speaker.voice.language for speaker in speakers)
+    turns = Turns({language: float(count) for language, count in languages.items()})
+    dealers = {
+        language: _Dealer(
+            [speaker for speaker in speakers if speaker.voice.language == language],
+            [text for text in texts if text.language == language],
+            shares,
+            random,
+        )
+        for language in languages
+    }
+    for _ in range(settings.blocks):
+        people, said = dealers[turns.next()].deal(split, settings)
+        yield Block(split, people, said)
+
+
+class _Dealer:
+    """Blocks of one split and language: everyone has a turn before anyone has a second."""
+
+    def __init__(
+        self,
+        speakers: Sequence[Speaker],
+        texts: Sequence[Text],
+        shares: dict[str, float],
+        random: np.random.Generator,
+    ) -> None:
+        self._sizes = Counter(speaker.engine for speaker in speakers)
+        self._engines = Turns({engine: shares[engine] for engine in self._sizes})
+        self._speakers = {
+            engine: Deck([speaker for speaker in speakers if speaker.engine == engine], random)
+            for engine in self._sizes
         }
-        for copy in range(recipe.copies if split == "train" else 1)
-    ]
+        self._texts = Deck(texts, random)
+
+    def deal(self, split: str, settings: BlockSettings) -> tuple[list[Speaker], list[Text]]:
+        for what, found in (("speakers", self._sizes.total()), ("contents", len(self._texts))):
+            wanted = getattr(settings, what)
+            if found < wanted:
+                raise IntervoxError(
+                    f"corpus.{split}.{what} asks for {wanted} in a block, but only {found} are in the "
+                    f"{split} split: raise the number of voices or texts, or lower corpus.{split}.{what}"
+                )
+        slots: Counter[str] = Counter()
+        for _ in range(settings.speakers):
+            full = {engine for engine, size in self._sizes.items() if slots[engine] == size}
+            slots[self._engines.next(full)] += 1
+        people = [speaker for engine in slots for speaker in self._speakers[engine].draw(slots[engine])]
+        return people, self._texts.draw(settings.contents)
 
 
-def _split_speakers(recipe: CorpusRecipe, random: np.random.Generator) -> dict[str, list[Speaker]]:
-    """Hold out whole voice families until the wanted share of voices is reached."""
-    train: list[Speaker] = []
-    test: list[Speaker] = []
-    for settings in recipe.engines:
-        voices = load_engine(settings).voices()
-        wanted = round(len(voices) * recipe.held_out)
-        held: set[str] = set()
-        for family in random.permutation(sorted({voice.family for voice in voices})):
-            if sum(voice.family in held for voice in voices) >= wanted:
-                break
-            held.add(str(family))
-        for voice in voices:
-            (test if voice.family in held else train).append((settings.name, voice))
-    return _checked("speakers", recipe, {"train": train, "test": test})
+def _cells(
+    recipe: CorpusRecipe,
+    block: Block,
+    seed: int,
+    first_id: int,
+    contents: _Contents,
+    conditions: Deck[Condition],
+    random: np.random.Generator,
+) -> Iterator[dict[str, Any]]:
+    """Cross one block; held-out cells are clean, and evaluation degrades them as it does human ones."""
+    copies = recipe.copies if block.split == "train" else 1
+    renditions = ((speaker, text) for speaker in block.speakers for text in block.texts)
+    for index, (who, text) in enumerate(renditions):
+        speaker = (who, *who.also)[int(random.integers(1 + len(who.also)))] if who.also else who
+        # One seed for all copies: do(condition) holds the rendition and changes the recording.
+        cell_seed = int(np.random.default_rng([seed, first_id + index * copies, 4]).integers(2**31))
+        shared = {
+            "split": block.split,
+            "speaker": speaker.label,
+            "content": contents.label(text),
+            "text": text.text,
+            "kind": text.kind,
+            "language": text.language,
+            "engine": speaker.engine,
+            "voice": speaker.voice.name,
+            "transformation": str(speaker.transformation or ""),
+            "session": speaker.session(text.text, cell_seed),
+            "seed": cell_seed,
+        }
+        for copy in range(copies):
+            dry = block.split != "train" or (recipe.dry_copy and copy == 0)
+            clean = dry or random.random() < recipe.conditions.clean
+            condition = Condition() if clean else conditions.draw(1)[0]
+            yield shared | {"condition": str(condition), "severity": condition.severity, "copy": copy}
 
 
 def _split_texts(
-    recipe: CorpusRecipe, seed: int, random: np.random.Generator
-) -> dict[str, list[tuple[str, str]]]:
-    source = recipe.texts
-    texts = read_texts(source.file) if source.file else builtin_texts(source.count, seed)
-    named = [(f"t{index:05d}", text) for index, text in enumerate(texts)]
-    shuffled = [named[index] for index in random.permutation(len(named))]
-    held = round(len(shuffled) * recipe.held_out)
-    return _checked("contents", recipe, {"train": shuffled[held:], "test": shuffled[:held]})
-
-
-def _checked(what: str, recipe: CorpusRecipe, split: dict[str, list[Item]]) -> dict[str, list[Item]]:
-    for name, items in split.items():
-        settings: BlockSettings = getattr(recipe, name)
-        wanted = getattr(settings, what)
-        if settings.blocks and len(items) < wanted:
-            raise IntervoxError(
-                f"corpus.{name}.{what} asks for {wanted} in a block, but only {len(items)} are in the "
-                f"{name} split: raise the number of voices or texts, or lower corpus.{name}.{what}"
-            )
-    return split
-
-
-def _balanced(
-    available: int, per_block: int, blocks: int, random: np.random.Generator
-) -> list[Sequence[int]]:
-    """Choose ``per_block`` different items for each block, every item about equally often."""
-    chosen: list[Sequence[int]] = []
-    queue: list[int] = []
-    for _ in range(blocks):
-        if len(queue) < per_block:
-            rest = set(queue)
-            order = random.permutation(available).tolist()
-            # What is left over comes first, and again only after the others had their turn.
-            queue += [i for i in order if i not in rest] + [i for i in order if i in rest]
-        chosen.append(queue[:per_block])
-        queue = queue[per_block:]
-    return chosen
+    recipe: CorpusRecipe, speakers: dict[str, list[Speaker]], seed: int, random: np.random.Generator
+) -> dict[str, list[Text]]:
+    """Share the texts of each language out over the splits that have blocks."""
+    everyone = [speaker for people in speakers.values() for speaker in people if not speaker.recorded]
+    languages = sorted({speaker.voice.language for speaker in everyone})
+    result: dict[str, list[Text]] = {split: [] for split in SPLITS}
+    for language in languages:
+        texts = inventory(recipe.texts, [language], seed)
+        shuffled = [texts[index] for index in random.permutation(len(texts))]
+        held = round(len(shuffled) * recipe.held_out)
+        for split in ("test", "validation"):
+            if getattr(recipe, split).blocks:
+                result[split] += shuffled[:held]
+                shuffled = shuffled[held:]
+        result["train"] += shuffled
+    return result

@@ -15,19 +15,43 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from intervox.audio import AudioSource, Waveform, duration_seconds, load_audio
+from intervox.corpus.quality import QUALITY_FIELDS
 from intervox.errors import IntervoxError
-from intervox.storage import atomic_path, read_json
+from intervox.storage import read_json
+
+CELL_SCHEMA = pa.schema(
+    [
+        ("cell_id", pa.int64()),
+        ("block", pa.int64()),
+        ("split", pa.string()),
+        ("speaker", pa.string()),
+        ("content", pa.string()),
+        ("condition", pa.string()),
+        ("severity", pa.float64()),
+        ("text", pa.string()),
+        ("kind", pa.string()),
+        ("language", pa.string()),
+        ("engine", pa.string()),
+        ("voice", pa.string()),
+        ("transformation", pa.string()),
+        ("session", pa.string()),
+        ("seed", pa.int64()),
+        ("copy", pa.int64()),
+    ]
+)
+"""The plan: one row a cell."""
 
 SHARD_SCHEMA = pa.schema(
     [
-        ("cell_id", pa.int64()),
+        *CELL_SCHEMA,
         ("audio", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         ("duration", pa.float64()),
-        ("peak_dbfs", pa.float64()),
-        ("rms_dbfs", pa.float64()),
+        *QUALITY_FIELDS,
+        ("attempt", pa.int64()),
         ("error", pa.string()),
     ]
 )
+"""A shard holds the plan's columns too: it can be read on its own."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +80,11 @@ class ClipSource(ABC):
     @abstractmethod
     def key(self) -> Any:
         """JSON value that changes whenever the clips do."""
+
+    @property
+    def failed(self) -> int:
+        """How many clips are known to be missing, which no reader needs to complain of again."""
+        return 0
 
     @abstractmethod
     def load_shard(self, index: int) -> list[Clip]:
@@ -98,14 +127,23 @@ class Corpus(ClipSource):
     def key(self) -> Any:
         return self.about["key"]
 
+    @property
+    def failed(self) -> int:
+        return int(self.about["failed"])
+
     def load_shard(self, index: int) -> list[Clip]:
-        table = read_parquet(self._shards[index], columns=["cell_id", "audio", "error"])
+        table = self.read_shard(index, ["cell_id", "audio", "error"])
         return [
             Clip(row["cell_id"], None, row["error"])
             if row["error"]
             else load_clip(row["cell_id"], row["audio"]["bytes"])
             for row in table.to_pylist()
         ]
+
+
+    def read_shard(self, index: int, columns: list[str]) -> pa.Table:
+        """Read some columns of one shard."""
+        return read_parquet(self._shards[index], columns=columns)
 
 
 class CorpusSplit(ClipSource):
@@ -130,6 +168,14 @@ class CorpusSplit(ClipSource):
     @property
     def key(self) -> Any:
         return [self._corpus.key, self._split]
+
+    @property
+    def failed(self) -> int:
+        tables = (self._corpus.read_shard(index, ["split", "error"]) for index in self._shards)
+        return sum(
+            table.filter((pc.field("split") == self._split) & pc.field("error").is_valid()).num_rows
+            for table in tables
+        )
 
     def load_shard(self, index: int) -> list[Clip]:
         return [
@@ -170,6 +216,10 @@ class Transformed(ClipSource):
     @property
     def key(self) -> Any:
         return [self._source.key, self._transform_key]
+
+    @property
+    def failed(self) -> int:
+        return self._source.failed
 
     def load_shard(self, index: int) -> list[Clip]:
         return [
@@ -247,21 +297,15 @@ def load_clip(cell_id: int, source: AudioSource) -> Clip:
         return Clip(cell_id, None, str(error))
 
 
-def write_shard(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write one audio shard of a corpus."""
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SHARD_SCHEMA), temporary)
-
-
-def check_failures(failed: Sequence[str], total: int, what: str, limit: float) -> None:
-    """Stop when more than ``limit`` of the clips failed.
+def check_failures(failed: Sequence[str], total: int, what: str, limit: float, known: int = 0) -> None:
+    """Stop when more than ``limit`` of the clips failed, not counting ``known`` ones.
 
     Raises
     ------
     IntervoxError
         It names the share and the first reason.
     """
-    if failed and len(failed) > limit * total:
+    if len(failed) - known > limit * total:
         raise IntervoxError(
             f"{len(failed):,} of {total:,} {what} failed, more than the {limit:.0%} of max_failures: mend "
             f"them or raise it; the first: {failed[0]}"

@@ -1,51 +1,39 @@
-"""From the plan to audio: shards of cells rendered by worker processes, resumable at any shard."""
+"""From the plan to audio: shards of cells made by worker processes, resumable at any shard."""
 
-import math
-from dataclasses import dataclass
-from functools import cache
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from intervox import __version__
-from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, SILENCE, Waveform, encode_flac
-from intervox.corpus.conditions import apply_condition, room_bank
-from intervox.corpus.design import cell_condition, plan_cells
-from intervox.corpus.store import Corpus, check_failures, write_shard
-from intervox.corpus.texts import read_texts
+from intervox.corpus.acoustics import load_acoustics, noise_key
+from intervox.corpus.card import corpus_card
+from intervox.corpus.conditions import condition_bank
+from intervox.corpus.design import plan_audition, plan_cells
+from intervox.corpus.people import Casting
+from intervox.corpus.rendering import Shard, ShardJob, VoiceSpace, render_shard
+from intervox.corpus.store import Corpus, check_failures
 from intervox.engines.base import load_engine
-from intervox.parallel import default_workers, run_jobs
+from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
-from intervox.recipe_corpus import ConditionSettings, CorpusRecipe
-from intervox.storage import StepFolder, atomic_path, stable_hash, write_json
+from intervox.recipe_corpus import CorpusRecipe
+from intervox.storage import StepFolder, atomic_path, stable_hash, write_bytes, write_json
 
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class ShardJob:
-    """Everything that one worker needs to make one shard."""
-
-    folder: Path
-    index: int
-    cells: list[dict[str, Any]]
-    conditions: ConditionSettings
-    seed: int
+SCHEMA_VERSION = 2
 
 
-@dataclass(frozen=True)
-class ShardReport:
-    """What a finished shard holds."""
-
-    index: int
-    clips: int
-    seconds: float
-    errors: list[str]
-
-
-def synthesise(recipe: CorpusRecipe, seed: int, folder: Path, workers: int | None = None) -> Corpus:
+def synthesise(
+    recipe: CorpusRecipe,
+    seed: int,
+    folder: Path,
+    pool: Pool | None = None,
+    casting: Casting | None = None,
+    voices: VoiceSpace | None = None,
+) -> Corpus:
     """Render the corpus of a recipe into ``folder``, or go on where an earlier call stopped.
 
     Parameters
@@ -56,8 +44,12 @@ def synthesise(recipe: CorpusRecipe, seed: int, folder: Path, workers: int | Non
         The recipe's seed.
     folder
         A new or empty folder, or one that this function made.
-    workers
-        Processes; by default one a core.
+    pool
+        Where the shards are made; by default in one process a core.
+    casting
+        Merges or leaves out near-duplicate voices.
+    voices
+        Measures how far each rendition lies from its voice.
 
     Returns
     -------
@@ -68,110 +60,127 @@ def synthesise(recipe: CorpusRecipe, seed: int, folder: Path, workers: int | Non
     ------
     IntervoxError
         An engine is missing, the disk is full, or more than ``recipe.max_failures`` of the cells
-        could not be rendered.
+        could not be rendered or were rejected.
     """
-    engines = {settings.name: load_engine(settings).version for settings in recipe.engines}
+    return _make(
+        recipe, seed, folder, pool or Pool(), "synthesising", lambda: plan_cells(recipe, seed, casting), voices
+    )
+
+
+def audition(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool | None = None) -> Corpus:
+    """Render the casting's block: every synthetic voice of a recipe says the same few texts."""
+    plain = recipe.model_copy(
+        update={"quality": recipe.quality.model_copy(update={"recognise": False}), "max_failures": 0.05}
+    )
+    return _make(
+        plain, seed, folder, pool or Pool(), "voices' audition", lambda: plan_audition(plain, seed), None
+    )
+
+
+def _make(
+    recipe: CorpusRecipe,
+    seed: int,
+    folder: Path,
+    pool: Pool,
+    description: str,
+    plan: Callable[[], pa.Table],
+    voices: VoiceSpace | None,
+) -> Corpus:
+    """Lay out a plan and render it, or go on where an earlier call stopped."""
     key = corpus_key(recipe, seed)
     step = StepFolder(folder, key)
     if step.complete:
         return Corpus(folder)
-    table = plan_cells(recipe, seed)
+    table = plan()
     with atomic_path(folder / "cells.parquet") as temporary:
         pq.write_table(table, temporary)
-    room_bank(recipe.conditions.rooms, seed, folder)
-    cells = table.to_pylist()
-    jobs = [
-        ShardJob(folder, index, cells[start : start + recipe.shard_size], recipe.conditions, seed)
-        for index, start in enumerate(range(0, len(cells), recipe.shard_size))
-        if not _shard_path(folder, index).exists()
-    ]
-    with progress_bar("synthesising", len(cells), "cells") as bar:
-        bar.advance(len(cells) - sum(len(job.cells) for job in jobs))
-        run_jobs(_render_shard, jobs, workers or default_workers(), lambda report: bar.advance(report.clips))
-    _finish(folder, key, seed, engines, recipe, table.num_rows)
+    todo = [index for index in range(_shards(recipe, table)) if not shard_path(folder, index).exists()]
+    with progress_bar(description, table.num_rows, "cells") as bar:
+        bar.advance(table.num_rows - sum(_slice(recipe, table, index).num_rows for index in todo))
+
+        def keep(shard: Shard) -> None:
+            write_bytes(shard_path(folder, shard.index), shard.data)
+            bar.advance(shard.clips)
+
+        run_jobs(render_shard, _jobs(recipe, seed, folder, table, todo, voices), len(todo), pool, keep)
+    _finish(folder, key, seed, recipe, table)
     step.finish()
     return Corpus(folder)
 
 
 def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
     """Hash everything that decides a corpus' bytes."""
+    own_texts = recipe.texts.file
     return stable_hash(
         [
             SCHEMA_VERSION,
             __version__,
             recipe.model_dump(mode="json", exclude={"max_failures"}),
-            read_texts(recipe.texts.file) if recipe.texts.file else None,
+            own_texts.read_text(encoding="utf-8", errors="replace") if own_texts else None,
             seed,
             {settings.name: load_engine(settings).version for settings in recipe.engines},
+            noise_key(recipe.conditions),
         ]
     )
 
 
-def _shard_path(folder: Path, index: int) -> Path:
+def shard_path(folder: Path, index: int) -> Path:
+    """Where a shard lies in a corpus folder."""
     return folder / "audio" / f"shard-{index:05d}.parquet"
 
 
-@cache
-def _rooms(folder: Path, count: int, seed: int) -> list[Waveform]:
-    """Keep the bank in the worker between shards."""
-    return room_bank(count, seed, folder)
+def _shards(recipe: CorpusRecipe, table: pa.Table) -> int:
+    return -(-table.num_rows // recipe.shard_size)
 
 
-def _render_shard(job: ShardJob) -> ShardReport:
-    rooms = _rooms(job.folder, job.conditions.rooms, job.seed)
-    rows = []
-    rendered: dict[int, Waveform] = {}
-    for cell in job.cells:
-        if cell["seed"] not in rendered:
-            engine = load_engine(cell["engine"])
-            rendered = {cell["seed"]: engine.render(cell["text"], cell["voice"], cell["seed"])}
-        rows.append(_row(cell, rendered[cell["seed"]], job.conditions, rooms))
-    write_shard(_shard_path(job.folder, job.index), rows)
-    errors = [f"cell {row['cell_id']}: {row['error']}" for row in rows if row["error"]]
-    return ShardReport(job.index, len(rows), sum(row["duration"] for row in rows), errors)
+def _slice(recipe: CorpusRecipe, table: pa.Table, index: int) -> pa.Table:
+    return table.slice(index * recipe.shard_size, recipe.shard_size)
 
 
-def _row(
-    cell: dict[str, Any], speech: Waveform, settings: ConditionSettings, rooms: list[Waveform]
-) -> dict[str, Any]:
-    """One row of ``SHARD_SCHEMA``; a rendition that is no speech keeps its reason instead of audio."""
-    row = {"cell_id": cell["cell_id"], "audio": None, "duration": 0.0, "error": None}
-    voice = f"{cell['engine']} voice {cell['voice']!r}, text {cell['text']!r}"
-    if len(speech) < MIN_SAMPLES:
-        return row | {"error": f"{voice}: rendered {len(speech)} samples"}
-    if not np.isfinite(speech).all() or np.abs(speech).max() < SILENCE:
-        return row | {"error": f"{voice}: rendered silence or non-finite samples"}
-    condition, random = cell_condition(settings, cell["split"], cell["seed"], cell["copy"])
-    wave = apply_condition(speech, condition, rooms, random)
-    peak, rms = float(np.abs(wave).max()), float(np.sqrt(np.mean(wave**2)))
-    return row | {
-        "audio": {"bytes": encode_flac(wave), "path": f"{cell['cell_id']:08d}.flac"},
-        "duration": len(wave) / SAMPLE_RATE,
-        "peak_dbfs": 20 * math.log10(peak),
-        "rms_dbfs": 20 * math.log10(rms),
-    }
+def _jobs(
+    recipe: CorpusRecipe,
+    seed: int,
+    folder: Path,
+    table: pa.Table,
+    todo: list[int],
+    voices: VoiceSpace | None,
+) -> Iterator[ShardJob]:
+    """Describe the shards one by one, as workers ask for them: the plan stays a compact table."""
+    acoustics = load_acoustics(recipe.conditions, seed, folder)
+    conditions = {str(condition): condition for condition in condition_bank(recipe.conditions, seed)}
+    for index in todo:
+        yield ShardJob(index, _slice(recipe, table, index).to_pylist(), conditions, recipe, acoustics, voices)
 
 
-def _finish(
-    folder: Path, key: str, seed: int, engines: dict[str, str], recipe: CorpusRecipe, cells: int
-) -> None:
+def _finish(folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.Table) -> None:
     """Count what the shards hold and write ``corpus.json``, which declares the corpus complete."""
-    audio = pq.read_table(folder / "audio", columns=["duration", "error"])
-    failed = [reason for reason in audio["error"].to_pylist() if reason]
-    check_failures(failed, cells, "cells", recipe.max_failures)
+    made = pq.read_table(folder / "audio", columns=["duration", "error"])
+    failed = made["error"].drop_null().to_pylist()
+    check_failures(failed, table.num_rows, "cells", recipe.max_failures)
     write_json(
         folder / "corpus.json",
         {
             "schema": SCHEMA_VERSION,
             "key": key,
             "seed": seed,
-            "engines": {
-                name: {"version": version, "licence": load_engine(name).licence}
-                for name, version in engines.items()
-            },
-            "cells": cells,
+            "engines": {settings.name: _engine(settings, table) for settings in recipe.engines},
+            "cells": table.num_rows,
+            "renditions": table.filter(pc.field("copy") == 0).num_rows,
+            "splits": dict(sorted(Counter(table["split"].to_pylist()).items())),
             "shard_size": recipe.shard_size,
             "failed": len(failed),
-            "hours": round(sum(audio["duration"].to_pylist()) / 3600, 3),
+            "hours": round(pc.sum(made["duration"]).as_py() / 3600, 3),
         },
     )
+    write_bytes(folder / "README.md", corpus_card(folder).encode())
+
+
+def _engine(settings: Any, table: pa.Table) -> dict[str, Any]:
+    engine = load_engine(settings)
+    speakers = table.filter(pc.field("engine") == settings.name)["speaker"]
+    return {
+        "version": engine.version,
+        "licence": engine.licence,
+        "speakers": len(pc.unique(speakers)),
+        "splits": list(settings.splits),
+    }

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import ClassVar
 
 from intervox.audio import Waveform
+from intervox.errors import IntervoxError
 from intervox.recipe_corpus import EngineSettings
 
 
@@ -27,6 +28,10 @@ class Voice:
     name: str
     family: str
     language: str
+
+
+class RenderError(IntervoxError):
+    """One rendition failed; the cell keeps the reason and the corpus goes on."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from intervox.evaluation.verification import Trials, draw_trials, verify
 from intervox.features.extraction import extract
 from intervox.features.store import Features
 from intervox.progress import progress_bar
-from intervox.recipe import ConditionSettings, EvaluationSettings, Recipe
+from intervox.recipe import EvaluationSettings, Recipe
+from intervox.recipe_corpus import ConditionSettings
 from intervox.storage import stable_hash
 from intervox.subspaces.model import SubspaceModel
 from intervox.subspaces.training import training_cells

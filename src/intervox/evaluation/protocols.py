@@ -4,7 +4,6 @@ A reader maps a folder to rows of path, speaker and content. Adding a corpus is 
 registry line; any other corpus comes with a ``manifest.csv`` of those columns.
 """
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -12,18 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intervox.errors import IntervoxError
+from intervox.manifest import Row, read_manifest
 
 MANIFEST = "manifest.csv"
 _OURS = ("corpus", "synthetic")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One recording: who says what."""
-
-    path: Path
-    speaker: str
-    content: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +109,7 @@ def _read(name: str, base: Path) -> Protocol:
         folder, licence, rows = base / known.folder, known.licence, known.read(base / known.folder)
     else:
         folder, licence = base / name, "as its owner states"
-        rows = _read_manifest(folder / MANIFEST)
+        rows = read_manifest(folder / MANIFEST) if (folder / MANIFEST).is_file() else []
     if not rows:
         raise IntervoxError(
             f"protocol {name!r} has no recordings in {folder}: set INTERVOX_DATA to the folder that holds it"
@@ -130,29 +121,6 @@ def _read(name: str, base: Path) -> Protocol:
             f"{len(rows)} clips of {len(speakers)}"
         )
     return Protocol(name, licence, sorted(rows, key=lambda row: str(row.path)))
-
-
-def _read_manifest(path: Path) -> list[Row]:
-    if not path.is_file():
-        return []
-    try:
-        # utf-8-sig also reads what spreadsheets write, with a byte order mark in front.
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = {"path", "speaker", "content"} - set(reader.fieldnames or [])
-            if missing:
-                raise IntervoxError(f"{path} lacks the columns {', '.join(sorted(missing))}: add them")
-            return [_manifest_row(path, number, row) for number, row in enumerate(reader, start=2)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise IntervoxError(f"{path} is not a CSV file in UTF-8 ({error}): save it as one") from None
-
-
-def _manifest_row(manifest: Path, line: int, row: dict[str, str | None]) -> Row:
-    clip, speaker = row["path"], row["speaker"]
-    if not clip or not speaker:
-        raise IntervoxError(f"{manifest}, line {line}: path and speaker must not be empty")
-    # A clip whose content is unknown shares it with no other.
-    return Row(manifest.parent / clip, speaker, row["content"] or f"unknown: {clip}")
 
 
 def _thin(protocol: Protocol, max_clips: int | None) -> Protocol:

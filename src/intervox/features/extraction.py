@@ -88,7 +88,8 @@ def extract(
         _extract_shards(source, backbone, settings, folder, description)
         # Before features.json, which declares the features usable by the next step.
         failed = list(read_errors(folder).values())
-        check_failures(failed, source.clip_count, f"clips of {description}", settings.max_failures)
+        what = f"clips of {description}"
+        check_failures(failed, source.clip_count, what, settings.max_failures, source.failed)
         write_json(
             folder / "features.json",
             {

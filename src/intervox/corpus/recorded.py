@@ -1,0 +1,126 @@
+"""Blocks found in a recorded corpus: fully crossed grids in a table of who has said what."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from intervox.corpus.people import Speaker
+from intervox.normalisation import normalise_text
+from intervox.corpus.rounds import Deck
+from intervox.corpus.texts import Text
+from intervox.errors import IntervoxError
+from intervox.recipe_corpus import SPLITS, CorpusRecipe, RecordingsSettings
+
+RecordedBlock = tuple[list[Speaker], list[Text]]
+
+KIND = "recorded"
+_TRIES = 30
+
+
+def recorded_blocks(
+    recipe: CorpusRecipe,
+    speakers: dict[str, list[Speaker]],
+    texts: dict[str, list[Text]],
+    random: np.random.Generator,
+) -> dict[str, list[RecordedBlock]]:
+    """Find the blocks of every recorded engine, split by split.
+
+    Parameters
+    ----------
+    speakers, texts
+        By split. A recorded text that is also synthesised stays in the split of its synthetic one.
+
+    Raises
+    ------
+    IntervoxError
+        No two speakers of a split share two texts.
+    """
+    result: dict[str, list[RecordedBlock]] = {split: [] for split in SPLITS}
+    for settings in recipe.engines:
+        if not isinstance(settings, RecordingsSettings):
+            continue
+        people = {split: [s for s in speakers[split] if s.engine == settings.name] for split in SPLITS}
+        said = _split_recorded_texts(recipe, people, texts, random)
+        for split in (split for split in SPLITS if people[split]):
+            size = getattr(recipe, split)
+            finder = _Finder(people[split], said[split], size.speakers, size.contents, random)
+            result[split] = [finder.find(split) for _ in range(settings.blocks)]
+    return result
+
+
+def _split_recorded_texts(
+    recipe: CorpusRecipe,
+    people: dict[str, list[Speaker]],
+    texts: dict[str, list[Text]],
+    random: np.random.Generator,
+) -> dict[str, list[Text]]:
+    """Give each recorded text to one split that has recorded speakers."""
+    homes = {normalise_text(text.text): split for split in SPLITS for text in texts[split]}
+    used = [split for split in SPLITS if people[split]]
+    everything = sorted(
+        {
+            (text, speaker.voice.language)
+            for split in used
+            for speaker in people[split]
+            for text in speaker.takes or ()
+        }
+    )
+    shares = [recipe.held_out if split != "train" else 1.0 for split in used]
+    shares[0] += 1 - sum(shares) + (len(used) - 1) * recipe.held_out if used[0] == "train" else 0
+    probabilities = np.asarray(shares) / sum(shares)
+    result: dict[str, list[Text]] = {split: [] for split in SPLITS}
+    for text, language in everything:
+        home = homes.get(normalise_text(text), str(random.choice(used, p=probabilities)))
+        result[home].append(Text(text, language, KIND))
+    return result
+
+
+class _Finder:
+    """Greedy search for dense grids, everyone and everything used about equally often."""
+
+    def __init__(
+        self,
+        speakers: Sequence[Speaker],
+        texts: Sequence[Text],
+        most_speakers: int,
+        most_texts: int,
+        random: np.random.Generator,
+    ) -> None:
+        self._speakers = {speaker.label: speaker for speaker in speakers}
+        self._texts = {text.text: text for text in texts}
+        self._size = (most_speakers, most_texts)
+        self._labels = Deck(list(self._speakers), random)
+        self._seeds = Deck(list(self._texts), random)
+        self._uses = dict.fromkeys([*self._speakers, *self._texts], 0)
+        self._random = random
+
+    def find(self, split: str) -> RecordedBlock:
+        """Return the largest of some tried grids, at most of the size asked for."""
+        tried = [self._grow(self._seeds.draw(1)[0]) for _ in range(_TRIES)] if self._texts else []
+        grids = [grid for grid in tried if min(map(len, grid)) >= 2]
+        if not grids:
+            raise IntervoxError(
+                f"the recordings have no two {split} speakers who say the same two texts: give a parallel "
+                "corpus, or set the engine's `match` to normalised"
+            )
+        labels, texts = max(grids, key=lambda grid: len(grid[0]) * len(grid[1]))
+        for name in (*labels, *texts):
+            self._uses[name] += 1
+        return [self._speakers[label] for label in labels], [self._texts[text] for text in texts]
+
+    def _grow(self, seed: str) -> tuple[list[str], list[str]]:
+        """Take speakers of one text, the least used first, while they share enough texts."""
+        most_speakers, most_texts = self._size
+        chosen: list[str] = []
+        shared = set(self._texts)
+        for label in self._least_used([name for name, who in self._speakers.items() if seed in who.takes]):
+            left = shared & self._speakers[label].takes
+            if len(left) >= min(most_texts, len(shared)) or len(chosen) < 2 <= len(left):
+                chosen, shared = [*chosen, label], left
+            if len(chosen) == most_speakers:
+                break
+        return chosen, self._least_used(sorted(shared))[:most_texts]
+
+    def _least_used(self, names: Sequence[str]) -> list[str]:
+        order = self._random.permutation(len(names))
+        return sorted((names[index] for index in order), key=lambda name: self._uses[name])

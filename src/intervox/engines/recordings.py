@@ -1,0 +1,78 @@
+"""People on record in place of a synthesiser: a parallel corpus that a manifest describes.
+
+What a person has not said can't be rendered; ``takes`` tells the design what was. Where someone
+says a text several times, the seed chooses the take.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+
+from intervox.audio import Waveform, load_audio
+from intervox.normalisation import normalise_text
+from intervox.engines.base import Engine, RenderError, Take, Voice
+from intervox.errors import IntervoxError
+from intervox.manifest import Row, read_manifest
+from intervox.recipe_corpus import RecordingsSettings
+from intervox.storage import stable_hash
+
+
+class RecordingsEngine(Engine):
+    """The ``recordings`` engine."""
+
+    name = "recordings"
+
+    def __init__(self, settings: RecordingsSettings) -> None:
+        rows = read_manifest(settings.manifest)
+        if not rows:
+            raise IntervoxError(f"{settings.manifest} lists no recordings: add some")
+        missing = next((row.path for row in rows if not row.path.is_file()), None)
+        if missing:
+            raise IntervoxError(f"{settings.manifest} names {missing}, which is not a file: correct it")
+        self.licence = settings.licence
+        self.version = stable_hash([_stamped(row) for row in rows])
+        self._settings = settings
+        self._key: Callable[[str], str] = normalise_text if settings.match == "normalised" else str.strip
+        self._languages = {row.speaker: row.language for row in rows}
+        self._spelling: dict[str, str] = {}
+        self._takes: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        for row in rows:
+            text = row.text or row.content
+            self._spelling.setdefault(self._key(text), text)
+            self._takes[row.speaker, self._key(text)].append(row)
+
+    def voices(self) -> list[Voice]:
+        """Return every speaker of the manifest, or the first ``voices`` of them by name."""
+        names = sorted(self._languages)
+        wanted = self._settings.voices or len(names)
+        if wanted > len(names):
+            raise IntervoxError(
+                f"{self._settings.manifest} has {len(names)} speakers, {wanted} were asked for: lower `voices`"
+            )
+        return [Voice(name, name, self._languages[name]) for name in names[:wanted]]
+
+    def takes(self) -> list[Take]:
+        return [Take(speaker, self._spelling[key]) for speaker, key in self._takes]
+
+    def render(self, text: str, voice: str, seed: int) -> Waveform:
+        """Read the take that the seed chooses."""
+        row = self._take(text, voice, seed)
+        try:
+            return load_audio(row.path)
+        except IntervoxError as error:
+            raise RenderError(str(error)) from None
+
+    def session(self, text: str, voice: str, seed: int) -> str:
+        return self._take(text, voice, seed).session
+
+    def _take(self, text: str, voice: str, seed: int) -> Row:
+        takes = self._takes.get((voice, self._key(text)))
+        if not takes:
+            raise RenderError(f"{voice} has not said {text!r} in {self._settings.manifest}")
+        return takes[int(np.random.default_rng(seed).integers(len(takes)))]
+
+
+def _stamped(row: Row) -> list[object]:
+    status = row.path.stat()
+    return [str(row.path), row.speaker, row.text or row.content, row.session, status.st_size, status.st_mtime_ns]
