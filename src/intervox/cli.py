@@ -33,6 +33,10 @@ FolderOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", "-w", min=1, help="Processes.", show_default="one a core")
 ]
+PoolOption = Annotated[
+    str,
+    typer.Option("--engine-pool", help="Where speech is rendered: processes, ray, or ray://host:port."),
+]
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Folder or hub id of a refined model.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 DEFAULT_MODEL = Path("runs/quickstart/model")
@@ -43,23 +47,29 @@ def run(
     recipe: RecipeArgument = "quickstart",
     folder: FolderOption = None,
     workers: WorkersOption = None,
+    engine_pool: PoolOption = "processes",
     as_json: JsonOption = False,
 ) -> None:
     """Synthesise, extract, refine, evaluate and report; go on where an earlier call stopped."""
     from intervox import pipeline
+    from intervox.parallel import Pool
 
-    opened = pipeline.open_run(recipe, folder, workers)
+    opened = pipeline.open_run(recipe, folder, Pool(workers, engine_pool))
     _show_metrics(pipeline.run(opened), opened.folder, as_json)
 
 
 @app.command()
 def synth(
-    recipe: RecipeArgument = "quickstart", folder: FolderOption = None, workers: WorkersOption = None
+    recipe: RecipeArgument = "quickstart",
+    folder: FolderOption = None,
+    workers: WorkersOption = None,
+    engine_pool: PoolOption = "processes",
 ) -> None:
     """Step 1: synthesise the interventional corpus."""
     from intervox import pipeline
+    from intervox.parallel import Pool
 
-    corpus = pipeline.synth(pipeline.open_run(recipe, folder, workers))
+    corpus = pipeline.synth(pipeline.open_run(recipe, folder, Pool(workers, engine_pool)))
     typer.echo(f"{corpus.clip_count:,} cells, {corpus.about['hours']:.2f} hours in {corpus.folder}")
 
 
@@ -92,8 +102,9 @@ def evaluate(
 ) -> None:
     """Step 4: measure on held-out cells and human corpora, and write the report."""
     from intervox import pipeline
+    from intervox.parallel import Pool
 
-    opened = pipeline.open_run(recipe, folder, workers)
+    opened = pipeline.open_run(recipe, folder, Pool(workers))
     _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from intervox.corpus.store import Corpus
 from intervox.errors import IntervoxError
-from intervox.parallel import default_workers
+from intervox.parallel import Pool, default_workers
 from intervox.recipe import Recipe, dump_recipe, load_recipe
 from intervox.storage import read_json, write_bytes, write_json
 
@@ -33,25 +33,25 @@ class Run:
     folder
         ``corpus/``, ``features/``, ``model/``, ``metrics.json``, ``report.html`` and ``log.jsonl``
         are written here.
-    workers
-        Processes for synthesis and measuring; by default one a core.
+    pool
+        Where synthesis runs; its workers also share the measuring.
     """
 
     recipe: Recipe
     folder: Path
-    workers: int | None = None
+    pool: Pool = Pool()
 
     @property
     def processes(self) -> int:
-        """How many processes to use."""
-        return self.workers or default_workers()
+        """How many processes of this machine to use."""
+        return self.pool.workers or default_workers()
 
     def features_folder(self, fingerprint: str) -> Path:
         """Where the features of a backbone with this fingerprint are cached."""
         return self.folder / "features" / fingerprint
 
 
-def open_run(source: str | Path, folder: Path | None = None, workers: int | None = None) -> Run:
+def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None = None) -> Run:
     """Read a recipe and write it, with every default spelled out, into the run's folder.
 
     Parameters
@@ -62,7 +62,7 @@ def open_run(source: str | Path, folder: Path | None = None, workers: int | None
         By default ``runs/<recipe name>``.
     """
     recipe = load_recipe(source)
-    run = Run(recipe, folder or Path("runs") / recipe.name, workers)
+    run = Run(recipe, folder or Path("runs") / recipe.name, pool or Pool())
     written = run.folder / "recipe.yaml"
     text = dump_recipe(recipe).encode()
     if not written.exists() or written.read_bytes() != text:
@@ -78,11 +78,19 @@ def _forget_results(run: Run) -> None:
 
 
 def synth(run: Run) -> Corpus:
-    """Synthesise the recipe's corpus."""
+    """Audition the voices where the recipe asks for it, and synthesise its corpus."""
     from intervox.corpus.synthesis import synthesise
 
+    recipe, seed = run.recipe.corpus, run.recipe.seed
     with _logged(run, "synth") as record:
-        corpus = synthesise(run.recipe.corpus, run.recipe.seed, run.folder / "corpus", run.processes)
+        cast = None
+        if recipe.casting:
+            from intervox.casting import cast_voices
+
+            cast = cast_voices(recipe, seed, run.folder / "casting", run.pool)
+        corpus = synthesise(
+            recipe, seed, run.folder / "corpus", run.pool, cast, cast.space if cast else None
+        )
         record |= {"cells": corpus.clip_count, "hours": corpus.about["hours"]}
     return corpus
 
