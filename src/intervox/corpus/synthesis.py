@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from intervox import __version__
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, SILENCE, Waveform, encode_flac
-from intervox.corpus.conditions import apply_condition, room_bank
+from intervox.corpus.acoustics import Acoustics, load_acoustics, noise_key
+from intervox.corpus.conditions import apply_condition
 from intervox.corpus.design import cell_condition, plan_cells
 from intervox.corpus.store import Corpus, check_failures, write_shard
 from intervox.corpus.texts import read_texts
@@ -78,7 +79,7 @@ def synthesise(recipe: CorpusRecipe, seed: int, folder: Path, workers: int | Non
     table = plan_cells(recipe, seed)
     with atomic_path(folder / "cells.parquet") as temporary:
         pq.write_table(table, temporary)
-    room_bank(recipe.conditions.rooms, seed, folder)
+    load_acoustics(recipe.conditions, seed, folder)
     cells = table.to_pylist()
     jobs = [
         ShardJob(folder, index, cells[start : start + recipe.shard_size], recipe.conditions, seed)
@@ -101,6 +102,7 @@ def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
             __version__,
             recipe.model_dump(mode="json", exclude={"max_failures"}),
             read_texts(recipe.texts.file) if recipe.texts.file else None,
+            noise_key(recipe.conditions),
             seed,
             {settings.name: load_engine(settings).version for settings in recipe.engines},
         ]
@@ -112,27 +114,27 @@ def _shard_path(folder: Path, index: int) -> Path:
 
 
 @cache
-def _rooms(folder: Path, count: int, seed: int) -> list[Waveform]:
-    """Keep the bank in the worker between shards."""
-    return room_bank(count, seed, folder)
+def _acoustics(settings: ConditionSettings, seed: int, folder: Path) -> Acoustics:
+    """Keep the rooms in the worker between shards."""
+    return load_acoustics(settings, seed, folder)
 
 
 def _render_shard(job: ShardJob) -> ShardReport:
-    rooms = _rooms(job.folder, job.conditions.rooms, job.seed)
+    acoustics = _acoustics(job.conditions, job.seed, job.folder)
     rows = []
     rendered: dict[int, Waveform] = {}
     for cell in job.cells:
         if cell["seed"] not in rendered:
             engine = load_engine(cell["engine"])
             rendered = {cell["seed"]: engine.render(cell["text"], cell["voice"], cell["seed"])}
-        rows.append(_row(cell, rendered[cell["seed"]], job.conditions, rooms))
+        rows.append(_row(cell, rendered[cell["seed"]], job.conditions, acoustics))
     write_shard(_shard_path(job.folder, job.index), rows)
     errors = [f"cell {row['cell_id']}: {row['error']}" for row in rows if row["error"]]
     return ShardReport(job.index, len(rows), sum(row["duration"] for row in rows), errors)
 
 
 def _row(
-    cell: dict[str, Any], speech: Waveform, settings: ConditionSettings, rooms: list[Waveform]
+    cell: dict[str, Any], speech: Waveform, settings: ConditionSettings, acoustics: Acoustics
 ) -> dict[str, Any]:
     """One row of ``SHARD_SCHEMA``; a rendition that is no speech keeps its reason instead of audio."""
     row = {"cell_id": cell["cell_id"], "audio": None, "duration": 0.0, "error": None}
@@ -142,7 +144,7 @@ def _row(
     if not np.isfinite(speech).all() or np.abs(speech).max() < SILENCE:
         return row | {"error": f"{voice}: rendered silence or non-finite samples"}
     condition, random = cell_condition(settings, cell["split"], cell["seed"], cell["copy"])
-    wave = apply_condition(speech, condition, rooms, random)
+    wave = apply_condition(speech, condition, acoustics, random)
     peak, rms = float(np.abs(wave).max()), float(np.sqrt(np.mean(wave**2)))
     return row | {
         "audio": {"bytes": encode_flac(wave), "path": f"{cell['cell_id']:08d}.flac"},
