@@ -111,13 +111,14 @@ class BlockSettings(Part):
     contents: int = Field(8, ge=2)
 
 
-_BOUNDS = {
+CONDITION_BOUNDS = {
     "padding_seconds": (0.0, 10.0),
     "snr_db": (-30.0, 100.0),
     "low_hz": (10.0, 7900.0),
     "high_hz": (10.0, 7900.0),
     "tilt_db_per_octave": (-20.0, 20.0),
     "clipped_share": (0.0, 0.5),
+    "lost_share": (0.0, 0.5),
     "level_dbfs": (-90.0, 0.0),
 }
 """What the ranges of ``ConditionSettings`` may hold."""
@@ -126,9 +127,12 @@ _BOUNDS = {
 class ConditionSettings(Part):
     """How often each disturbance is drawn, and from which range (uniformly).
 
-    ``clean`` is the share of cells that nothing is done to.
+    A corpus has ``count`` different conditions. ``clean`` is the share of cells that nothing is done
+    to; ``noise_recordings`` that of the noisy conditions whose noise comes from the recordings in
+    ``noise_folder``, of each of which the first 30 s are used.
     """
 
+    count: int = Field(512, ge=1)
     clean: Share = 0.1
     padding: Share = 0.5
     padding_seconds: Range = (0.0, 0.35)
@@ -136,6 +140,10 @@ class ConditionSettings(Part):
     rooms: int = Field(48, ge=1)
     noise: Share = 0.8
     snr_db: Range = (8.0, 40.0)
+    noise_folder: Path | None = None
+    noise_recordings: Share = 0.5
+    microphone: Share = 0.03
+    microphones: int = Field(24, ge=1)
     band: Share = 0.04
     low_hz: Range = (40.0, 350.0)
     high_hz: Range = (3000.0, 7600.0)
@@ -144,6 +152,8 @@ class ConditionSettings(Part):
     clipping: Share = 0.03
     clipped_share: Range = (0.001, 0.03)
     codec: Share = 0.03
+    packet_loss: Share = 0.02
+    lost_share: Range = (0.01, 0.2)
     level: Share = 1.0
     level_dbfs: Range = (-32.0, -1.0)
 
@@ -152,7 +162,7 @@ class ConditionSettings(Part):
     def _within_bounds(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, tuple):
             return value
-        lowest, highest = _BOUNDS[str(info.field_name)]
+        lowest, highest = CONDITION_BOUNDS[str(info.field_name)]
         if not lowest <= value[0] <= value[1] <= highest:
             raise ValueError(f"give two numbers from {lowest:g} to {highest:g}, the lower bound first")
         return value

@@ -1,36 +1,28 @@
 """do(condition): the room, the noise and the channel between a speaker and the recording.
 
-A condition is drawn from the cell's seed and written into the plan as readable text, so a clip says
-what was done to it. Rooms come from a bank of impulse responses, simulated once: drawing one of
-them costs nothing, simulating one a clip would cost more than everything else together.
+A corpus draws a bank of conditions once, and its cells refer to entries of it. A condition is
+written into the plan as readable text, so a clip says what was done to it, and equal texts are the
+same condition.
 """
 
-import io
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
-import soundfile as sf
-import soxr
-from numpy.typing import NDArray
-from scipy import fft, signal
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.recipe_corpus import ConditionSettings
+from intervox.corpus import disturbances as do
+from intervox.corpus.acoustics import Acoustics, noise_stretch
+from intervox.corpus.microphones import Microphone, draw_microphone
+from intervox.corpus.rooms import Room, draw_room
+from intervox.recipe_corpus import CONDITION_BOUNDS, ConditionSettings
 from intervox.schema import Range
-from intervox.storage import atomic_path
 
-CODECS = {
-    "ulaw": ("WAV", "ULAW", 8_000),
-    "gsm": ("WAV", "GSM610", 8_000),
-    "mp3": ("MP3", "MPEG_LAYER_III", SAMPLE_RATE),
-    "opus": ("OGG", "OPUS", SAMPLE_RATE),
-    "vorbis": ("OGG", "VORBIS", SAMPLE_RATE),
-}
-"""Name to libsndfile container, subtype and sample rate."""
+RECORDING = "recording"
+"""The noise that comes from ``ConditionSettings.noise_folder``."""
 
-NOISE_EXPONENTS = {"white": 0.0, "pink": 1.0, "brown": 2.0, "speech": 1.5}
-"""Noise colour to the exponent of its 1/f power spectrum; speech is shaped like long-term speech."""
+INAUDIBLE_SNR_DB = 60.0
+INAUDIBLE_LEVEL_DBFS = -26.0
+"""Below this peak, the rounding of 16 bits comes closer to speech than ``INAUDIBLE_SNR_DB``."""
 
 
 @dataclass(frozen=True)
@@ -42,40 +34,49 @@ class Condition:
     pad_before, pad_after
         Silence around the speech in seconds, filled by the noise.
     room
-        Index into the bank.
+        Where the speaker and the microphone are.
     noise, snr_db
-        Colour, and the ratio of mean powers in dB.
+        A colour of ``NOISE_EXPONENTS`` or ``recording``, and the ratio of mean powers in dB.
+    microphone
+        Its response and noise floor.
     band
         Low and high cut-off in Hz.
     tilt
         Spectral tilt around 1 kHz in dB per octave.
-    level
-        Peak in dBFS.
     clipped_share
         Share of samples flattened.
     codec
         A key of ``CODECS``.
+    lost_share, concealment
+        Expected share of 20 ms packets lost in bursts, and what takes their place.
+    level
+        Peak in dBFS.
     """
 
     pad_before: float = 0.0
     pad_after: float = 0.0
-    room: int | None = None
+    room: Room | None = None
     noise: str | None = None
     snr_db: float = 0.0
+    microphone: Microphone | None = None
     band: tuple[float, float] | None = None
     tilt: float | None = None
-    level: float | None = None
     clipped_share: float | None = None
     codec: str | None = None
+    lost_share: float | None = None
+    concealment: do.Concealment = "repeat"
+    level: float | None = None
 
     def __str__(self) -> str:
         parts = []
         if self.pad_before or self.pad_after:
             parts.append(f"pad:{self.pad_before:.2f}+{self.pad_after:.2f}s")
-        if self.room is not None:
-            parts.append(f"room:{self.room}")
+        if self.room:
+            parts.append(str(self.room))
         if self.noise:
             parts.append(f"noise:{self.noise}@{self.snr_db:.0f}dB")
+        if self.microphone:
+            parts.append(str(self.microphone))
         if self.band:
             parts.append(f"band:{self.band[0]:.0f}-{self.band[1]:.0f}Hz")
         if self.tilt is not None:
@@ -84,13 +85,83 @@ class Condition:
             parts.append(f"clip:{100 * self.clipped_share:.1f}%")
         if self.codec:
             parts.append(f"codec:{self.codec}")
+        if self.lost_share is not None:
+            parts.append(f"loss:{100 * self.lost_share:.0f}%/{self.concealment}")
         if self.level is not None:
             parts.append(f"level:{self.level:.0f}dBFS")
         return " ".join(parts) or "clean"
 
+    @property
+    def severities(self) -> dict[str, float]:
+        """How much each disturbance that is present disturbs, 0 (inaudible) to 1.
 
-def draw_condition(settings: ConditionSettings, random: np.random.Generator) -> Condition:
-    """Draw each disturbance independently, or none of them."""
+        1 is the worst that a recipe may ask for. Keys are the probabilities' names in the recipe;
+        ``docs/conditions.md`` has the definitions.
+        """
+        found: dict[str, float] = {}
+        if self.pad_before or self.pad_after:
+            found["padding"] = 0.0
+        if self.room:
+            found["room"] = self.room.severity
+        if self.noise:
+            found["noise"] = _below(INAUDIBLE_SNR_DB, self.snr_db, CONDITION_BOUNDS["snr_db"][0])
+        if self.microphone:
+            found["microphone"] = self.microphone.severity
+        if self.band:
+            low, high, all_mels = np.log1p(np.divide((*self.band, 8000), 700))
+            found["band"] = float(1 - (high - low) / all_mels)
+        if self.tilt is not None:
+            found["tilt"] = abs(self.tilt) / CONDITION_BOUNDS["tilt_db_per_octave"][1]
+        if self.clipped_share is not None:
+            found["clipping"] = (self.clipped_share / CONDITION_BOUNDS["clipped_share"][1]) ** 0.5
+        if self.codec:
+            found["codec"] = do.CODECS[self.codec].severity
+        if self.lost_share is not None:
+            found["packet_loss"] = self.lost_share / CONDITION_BOUNDS["lost_share"][1]
+        if self.level is not None:
+            found["level"] = _below(INAUDIBLE_LEVEL_DBFS, self.level, CONDITION_BOUNDS["level_dbfs"][0])
+        return found
+
+    @property
+    def severity(self) -> float:
+        """That of the worst disturbance; 0 where there is none."""
+        return max(self.severities.values(), default=0.0)
+
+
+def condition_bank(settings: ConditionSettings, seed: int) -> list[Condition]:
+    """Draw the conditions of a corpus: the clean one, then others, no two with the same text.
+
+    Parameters
+    ----------
+    settings
+        Probabilities and ranges; ``clean`` plays no part, for it says how often entry 0 is used.
+    seed
+        The corpus' seed.
+
+    Returns
+    -------
+    list of Condition
+        ``settings.count`` of them, or as many as settings of little choice can tell apart.
+    """
+    random = np.random.default_rng([seed, 5])
+    disturbed = settings.model_copy(update={"clean": 0.0})
+    bank = {str(Condition()): Condition()}
+    for _ in range(20 * settings.count):
+        if len(bank) == settings.count:
+            break
+        condition = draw_condition(disturbed, random, seed)
+        bank.setdefault(str(condition), condition)
+    return list(bank.values())
+
+
+def draw_condition(settings: ConditionSettings, random: np.random.Generator, seed: int = 0) -> Condition:
+    """Draw each disturbance independently, or none of them.
+
+    Parameters
+    ----------
+    seed
+        That of the rooms and microphones; give ``load_acoustics`` the same.
+    """
 
     def happens(probability: float) -> bool:
         return bool(random.random() < probability)
@@ -102,148 +173,89 @@ def draw_condition(settings: ConditionSettings, random: np.random.Generator) -> 
         return Condition()
     padded = happens(settings.padding)
     noisy = happens(settings.noise)
-    return Condition(
+    drawn = Condition(
         pad_before=within(settings.padding_seconds) if padded else 0.0,
         pad_after=within(settings.padding_seconds) if padded else 0.0,
-        room=int(random.integers(settings.rooms)) if happens(settings.room) else None,
-        noise=str(random.choice(list(NOISE_EXPONENTS))) if noisy else None,
+        room=draw_room(seed, int(random.integers(settings.rooms))) if happens(settings.room) else None,
+        noise=str(random.choice(list(do.NOISE_EXPONENTS))) if noisy else None,
         snr_db=within(settings.snr_db) if noisy else 0.0,
         band=(within(settings.low_hz), within(settings.high_hz)) if happens(settings.band) else None,
         tilt=within(settings.tilt_db_per_octave) if happens(settings.tilt) else None,
         level=within(settings.level_dbfs) if happens(settings.level) else None,
         clipped_share=within(settings.clipped_share) if happens(settings.clipping) else None,
-        codec=str(random.choice(list(CODECS))) if happens(settings.codec) else None,
+        codec=str(random.choice(list(do.CODECS))) if happens(settings.codec) else None,
     )
+    # Drawn last, and only where asked for: settings without them go on drawing what they did before.
+    if noisy and settings.noise_folder and happens(settings.noise_recordings):
+        drawn = replace(drawn, noise=RECORDING)
+    if settings.microphone and happens(settings.microphone):
+        drawn = replace(drawn, microphone=draw_microphone(seed, int(random.integers(settings.microphones))))
+    if settings.packet_loss and happens(settings.packet_loss):
+        concealment = do.CONCEALMENTS[random.integers(len(do.CONCEALMENTS))]
+        drawn = replace(drawn, lost_share=within(settings.lost_share), concealment=concealment)
+    return drawn
 
 
 def apply_condition(
-    wave: Waveform, condition: Condition, rooms: list[Waveform], random: np.random.Generator
+    wave: Waveform, condition: Condition, acoustics: Acoustics, random: np.random.Generator
 ) -> Waveform:
-    """Return the clip as it would be recorded; longer than it was by the padding alone.
+    """Disturb a clip; only padding changes its length.
 
     Parameters
     ----------
     wave
-        Shape (samples,).
+        Clean speech.
     condition
-        What to do, in this order: padding, room, noise, band, tilt, clipping, codec, level.
-    rooms
-        Impulse responses that ``condition.room`` indexes.
+        Applied in the order of its attributes: what happens in the room, in the microphone, in the
+        recorder, on the line, and at the receiver's volume control.
+    acoustics
+        Of the settings and the seed that ``condition`` was drawn from.
     random
-        Draws the noise samples.
+        Draws the noise and which packets are lost.
     """
+    if condition == Condition():
+        return wave
     before, after = (round(s * SAMPLE_RATE) for s in (condition.pad_before, condition.pad_after))
-    result: NDArray[np.floating] = np.pad(wave, (before, after))
-    if condition.room is not None:
-        result = signal.fftconvolve(result, rooms[condition.room])[: len(result)]
-    if condition.noise:
-        result = result + _noise(result, NOISE_EXPONENTS[condition.noise], condition.snr_db, random)
-    if condition.band:
-        result = signal.sosfilt(_band_filter(*condition.band), result)
-    if condition.tilt is not None:
-        result = _tilted(result, condition.tilt)
-    if condition.clipped_share is not None:
-        limit = np.quantile(np.abs(result), 1 - condition.clipped_share)
-        result = np.clip(result, -limit, limit)
+    result = _in_the_room(np.pad(wave, (before, after)), condition, acoustics, random)
+    result = _recorded(result, condition, random)
     peak = float(np.abs(result).max())
-    if peak > 0 and condition != Condition():
+    if peak > 0:
         result = result * (0.9 / peak)
         if condition.codec:
-            result = _coded(result.astype(np.float32), condition.codec)
+            result = do.coded(result, condition.codec)
+        if condition.lost_share is not None:
+            result = do.with_lost_packets(result, condition.lost_share, condition.concealment, random)
         if condition.level is not None:
             result = result * (10 ** (condition.level / 20) / 0.9)
-    return result.astype(np.float32)
+    return np.asarray(result, np.float32)
 
 
-def room_bank(count: int, seed: int, folder: Path) -> list[Waveform]:
-    """Return ``count`` impulse responses of drawn rooms, simulated once and then read from ``folder``.
-
-    Each is a shoebox of 2 to 10 m with a reverberation time of 0.15 to 0.9 s, and a speaker 0.3 to
-    3 m from the microphone (image source method, pyroomacoustics). They begin at the direct path
-    and have unit energy, so a room neither delays nor amplifies.
-    """
-    path = folder / f"rooms-{seed}-{count}.npz"
-    if not path.exists():
-        bank = [_simulate_room(np.random.default_rng([seed, index])) for index in range(count)]
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, *bank)
-    with np.load(path, allow_pickle=False) as stored:
-        return [stored[f"arr_{index}"] for index in range(count)]
+def _in_the_room(
+    wave: do.Samples, condition: Condition, acoustics: Acoustics, random: np.random.Generator
+) -> do.Samples:
+    if condition.room:
+        wave = do.reverberated(wave, acoustics.rooms[condition.room.index])
+    if condition.noise == RECORDING:
+        wave = do.with_noise(wave, noise_stretch(acoustics.noises, len(wave), random), condition.snr_db)
+    elif condition.noise:
+        noise = do.coloured_noise(len(wave), do.NOISE_EXPONENTS[condition.noise], random)
+        wave = do.with_noise(wave, noise, condition.snr_db)
+    return wave
 
 
-def _simulate_room(random: np.random.Generator) -> Waveform:
-    import pyroomacoustics as pra
-
-    while True:
-        size = random.uniform([2.5, 2.5, 2.3], [10.0, 8.0, 4.0])
-        reverberation = random.uniform(0.15, 0.9)
-        microphone = random.uniform(0.5, size - 0.5)
-        direction = random.normal(size=3) * [1, 1, 0.3]
-        speaker = microphone + random.uniform(0.3, 3.0) * direction / np.linalg.norm(direction)
-        if (speaker < 0.3).any() or (speaker > size - 0.3).any():
-            continue
-        try:
-            absorption, _ = pra.inverse_sabine(reverberation, size)
-        except ValueError:
-            continue  # no wall absorbs enough for so short a reverberation in so large a room
-        # Order 10 holds the early reflections; an exponential tail stands for the dense rest.
-        room = pra.ShoeBox(size, fs=SAMPLE_RATE, materials=pra.Material(absorption), max_order=10)
-        room.add_source(speaker)
-        room.add_microphone(microphone)
-        room.compute_rir()
-        return _finish_room(np.asarray(room.rir[0][0]), reverberation, random)
+def _recorded(wave: do.Samples, condition: Condition, random: np.random.Generator) -> do.Samples:
+    if condition.microphone:
+        wave = do.equalised(wave, condition.microphone.gains_db)
+        wave = do.with_noise(wave, do.coloured_noise(len(wave), 0.0, random), condition.microphone.snr_db)
+    if condition.band:
+        wave = do.band_limited(wave, *condition.band)
+    if condition.tilt is not None:
+        wave = do.tilted(wave, condition.tilt)
+    if condition.clipped_share is not None:
+        wave = do.clipped(wave, condition.clipped_share)
+    return wave
 
 
-def _finish_room(
-    response: NDArray[np.float64], reverberation: float, random: np.random.Generator
-) -> Waveform:
-    """Cut to the direct path, add the late tail, and normalise to unit energy."""
-    direct = int(np.argmax(np.abs(response)))
-    response = response[max(0, direct - 20) :]
-    length = int(reverberation * SAMPLE_RATE)
-    result = np.zeros(length)
-    kept = min(length, len(response))
-    result[:kept] = response[:kept]
-    late = int(0.05 * SAMPLE_RATE)
-    if length > 2 * late:
-        time = np.arange(length) / SAMPLE_RATE
-        tail = random.normal(size=length) * np.exp(-6.9 * time / reverberation)
-        tail[:late] = 0
-        reference = np.sqrt(np.mean(response[late // 2 : late] ** 2)) + 1e-9
-        result += tail * reference * np.exp(6.9 * 0.05 / reverberation)
-    return np.asarray(result / np.sqrt(np.sum(result**2)), np.float32)
-
-
-def _noise(
-    wave: NDArray[np.floating], exponent: float, snr_db: float, random: np.random.Generator
-) -> NDArray[np.float64]:
-    """Noise of a 1/f^exponent spectrum at the given ratio to the clip's mean power."""
-    size = fft.next_fast_len(len(wave), real=True)
-    spectrum = fft.rfft(random.normal(size=size))
-    spectrum *= np.maximum(fft.rfftfreq(size, 1 / SAMPLE_RATE), 50.0) ** (-exponent / 2)
-    noise = fft.irfft(spectrum, size)[: len(wave)]
-    power, noise_power = np.mean(np.square(wave)), np.mean(np.square(noise)) + 1e-20
-    return np.asarray(noise * np.sqrt(power / noise_power / 10 ** (snr_db / 10)))
-
-
-def _band_filter(low: float, high: float) -> NDArray[np.float64]:
-    return np.asarray(signal.butter(3, [low, high], "bandpass", fs=SAMPLE_RATE, output="sos"))
-
-
-def _tilted(wave: NDArray[np.floating], db_per_octave: float) -> NDArray[np.float64]:
-    size = fft.next_fast_len(len(wave), real=True)
-    octaves = np.log2(np.maximum(fft.rfftfreq(size, 1 / SAMPLE_RATE), 60.0) / 1000)
-    gains = 10 ** (db_per_octave * octaves / 20)
-    return np.asarray(fft.irfft(fft.rfft(wave, size) * gains, size)[: len(wave)])
-
-
-def _coded(wave: Waveform, codec: str) -> Waveform:
-    """Encode and decode, keeping the length (coders pad to whole frames and add a delay)."""
-    container, subtype, rate = CODECS[codec]
-    buffer = io.BytesIO()
-    sf.write(buffer, soxr.resample(wave, SAMPLE_RATE, rate), rate, format=container, subtype=subtype)
-    buffer.seek(0)
-    decoded, decoded_rate = sf.read(buffer, dtype="float32")
-    decoded = soxr.resample(decoded, decoded_rate, SAMPLE_RATE)
-    padded = np.pad(decoded, (0, max(0, len(wave) - len(decoded))))
-    return np.asarray(padded[: len(wave)], np.float32)
+def _below(inaudible: float, value: float, worst: float) -> float:
+    """Say how far ``value`` has gone from what is inaudible down to the worst, 0 to 1."""
+    return float(np.clip((inaudible - value) / (inaudible - worst), 0, 1))

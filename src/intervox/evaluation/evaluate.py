@@ -11,7 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from intervox.audio import Waveform
 from intervox.backbones.base import Backbone
-from intervox.corpus.conditions import apply_condition, draw_condition, room_bank
+from intervox.corpus.acoustics import load_acoustics
+from intervox.corpus.conditions import apply_condition, draw_condition
 from intervox.corpus.store import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
 from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.protocols import find_protocols
@@ -38,7 +39,7 @@ EVALUATION_SEED = 1_234
 """One seed for every run: the trials, rooms and noises of two runs are the same, so they compare."""
 
 CROSS_CONDITION = ConditionSettings(
-    clean=0, padding=0, tilt=0, clipping=0, codec=0,
+    clean=0, padding=0, tilt=0, clipping=0, codec=0, microphone=0, packet_loss=0,
     room=1, rooms=64, noise=1, snr_db=(10, 30), band=1, low_hz=(50, 300), high_hz=(3400, 7500),
     level=1, level_dbfs=(-32, -1),
 )  # fmt: skip
@@ -162,13 +163,14 @@ def _test_set(
     recipe: Recipe,
     folder: Path,
 ) -> TestSet:
-    rooms = room_bank(CROSS_CONDITION.rooms, EVALUATION_SEED, folder)
+    acoustics = load_acoustics(CROSS_CONDITION, EVALUATION_SEED, folder)
 
     def degrade(clip: int, wave: Waveform) -> Waveform:
         random = np.random.default_rng([EVALUATION_SEED, clip])
-        return apply_condition(wave, draw_condition(CROSS_CONDITION, random), rooms, random)
+        condition = draw_condition(CROSS_CONDITION, random, EVALUATION_SEED)
+        return apply_condition(wave, condition, acoustics, random)
 
-    key = stable_hash([SCHEMA_VERSION, EVALUATION_SEED, CROSS_CONDITION.model_dump()])
+    key = stable_hash([SCHEMA_VERSION, EVALUATION_SEED, CROSS_CONDITION.model_dump(mode="json")])
     degraded = Transformed(source, degrade, key)
     clean = extract(source, backbone, recipe.features, folder / name / "clean", name)
     cross = extract(
