@@ -1,7 +1,8 @@
 """The ``corpus`` part of the recipe: engines, texts, blocks, conditions and checks."""
 
+import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -91,16 +92,32 @@ EngineSettings = Annotated[
 ]
 
 
+TextKind = Literal[
+    "word", "pseudo-word", "phrase", "sentence", "keyword", "number", "spelled", "running"
+]
+KINDS: tuple[TextKind, ...] = get_args(TextKind)
+
+
 class TextSettings(Part):
     """The content inventory: generated, or the user's own file with one text a line.
 
-    ``count`` is that of each language. ``protocol_texts`` lets texts of evaluation protocols into
-    training, which their keyword results then no longer are a test of.
+    ``count`` is that of each language, ``kinds`` the share of each kind of generated text; shares
+    are brought to a sum of one. ``protocol_texts`` lets texts of evaluation protocols into training,
+    which their keyword results then no longer are a test of.
     """
 
     count: int = Field(1600, ge=2)
+    kinds: dict[TextKind, float] = {"word": 0.30, "pseudo-word": 0.25, "phrase": 0.22, "sentence": 0.23}
     file: Path | None = None
     protocol_texts: bool = False
+
+    @field_validator("kinds")
+    @classmethod
+    def _shares(cls, kinds: dict[TextKind, float]) -> dict[TextKind, float]:
+        total = sum(kinds.values())
+        if min(kinds.values(), default=-1) < 0 or not 0 < total < math.inf:
+            raise ValueError(f"give a share of 0 or more to some of {', '.join(KINDS)}, not all 0")
+        return {kind: kinds[kind] / total for kind in KINDS if kinds.get(kind)}
 
 
 class BlockSettings(Part):

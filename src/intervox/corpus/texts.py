@@ -1,127 +1,178 @@
 """The content inventory: what the synthetic speakers say.
 
-Built-in texts are generated from ``lexicon.yaml``: single words, pseudo-words (every legal
-sequence of English sounds, not just the frequent ones), phrases of two to four words and sentences
-of five to twenty. Lengths matter as much as words: a map trained on one-second clips fails on
-ten-second ones.
+Texts are drawn from the built-in lexicons, or read from the user's own file. Kinds and lengths
+matter as much as words: a map trained on one-second clips fails on ten-second ones, and forty
+sentences overfit where a thousand words, pseudo-words (every legal sequence of sounds, not just the
+frequent ones), phrases and sentences generalise.
 """
 
-from importlib.resources import files
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 
+from intervox.corpus.lexicon import Lexicon, load_lexicon
+from intervox.corpus.reserved import Reserved, check_reserved, reserved_texts
+from intervox.corpus.text import Text, normalise_text
 from intervox.errors import IntervoxError
+from intervox.recipe_corpus import KINDS, TextKind, TextSettings
 
-Lexicon = dict[str, list[str]]
+MAX_CHARACTERS = 400
+"""Longest line of the user's file: about half a minute of speech."""
 
-SHARES = {"word": 0.30, "pseudo-word": 0.25, "phrase": 0.22, "sentence": 0.23}
-"""Kinds of text and their shares of the inventory."""
+_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 
-def builtin_texts(count: int, seed: int) -> list[str]:
-    """Generate ``count`` different English texts of 1 to 20 words.
+def texts(
+    settings: TextSettings, languages: Sequence[str], seed: int, protocol_contents: Iterable[str] = ()
+) -> list[Text]:
+    """Return the content inventory of a recipe.
 
     Parameters
     ----------
-    count
-        How many; about 3,000 at most before single words run out.
+    settings
+        How many of each kind, or which file.
+    languages
+        BCP 47 tags of what the engines speak; ``settings.count`` texts are drawn for each.
     seed
-        Chooses them; the same seed and count give the same texts in the same order.
+        Chooses them. The texts of one language do not depend on which others are asked for.
+    protocol_contents
+        Contents of the evaluation protocols on this machine, kept out beside those that
+        ``reserved.yaml`` lists, unless ``settings.protocol_texts`` lets them all in.
+
+    Returns
+    -------
+    list of Text
+        Language by language, each in random order and without two that sound the same.
 
     Raises
     ------
     IntervoxError
-        More texts are asked for than the lexicon can give.
+        A language has no lexicon, the lexicon is exhausted, or the file can't be used.
     """
-    lexicon: Lexicon = yaml.safe_load(files("intervox.corpus").joinpath("lexicon.yaml").read_text())
-    random = np.random.default_rng([seed, 1])
-    words = [word for kind in ("nouns", "verbs", "adjectives", "adverbs", "names") for word in lexicon[kind]]
-    makers = {
-        "word": lambda: str(random.choice(words)),
-        "pseudo-word": lambda: _pseudo_word(lexicon, random),
-        "phrase": lambda: _phrase(lexicon, random),
-        "sentence": lambda: _sentence(lexicon, random),
-    }
-    texts: dict[str, None] = {}
-    for kind, share in SHARES.items():
-        wanted = len(texts) + round(count * share)
-        for _ in range(100 * count):
-            if len(texts) >= wanted:
-                break
-            texts[makers[kind]()] = None
-        else:
-            raise IntervoxError(
-                f"the built-in lexicon has no {count:,} texts: lower `texts.count` or give `texts.file`"
-            )
-    order = random.permutation(len(texts))
-    inventory = list(texts)
-    return [inventory[index] for index in order]
+    reserved = Reserved() if settings.protocol_texts else reserved_texts(protocol_contents)
+    wanted = list(dict.fromkeys(languages))
+    if settings.file is not None:
+        return _own_texts(settings.file, wanted, reserved)
+    return [text for language in wanted for text in _drawn(settings, language, seed, reserved)]
 
 
-def read_texts(path: Path) -> list[str]:
-    """Read the user's own texts: one a line, UTF-8, blank lines and repeats left out."""
+def read_texts(path: Path, language: str = "en") -> list[Text]:
+    """Read the user's own texts: UTF-8, one a line, ``language<TAB>text`` or the text alone.
+
+    Parameters
+    ----------
+    path
+        Blank lines and repeats are left out.
+    language
+        Of lines that name none.
+
+    Raises
+    ------
+    IntervoxError
+        The file, or one of its lines, can't be used; the message has the line's number.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # utf-8-sig also reads what Windows editors write, with a byte order mark in front.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise IntervoxError(f"{path} can't be read as UTF-8 text ({error}): give one text a line") from None
-    texts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if not texts:
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            text = _own_text(line.strip(), language, f"{path}, line {number}")
+            found.setdefault((text.language, normalise_text(text.text)), text)
+    if not found:
         raise IntervoxError(f"{path} holds no text: write one text a line")
-    return texts
+    return list(found.values())
 
 
-def _pseudo_word(lexicon: Lexicon, random: np.random.Generator) -> str:
-    syllables = [
-        "".join(str(random.choice(lexicon[part])) for part in ("onsets", "nuclei", "codas"))
-        for _ in range(random.integers(1, 4))
+def _own_text(line: str, default: str, where: str) -> Text:
+    first, tab, rest = line.partition("\t")
+    language, text = (first.strip(), rest.strip()) if tab else (default, line)
+    if not _TAG.fullmatch(language):
+        raise IntervoxError(f"{where}: {language[:20]!r} before the tab is no language tag such as en or pt-br")
+    if any(unicodedata.category(sign) == "Cc" for sign in text):
+        raise IntervoxError(f"{where} holds a control character: a line is `text` or `language<TAB>text`")
+    if len(text) > MAX_CHARACTERS:
+        raise IntervoxError(
+            f"{where} has {len(text):,} characters: split it into lines of {MAX_CHARACTERS} at most"
+        )
+    if not normalise_text(text):
+        raise IntervoxError(f"{where} has nothing to say, neither letter nor digit: remove it")
+    return Text(text, language, "own")
+
+
+def _own_texts(path: Path, languages: Sequence[str], reserved: Reserved) -> list[Text]:
+    found = read_texts(path, languages[0])
+    given = {text.language for text in found}
+    if strange := sorted(given - set(languages)):
+        raise IntervoxError(
+            f"{path} has texts in {', '.join(strange)}, which no engine of the recipe speaks (they "
+            f"speak {', '.join(languages)}): remove them or add an engine's voice"
+        )
+    if silent := [language for language in languages if language not in given]:
+        raise IntervoxError(
+            f"{path} has no text in {', '.join(silent)}, which the recipe's engines speak: add lines of "
+            "`language<TAB>text` or take the language out of the recipe"
+        )
+    if offending := check_reserved(found, reserved):
+        named = ", ".join(repr(text.text) for text in offending[:5])
+        raise IntervoxError(
+            f"{path} has {len(offending)} texts that evaluation protocols test ({named}): remove them, "
+            "or set `texts.protocol_texts: true` and lose those protocols as a test"
+        )
+    return found
+
+
+def _drawn(settings: TextSettings, language: str, seed: int, reserved: Reserved) -> list[Text]:
+    lexicon = load_lexicon(language)
+    if lacking := [kind for kind in settings.kinds if kind not in lexicon.rules]:
+        having = ", ".join(kind for kind in KINDS if kind in lexicon.rules)
+        raise IntervoxError(
+            f"texts.kinds: the built-in lexicon of {language!r} has no {', '.join(lacking)}, only {having}: "
+            "take it out of `kinds` or give `texts.file`"
+        )
+    # English keeps the stream that it had when it was alone, so that earlier results can be repeated.
+    stream = [seed, 1] if language == "en" else [seed, 1, *language.encode()]
+    random = np.random.default_rng(stream)
+    taken = set(reserved.of(language))
+    found = [
+        Text(text, language, kind)
+        for kind, count in _counts(settings).items()
+        for text in _distinct(lexicon, kind, count, taken, random)
     ]
-    return "".join(syllables)
+    return [found[index] for index in random.permutation(len(found))]
 
 
-def _noun_phrase(lexicon: Lexicon, random: np.random.Generator) -> str:
-    def pick(kind: str) -> str:
-        return str(random.choice(lexicon[kind]))
-
-    form = random.integers(4)
-    if form == 0:
-        return pick("names")
-    if form == 1:
-        return f"the {pick('nouns')}"
-    return f"{random.choice(['the', 'her', 'our', 'that'])} {pick('adjectives')} {pick('nouns')}"
-
-
-def _phrase(lexicon: Lexicon, random: np.random.Generator) -> str:
-    def pick(kind: str) -> str:
-        return str(random.choice(lexicon[kind]))
-
-    forms = (
-        lambda: f"{pick('adjectives')} {pick('nouns')}",
-        lambda: f"the {pick('adjectives')} {pick('nouns')}",
-        lambda: f"{pick('names')} {pick('verbs')} {pick('adverbs')}",
-        lambda: f"{pick('nouns')} and {pick('nouns')}",
-        lambda: pick("places"),
-        lambda: f"{pick('adverbs')} {pick('verbs')}",
-        lambda: f"{pick('adjectives')}, {pick('adjectives')} {pick('nouns')}",
-    )
-    return forms[random.integers(len(forms))]()
-
-
-def _clause(lexicon: Lexicon, random: np.random.Generator) -> str:
-    return (
-        f"{_noun_phrase(lexicon, random)} {random.choice(lexicon['verbs'])} {_noun_phrase(lexicon, random)}"
+def _distinct(
+    lexicon: Lexicon, kind: TextKind, count: int, taken: set[str], random: np.random.Generator
+) -> list[str]:
+    """Draw ``count`` texts that sound like none that is ``taken``, and add them to it."""
+    found: list[str] = []
+    for _ in range(100 * count + 1000):
+        if len(found) == count:
+            return found
+        text = lexicon.draw(kind, random)
+        if (heard := normalise_text(text)) not in taken:
+            taken.add(heard)
+            found.append(text)
+    raise IntervoxError(
+        f"the built-in lexicon of {lexicon.language!r} has fewer than {count:,} texts of kind {kind}: lower "
+        "`texts.count` or that kind's share in `texts.kinds`, or give `texts.file`"
     )
 
 
-def _sentence(lexicon: Lexicon, random: np.random.Generator) -> str:
-    """Write one to three clauses, with a place or a time: 5 to 20 words."""
-    while True:
-        parts = [_clause(lexicon, random)]
-        for _ in range(random.integers(0, 3)):
-            parts.append(f"{random.choice(lexicon['linkers'])} {_clause(lexicon, random)}")
-        if random.random() < 0.6:
-            parts.append(str(random.choice(lexicon[str(random.choice(["places", "times"]))])))
-        sentence = " ".join(parts)
-        if 5 <= len(sentence.split()) <= 20:
-            return sentence[0].upper() + sentence[1:] + "."
+def _counts(settings: TextSettings) -> dict[TextKind, int]:
+    """Apportion ``count`` by largest remainders, in the order of ``KINDS``."""
+    exact = {kind: settings.count * settings.kinds[kind] for kind in KINDS if kind in settings.kinds}
+    counts = {kind: math.floor(value) for kind, value in exact.items()}
+    missing = settings.count - sum(counts.values())
+    # Of equal remainders the one that rounding to even takes up comes first.
+    order = sorted(exact, key=lambda kind: (exact[kind] - counts[kind], round(exact[kind]) - counts[kind]), reverse=True)
+    for kind in order[:missing]:
+        counts[kind] += 1
+    return counts
