@@ -6,7 +6,12 @@ from importlib import import_module
 from typing import ClassVar
 
 from intervox.audio import Waveform
+from intervox.errors import IntervoxError
 from intervox.recipe_corpus import EngineSettings
+
+
+class RenderError(IntervoxError):
+    """An engine failed on one cell; the others may well succeed."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,11 @@ class Engine(ABC):
         -------
         Waveform
             Shape (samples,), 16 kHz. Empty where the engine produced nothing.
+
+        Raises
+        ------
+        RenderError
+            This text can't be spoken in this voice.
         """
 
     def takes(self) -> list[Take] | None:
