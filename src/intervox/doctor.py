@@ -8,11 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from intervox.backbones.bundled import BUNDLED, cache_folder
+from intervox.backbones.bundled import BUNDLED
 from intervox.engines.base import ENGINES, load_engine
 from intervox.errors import IntervoxError
 from intervox.evaluation.protocols import data_folder, find_protocols
 from intervox.parallel import default_workers
+from intervox.storage import cache_folder
 
 _NEEDED_BYTES = 2 * 2**30
 

@@ -15,6 +15,7 @@ from intervox.errors import IntervoxError
 from intervox.recipe_corpus import CorpusRecipe
 from intervox.schema import Part, Share
 
+
 class FeatureSettings(Part):
     """How the backbone is run.
 

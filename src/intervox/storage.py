@@ -15,6 +15,13 @@ from safetensors import SafetensorError
 from intervox.errors import IntervoxError
 
 
+def cache_folder() -> Path:
+    """Return where models made ready for use are kept: ``$INTERVOX_CACHE``, or the user's cache folder."""
+    given = os.environ.get("INTERVOX_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(given) if given else base / "intervox"
+
+
 def stable_hash(value: Any) -> str:
     """Hash a JSON-serialisable value; the same content gives the same 16 hex digits everywhere."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -5,7 +5,6 @@ The file is verified, parsed (never executed), and its encoder written once as a
 checkpoint into the user's cache.
 """
 
-import os
 import shutil
 import struct
 import tempfile
@@ -19,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError, missing_extra
-from intervox.storage import file_sha256
+from intervox.storage import cache_folder, file_sha256
 
 BUNDLED = "bundled:whisper-tiny.en"
 MODEL_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
@@ -27,13 +26,6 @@ MODEL_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a
 _FORMAT_VERSION = 6
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 _HEADS = 6
-
-
-def cache_folder() -> Path:
-    """Return where converted models are kept: ``$INTERVOX_CACHE``, or the user's cache folder."""
-    given = os.environ.get("INTERVOX_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(given) if given else base / "intervox"
 
 
 def bundled_checkpoint(name: str) -> Path:

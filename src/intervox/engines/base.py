@@ -10,6 +10,10 @@ from intervox.errors import IntervoxError
 from intervox.recipe_corpus import EngineSettings
 
 
+class RenderError(IntervoxError):
+    """An engine failed on one cell; the others may well succeed."""
+
+
 @dataclass(frozen=True)
 class Voice:
     """One synthetic speaker, or a person on record.
@@ -80,6 +84,11 @@ class Engine(ABC):
         -------
         Waveform
             Shape (samples,), 16 kHz. Empty where the engine produced nothing.
+
+        Raises
+        ------
+        RenderError
+            This text can't be spoken in this voice.
         """
 
     def takes(self) -> list[Take] | None:

@@ -5,13 +5,9 @@ The wheel ``espeakng-loader`` carries the library and its data. A voice here is 
 spells them all, as in ``en-us+f2/p65/r165/v104/t17``.
 """
 
-import _ctypes
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import soxr
@@ -19,7 +15,8 @@ from scipy import fft
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.engines.base import Engine, Voice
-from intervox.errors import IntervoxError, missing_extra
+from intervox.engines.libespeak import fresh_library, library_files
+from intervox.errors import IntervoxError
 from intervox.recipe_corpus import EspeakSettings
 
 ACCENTS = (
@@ -52,8 +49,7 @@ TIMBRE_DB = 3.0
 TIMBRE_ORDER = 8
 """Deviation and detail of each voice's own long-term spectrum, a cosine series over the mel scale."""
 
-_AUDIO_OUTPUT_SYNCHRONOUS = 2
-_INITIALIZE_DONT_EXIT = 0x8000
+_PURPOSE = "the espeak engine"
 _CHARS_UTF8 = 1
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 _HEADROOM = 55  # at the usual 100, loud voices clip
@@ -64,7 +60,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 class EspeakEngine(Engine):
     """The ``espeak`` engine.
 
-    Not thread-safe: the library's state is the process's.
+    Not thread-safe: an engine collects one clip at a time.
     """
 
     name = "espeak"
@@ -72,16 +68,11 @@ class EspeakEngine(Engine):
 
     def __init__(self, settings: EspeakSettings) -> None:
         self._settings = settings
-        try:
-            import espeakng_loader
-        except ImportError:
-            raise missing_extra("espeakng-loader", "espeak", "the espeak engine") from None
+        _, data = library_files(_PURPOSE)
         self.version = version("espeakng-loader")
-        self._path = espeakng_loader.get_library_path()
-        self._data = Path(espeakng_loader.get_data_path())
         left_out = NOT_HUMAN + NOT_REPRODUCIBLE
         self._variants = sorted(
-            path.name for path in (self._data / "voices" / "!v").iterdir() if path.name not in left_out
+            path.name for path in (data / "voices" / "!v").iterdir() if path.name not in left_out
         )
         self._chunks: list[bytes] = []
         self._callback = _Callback(self._collect)
@@ -113,7 +104,8 @@ class EspeakEngine(Engine):
         name, pitch, rate, formants, timbre = voice.split("/")
         random = np.random.default_rng(seed)
         scale = int(formants[1:]) / 100
-        with self._fresh_library() as (library, sample_rate):
+        with fresh_library(_PURPOSE) as (library, sample_rate):
+            library.espeak_SetSynthCallback(self._callback)
             if library.espeak_SetVoiceByName(name.encode()) != 0:
                 raise IntervoxError(f"espeak has no voice {name!r}: see `intervox engines`")
             library.espeak_ng_SetRandSeed(int(random.integers(1, 2**31)))
@@ -130,29 +122,6 @@ class EspeakEngine(Engine):
             return samples
         wave = soxr.resample(samples / np.float32(32768), sample_rate * scale, SAMPLE_RATE)
         return _coloured(wave, int(timbre[1:]))
-
-    @contextmanager
-    def _fresh_library(self) -> Iterator[tuple[ctypes.CDLL, int]]:
-        """Load, start, and unload the library: 2 ms that buy reproducible samples.
-
-        Its globals remember the utterances before (echo, phase, the last voice's settings), and
-        ``espeak_Terminate`` does not clear them; unloading does.
-        """
-        library = ctypes.CDLL(self._path)
-        try:
-            sample_rate = library.espeak_Initialize(
-                _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(self._data).encode(), _INITIALIZE_DONT_EXIT
-            )
-            if sample_rate <= 0:
-                raise IntervoxError(
-                    f"eSpeak NG could not start from {self._data}: reinstall it with "
-                    "pip install --force-reinstall espeakng-loader"
-                )
-            library.espeak_SetSynthCallback(self._callback)
-            yield library, sample_rate
-            library.espeak_Terminate()
-        finally:
-            _ctypes.dlclose(library._handle)
 
     def _collect(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, _events: int) -> int:
         if samples and count:

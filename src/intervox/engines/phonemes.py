@@ -1,0 +1,87 @@
+"""Text to phonemes in the international phonetic alphabet, by eSpeak NG's rules for the language."""
+
+import ctypes
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from intervox.engines.libespeak import fresh_library
+from intervox.errors import IntervoxError
+
+_CHARS_UTF8 = 1
+_IPA = 0x02
+_TIED = 0x80
+_TIE_SHIFT = 8
+
+_ALIASES = {"en": "en-us", "en-gb": "en", "zh": "cmn"}
+"""Tags that eSpeak NG spells in another way: its plain ``en`` is British."""
+
+_ASCII_MARKS = str.maketrans("。，、！？：；।؟،؛…", ".,,!?:;.?,;.")
+# eSpeak NG reads one character past the clause.
+_CLAUSE_END = re.compile(r"([,.!?;:])\W*\w?$")
+_LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
+
+
+def phonemise(text: str, language: str, tie: str = "") -> str:
+    """Transcribe ``text``: words apart by spaces, clauses ended by one of ``,.!?;:``.
+
+    Parameters
+    ----------
+    text
+        What would be said; several clauses and sentences are fine.
+    language
+        BCP 47 tag, such as ``en``, ``en-gb`` or ``pt-br``; a region that eSpeak NG does not know
+        falls back to its language.
+    tie
+        One character put between the letters of a diphthong or an affricate, as ``^`` in ``a^ɪ``.
+
+    Returns
+    -------
+    str
+        IPA with stress marks; empty where nothing in the text is spoken.
+
+    Raises
+    ------
+    IntervoxError
+        eSpeak NG is not installed or does not know the language.
+    """
+    return _phonemise(text, language.lower().replace("_", "-"), tie)
+
+
+@lru_cache(maxsize=4096)
+def _phonemise(text: str, language: str, tie: str) -> str:
+    mode = _IPA | (_TIED | ord(tie) << _TIE_SHIFT if tie else 0)
+    with fresh_library("phonemes of a text") as (library, _):
+        _set_language(library, language)
+        clauses = list(_clauses(library, text.replace("\0", " "), mode))
+    spoken = [(ipa, mark) for ipa, mark in clauses if ipa]
+    joined = " ".join(ipa + (mark or ",") for ipa, mark in spoken)
+    return joined if not spoken or spoken[-1][1] else joined[:-1]
+
+
+def _set_language(library: ctypes.CDLL, language: str) -> None:
+    tag = language
+    while tag:
+        if library.espeak_SetVoiceByName(_ALIASES.get(tag, tag).encode()) == 0:
+            return
+        tag = tag.rpartition("-")[0]
+    raise IntervoxError(f"eSpeak NG has no language {language!r}: give a BCP 47 tag such as en, en-gb or fr")
+
+
+def _clauses(library: ctypes.CDLL, text: str, mode: int) -> Iterator[tuple[str, str]]:
+    """Yield each clause's transcription and the punctuation mark that ended it."""
+    transcribe = library.espeak_TextToPhonemes
+    transcribe.restype = ctypes.c_char_p
+    transcribe.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_int, ctypes.c_int]
+    data = text.encode()
+    buffer = ctypes.create_string_buffer(data)
+    start = ctypes.addressof(buffer)
+    position = ctypes.c_void_p(start)
+    begin = 0
+    while position.value is not None:
+        ipa: bytes = transcribe(ctypes.byref(position), _CHARS_UTF8, mode) or b""
+        end = len(data) if position.value is None else position.value - start
+        source = data[begin:end].decode(errors="ignore").translate(_ASCII_MARKS)
+        found = _CLAUSE_END.search(source)
+        yield _LANGUAGE_SWITCH.sub("", ipa.decode()).strip(), found[1] if found else ""
+        begin = end
