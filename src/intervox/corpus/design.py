@@ -15,10 +15,9 @@ import pyarrow as pa
 from intervox.corpus.conditions import Condition, condition_bank
 from intervox.corpus.people import Casting, Speaker, all_speakers, split_speakers
 from intervox.corpus.recorded import recorded_blocks
-from intervox.normalisation import normalise_text
 from intervox.corpus.rounds import Deck, Turns
 from intervox.corpus.store import CELL_SCHEMA
-from intervox.corpus.texts import Text
+from intervox.corpus.text import Text, normalise_text
 from intervox.corpus.texts import texts as inventory
 from intervox.errors import IntervoxError
 from intervox.recipe_corpus import SPLITS, BlockSettings, CorpusRecipe

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from intervox.corpus.people import Speaker
-from intervox.normalisation import normalise_text
 from intervox.corpus.rounds import Deck
-from intervox.corpus.texts import Text
+from intervox.corpus.text import Text, normalise_text
 from intervox.errors import IntervoxError
 from intervox.recipe_corpus import SPLITS, CorpusRecipe, RecordingsSettings
 

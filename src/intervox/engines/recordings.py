@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from intervox.audio import Waveform, load_audio
-from intervox.normalisation import normalise_text
+from intervox.corpus.text import normalise_text
 from intervox.engines.base import Engine, RenderError, Take, Voice
 from intervox.errors import IntervoxError
 from intervox.manifest import Row, read_manifest
