@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from intervox.cli_corpus import corpus_app
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(corpus_app, name="corpus")
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A built-in recipe (quickstart, mini) or the path of a .yaml file.")

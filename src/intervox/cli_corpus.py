@@ -1,0 +1,87 @@
+"""The commands ``intervox corpus …``: look at a corpus before anything is trained on it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+corpus_app = typer.Typer(
+    help="Look at a corpus before anything is trained on it: check it, listen to it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+CorpusArgument = Annotated[
+    Path, typer.Argument(help="A corpus folder (with audio/*.parquet), or a run folder with one in corpus/.")
+]
+
+
+@corpus_app.command()
+def check(
+    folder: CorpusArgument = Path("runs/quickstart"),
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-w", min=1, help="Processes.", show_default="one a core")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Check that a corpus is whole and that its labels hold what training assumes.
+
+    Reads every shard and decodes every clip: damaged or missing files, silence, wrong sample rates,
+    blocks that are not fully crossed, splits that share a speaker, voice or text, the same clip
+    under two labels, rejected cells with their reasons, and how even the design is.
+
+    Works on a corpus of Intervox, one edited by hand, or one of another tool: it needs
+    audio/*.parquet with cell_id, block, split, speaker, content and audio.
+
+    Exit code 0: nothing wrong (there may be warnings). 2: errors, each with its mend.
+    """
+    from intervox.corpus.check import check_corpus
+    from intervox.corpus.findings import has_errors, print_findings
+    from intervox.corpus.folder import find_corpus
+
+    corpus = find_corpus(folder)
+    findings = check_corpus(corpus, workers)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
+    else:
+        print_findings(f"Corpus {corpus}", findings)
+    if has_errors(findings):
+        raise typer.Exit(2)
+
+
+@corpus_app.command()
+def show(
+    folder: CorpusArgument = Path("runs/quickstart"),
+    block: Annotated[
+        list[int] | None,
+        typer.Option("--block", "-b", help="Number of a block; repeat it for more.", show_default="the first"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The page.", show_default="FOLDER/corpus.html")
+    ] = None,
+) -> None:
+    """Write a page on which a block is listened to as the grid that it is.
+
+    Rows are speakers, columns are texts; each clip has its spectrogram, its condition and its
+    quality, and rows and columns play in sequence. One HTML file that needs nothing else.
+    """
+    from intervox.corpus.folder import find_corpus
+    from intervox.corpus.show import write_corpus_page
+
+    page = out or folder / "corpus.html"
+    write_corpus_page(find_corpus(folder), page, block or [])
+    typer.echo(f"{page} ({page.stat().st_size / 1e6:.1f} MB): open it in a browser")
+
+
+@corpus_app.command()
+def card(folder: CorpusArgument = Path("runs/quickstart")) -> None:
+    """Write README.md, the dataset card that the Hugging Face hub shows, into the corpus folder."""
+    from intervox.corpus.card import corpus_card
+    from intervox.corpus.folder import find_corpus
+    from intervox.storage import write_bytes
+
+    corpus = find_corpus(folder)
+    write_bytes(corpus / "README.md", corpus_card(corpus).encode())
+    typer.echo(f"{corpus / 'README.md'}")

@@ -1,0 +1,216 @@
+"""The dataset card of a corpus: the ``README.md`` that the Hugging Face hub shows and reads."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from intervox.corpus.folder import read_about, read_labels, shard_paths, values, voice_families
+
+HUB_SPLIT = "cells"
+"""What the hub calls the rows; shards mix our splits, which are a column."""
+
+_SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
+_QUALITY = {
+    "cer": "character error rate of a recogniser",
+    "wer": "word error rate of a recogniser",
+    "per": "phone error rate of a recogniser",
+    "voice_distance": "distance to the voice's centroid",
+    "seconds_per_character": "seconds a character",
+    "silent_share": "share of silence",
+    "clipped_share": "share of clipped samples",
+    "rms_dbfs": "level, dBFS",
+    "duration": "duration, seconds",
+}
+_CARD = """---
+{front}---
+
+# {title}
+
+{cells:,} cells, {hours:.2f} hours of speech at 16 kHz in which who speaks and what is said were chosen, not \
+found: {speakers:,} speakers say {contents:,} contents in {blocks:,} *blocks*. In a block every speaker says \
+every content, so that along its rows only the words change, and down its columns only the speaker. Rows \
+that differ in `copy` alone are one rendition under different conditions. Made with \
+[Intervox](https://arxiv.org/abs/2606.17967){seed}.
+
+## How to load it
+
+```python
+from datasets import Audio, load_dataset
+
+cells = load_dataset("parquet", data_files="audio/*.parquet", split="train").cast_column("audio", Audio())
+train = cells.filter(lambda split, error: split == "train" and error is None, input_columns=["split", "error"])
+```
+
+Shards mix the splits: `train`, `validation` and `test` are values of the column `split`, and the hub shows all \
+rows as one split, `{hub_split}`. A row with an `error` has no audio: its rendition was rejected, and the \
+column says why.
+
+{splits}
+
+## Engines and voices
+
+{engines}
+
+## Languages
+
+{languages}
+
+## Conditions
+
+{conditions}
+
+## Quality
+
+{failed} {quality}
+
+## Intended use and limits
+
+For training and measuring representations in which speaker and content are separate, and for experiments \
+that need both factors under control. {synthetic} It is no sample of human speech: engines leave \
+fingerprints, voices vary less than people do, prosody is plain and texts are short or generated. Accuracy \
+on it is no evidence of accuracy on human recordings. Don't use it to imitate a person. The speech comes \
+under the terms of the engines and voices above.
+"""
+
+
+def corpus_card(folder: Path) -> str:
+    """Write the card from ``corpus.json`` and the shards.
+
+    Parameters
+    ----------
+    folder
+        Of the corpus; without ``corpus.json`` the card says less of the engines.
+
+    Raises
+    ------
+    IntervoxError
+        A shard or ``corpus.json`` can't be read.
+    """
+    about = read_about(folder)
+    labels = read_labels(folder)
+    counts = {name: len(_known(labels, name)) for name in ("speaker", "content", "block")}
+    recorded = "recorded" in _known(labels, "kind") or "recordings" in _known(labels, "engine")
+    failed = sum(bool(error) for error in values(labels, "error"))
+    return _CARD.format(
+        front=yaml.safe_dump(_front_matter(folder, labels), sort_keys=False, allow_unicode=True),
+        title="Interventional speech corpus",
+        cells=labels.num_rows,
+        hours=sum(seconds or 0 for seconds in values(labels, "duration")) / 3600,
+        speakers=counts["speaker"],
+        contents=counts["content"],
+        blocks=counts["block"],
+        seed=f", seed {about['seed']}, key `{about['key']}`" if {"seed", "key"} <= set(about) else "",
+        hub_split=HUB_SPLIT,
+        splits=_split_table(labels),
+        engines=_engine_table(labels, about),
+        languages=_counted(labels, "language", "not labelled"),
+        conditions=_condition_words(labels),
+        failed=f"{failed:,} of {labels.num_rows:,} cells were rejected or failed.",
+        quality=_quality_table(labels),
+        synthetic="Part of it is recorded from people." if recorded else "All of it is synthetic.",
+    )
+
+
+def _front_matter(folder: Path, labels: pa.Table) -> dict[str, Any]:
+    """Return what the hub reads."""
+    tags = sorted(_known(labels, "language"))
+    size = next((name for bound, name in _SIZES.items() if labels.num_rows < bound), "n>1M")
+    return {
+        "license": "other",
+        "license_name": "terms-of-the-engines",
+        "license_link": "#engines-and-voices",
+        "language": sorted({tag.split("-")[0] for tag in tags}),
+        "language_bcp47": tags,
+        "task_categories": ["audio-classification"],
+        "tags": ["speech", "synthetic", "speaker", "content", "intervox"],
+        "size_categories": [size],
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": HUB_SPLIT, "path": "audio/*.parquet"}]}
+        ],
+        "dataset_info": {"features": _features(pq.read_schema(shard_paths(folder)[0]))},
+    }
+
+
+def _features(schema: pa.Schema) -> list[dict[str, Any]]:
+    """Describe the columns in the words of ``datasets``, so that the hub plays the audio."""
+    audio = {"audio": {"sampling_rate": 16_000}}
+    names = {"double": "float64", "float": "float32", "halffloat": "float16"}
+    return [
+        {
+            "name": field.name,
+            "dtype": audio if field.name == "audio" else names.get(str(field.type), str(field.type)),
+        }
+        for field in schema
+    ]
+
+
+def _known(labels: pa.Table, column: str) -> set[str]:
+    return {str(value) for value in values(labels, column) if value not in (None, "")}
+
+
+def _split_table(labels: pa.Table) -> str:
+    rows = []
+    for split, count in Counter(values(labels, "split", "all")).most_common():
+        part = labels.filter(pc.field("split") == split) if "split" in labels.column_names else labels
+        sizes = [f"{len(_known(part, name)):,}" for name in ("block", "speaker", "content")]
+        rows.append([str(split), f"{count:,}", *sizes])
+    return _table(["split", "cells", "blocks", "speakers", "contents"], rows)
+
+
+def _engine_table(labels: pa.Table, about: dict[str, Any]) -> str:
+    """Engines with their licences; voices and families that take part in the corpus."""
+    families = voice_families(about)
+    voices: dict[str, set[str]] = {}
+    speakers: dict[str, set[str]] = {}
+    columns = (values(labels, name) for name in ("engine", "voice", "speaker"))
+    for engine, voice, speaker in zip(*columns, strict=True):
+        voices.setdefault(engine or "not labelled", set()).add(voice)
+        speakers.setdefault(engine or "not labelled", set()).add(speaker)
+    rows = []
+    for engine in sorted(voices):
+        facts = about.get("engines", {}).get(engine, {})
+        related = {families[engine, voice] for voice in voices[engine] if (engine, voice) in families}
+        numbers = [f"{len(speakers[engine]):,}", f"{len(voices[engine]):,}", f"{len(related):,}" if related else "?"]
+        rows.append([engine, facts.get("version", "?"), facts.get("licence", "?"), *numbers])
+    return _table(["engine", "version", "licence", "speakers", "voices", "voice families"], rows)
+
+
+def _condition_words(labels: pa.Table) -> str:
+    severity = [value for value in values(labels, "severity") if value is not None]
+    words = _counted(labels, "condition", "not labelled")
+    if severity:
+        median = float(np.median(severity))
+        words += f"\n\nSeverity runs from {min(severity):.2f} to {max(severity):.2f}, median {median:.2f}."
+    return words
+
+
+def _counted(labels: pa.Table, column: str, nothing: str, shown: int = 12) -> str:
+    counts = Counter(value for value in values(labels, column) if value)
+    words = [f"`{value}` ({count:,})" for value, count in counts.most_common(shown)]
+    if len(counts) > shown:
+        words.append(f"and {len(counts) - shown:,} more")
+    return ", ".join(words) + "." if words else f"{nothing.capitalize()}."
+
+
+def _quality_table(labels: pa.Table) -> str:
+    sound = labels.filter(labels["error"].is_null()) if "error" in labels.column_names else labels
+    rows = []
+    for column, words in _QUALITY.items():
+        figures = [value for value in values(sound, column) if value is not None]
+        if figures:
+            quantiles = np.quantile(figures, (0.05, 0.5, 0.95))
+            rows.append([words, *(f"{value:.3g}" for value in (*quantiles, max(figures)))])
+    if not rows:
+        return "No quality figure was measured."
+    return "The others:\n\n" + _table(["", "5 %", "median", "95 %", "largest"], rows)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,191 @@
+"""``intervox corpus show``: a page on which blocks are listened to as the grids that they are."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import soundfile as sf
+
+from intervox import __version__
+from intervox.audio import SAMPLE_RATE, Waveform, load_audio
+from intervox.corpus.folder import read_about, read_clips, read_labels, values
+from intervox.corpus.spectrogram import spectrogram_png
+from intervox.errors import IntervoxError
+from intervox.storage import write_bytes
+
+MAX_AUDIO_BYTES = 6_500_000
+"""Of the audio in a page; base64 adds a third, and pictures the rest of about 10 MB."""
+
+MAX_BLOCKS = 16
+_QUALITY = {
+    "cer": "CER {:.0%}",
+    "peak_dbfs": "peak {:.0f} dBFS",
+    "rms_dbfs": "level {:.0f} dBFS",
+    "clipped_share": "clipped {:.1%}",
+    "silent_share": "silent {:.0%}",
+    "voice_distance": "voice distance {:.2f}",
+}
+_BINS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+
+
+@dataclass
+class Clip:
+    """One cell as the page shows it."""
+
+    labels: dict[str, Any]
+    quality: list[str]
+    media: str = ""
+    audio: str = ""
+    picture: str = ""
+    problem: str = ""
+
+
+@dataclass
+class Grid:
+    """One block: ``rows[i][j]`` holds the copies of speaker i saying content j."""
+
+    number: int
+    split: str
+    speakers: list[dict[str, Any]]
+    contents: list[dict[str, Any]]
+    rows: list[list[list[Clip]]] = field(default_factory=list)
+
+    @property
+    def longest(self) -> float:
+        """Seconds of the longest clip, which sets the scale of the pictures."""
+        clips = [clip for row in self.rows for copies in row for clip in copies]
+        return max((float(clip.labels.get("duration") or 0) for clip in clips), default=0.0) or 1.0
+
+
+def write_corpus_page(folder: Path, path: Path, blocks: Sequence[int] = ()) -> None:
+    """Write one self-contained HTML page with some blocks of a corpus.
+
+    Parameters
+    ----------
+    folder
+        Of the corpus.
+    path
+        Of the page.
+    blocks
+        Numbers of the blocks; the first one where none is given.
+
+    Raises
+    ------
+    IntervoxError
+        A block does not exist, or the corpus can't be read.
+    """
+    labels = read_labels(folder)
+    for name in ("block", "speaker", "content"):
+        if name not in labels.column_names:
+            raise IntervoxError(f"{folder} has no column {name}: `intervox corpus check` says what it needs")
+    grids = [_grid(labels, number) for number in _existing(labels, blocks)]
+    note = _add_media(folder, grids)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = files("intervox.corpus").joinpath("show.html.jinja").read_text(encoding="utf-8")
+    page = environment.from_string(template).render(
+        version=__version__, facts=_facts(labels, read_about(folder)), grids=grids, note=note
+    )
+    write_bytes(path, page.encode())
+
+
+def _existing(labels: pa.Table, blocks: Sequence[int]) -> list[int]:
+    known = sorted(pc.unique(labels["block"]).drop_null().to_pylist())
+    if not known:
+        raise IntervoxError("the corpus has no cells: synthesise it again")
+    absent = [number for number in blocks if number not in known]
+    if absent:
+        raise IntervoxError(
+            f"block {absent[0]} does not exist: the corpus has {len(known):,} blocks, {known[0]} to {known[-1]}"
+        )
+    if len(blocks) > MAX_BLOCKS:
+        raise IntervoxError(f"{len(blocks)} blocks make too large a page: ask for {MAX_BLOCKS} at most")
+    return list(dict.fromkeys(blocks)) or known[:1]
+
+
+def _grid(labels: pa.Table, number: int) -> Grid:
+    """Lay a block's cells out; what is absent from the grid stays an empty list."""
+    cells = labels.filter(pc.field("block") == number).to_pylist()
+    speakers = {str(cell["speaker"]): cell for cell in cells}
+    contents = {str(cell["content"]): cell for cell in cells}
+    grid = Grid(
+        number, str(cells[0].get("split") or ""), list(speakers.values()), list(contents.values())
+    )
+    places: dict[tuple[str, str], list[Clip]] = {}
+    for cell in sorted(cells, key=lambda cell: (cell.get("copy") or 0, cell["cell_id"])):
+        quality = [words.format(cell[name]) for name, words in _QUALITY.items() if cell.get(name) is not None]
+        clip = Clip(cell, quality, problem=str(cell.get("error") or ""))
+        places.setdefault((str(cell["speaker"]), str(cell["content"])), []).append(clip)
+    grid.rows = [[places.get((speaker, content), []) for content in contents] for speaker in speakers]
+    return grid
+
+
+def _add_media(folder: Path, grids: Sequence[Grid]) -> str:
+    """Draw every clip and embed as much audio as the page can carry; say what was given up for it."""
+    clips = {
+        clip.labels["cell_id"]: clip
+        for grid in grids
+        for row in grid.rows
+        for copies in row
+        for clip in copies
+        if not clip.problem
+    }
+    encoded = dict(read_clips(folder, list(clips)))
+    small = sum(map(len, encoded.values())) > MAX_AUDIO_BYTES
+    room, left_out = MAX_AUDIO_BYTES, 0
+    for cell_id, clip in sorted(clips.items(), key=lambda item: (item[1].labels.get("copy") or 0, item[0])):
+        try:
+            wave = load_audio(encoded[cell_id])
+        except (KeyError, IntervoxError) as error:
+            clip.problem = "no audio" if isinstance(error, KeyError) else str(error)
+            continue
+        clip.labels["duration"] = len(wave) / SAMPLE_RATE
+        clip.picture = _base64(spectrogram_png(wave))
+        data, clip.media = (_mp3(wave), "audio/mpeg") if small else (encoded[cell_id], "audio/flac")
+        if len(data) > room:
+            left_out += 1
+            continue
+        clip.audio, room = _base64(data), room - len(data)
+    if left_out:
+        return f"To keep the page small its audio is MP3, and {left_out:,} clips have none: show fewer blocks."
+    return "To keep the page small its audio is MP3; the corpus itself is lossless." if small else ""
+
+
+def _mp3(wave: Waveform) -> bytes:
+    buffer = io.BytesIO()
+    sf.write(buffer, wave, SAMPLE_RATE, format="MP3", subtype="MPEG_LAYER_III", compression_level=0.8)
+    return buffer.getvalue()
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _facts(labels: pa.Table, about: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page's head says of the whole corpus."""
+    durations = [seconds for seconds in values(labels, "duration", 0.0) if seconds]
+    counts = np.histogram(durations, [*_BINS, np.inf])[0].tolist()
+    names = [f"{low:g}–{high:g}" for low, high in zip(_BINS, _BINS[1:], strict=False)] + [f"{_BINS[-1]:g}+"]
+    return {
+        "hours": sum(durations) / 3600,
+        "cells": labels.num_rows,
+        "failed": sum(bool(error) for error in values(labels, "error")),
+        "counts": {
+            f"{name}s": len(set(values(labels, name)) - {None})
+            for name in ("block", "speaker", "content", "language")
+            if name in labels.column_names
+        },
+        "splits": Counter(value for value in values(labels, "split") if value).most_common(),
+        "engines": about.get("engines")
+        or {name: {} for name in sorted(set(values(labels, "engine")) - {None})},
+        "conditions": Counter(value or "clean" for value in values(labels, "condition")).most_common(),
+        "durations": list(zip(names, counts, strict=True)),
+    }
