@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint unit bench readme clean
+.PHONY: quickstart test lint unit bench figures readme clean
 
 quickstart: .venv/run-ready
 	$(BIN)/intervox run quickstart
@@ -20,6 +20,10 @@ unit: .venv/dev-ready
 
 bench: .venv/dev-ready
 	$(BIN)/python benchmarks/extraction.py
+
+# The figure and the measured table of docs/conditions.md.
+figures: .venv/dev-ready
+	$(BIN)/python benchmarks/conditions.py
 
 # The README's result tables are written by this from the last quickstart run.
 readme: .venv/run-ready

@@ -99,7 +99,11 @@ def noise_stretch(noises: tuple[Path, ...], length: int, random: np.random.Gener
 @lru_cache(128)
 def _read_noise(path: Path) -> Waveform:
     """Decode a recording and leave out its pauses: a clip that fell into one would get no noise."""
-    wave = load_audio(path)[: NOISE_SECONDS * SAMPLE_RATE]
+    try:
+        wave = load_audio(path)[: NOISE_SECONDS * SAMPLE_RATE]
+    except IntervoxError as error:
+        reason = str(error).split(":")[0]
+        raise IntervoxError(f"{reason}, so it is no noise: take it out of noise_folder") from None
     frames = np.resize(wave, (-(-len(wave) // _FRAME), _FRAME))
     power = np.mean(np.square(frames), axis=1)
     return np.asarray(frames[power > 1e-6 * power.mean()].reshape(-1))
