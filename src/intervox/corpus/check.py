@@ -19,7 +19,7 @@ from intervox.corpus.check_labels import label_findings
 from intervox.corpus.findings import Finding, finding
 from intervox.corpus.folder import ABOUT, PLAN, read_about, shard_paths, voice_families
 from intervox.errors import IntervoxError
-from intervox.parallel import default_workers, run_jobs
+from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
 from intervox.storage import StepFolder, read_json
 
@@ -51,7 +51,7 @@ def check_corpus(folder: Path, workers: int | None = None) -> list[Finding]:
             scans[scan.path] = scan
             bar.advance(1)
 
-        run_jobs(scan_shard, paths, workers or default_workers(), keep)
+        run_jobs(scan_shard, paths, len(paths), Pool(workers), keep)
     ordered = [scans[path] for path in paths]
     findings = [found for scan in ordered for found in scan.findings]
     findings += _column_findings(ordered)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from intervox.corpus.store import Corpus, check_failures
 from intervox.engines.base import load_engine
 from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
-from intervox.recipe_corpus import CorpusRecipe
+from intervox.recipe_corpus import CorpusRecipe, EngineSettings
 from intervox.storage import StepFolder, atomic_path, stable_hash, write_bytes, write_json
 
 SCHEMA_VERSION = 2
@@ -175,12 +176,12 @@ def _finish(folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.T
     write_bytes(folder / "README.md", corpus_card(folder).encode())
 
 
-def _engine(settings: Any, table: pa.Table) -> dict[str, Any]:
+def _engine(settings: EngineSettings, table: pa.Table) -> dict[str, Any]:
+    """Describe an engine and those of its voices that the plan uses."""
     engine = load_engine(settings)
-    speakers = table.filter(pc.field("engine") == settings.name)["speaker"]
+    used = set(table.filter(pc.field("engine") == settings.name)["voice"].unique().to_pylist())
     return {
         "version": engine.version,
         "licence": engine.licence,
-        "speakers": len(pc.unique(speakers)),
-        "splits": list(settings.splits),
+        "voices": [asdict(voice) for voice in engine.voices() if voice.name in used],
     }

@@ -39,15 +39,15 @@ def probe_accuracy(vectors: NDArray[np.float32], labels: NDArray[Any], speakers:
     return correct / len(labels)
 
 
-def shot_accuracy(
+def shot_accuracies(
     vectors: NDArray[np.float32],
     labels: NDArray[Any],
     speakers: NDArray[Any],
     shots: int,
     episodes: int,
     seed: int,
-) -> dict[str, Any] | None:
-    """Return the accuracy of the nearest prototype, enrolled from speakers who are not tested.
+) -> list[float]:
+    """Return the accuracies of the nearest prototype, enrolled from speakers who are not tested.
 
     Each episode halves the speakers at random, draws ``shots`` examples of every keyword from the
     first half, averages them, and classifies all clips of the second half by cosine.
@@ -61,9 +61,9 @@ def shot_accuracy(
 
     Returns
     -------
-    dict or None
-        ``accuracy`` with its standard ``deviation`` over episodes; None where no half of the
-        speakers has enough examples of every keyword.
+    list
+        One accuracy an episode, less those in which some keyword has too few examples. The same
+        seed draws the same episodes.
     """
     random = np.random.default_rng([seed, shots, 7])
     classes, label = np.unique(labels, return_inverse=True)
@@ -81,7 +81,12 @@ def shot_accuracy(
         prototypes = vectors[np.stack(examples)].mean(axis=1)
         prototypes /= np.linalg.norm(prototypes, axis=1, keepdims=True) + 1e-9
         guessed = np.argmax(vectors[~enrolling] @ prototypes.T, axis=1)
-        accuracies.append(np.mean(guessed == label[~enrolling]))
+        accuracies.append(float(np.mean(guessed == label[~enrolling])))
+    return accuracies
+
+
+def _summary(accuracies: list[float]) -> dict[str, Any] | None:
+    """Mean and standard deviation over episodes; None where there were none."""
     if not accuracies:
         return None
     return {
@@ -105,5 +110,7 @@ def spot_keywords(
     if probe:
         result["probe"] = round(probe_accuracy(vectors, labels, speakers), 5)
     for shots in SHOTS:
-        result[f"shot_{shots}"] = shot_accuracy(vectors, labels, speakers, shots, episodes, seed)
+        result[f"shot_{shots}"] = _summary(
+            shot_accuracies(vectors, labels, speakers, shots, episodes, seed)
+        )
     return result

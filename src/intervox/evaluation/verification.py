@@ -131,21 +131,19 @@ def min_dcf(accept: NDArray[np.floating], reject: NDArray[np.floating], prior: f
     return float(costs.min() / min(prior, 1 - prior))
 
 
-def bootstrap_interval(
+def bootstrap_rates(
     scores: tuple[NDArray[np.floating], NDArray[np.floating]],
     trials: Trials,
     speakers: NDArray[Any],
     repeats: int,
     seed: int,
-) -> list[float] | None:
-    """Return a 95 % percentile interval of the EER over resampled speakers.
+) -> NDArray[np.float64]:
+    """Return the EER of every resample of the speakers; the same seed draws the same speakers.
 
     Speakers, not trials, are drawn with replacement: trials that share a speaker are not
     independent. A trial weighs as often as its speakers were drawn (a target by its one speaker, an
-    impostor by the product of both).
+    impostor by the product of both). Draws that leave no trial of a kind give none.
     """
-    if not repeats:
-        return None
     who = np.unique(speakers, return_inverse=True)[1]
     count = int(who.max()) + 1
     target_bins, impostor_bins = _rank_bins(*scores)
@@ -159,7 +157,14 @@ def bootstrap_interval(
         accept = np.cumsum(np.bincount(impostor_bins, drawn[first] * drawn[second], BOOTSTRAP_BINS))
         if reject[-1] and accept[-1]:
             rates.append(equal_error_rate(1 - accept / accept[-1], reject / reject[-1]))
-    return [round(float(bound), 5) for bound in np.quantile(rates, [0.025, 0.975])] if rates else None
+    return np.asarray(rates, np.float64)
+
+
+def interval(samples: NDArray[np.floating]) -> list[float] | None:
+    """Return the central 95 % of bootstrap samples, or None where there are none."""
+    if not len(samples):
+        return None
+    return [round(float(bound), 5) for bound in np.quantile(samples, [0.025, 0.975])]
 
 
 def _rank_bins(
@@ -207,7 +212,7 @@ def verify(
         accept, reject = error_rates(*scores)
         result[stratum] = {
             "eer": round(equal_error_rate(accept, reject), 5),
-            "eer_interval": bootstrap_interval(scores, pairs, speakers, repeats, seed),
+            "eer_interval": interval(bootstrap_rates(scores, pairs, speakers, repeats, seed)),
             "min_dcf": {str(prior): round(min_dcf(accept, reject, prior), 5) for prior in PRIORS},
             "targets": len(pairs.targets),
             "impostors": len(pairs.impostors),

@@ -1,0 +1,249 @@
+"""What each ingredient of a corpus buys: the same training on parts of one corpus, compared.
+
+A variant keeps some of the training cells: one engine's, the clean copies, half of the texts. All
+variants of a group have about as many cells, unless the group is about the number of cells. Each is
+refined by the run's own recipe and measured on the human corpora; the first of a group is what the
+others are compared with, speaker resample by speaker resample.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from intervox.corpus.store import Corpus
+from intervox.evaluation.evaluate import EVALUATION_SEED, TestSet
+from intervox.evaluation.keywords import shot_accuracies
+from intervox.evaluation.verification import bootstrap_rates, cosine, equal_error_rate, error_rates, interval
+from intervox.features.store import Features
+from intervox.recipe import Recipe
+from intervox.storage import read_json, stable_hash, write_json
+from intervox.subspaces.model import SubspaceModel
+from intervox.subspaces.training import refine
+
+Mask = NDArray[np.bool_]
+Samples = NDArray[np.float64]
+MIXTURE = "*"
+"""What marks the name of a mixed voice."""
+
+
+class TrainingPlan:
+    """The training cells' labels, and seeded orders among them to take equal parts of.
+
+    Attributes
+    ----------
+    columns
+        Column of the plan to an array of shape (cells,).
+    """
+
+    def __init__(self, cells: pa.Table) -> None:
+        self.columns = {name: np.asarray(cells[name].to_pylist()) for name in cells.column_names}
+        self.train = self.columns["split"] == "train"
+        block = self.columns["block"]
+        self.block_rank = _ranks(np.zeros_like(block), block)
+        self.text_rank = _ranks(block, self.columns["content"])
+        # Within one engine's voices of a block, so that taking two takes two of each engine.
+        grid = np.unique(np.stack([block.astype(str), self.columns["engine"]]), axis=1, return_inverse=True)[1]
+        self.voice_rank = _ranks(grid, self.columns["speaker"])
+        self.blocks = len(np.unique(block[self.train]))
+
+    def of(self, column: str, value: Any) -> Mask:
+        """Choose the cells with a value."""
+        return np.asarray(self.columns[column] == value)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A part of the training cells, named for what it is made of."""
+
+    group: str
+    name: str
+    keep: Callable[[TrainingPlan], Mask]
+
+
+def variants(plan: TrainingPlan) -> list[Variant]:
+    """List the variants that a corpus can tell apart: no engines where it has but one."""
+    engines = [str(name) for name in np.unique(plan.columns["engine"][plan.train])]
+    found: list[Variant] = []
+    if len(engines) > 1:
+        found += [Variant("engine", f"{e} alone", lambda p, e=e: p.of("engine", e)) for e in engines]
+        found.append(Variant("engine", "half the voices of each", lambda p: p.voice_rank < 2))
+    if _mixed(plan).any():
+        found += [
+            Variant("mixtures", "no mixtures", lambda p: ~_mixed(p)),
+            Variant("mixtures", "mixtures for presets, as many", _swapped),
+            Variant("mixtures", "presets and mixtures", lambda p: p.train),
+        ]
+    copies = int(plan.columns["copy"].max()) + 1
+    if copies > 1:
+        half = plan.blocks // 2
+        found += [
+            Variant("conditions", "clean copy", lambda p: p.of("copy", 0)),
+            Variant("conditions", "one drawn condition", lambda p: p.of("copy", copies - 1)),
+            Variant(
+                "conditions",
+                "clean and one drawn, half the blocks",
+                lambda p: (p.of("copy", 0) | p.of("copy", copies - 1)) & (p.block_rank < half),
+            ),
+        ]
+    return [*found, *_shapes(plan), *_amounts(plan)]
+
+
+def _shapes(plan: TrainingPlan) -> list[Variant]:
+    """A quarter of the cells, as few voices of many texts or as many voices of few."""
+    quarter, half = plan.blocks // 4, plan.blocks // 2
+    texts = int(plan.text_rank[plan.train].max()) + 1
+    voices = int(plan.voice_rank[plan.train].max()) + 1
+    every = "every block"
+    return [
+        Variant("block shape", "whole blocks, a quarter of them", lambda p: p.block_rank < quarter),
+        Variant(
+            "block shape",
+            "half the voices, half of the blocks",
+            lambda p: (p.voice_rank < voices // 2) & (p.block_rank < half),
+        ),
+        Variant("block shape", f"a quarter of the voices, {every}", lambda p: p.voice_rank < voices // 4),
+        Variant(
+            "block shape",
+            "half the texts, half of the blocks",
+            lambda p: (p.text_rank < texts // 2) & (p.block_rank < half),
+        ),
+        Variant("block shape", f"a quarter of the texts, {every}", lambda p: p.text_rank < texts // 4),
+    ]
+
+
+def _amounts(plan: TrainingPlan) -> list[Variant]:
+    return [
+        Variant("amount", f"{share:.0%} of the blocks", lambda p, n=round(share * plan.blocks): p.block_rank < n)
+        for share in (1.0, 0.5, 0.25)
+    ]
+
+
+def _mixed(plan: TrainingPlan) -> Mask:
+    return np.char.count(plan.columns["voice"].astype(str), MIXTURE) > 0
+
+
+def _swapped(plan: TrainingPlan) -> Mask:
+    """Put as many cells of mixtures, one voice a block, in the place of the presets of their engine."""
+    mixed = _mixed(plan)
+    engine = np.isin(plan.columns["engine"], np.unique(plan.columns["engine"][mixed]))
+    presets = engine & ~mixed & plan.train
+    order = np.lexsort([plan.block_rank, np.where(mixed, plan.voice_rank, 10**6)])
+    candidates = order[(mixed & plan.train)[order]]
+    kept = np.zeros(len(mixed), bool)
+    kept[candidates[: int(presets.sum())]] = True
+    return ~engine | kept
+
+
+def _ranks(groups: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
+    """Number each group's distinct values from 0 in a seeded order; shape (cells,)."""
+    value = np.unique(values, return_inverse=True)[1]
+    keys = np.random.default_rng(EVALUATION_SEED).permutation(value.max() + 1)[value]
+    result = np.empty(len(values), np.int64)
+    for group in np.unique(groups):
+        rows = groups == group
+        result[rows] = np.unique(keys[rows], return_inverse=True)[1]
+    return result
+
+
+def compare_ingredients(
+    corpus: Corpus, features: Features, test_sets: list[TestSet], recipe: Recipe, folder: Path
+) -> dict[str, Any]:
+    """Refine and measure every variant, or go on where an earlier call stopped.
+
+    Parameters
+    ----------
+    test_sets
+        The human corpora.
+    folder
+        Where each variant's model and measurements are kept.
+
+    Returns
+    -------
+    dict
+        ``variants``: group, name, ``cells``, ``texts``, ``voices`` and, by column of ``COLUMNS``, a
+        value with its ``interval`` and the interval of its ``difference`` from the group's first.
+    """
+    plan = TrainingPlan(corpus.cells)
+    rows: list[dict[str, Any]] = []
+    reference: dict[str, dict[str, Samples]] = {}
+    for variant in variants(plan):
+        mask = plan.train & variant.keep(plan)
+        name = stable_hash([features.about["key"], recipe.model_dump(mode="json"), np.flatnonzero(mask).tolist()])
+        home = folder / name
+        if not (home / "samples.json").exists():
+            table = _only(corpus.cells, mask)
+            model = refine(table, features, _matched(recipe, plan, mask), home / "model")
+            write_json(home / "samples.json", _measure(model, test_sets, recipe))
+        samples = {key: np.asarray(value) for key, value in read_json(home / "samples.json").items()}
+        first = reference.setdefault(variant.group, samples)
+        rows.append(
+            {
+                "group": variant.group,
+                "name": variant.name,
+                "cells": int(mask.sum()),
+                "texts": len(np.unique(plan.columns["content"][mask])),
+                "voices": len(np.unique(plan.columns["speaker"][mask])),
+                "figures": {key: _figure(values, first[key]) for key, values in samples.items()},
+            }
+        )
+    return {"recipe": recipe.name, "seed": recipe.seed, "variants": rows}
+
+
+def _only(cells: pa.Table, mask: Mask) -> pa.Table:
+    """Take the cells outside the mask out of training."""
+    split = pa.array(np.where(mask, "train", "unused"), pa.string())
+    return cells.set_column(cells.column_names.index("split"), "split", split)
+
+
+def _matched(recipe: Recipe, plan: TrainingPlan, mask: Mask) -> Recipe:
+    """Give smaller blocks more of them a step: every variant sees as many cells a step."""
+    per_block = plan.train.sum() / plan.blocks
+    kept = mask.sum() / len(np.unique(plan.columns["block"][mask]))
+    blocks = max(1, round(recipe.training.blocks_per_step * float(per_block / kept)))
+    training = recipe.training.model_copy(update={"blocks_per_step": blocks})
+    return recipe.model_copy(update={"training": training})
+
+
+def _measure(model: SubspaceModel, test_sets: list[TestSet], recipe: Recipe) -> dict[str, list[float]]:
+    """Return, by column, the value on all speakers and then those of its resamples."""
+    speaker = next(name for name, factor in model.factors.items() if factor == "speaker")
+    content = next(name for name, factor in model.factors.items() if factor == "content")
+    result: dict[str, list[float]] = {}
+    for test_set in test_sets:
+        for condition, means in test_set.means.items():
+            vectors = model.project(means)
+            for stratum in ("different_text", "same_text_impostors"):
+                if stratum in test_set.trials and (condition == "clean" or stratum == "different_text"):
+                    trials = test_set.trials[stratum]
+                    pairs = trials.targets, trials.impostors
+                    scores = cosine(vectors[speaker], pairs[0]), cosine(vectors[speaker], pairs[1])
+                    resampled = bootstrap_rates(
+                        scores, trials, test_set.speakers, recipe.evaluation.bootstrap, EVALUATION_SEED
+                    )
+                    value = equal_error_rate(*error_rates(*scores))
+                    result[f"{test_set.name} {condition} {stratum}"] = [value, *resampled.tolist()]
+            if test_set.has_keywords and condition == "clean":
+                shots = shot_accuracies(
+                    vectors[content],
+                    test_set.contents,
+                    test_set.speakers,
+                    1,
+                    recipe.evaluation.episodes,
+                    EVALUATION_SEED,
+                )
+                result[f"{test_set.name} {condition} one_shot"] = [float(np.mean(shots)), *shots]
+    return result
+
+
+def _figure(samples: Samples, first: Samples) -> dict[str, Any]:
+    """Value, its interval, and that of the paired difference from the group's first variant."""
+    return {
+        "value": round(float(samples[0]), 5),
+        "interval": interval(samples[1:]),
+        "difference": None if samples is first else interval(samples[1:] - first[1:]),
+    }
