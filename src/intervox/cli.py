@@ -234,6 +234,7 @@ def _show_checks(title: str, checks: "list[Check]", as_json: bool) -> None:
     from dataclasses import asdict
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     if as_json:
@@ -244,7 +245,9 @@ def _show_checks(title: str, checks: "list[Check]", as_json: bool) -> None:
         table.add_column(column)
     for check in checks:
         mark = "yes" if check.present else ("NO" if check.needed else "no")
-        table.add_row(mark, check.what, check.found, "" if check.present else check.mend)
+        mend = "" if check.present else check.mend
+        # intervox[espeak] is no markup
+        table.add_row(mark, *(escape(cell) for cell in (check.what, check.found, mend)))
     Console().print(table)
 
 

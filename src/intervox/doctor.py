@@ -8,11 +8,14 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from intervox.backbones.bundled import BUNDLED
 from intervox.engines.base import ENGINES, load_engine
 from intervox.errors import IntervoxError
 from intervox.evaluation.protocols import data_folder, find_protocols
 from intervox.parallel import default_workers
+from intervox.recipe_corpus import EngineSettings
 from intervox.storage import cache_folder
 
 _NEEDED_BYTES = 2 * 2**30
@@ -38,15 +41,25 @@ class Check:
 
 
 def engine_checks() -> list[Check]:
-    """Look for every engine."""
-    checks = []
-    for name in ENGINES:
-        try:
-            engine = load_engine(name)
-            checks.append(Check(name, True, f"{engine.version}, {engine.licence}"))
-        except IntervoxError as error:
-            checks.append(Check(name, False, "not installed", str(error)))
-    return checks
+    """Look for every engine; those that are nothing without a recipe's settings are only named."""
+    return [_engine(name) for name in ENGINES]
+
+
+def _engine(name: str) -> Check:
+    needed = name == "espeak"
+    try:
+        settings: EngineSettings = TypeAdapter(EngineSettings).validate_python({"name": name})
+    except ValidationError as error:
+        fields = ", ".join(sorted(str(problem["loc"][-1]) for problem in error.errors()))
+        return Check(name, True, f"by recipe: set {fields}", needed=needed)
+    try:
+        engine = load_engine(settings)
+        voices = engine.voices()
+    except IntervoxError as error:
+        return Check(name, False, "not installed", str(error), needed=needed)
+    languages = ", ".join(sorted({voice.language for voice in voices}))
+    found = f"{engine.version}; voices by default: {len(voices)} ({languages}); {engine.licence}"
+    return Check(name, True, found, needed=needed)
 
 
 def backbone_checks() -> list[Check]:

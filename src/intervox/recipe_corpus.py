@@ -1,6 +1,7 @@
 """The ``corpus`` part of the recipe: engines, texts, blocks, conditions and checks."""
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -51,10 +52,19 @@ class KokoroSettings(_Engine):
 
 
 class PiperSettings(_Engine):
-    """Piper voices: paths of ``.onnx`` files with their ``.onnx.json``, or ``joe`` for the wheel's."""
+    """Piper voices: paths of ``.onnx`` files with their ``.onnx.json``, or ``joe`` for the wheel's.
+
+    ``voices`` are taken from the models in turn, the speakers of each in order.
+    """
 
     name: Literal["piper"]
     models: tuple[str, ...] = Field(("joe",), min_length=1)
+
+    @model_validator(mode="after")
+    def _every_model_is_heard(self) -> "PiperSettings":
+        if self.voices < len(self.models) or len(set(self.models)) < len(self.models):
+            raise ValueError("name each model once, and ask for at least as many voices as models")
+        return self
 
 
 class RecordingsSettings(_Engine):
@@ -70,11 +80,17 @@ class RecordingsSettings(_Engine):
     licence: str = "as its owner states"
 
 
+PLACEHOLDERS = ("text", "voice", "language", "seed", "output")
+"""What a command's arguments may hold in braces."""
+
+
 class CommandSettings(_Engine):
     """Any other synthesiser, as a command line.
 
     ``command`` is a list of arguments in which ``{text}``, ``{voice}``, ``{language}``, ``{seed}``
-    and ``{output}`` (the WAV file to write) are filled in; no shell sees it.
+    and ``{output}`` (the WAV file to write) are filled in; no shell sees it. It runs in an empty
+    folder, so name files by their full path. All ``speakers`` take part unless ``voices`` says how
+    many.
     """
 
     name: Literal["command"]
@@ -84,6 +100,29 @@ class CommandSettings(_Engine):
     timeout_seconds: float = Field(60.0, gt=0)
     version: str = "unknown"
     licence: str = "as its owner states"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_speakers(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("speakers"), list | tuple) and given["speakers"]:
+            return {"voices": len(given["speakers"]), **given}
+        return given
+
+    @field_validator("command")
+    @classmethod
+    def _known_placeholders(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        found = {name for argument in command for name in re.findall(r"{(\w+)}", argument)}
+        if not {"text", "output"} <= found <= set(PLACEHOLDERS):
+            raise ValueError(
+                f"use {{text}} and {{output}}, and no other placeholders than {', '.join(PLACEHOLDERS)}"
+            )
+        return command
+
+    @model_validator(mode="after")
+    def _enough_speakers(self) -> "CommandSettings":
+        if len(set(self.speakers)) < len(self.speakers) or self.voices > len(self.speakers):
+            raise ValueError("speakers: name each once, and at least as many as `voices`")
+        return self
 
 
 EngineSettings = Annotated[

@@ -6,6 +6,7 @@ one kind of processor: int8 arithmetic may round differently on another.
 
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from intervox.engines.neural import RATE_RANGE, finished_clip, open_session
 from intervox.errors import missing_extra
 from intervox.recipe_corpus import KokoroSettings
 from intervox.storage import read_json
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 _SAMPLE_RATE = 24_000
 
@@ -67,13 +71,14 @@ class KokoroEngine(Engine):
         return finished_clip(self._session.run(None, inputs)[0].reshape(-1), _SAMPLE_RATE)
 
     @cached_property
-    def _session(self):  # type: ignore[no-untyped-def]
+    def _session(self) -> "InferenceSession":
         return open_session(self._folder / MODEL, "kokoro")
 
     @cached_property
     def _tokens(self) -> str:
         """The graph's name for the symbols, the one thing in which the two exports differ."""
-        return next(i.name for i in self._session.get_inputs() if i.name not in ("style", "speed"))
+        names: list[str] = [given.name for given in self._session.get_inputs()]
+        return next(name for name in names if name not in ("style", "speed"))
 
     def _read_preset(self, preset: str) -> NDArray[np.float32]:
         """Return a preset's style vectors by number of symbols, shape (510, 256)."""

@@ -34,6 +34,14 @@ languages, three of the Japanese ones) are in one pool for the same reason.
 
 PRESETS = tuple(sorted(preset for pool in POOLS for preset in pool))
 
+TWINS = (
+    {"em_santa", "pm_santa"},
+    {"em_alex", "pm_alex"},
+    {"ef_dora", "pf_dora"},
+    {"jf_gongitsune", "jf_nezumi"},
+)
+"""Presets too alike for a mixture of the two to be a new speaker."""
+
 NATIVE = {"es": "e", "fr": "f", "hi": "h", "it": "i", "pt": "p"}
 """Language to the first letter of its presets. All presets speak English, with an accent or not."""
 
@@ -90,8 +98,8 @@ def parse_voice(voice: str) -> tuple[dict[str, float], str, float]:
     """
     try:
         speaker, language, rate = voice.split("/")
-        parts = dict(part.split("*") if "*" in part else (part, "1") for part in speaker.split("+"))
-        weights = {preset: float(weight) for preset, weight in parts.items()}
+        parts = [part.partition("*") for part in speaker.split("+")]
+        weights = {preset: float(weight or 1) for preset, _, weight in parts}
         spoken = {"en": "en-gb" if speaker.startswith("b") else "en-us", "pt": "pt-br"}
         named = spoken.get(language, language), int(rate.removeprefix("r")) / 100
     except ValueError:
@@ -104,14 +112,14 @@ def parse_voice(voice: str) -> tuple[dict[str, float], str, float]:
 def _speakers() -> list[tuple[str, int]]:
     """List presets, then mixtures, each with its pool; any first few are spread over the pools."""
     pools = [[(name, number) for name in _of_pool(pool, number)] for number, pool in enumerate(POOLS, 1)]
-    return [item for turn in zip(*pools, strict=True) for item in turn]
+    return [item for turn in zip_longest(*pools) for item in turn if item]
 
 
 def _of_pool(pool: tuple[str, ...], number: int) -> Iterator[str]:
     """Yield a pool's presets, then each pair evenly mixed, then the pairs with either one stronger."""
     random = np.random.default_rng(number)
     yield from random.permutation(pool).tolist()
-    pairs = list(combinations(pool, 2))
+    pairs = [pair for pair in combinations(pool, 2) if set(pair) not in TWINS]
     for weight in WEIGHTS:
         for first, second in (pairs[index] for index in random.permutation(len(pairs))):
             # The stronger one comes first: it decides the accent.
