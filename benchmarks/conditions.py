@@ -108,7 +108,7 @@ def measure(backbone: Backbone) -> tuple[dict[str, list[Measured]], float]:
     acoustics = load_acoustics(settings, 0, Path("runs") / "figures")
     clean = embed(backbone, clips)
     centre = clean.mean(axis=0)
-    results = {}
+    results: dict[str, list[Measured]] = {}
     for name, conditions in sweeps().items():
         results[name] = []
         for condition in conditions:

@@ -2,7 +2,9 @@
 
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,6 @@ from intervox.corpus.disturbances import BURST_PACKETS, CODECS, PACKET, lost_pac
 from intervox.corpus.microphones import draw_microphone
 from intervox.corpus.rooms import draw_room
 from intervox.errors import IntervoxError
-from intervox.parallel import run_jobs
 from intervox.recipe_corpus import CONDITION_BOUNDS, ConditionSettings
 
 from .conftest import Speech
@@ -286,21 +287,19 @@ def test_evaluations_draw_is_pinned() -> None:
     assert str(drawn) == "room:8(t60=0.50s) noise:pink@12dB band:130-7353Hz level:-13dBFS"
 
 
-def _disturbed(job: tuple[int, Acoustics, Condition, Path]) -> None:
-    index, acoustics, condition, folder = job
-    wave = apply_condition(white(0.5), condition, acoustics, np.random.default_rng(index))
-    np.save(folder / f"{index}.npy", wave)
+def _disturbed(job: tuple[int, Acoustics, Condition]) -> Waveform:
+    seed, acoustics, condition = job
+    return apply_condition(white(0.5), condition, acoustics, np.random.default_rng(seed))
 
 
 def test_samples_do_not_depend_on_process_or_order(noises: Path, tmp_path: Path) -> None:
     settings = EVERYTHING.model_copy(update={"noise_folder": noises})
     acoustics = load_acoustics(settings, 0, tmp_path)
-    jobs = [(i, acoustics, c, tmp_path) for i, c in enumerate(condition_bank(settings, 0)[:40])]
-    run_jobs(_disturbed, jobs, 2, lambda _: None)
-    spawned = [np.load(tmp_path / f"{index}.npy") for index in range(len(jobs))]
-    run_jobs(_disturbed, jobs[::-1], 1, lambda _: None)
-    for index, wave in enumerate(spawned):
-        np.testing.assert_array_equal(wave, np.load(tmp_path / f"{index}.npy"))
+    jobs = [(seed, acoustics, drawn) for seed, drawn in enumerate(condition_bank(settings, 0)[:40])]
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        spawned = list(pool.map(_disturbed, jobs))
+    for job, wave in zip(reversed(jobs), reversed(spawned), strict=True):
+        np.testing.assert_array_equal(wave, _disturbed(job))
 
 
 def test_rooms_are_simulated_once_and_only_where_asked_for(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from intervox.corpus.conditions import CODECS, Condition, apply_condition, draw_condition, room_bank
 from intervox.corpus.design import plan_cells
 from intervox.corpus.store import CorpusSplit, Recordings
 from intervox.corpus.synthesis import synthesise
@@ -23,8 +22,6 @@ from intervox.recipe import (
     TextSettings,
     load_recipe,
 )
-
-from .conftest import Speech
 
 TINY = CorpusRecipe(
     engines=(EngineSettings(voices=30),),
@@ -136,73 +133,6 @@ def test_a_block_larger_than_its_split_is_refused() -> None:
     recipe = TINY.model_copy(update={"test": BlockSettings(blocks=1, speakers=20, contents=2)})
     with pytest.raises(IntervoxError, match=r"corpus\.test\.speakers asks for 20"):
         plan_cells(recipe, 0)
-
-
-@pytest.mark.parametrize(
-    "condition",
-    [
-        Condition(room=1),
-        Condition(noise="pink", snr_db=10),
-        Condition(band=(300, 3400)),
-        Condition(tilt=-4.0),
-        Condition(level=-20.0),
-        Condition(clipped_share=0.02),
-        *(Condition(codec=codec) for codec in CODECS),
-    ],
-    ids=str,
-)
-def test_each_disturbance_changes_the_clip_and_keeps_its_length(
-    condition: Condition, speech: Speech, tmp_path: Path
-) -> None:
-    rooms = room_bank(2, 0, tmp_path)
-    clip = speech(0.7, 0)
-    changed = apply_condition(clip, condition, rooms, np.random.default_rng(1))
-    again = apply_condition(clip, condition, rooms, np.random.default_rng(1))
-    np.testing.assert_array_equal(changed, again)
-    assert len(changed) == len(clip)
-    assert np.isfinite(changed).all()
-    assert not np.allclose(changed, clip, atol=1e-4)
-
-
-def band_power(wave: np.ndarray, low: float, high: float) -> float:
-    spectrum = np.abs(np.fft.rfft(wave)) ** 2
-    frequency = np.fft.rfftfreq(len(wave), 1 / 16_000)
-    return float(spectrum[(frequency >= low) & (frequency < high)].sum())
-
-
-def test_disturbances_do_what_they_are_called(speech: Speech) -> None:
-    random = np.random.default_rng(0)
-    white = np.asarray(0.1 * random.normal(size=32_000), np.float32)
-
-    def apply(condition: Condition) -> np.ndarray:
-        return apply_condition(white, condition, [], np.random.default_rng(1))
-
-    banded = apply(Condition(band=(300, 3400)))
-    assert band_power(banded, 6000, 8000) < 0.01 * band_power(banded, 500, 2500)
-    tilted = apply(Condition(tilt=-3.0))
-    # Two octaves apart: 6 dB less power in bands of equal width around 500 and 2000 Hz.
-    drop = 10 * np.log10(band_power(tilted, 450, 550) / band_power(tilted, 1950, 2050))
-    assert drop == pytest.approx(6.0, abs=1.5)
-    assert np.abs(apply(Condition(level=-20.0))).max() == pytest.approx(0.1, rel=1e-3)
-    clipped = apply(Condition(clipped_share=0.02, level=0.0))
-    assert np.mean(np.abs(clipped) >= 0.999) == pytest.approx(0.02, abs=0.002)
-    clip = speech(2.0, 0)
-    noisy = apply_condition(clip, Condition(noise="white", snr_db=10), [], np.random.default_rng(1))
-    scaled = noisy * (clip @ noisy) / (noisy @ noisy)
-    assert 10 * np.log10((clip @ clip) / np.sum((clip - scaled) ** 2)) == pytest.approx(10, abs=1.0)
-    assert len(apply(Condition(pad_before=0.1, pad_after=0.2, noise="pink"))) == 32_000 + 4_800
-
-
-def test_severities_stay_within_the_recipes_ranges() -> None:
-    settings = ConditionSettings(room=1, rooms=3, noise=1, band=1, tilt=1, clipping=1, codec=1, clean=0)
-    for seed in range(50):
-        drawn = draw_condition(settings, np.random.default_rng(seed))
-        assert drawn.room in range(3)
-        assert drawn.noise is not None
-        assert settings.snr_db[0] <= drawn.snr_db <= settings.snr_db[1]
-        assert drawn.band is not None
-        assert settings.low_hz[0] <= drawn.band[0] < drawn.band[1] <= settings.high_hz[1]
-        assert drawn.codec in CODECS
 
 
 def test_synthesis_is_the_same_in_any_number_of_processes(tmp_path: Path) -> None:
