@@ -131,9 +131,7 @@ EngineSettings = Annotated[
 ]
 
 
-TextKind = Literal[
-    "word", "pseudo-word", "phrase", "sentence", "keyword", "number", "spelled", "running"
-]
+TextKind = Literal["word", "pseudo-word", "phrase", "sentence", "keyword", "number", "spelled", "running"]
 KINDS: tuple[TextKind, ...] = get_args(TextKind)
 
 
@@ -233,8 +231,10 @@ class ConditionSettings(Part):
 class QualitySettings(Part):
     """What a rendition must be like; one that is not is rendered again, ``attempts`` times in all.
 
-    ``max_cer`` and ``voice`` need the extra ``quality``: a recogniser reads the rendition back, and
-    its distance to its voice's centroid is measured.
+    ``recognise`` needs the extra ``quality``: a recogniser listens to every English rendition.
+    ``min_evidence`` (nats a token) is the check that finds wrong texts; the error rates ``max_cer``
+    and ``max_per`` also refuse what is good but hard to spell. See ``docs/quality.md``.
+    ``max_voice_distance`` is a cosine distance in the casting's speaker space.
     """
 
     attempts: int = Field(2, ge=1)
@@ -242,7 +242,9 @@ class QualitySettings(Part):
     max_clipped_share: Share = 0.01
     seconds_per_character: Range = (0.02, 0.6)
     recognise: bool = False
+    min_evidence: float | None = 0.4
     max_cer: float | None = Field(None, gt=0)
+    max_per: float | None = Field(None, gt=0)
     max_voice_distance: float | None = Field(None, gt=0)
 
 

