@@ -46,7 +46,11 @@ def tone(row: Row) -> NDArray[np.float32]:
 def tone_rows(render: Render = tone) -> list[Row]:
     """Make two training blocks and a test block of 2 speakers × 2 contents × 2 copies; one failed."""
     rows: list[Row] = []
-    for block, split, people, texts in ((0, "train", "ab", (0, 3)), (1, "train", "ab", (1, 3)), (2, "test", "cd", (2, 4))):
+    for block, split, people, texts in (
+        (0, "train", "ab", (0, 3)),
+        (1, "train", "ab", (1, 3)),
+        (2, "test", "cd", (2, 4)),
+    ):
         for person in people:
             for number in texts:
                 for copy in range(2):

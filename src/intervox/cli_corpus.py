@@ -56,7 +56,9 @@ def show(
     folder: CorpusArgument = Path("runs/quickstart"),
     block: Annotated[
         list[int] | None,
-        typer.Option("--block", "-b", help="Number of a block; repeat it for more.", show_default="the first"),
+        typer.Option(
+            "--block", "-b", help="Number of a block; repeat it for more.", show_default="the first"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The page.", show_default="FOLDER/corpus.html")

@@ -1,15 +1,18 @@
 """The dataset card of a corpus: the ``README.md`` that the Hugging Face hub shows and reads."""
 
 from collections import Counter
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
+from intervox import __version__
 from intervox.corpus.folder import read_about, read_labels, shard_paths, values, voice_families
 
 HUB_SPLIT = "cells"
@@ -27,56 +30,6 @@ _QUALITY = {
     "rms_dbfs": "level, dBFS",
     "duration": "duration, seconds",
 }
-_CARD = """---
-{front}---
-
-# {title}
-
-{cells:,} cells, {hours:.2f} hours of speech at 16 kHz in which who speaks and what is said were chosen, not \
-found: {speakers:,} speakers say {contents:,} contents in {blocks:,} *blocks*. In a block every speaker says \
-every content, so that along its rows only the words change, and down its columns only the speaker. Rows \
-that differ in `copy` alone are one rendition under different conditions. Made with \
-[Intervox](https://arxiv.org/abs/2606.17967){seed}.
-
-## How to load it
-
-```python
-from datasets import Audio, load_dataset
-
-cells = load_dataset("parquet", data_files="audio/*.parquet", split="train").cast_column("audio", Audio())
-train = cells.filter(lambda split, error: split == "train" and error is None, input_columns=["split", "error"])
-```
-
-Shards mix the splits: `train`, `validation` and `test` are values of the column `split`, and the hub shows all \
-rows as one split, `{hub_split}`. A row with an `error` has no audio: its rendition was rejected, and the \
-column says why.
-
-{splits}
-
-## Engines and voices
-
-{engines}
-
-## Languages
-
-{languages}
-
-## Conditions
-
-{conditions}
-
-## Quality
-
-{failed} {quality}
-
-## Intended use and limits
-
-For training and measuring representations in which speaker and content are separate, and for experiments \
-that need both factors under control. {synthetic} It is no sample of human speech: engines leave \
-fingerprints, voices vary less than people do, prosody is plain and texts are short or generated. Accuracy \
-on it is no evidence of accuracy on human recordings. Don't use it to imitate a person. The speech comes \
-under the terms of the engines and voices above.
-"""
 
 
 def corpus_card(folder: Path) -> str:
@@ -97,9 +50,10 @@ def corpus_card(folder: Path) -> str:
     counts = {name: len(_known(labels, name)) for name in ("speaker", "content", "block")}
     recorded = "recorded" in _known(labels, "kind") or "recordings" in _known(labels, "engine")
     failed = sum(bool(error) for error in values(labels, "error"))
-    return _CARD.format(
+    template = files("intervox.corpus").joinpath("card.md.jinja").read_text(encoding="utf-8")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    return environment.from_string(template).render(
         front=yaml.safe_dump(_front_matter(folder, labels), sort_keys=False, allow_unicode=True),
-        title="Interventional speech corpus",
         cells=labels.num_rows,
         hours=sum(seconds or 0 for seconds in values(labels, "duration")) / 3600,
         speakers=counts["speaker"],
@@ -113,7 +67,10 @@ def corpus_card(folder: Path) -> str:
         conditions=_condition_words(labels),
         failed=f"{failed:,} of {labels.num_rows:,} cells were rejected or failed.",
         quality=_quality_table(labels),
-        synthetic="Part of it is recorded from people." if recorded else "All of it is synthetic.",
+        origin="Part of it is recorded from people, the rest is synthetic"
+        if recorded
+        else "All is synthetic",
+        version=__version__,
     )
 
 
@@ -176,7 +133,11 @@ def _engine_table(labels: pa.Table, about: dict[str, Any]) -> str:
     for engine in sorted(voices):
         facts = about.get("engines", {}).get(engine, {})
         related = {families[engine, voice] for voice in voices[engine] if (engine, voice) in families}
-        numbers = [f"{len(speakers[engine]):,}", f"{len(voices[engine]):,}", f"{len(related):,}" if related else "?"]
+        numbers = [
+            f"{len(speakers[engine]):,}",
+            f"{len(voices[engine]):,}",
+            f"{len(related):,}" if related else "?",
+        ]
         rows.append([engine, facts.get("version", "?"), facts.get("licence", "?"), *numbers])
     return _table(["engine", "version", "licence", "speakers", "voices", "voice families"], rows)
 

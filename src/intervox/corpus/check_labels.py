@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intervox.corpus.check_clips import COLUMNS, REQUIRED
-from intervox.corpus.findings import Finding, finding
+from intervox.corpus.findings import Finding, Severity, finding
 
 MAX_RATIO = 3.0
 """A speaker or content that is this much more frequent than another is worth a warning."""
@@ -51,7 +51,7 @@ def _missing_labels(cells: pa.Table) -> Iterator[Finding]:
             empty = pc.or_kleene(empty, pc.equal(cells[name], ""))
         lacking = cells.filter(empty)["cell_id"].to_pylist()
         if lacking:
-            severity = "error" if name in REQUIRED else "warning"
+            severity: Severity = "error" if name in REQUIRED else "warning"
             examples = (f"cell {cell_id}" for cell_id in lacking)
             yield finding(severity, f"{len(lacking):,} cells have no {name}", "write the label", examples)
 
@@ -171,7 +171,7 @@ def _block_splits(cells: pa.Table) -> Iterator[Finding]:
 
 def _block_voices(cells: pa.Table) -> Iterator[Finding]:
     """Merged near-duplicates may give a speaker several voices, but not in one block."""
-    voices = {}
+    voices: dict[tuple[Any, Any], set[tuple[Any, Any]]] = {}
     for place, voice in zip(_pairs(cells, "block", "speaker"), _pairs(cells, "engine", "voice"), strict=True):
         voices.setdefault(place, set()).add(voice)
     several = [f"block {block}: {speaker}" for (block, speaker), found in voices.items() if len(found) > 1]
@@ -198,7 +198,9 @@ def _one_to_one(cells: pa.Table, key: str, value: str, rule: str) -> Iterator[Fi
     found: dict[Any, set[Any]] = {}
     for one, other in _pairs(cells, key, value):
         found.setdefault(one, set()).add(other)
-    broken = [f"{one}: {', '.join(sorted(map(str, others)))}" for one, others in found.items() if len(others) > 1]
+    broken = [
+        f"{one}: {', '.join(sorted(map(str, others)))}" for one, others in found.items() if len(others) > 1
+    ]
     if broken:
         what = f"{rule}, but not {len(broken):,} of {len(found):,}"
         yield finding("error", what, "correct the labels, or renumber", broken)
@@ -208,7 +210,8 @@ def _repeated_audio(cells: pa.Table) -> Iterator[Finding]:
     """Find the same samples in cells that should differ."""
     heard = cells.filter(cells["digest"].is_valid()).select(["cell_id", "speaker", "content", "digest"])
     first: dict[bytes, dict[str, Any]] = {}
-    labelled, repeated = [], []
+    labelled: list[str] = []
+    repeated: list[str] = []
     for row in heard.to_pylist():
         other = first.setdefault(row["digest"], row)
         if other is row:

@@ -36,9 +36,7 @@ def find_corpus(path: Path) -> Path:
     for folder in (path, path / "corpus"):
         if shard_paths(folder):
             return folder
-    raise IntervoxError(
-        f"{path} holds no corpus: give a folder with audio/*.parquet, or the folder of a run"
-    )
+    raise IntervoxError(f"{path} holds no corpus: give a folder with audio/*.parquet, or the folder of a run")
 
 
 def shard_paths(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,8 @@ def _existing(labels: pa.Table, blocks: Sequence[int]) -> list[int]:
     absent = [number for number in blocks if number not in known]
     if absent:
         raise IntervoxError(
-            f"block {absent[0]} does not exist: the corpus has {len(known):,} blocks, {known[0]} to {known[-1]}"
+            f"block {absent[0]} does not exist: the corpus has {len(known):,} blocks, "
+            f"{known[0]} to {known[-1]}"
         )
     if len(blocks) > MAX_BLOCKS:
         raise IntervoxError(f"{len(blocks)} blocks make too large a page: ask for {MAX_BLOCKS} at most")
@@ -116,9 +118,7 @@ def _grid(labels: pa.Table, number: int) -> Grid:
     cells = labels.filter(pc.field("block") == number).to_pylist()
     speakers = {str(cell["speaker"]): cell for cell in cells}
     contents = {str(cell["content"]): cell for cell in cells}
-    grid = Grid(
-        number, str(cells[0].get("split") or ""), list(speakers.values()), list(contents.values())
-    )
+    grid = Grid(number, str(cells[0].get("split") or ""), list(speakers.values()), list(contents.values()))
     places: dict[tuple[str, str], list[Clip]] = {}
     for cell in sorted(cells, key=lambda cell: (cell.get("copy") or 0, cell["cell_id"])):
         quality = [words.format(cell[name]) for name, words in _QUALITY.items() if cell.get(name) is not None]
@@ -155,7 +155,9 @@ def _add_media(folder: Path, grids: Sequence[Grid]) -> str:
             continue
         clip.audio, room = _base64(data), room - len(data)
     if left_out:
-        return f"To keep the page small its audio is MP3, and {left_out:,} clips have none: show fewer blocks."
+        return (
+            f"To keep the page small its audio is MP3, and {left_out:,} clips have none: show fewer blocks."
+        )
     return "To keep the page small its audio is MP3; the corpus itself is lossless." if small else ""
 
 
@@ -173,7 +175,7 @@ def _facts(labels: pa.Table, about: dict[str, Any]) -> dict[str, Any]:
     """Return what the page's head says of the whole corpus."""
     durations = [seconds for seconds in values(labels, "duration", 0.0) if seconds]
     counts = np.histogram(durations, [*_BINS, np.inf])[0].tolist()
-    names = [f"{low:g}–{high:g}" for low, high in zip(_BINS, _BINS[1:], strict=False)] + [f"{_BINS[-1]:g}+"]
+    names = [f"{low:g}–{high:g}" for low, high in pairwise(_BINS)] + [f"{_BINS[-1]:g}+"]
     return {
         "hours": sum(durations) / 3600,
         "cells": labels.num_rows,
