@@ -1,30 +1,43 @@
-import sys
+"""The design, the blocks found in recordings, and synthesis."""
+
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile as sf
 
-from intervox.corpus.design import plan_cells
-from intervox.corpus.store import CorpusSplit, Recordings
+from intervox.corpus.design import plan_audition, plan_cells
+from intervox.corpus.people import split_speakers
+from intervox.corpus.rounds import Deck, Turns
+from intervox.corpus.store import CELL_SCHEMA, SHARD_SCHEMA, CorpusSplit, Recordings
 from intervox.corpus.synthesis import synthesise
-from intervox.corpus.texts import builtin_texts, read_texts
 from intervox.engines import base
 from intervox.engines.base import Voice, load_engine
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
-from intervox.recipe import (
+from intervox.manifest import Row, read_manifest, write_manifest
+from intervox.parallel import Pool
+from intervox.recipe import load_recipe
+from intervox.recipe_corpus import (
     BlockSettings,
+    CastingSettings,
+    CommandSettings,
     ConditionSettings,
     CorpusRecipe,
-    EngineSettings,
+    EspeakSettings,
+    RecordingsSettings,
     TextSettings,
-    load_recipe,
 )
 
+from .conftest import Speech
+
+ESPEAK = EspeakSettings(voices=30)
 TINY = CorpusRecipe(
-    engines=(EngineSettings(voices=30),),
+    engines=(ESPEAK,),
     texts=TextSettings(count=60),
     train=BlockSettings(blocks=3, speakers=3, contents=3),
     test=BlockSettings(blocks=1, speakers=2, contents=2),
@@ -32,89 +45,47 @@ TINY = CorpusRecipe(
     held_out=0.2,
     shard_size=16,
 )
-KEYWORDS = {
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "bed", "cat"),
-    *("down", "go", "happy", "left", "right", "up", "yes", "no"),
-}
 
 
-def test_the_inventory_is_large_mixed_and_free_of_keywords() -> None:
-    texts = builtin_texts(1600, 0)
-    assert len(set(texts)) == len(texts) >= 1000
-    lengths = Counter(len(text.split()) for text in texts)
-    assert min(lengths) == 1
-    assert max(lengths) == 20
-    assert sum(count for length, count in lengths.items() if length >= 5) > 200
-    assert not {text.lower() for text in texts} & KEYWORDS
-    assert texts == builtin_texts(1600, 0)
-    assert texts != builtin_texts(1600, 1)
+def by_block(cells: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    blocks: dict[int, list[dict[str, Any]]] = {}
+    for cell in cells:
+        blocks.setdefault(cell["block"], []).append(cell)
+    return blocks
 
 
-def test_own_texts_are_read_line_by_line(tmp_path: Path) -> None:
-    (tmp_path / "t.txt").write_text("one line\n\nanother\none line\n")
-    assert read_texts(tmp_path / "t.txt") == ["one line", "another"]
-    (tmp_path / "t.txt").write_text("\n")
-    with pytest.raises(IntervoxError, match="holds no text"):
-        read_texts(tmp_path / "t.txt")
-    with pytest.raises(IntervoxError, match=r"absent\.txt can't be read"):
-        read_texts(tmp_path / "absent.txt")
+def assert_crossed(block: list[dict[str, Any]]) -> None:
+    grid = {(c["speaker"], c["content"], c["copy"]) for c in block}
+    sizes = [len({c[name] for c in block}) for name in ("speaker", "content", "copy")]
+    assert len(block) == len(grid) == np.prod(sizes)
+    assert len({c["split"] for c in block}) == 1
 
 
-def test_espeak_has_300_human_voices_that_render_speech() -> None:
-    engine = load_engine("espeak")
-    voices = engine.voices(320)
-    assert len({voice.name for voice in voices}) == 320
-    assert len({voice.family for voice in voices}) > 70
-    assert not any(word in voice.name.lower() for voice in voices for word in ("whisper", "robo", "demonic"))
-    for voice in voices[::40]:
-        wave = engine.render("a gentle evening by the sea", voice.name, 1)
-        assert 0.7 < len(wave) / 16_000 < 5
-        assert 0.02 < np.abs(wave).max() <= 1.0
+def test_a_deck_gives_everyone_a_turn_before_anyone_has_a_second() -> None:
+    deck = Deck(list("abcdefg"), np.random.default_rng(0))
+    drawn = [deck.draw(3) for _ in range(28)]
+    assert all(len(set(hand)) == 3 for hand in drawn)
+    assert set(Counter(card for hand in drawn for card in hand).values()) == {12}
 
 
-def test_a_rendition_does_not_depend_on_what_was_rendered_before() -> None:
-    engine = load_engine("espeak")
-    voices = [voice.name for voice in engine.voices(200)[::17]]
-    first = [engine.render("walnut", voice, 3) for voice in voices]
-    again = [engine.render("walnut", voice, 3) for voice in reversed(voices)][::-1]
-    for before, after in zip(first, again, strict=True):
-        np.testing.assert_array_equal(before, after)
-    assert not np.array_equal(first[0], engine.render("walnut", voices[0], 4))
-
-
-def test_too_many_voices_and_unknown_ones_say_so() -> None:
-    engine = load_engine("espeak")
-    with pytest.raises(IntervoxError, match="lower `voices`"):
-        engine.voices(10**6)
-    with pytest.raises(IntervoxError, match="no voice 'xx-nowhere'"):
-        engine.render("a", "xx-nowhere/p50/r160/v100/t0", 0)
-
-
-def test_a_missing_engine_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(IntervoxError, match=r"pip install intervox\[espeak\]"):
-        EspeakEngine()
+def test_turns_follow_the_weights_and_skip_who_is_out() -> None:
+    turns = Turns({"a": 3, "b": 1})
+    assert Counter(turns.next() for _ in range(40)) == {"a": 30, "b": 10}
+    assert {turns.next({"a"}) for _ in range(5)} == {"b"}
 
 
 def test_blocks_are_crossed_balanced_and_held_out() -> None:
     recipe = load_recipe("quickstart").corpus
     cells = plan_cells(recipe, 0).to_pylist()
     assert [cell["cell_id"] for cell in cells] == list(range(len(cells)))
-    by_block: dict[int, list[dict[str, object]]] = {}
-    for cell in cells:
-        by_block.setdefault(cell["block"], []).append(cell)
-    for block in by_block.values():
-        speakers, contents = {c["speaker"] for c in block}, {c["content"] for c in block}
-        copies = {c["copy"] for c in block}
-        assert len(block) == len(speakers) * len(contents) * len(copies)
-        assert len({(c["speaker"], c["content"], c["copy"]) for c in block}) == len(block)
-        assert len({c["split"] for c in block}) == 1
+    for block in by_block(cells).values():
+        assert_crossed(block)
     for column in ("speaker", "content", "text"):
         train, test = ({c[column] for c in cells if c["split"] == s} for s in ("train", "test"))
         assert train
         assert test
         assert not train & test
-    families = {voice.name: voice.family for voice in load_engine("espeak").voices(320)}
+    families = {voice.name: voice.family for voice in load_engine(recipe.engines[0]).voices()}
     held, kept = ({families[c["voice"]] for c in cells if c["split"] == s} for s in ("test", "train"))
     assert not held & kept
     uses = Counter(cell["speaker"] for cell in cells if cell["split"] == "train" and cell["copy"] == 0)
@@ -135,13 +106,193 @@ def test_a_block_larger_than_its_split_is_refused() -> None:
         plan_cells(recipe, 0)
 
 
+def test_conditions_are_dealt_evenly_and_the_first_copy_stays_dry() -> None:
+    recipe = TINY.model_copy(
+        update={
+            "copies": 3,
+            "dry_copy": True,
+            "train": BlockSettings(blocks=40, speakers=4, contents=4),
+            "conditions": ConditionSettings(count=32, clean=0),
+        }
+    )
+    cells = [cell for cell in plan_cells(recipe, 0).to_pylist() if cell["split"] == "train"]
+    assert {cell["condition"] for cell in cells if cell["copy"] == 0} == {"clean"}
+    uses = Counter(cell["condition"] for cell in cells if cell["copy"])
+    assert len(uses) == 31
+    assert max(uses.values()) - min(uses.values()) <= 1
+    assert all((cell["severity"] > 0) == (cell["condition"] != "clean") for cell in cells if not cell["copy"])
+
+
+def other_engine(**changes: Any) -> CommandSettings:
+    values: dict[str, Any] = {
+        "name": "command",
+        "command": ("true", "{text}", "{output}"),
+        "speakers": tuple(f"s{index}" for index in range(12)),
+        "voices": 12,
+    }
+    return CommandSettings(**values | changes)
+
+
+def test_engines_share_every_block_and_can_be_held_out() -> None:
+    train = BlockSettings(blocks=6, speakers=4, contents=3)
+    shared = TINY.model_copy(update={"engines": (ESPEAK, other_engine()), "train": train})
+    cells = plan_cells(shared, 0).to_pylist()
+    for block in by_block([cell for cell in cells if cell["split"] == "train"]).values():
+        assert Counter(c["engine"] for c in block) == {"espeak": 12, "command": 12}
+        assert_crossed(block)
+    quarter = (ESPEAK, other_engine(share=1 / 3))
+    cells = plan_cells(shared.model_copy(update={"engines": quarter}), 0).to_pylist()
+    engines = Counter(cell["engine"] for cell in cells if cell["split"] == "train")
+    assert engines["espeak"] == 3 * engines["command"]
+    apart = (EspeakSettings(voices=30, splits=("train",)), other_engine(splits=("validation", "test")))
+    held = shared.model_copy(
+        update={"engines": apart, "validation": BlockSettings(blocks=1, speakers=3, contents=2)}
+    )
+    cells = plan_cells(held, 0).to_pylist()
+    assert {(c["split"], c["engine"]) for c in cells} == {
+        ("train", "espeak"), ("validation", "command"), ("test", "command"),
+    }  # fmt: skip
+    for column in ("speaker", "voice", "content", "text"):
+        splits = [{c[column] for c in cells if c["split"] == s} for s in ("train", "validation", "test")]
+        assert sum(map(len, splits)) == len(set.union(*splits))
+    nobody = shared.model_copy(update={"engines": (EspeakSettings(voices=30, splits=("train",)),)})
+    with pytest.raises(IntervoxError, match=r"corpus\.test has blocks but no engine"):
+        plan_cells(nobody, 0)
+
+
+def test_blocks_are_of_one_language_with_texts_in_it() -> None:
+    recipe = TINY.model_copy(update={"engines": (EspeakSettings(voices=45, languages=("en", "de", "es")),)})
+    blocks = by_block(plan_cells(recipe, 0).to_pylist())
+    assert all(len({cell["language"] for cell in block}) == 1 for block in blocks.values())
+    assert {block[0]["language"] for block in blocks.values()} == {"en", "de", "es"}
+
+
+def test_transformed_voices_are_further_speakers_of_the_same_family() -> None:
+    recipe = TINY.model_copy(update={"engines": (EspeakSettings(voices=10, transformed=25),)})
+    splits = split_speakers(recipe, np.random.default_rng(0))
+    everyone = [speaker for speakers in splits.values() for speaker in speakers]
+    assert len({speaker.label for speaker in everyone}) == 35
+    assert sum(speaker.transformation is not None for speaker in everyone) == 25
+    train, test = ({speaker.voice.family for speaker in splits[s]} for s in ("train", "test"))
+    assert test
+    assert not train & test
+
+
+def test_an_audition_crosses_all_voices_with_a_few_texts() -> None:
+    recipe = TINY.model_copy(update={"casting": CastingSettings(texts=5)})
+    cells = plan_audition(recipe, 0).to_pylist()
+    assert len(cells) == 30 * 5
+    assert_crossed(cells)
+    assert {cell["condition"] for cell in cells} == {"clean"}
+
+
+def test_merged_voices_share_a_label_and_dropped_ones_are_gone() -> None:
+    names = [f"espeak:{voice.name}" for voice in load_engine(ESPEAK).voices()]
+    labels: dict[str, str | None] = {names[1]: names[0], names[2]: None}
+    recipe = TINY.model_copy(update={"train": BlockSettings(blocks=30, speakers=4, contents=3)})
+    cells = plan_cells(recipe, 0, lambda name: labels.get(name, name)).to_pylist()
+    voices = {cell["voice"] for cell in cells if cell["speaker"] == names[0]}
+    assert voices == {name.removeprefix("espeak:") for name in names[:2]}
+    assert not {names[1], names[2]} & {cell["speaker"] for cell in cells}
+    for block in by_block(cells).values():
+        assert_crossed(block)
+
+
+def parallel_corpus(folder: Path, speech: Speech) -> Path:
+    """Six people; everyone says three sentences in two sessions, two of them a fourth one."""
+    rows = []
+    for speaker in range(6):
+        for text in ("Good morning.", "good evening", "Fare well!", *(["only two"] if speaker < 2 else [])):
+            for session in ("monday", "tuesday"):
+                path = folder / f"{speaker}-{text[:6]}-{session}.wav"
+                sf.write(path, speech(0.6, hash((speaker, session)) % 1000), 16_000)
+                spelling = text.upper() if speaker % 2 else text
+                rows.append(Row(path, f"p{speaker}", spelling, session=session))
+    write_manifest(folder / "people.csv", rows)
+    return folder / "people.csv"
+
+
+def test_blocks_are_found_in_recordings_whatever_the_spelling(tmp_path: Path, speech: Speech) -> None:
+    manifest = parallel_corpus(tmp_path, speech)
+    people = RecordingsSettings(name="recordings", manifest=manifest, splits=("train",), blocks=8)
+    recipe = TINY.model_copy(
+        update={"engines": (people,), "test": BlockSettings(blocks=0), "copies": 1, "max_failures": 0}
+    )
+    cells = plan_cells(recipe, 0).to_pylist()
+    blocks = by_block(cells)
+    assert len(blocks) == 8
+    for block in blocks.values():
+        assert_crossed(block)
+        assert len(block) == 9
+    assert {cell["session"] for cell in cells} == {"monday", "tuesday"}
+    corpus = synthesise(recipe, 0, tmp_path / "corpus", Pool(1))
+    clip = corpus.load_shard(0)[0]
+    takes = [row.path for row in read_manifest(manifest) if row.speaker == cells[0]["voice"]]
+    assert clip.wave is not None
+    assert any(np.allclose(sf.read(path)[0], clip.wave, atol=1e-3) for path in takes)
+    exact = people.model_copy(update={"match": "exact"})
+    for block in by_block(
+        plan_cells(recipe.model_copy(update={"engines": (exact,)}), 0).to_pylist()
+    ).values():
+        assert len({int(cell["voice"][1]) % 2 for cell in block}) == 1
+
+
+def test_recordings_without_a_shared_text_say_so(tmp_path: Path, speech: Speech) -> None:
+    rows = [Row(tmp_path / f"{index}.wav", f"p{index}", f"text {index}") for index in range(4)]
+    for row in rows:
+        sf.write(row.path, speech(0.5, 0), 16_000)
+    write_manifest(tmp_path / "m.csv", rows)
+    people = RecordingsSettings(name="recordings", manifest=tmp_path / "m.csv", splits=("train",))
+    recipe = TINY.model_copy(update={"engines": (people,), "test": BlockSettings(blocks=0)})
+    with pytest.raises(IntervoxError, match="no two train speakers who say the same two texts"):
+        plan_cells(recipe, 0)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_manifest_reads_the_same_in_every_format(suffix: str, tmp_path: Path) -> None:
+    records = [
+        {"path": "a.wav", "speaker": "x", "content": "7", "text": "seven", "session": "1"},
+        {"path": "b.wav", "speaker": "y", "content": "7", "text": "seven", "session": ""},
+    ]
+    path = tmp_path / f"m{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(records), path)
+    elif suffix == ".jsonl":
+        path.write_text("\n".join(str(record).replace("'", '"') for record in records))
+    else:
+        path.write_text("path,speaker,content,text,session\na.wav,x,7,seven,1\nb.wav,y,7,seven,\n")
+    assert read_manifest(path) == [
+        Row(tmp_path / "a.wav", "x", "7", "seven", "1"),
+        Row(tmp_path / "b.wav", "y", "7", "seven"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("m.txt", "x", "is no manifest"),
+        ("m.csv", "path,speaker\na,b\n", "lacks the columns content"),
+        ("m.csv", "path,speaker,content\n,b,c\n", "recording 1: path and speaker"),
+        ("m.jsonl", "{broken", "not a readable jsonl"),
+        ("m.jsonl", "[1]", "no JSON objects"),
+        ("m.parquet", "nonsense", "not a readable parquet"),
+    ],
+)
+def test_a_bad_manifest_says_what_is_wrong(name: str, content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(IntervoxError, match=message):
+        read_manifest(tmp_path / name)
+    with pytest.raises(IntervoxError, match=r"absent\.csv is missing"):
+        read_manifest(tmp_path / "absent.csv")
+
+
 def test_synthesis_is_the_same_in_any_number_of_processes(tmp_path: Path) -> None:
-    one = synthesise(TINY, 0, tmp_path / "one", workers=1)
-    two = synthesise(TINY, 0, tmp_path / "two", workers=2)
+    one = synthesise(TINY, 0, tmp_path / "one", Pool(1))
+    two = synthesise(TINY, 0, tmp_path / "two", Pool(2))
     assert one.clip_count == 3 * 9 * 2 + 4
     for name in ("cells.parquet", "corpus.json", *(f"audio/shard-{i:05d}.parquet" for i in range(4))):
         assert (one.folder / name).read_bytes() == (two.folder / name).read_bytes(), name
-    other = synthesise(TINY, 1, tmp_path / "other", workers=1)
+    other = synthesise(TINY, 1, tmp_path / "other", Pool(1))
     first, others = (corpus.load_shard(0)[0].wave for corpus in (one, other))
     assert first is not None
     assert others is not None
@@ -149,7 +300,7 @@ def test_synthesis_is_the_same_in_any_number_of_processes(tmp_path: Path) -> Non
 
 
 def test_synthesis_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    corpus = synthesise(TINY, 0, tmp_path / "c", workers=1)
+    corpus = synthesise(TINY, 0, tmp_path / "c", Pool(1))
     shards = sorted((corpus.folder / "audio").iterdir())
     before = [shard.read_bytes() for shard in shards]
     shards[1].unlink()
@@ -158,13 +309,13 @@ def test_synthesis_goes_on_where_it_stopped(tmp_path: Path) -> None:
         (corpus.folder / "step.json").read_text().replace("true", "false")
     )
     kept = shards[0].stat().st_mtime_ns
-    synthesise(TINY, 0, tmp_path / "c", workers=1)
+    synthesise(TINY, 0, tmp_path / "c", Pool(1))
     assert [shard.read_bytes() for shard in shards] == before
     assert shards[0].stat().st_mtime_ns == kept
 
 
 def test_a_corpus_reads_back_as_planned(tmp_path: Path) -> None:
-    corpus = synthesise(TINY, 0, tmp_path / "c", workers=1)
+    corpus = synthesise(TINY, 0, tmp_path / "c", Pool(1))
     clips = [clip for i in range(corpus.shard_count) for clip in corpus.load_shard(i)]
     assert [clip.cell_id for clip in clips] == corpus.cells["cell_id"].to_pylist()
     held_out = CorpusSplit(corpus, "test")
@@ -172,7 +323,8 @@ def test_a_corpus_reads_back_as_planned(tmp_path: Path) -> None:
     assert [clip.cell_id for clip in found] == [0, 1, 2, 3] == list(range(held_out.clip_count))
     np.testing.assert_array_equal(found[-1].wave, clips[-1].wave)
     table = pq.read_table(corpus.folder / "audio" / "shard-00000.parquet")
-    assert table.column_names == ["cell_id", "audio", "duration", "peak_dbfs", "rms_dbfs", "error"]
+    assert table.select(CELL_SCHEMA.names).equals(corpus.cells.slice(0, 16))
+    assert table.column_names == SHARD_SCHEMA.names
 
 
 class Broken:
@@ -182,8 +334,14 @@ class Broken:
     def __init__(self, failing: str) -> None:
         self.failing = failing
 
-    def voices(self, count: int) -> list[Voice]:
-        return EspeakEngine().voices(count)
+    def voices(self) -> list[Voice]:
+        return EspeakEngine(ESPEAK).voices()
+
+    def takes(self) -> None:
+        return None
+
+    def session(self, text: str, voice: str, seed: int) -> str:
+        return ""
 
     def render(self, text: str, voice: str, seed: int) -> np.ndarray:
         bad = {"empty": np.zeros(0), "silent": np.zeros(8000), "nan": np.full(8000, np.nan)}
@@ -195,11 +353,11 @@ class Broken:
 def test_cells_that_fail_are_recorded_and_too_many_stop_the_run(
     failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(base._loaded, "espeak", Broken(failing))  # type: ignore[arg-type]
+    monkeypatch.setitem(base._loaded, ESPEAK.model_dump_json(), Broken(failing))  # type: ignore[arg-type]
     with pytest.raises(IntervoxError, match="cells failed, more than the 1% of max_failures"):
-        synthesise(TINY, 0, tmp_path / "strict", workers=1)
+        synthesise(TINY, 0, tmp_path / "strict", Pool(1))
     lenient = TINY.model_copy(update={"max_failures": 0.9})
-    corpus = synthesise(lenient, 0, tmp_path / "lenient", workers=1)
+    corpus = synthesise(lenient, 0, tmp_path / "lenient", Pool(1))
     assert 0 < corpus.about["failed"] < corpus.clip_count
     clips = [clip for i in range(corpus.shard_count) for clip in corpus.load_shard(i)]
     assert sum(clip.wave is None for clip in clips) == corpus.about["failed"]

@@ -6,15 +6,16 @@ import pytest
 from scipy.stats import norm
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.keywords import probe_accuracy, shot_accuracy
+from intervox.evaluation.keywords import probe_accuracy, shot_accuracies, spot_keywords
 from intervox.evaluation.protocols import find_protocols
 from intervox.evaluation.representations import unit
 from intervox.evaluation.verification import (
     Trials,
-    bootstrap_interval,
+    bootstrap_rates,
     draw_trials,
     equal_error_rate,
     error_rates,
+    interval,
     min_dcf,
     verify,
 )
@@ -111,10 +112,9 @@ def test_bootstrap_weighs_trials_by_their_speakers() -> None:
     # One speaker always fails, one never does: resampling two speakers gives 0, about 1/2, and 1.
     scores = np.array([-1.0, -1.0, 1.0, 1.0]), np.zeros(1)
     trials = Trials(np.array([[0, 1], [0, 1], [2, 3], [2, 3]]), np.array([[0, 2]]))
-    interval = bootstrap_interval(scores, trials, np.array([0, 0, 1, 1]), 200, 0)
+    bounds = interval(bootstrap_rates(scores, trials, np.array([0, 0, 1, 1]), 200, 0))
     # Without both speakers there is no impostor, so only the mixed draw counts.
-    assert interval is not None
-    assert interval == pytest.approx([0.5, 0.5], abs=0.01)
+    assert bounds == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 def test_keywords_across_speakers() -> None:
@@ -123,20 +123,14 @@ def test_keywords_across_speakers() -> None:
     word, voice = random.normal(size=(6, 20)), random.normal(size=(12, 20))
     clear = unit(word[what] + 0.1 * random.normal(size=(len(what), 20)))
     assert probe_accuracy(clear, what, who) == 1
-    one = shot_accuracy(clear, what, who, 1, 20, 0)
-    assert one is not None
-    assert one["accuracy"] == pytest.approx(1, abs=0.01)
+    assert np.mean(shot_accuracies(clear, what, who, 1, 20, 0)) == pytest.approx(1, abs=0.01)
     only_voice = unit(voice[who] + 0.1 * random.normal(size=(len(who), 20)))
     assert probe_accuracy(only_voice, what, who) < 0.35
-    chance = shot_accuracy(only_voice, what, who, 1, 50, 0)
-    assert chance is not None
-    assert chance["accuracy"] == pytest.approx(1 / 6, abs=0.05)
+    assert np.mean(shot_accuracies(only_voice, what, who, 1, 50, 0)) == pytest.approx(1 / 6, abs=0.05)
     mixed = unit(word[what] + 1.5 * voice[who] + 0.1 * random.normal(size=(len(who), 20)))
-    few, many = (shot_accuracy(mixed, what, who, shots, 50, 0) for shots in (1, 5))
-    assert few is not None
-    assert many is not None
-    assert few["accuracy"] < many["accuracy"]
-    assert shot_accuracy(clear, what, who, 1000, 5, 0) is None
+    result = spot_keywords(mixed, what, who, 50, 0, probe=False)
+    assert result["shot_1"]["accuracy"] < result["shot_5"]["accuracy"]
+    assert shot_accuracies(clear, what, who, 1000, 5, 0) == []
 
 
 def test_protocol_readers_on_trees_of_the_real_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,9 +130,7 @@ def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Ca
     distances = voice_distances(table)
     clusters = near_duplicates(distances, settings.min_distance)
     families = {
-        speaker.label: speaker.voice.family
-        for engine in recipe.engines
-        for speaker in all_speakers(engine)
+        speaker.label: speaker.voice.family for engine in recipe.engines for speaker in all_speakers(engine)
     }
     labels = _labels(table.speakers, clusters, families, settings)
     space = _space(table, settings)

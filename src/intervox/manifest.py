@@ -70,9 +70,7 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
         writer.writerow(["path", "speaker", "content", "text", "session", "language"])
         for row in rows:
             text = row.text or row.content
-            writer.writerow(
-                [row.path.resolve(), row.speaker, row.content, text, row.session, row.language]
-            )
+            writer.writerow([row.path.resolve(), row.speaker, row.content, text, row.session, row.language])
 
 
 def _csv(path: Path) -> list[dict[str, Any]]:

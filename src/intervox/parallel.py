@@ -77,9 +77,7 @@ def run_jobs(
         on_result(result)
 
 
-def _on_processes(
-    work: Callable[[Job], Result], jobs: Iterator[Job], workers: int
-) -> Iterator[Result]:
+def _on_processes(work: Callable[[Job], Result], jobs: Iterator[Job], workers: int) -> Iterator[Result]:
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _exit_with_parent)
     pending = set()
     try:
@@ -119,8 +117,8 @@ def _on_ray(work: Callable[[Job], Result], jobs: Iterator[Job], pool: Pool) -> I
         raise error.cause from None
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
         raise IntervoxError(
-            f"a Ray worker was killed {_RETRIES + 1} times on the same shard: give its machine more memory and "
-            "run the same command again; finished shards are kept"
+            f"a Ray worker was killed {_RETRIES + 1} times on the same job: give its machine more memory "
+            "and run the same command again; what is finished is kept"
         ) from error
     finally:
         if started:

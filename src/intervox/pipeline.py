@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Run:
 
     recipe: Recipe
     folder: Path
-    pool: Pool = Pool()
+    pool: Pool = field(default_factory=Pool)
 
     @property
     def processes(self) -> int:
@@ -88,9 +88,7 @@ def synth(run: Run) -> Corpus:
             from intervox.casting import cast_voices
 
             cast = cast_voices(recipe, seed, run.folder / "casting", run.pool)
-        corpus = synthesise(
-            recipe, seed, run.folder / "corpus", run.pool, cast, cast.space if cast else None
-        )
+        corpus = synthesise(recipe, seed, run.folder / "corpus", run.pool, cast, cast.space if cast else None)
         record |= {"cells": corpus.clip_count, "hours": corpus.about["hours"]}
     return corpus
 

@@ -91,10 +91,9 @@ class Recipe(Part):
     backbone: str = "bundled:whisper-tiny.en"
     corpus: CorpusRecipe = CorpusRecipe()
     features: FeatureSettings = FeatureSettings()
-    subspaces: dict[str, SubspaceSettings] = {
-        "speaker": SubspaceSettings(factor="speaker"),
-        "content": SubspaceSettings(factor="content"),
-    }
+    subspaces: dict[str, SubspaceSettings] = Field(
+        {"speaker": SubspaceSettings(factor="speaker"), "content": SubspaceSettings(factor="content")}
+    )
     loss: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

@@ -16,9 +16,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 class _Engine(Part):
     """What all engines share.
 
-    ``voices`` is how many of its voices take part (all of them where none is given), ``transformed`` how many further speakers are
-    made from them by voice transformation, ``share`` its part of every block's speakers against the
-    other engines', ``splits`` where it may appear: an engine kept out of train is a held-out engine.
+    ``voices`` is how many of its voices take part (all of them where none is given), ``transformed``
+    how many further speakers are made from them by voice transformation, ``share`` its part of every
+    block's speakers against the other engines', ``splits`` where it may appear: an engine kept out
+    of train is a held-out engine.
     """
 
     voices: int | None = Field(None, ge=1)
@@ -62,7 +63,8 @@ class PiperSettings(_Engine):
 
     @model_validator(mode="after")
     def _every_model_is_heard(self) -> "PiperSettings":
-        if self.voices < len(self.models) or len(set(self.models)) < len(self.models):
+        wanted = self.voices or len(self.models)
+        if wanted < len(self.models) or len(set(self.models)) < len(self.models):
             raise ValueError("name each model once, and ask for at least as many voices as models")
         return self
 
@@ -120,7 +122,7 @@ class CommandSettings(_Engine):
 
     @model_validator(mode="after")
     def _enough_speakers(self) -> "CommandSettings":
-        if len(set(self.speakers)) < len(self.speakers) or self.voices > len(self.speakers):
+        if len(set(self.speakers)) < len(self.speakers) or (self.voices or 1) > len(self.speakers):
             raise ValueError("speakers: name each once, and at least as many as `voices`")
         return self
 
@@ -144,7 +146,9 @@ class TextSettings(Part):
     """
 
     count: int = Field(1600, ge=2)
-    kinds: dict[TextKind, float] = {"word": 0.30, "pseudo-word": 0.25, "phrase": 0.22, "sentence": 0.23}
+    kinds: dict[TextKind, float] = Field(
+        {"word": 0.30, "pseudo-word": 0.25, "phrase": 0.22, "sentence": 0.23}
+    )
     file: Path | None = None
     protocol_texts: bool = False
 
@@ -257,7 +261,7 @@ class CastingSettings(Part):
 
     near_duplicates: Literal["keep", "merge", "drop"] = "drop"
     min_distance: float = Field(0.1, ge=0, le=1)
-    texts: int = Field(6, ge=4)
+    texts: int = Field(4, ge=4)
     backbone: str = "bundled:whisper-tiny.en"
     layers: tuple[int, ...] = Field((0, 1, 2), min_length=1)
 

@@ -22,8 +22,8 @@ from intervox.corpus.texts import texts as inventory
 from intervox.errors import IntervoxError
 from intervox.recipe_corpus import SPLITS, BlockSettings, CorpusRecipe
 
-_AUDITION = 12
-"""Characters that a text needs to show a voice."""
+_AUDITION = range(12, 29)
+"""Characters of an audition text: enough to show a voice, and no more than that."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ def plan_audition(recipe: CorpusRecipe, seed: int) -> pa.Table:
     languages = sorted({speaker.voice.language for speaker in everyone if not speaker.recorded})
     for number, language in enumerate(languages):
         people = [s for s in everyone if s.voice.language == language and not s.recorded]
-        known = [text for text in inventory(recipe.texts, [language], seed) if len(text.text) >= _AUDITION]
+        known = [text for text in inventory(recipe.texts, [language], seed) if len(text.text) in _AUDITION]
         said = [known[index] for index in random.permutation(len(known))[: recipe.casting.texts]]
         if len(said) < recipe.casting.texts:
             raise IntervoxError(
-                f"casting needs {recipe.casting.texts} texts of {_AUDITION} characters in {language!r}: add "
-                "texts, or lower casting.texts"
+                f"casting needs {recipe.casting.texts} texts of {_AUDITION.start} to "
+                f"{_AUDITION.stop - 1} characters in {language!r}: add texts, or lower casting.texts"
             )
         block = Block("train", people, said)
         for row in _cells(plain, block, seed, len(rows), contents, clean, random):
@@ -142,7 +142,7 @@ def _synthetic_blocks(
 ) -> Iterator[Block]:
     """Deal speakers and texts of one language into each block, every engine by its share."""
     settings: BlockSettings = getattr(recipe, split)
-    shares = {engine.name: engine.share for engine in recipe.engines}
+    shares: dict[str, float] = {engine.name: engine.share for engine in recipe.engines}
     languages = Counter(speaker.voice.language for speaker in speakers)
     turns = Turns({language: float(count) for language, count in languages.items()})
     dealers = {

@@ -109,7 +109,7 @@ def _family_homes(
     for speaker in speakers:
         sizes[speaker.voice.family] = sizes.get(speaker.voice.family, 0) + 1
     order = [str(family) for family in random.permutation(sorted(sizes))]
-    homes = dict.fromkeys(order, rest)
+    homes: dict[str, str] = dict.fromkeys(order, rest)
     for split in held:
         wanted, filled = round(len(speakers) * share), 0
         for family in order:

@@ -130,7 +130,7 @@ def judge(
     signal = measure_signal(wave)
     spoken = len(wave) / SAMPLE_RATE - signal.leading_silence - signal.trailing_silence
     characters = sum(sign.isalnum() for sign in text)
-    errors: dict[str, float | None] = {}
+    errors: dict[str, Any] = {}
     if transcript is not None:
         errors = reading_errors(text, transcript, language, spelt=kind != _NOT_SPELT)
     measured = Verdict(

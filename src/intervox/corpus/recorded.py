@@ -38,7 +38,9 @@ def recorded_blocks(
     for settings in recipe.engines:
         if not isinstance(settings, RecordingsSettings):
             continue
-        people = {split: [s for s in speakers[split] if s.engine == settings.name] for split in SPLITS}
+        people: dict[str, list[Speaker]] = {
+            split: [s for s in speakers[split] if s.engine == settings.name] for split in SPLITS
+        }
         said = _split_recorded_texts(recipe, people, texts, random)
         for split in (split for split in SPLITS if people[split]):
             size = getattr(recipe, split)
@@ -56,21 +58,18 @@ def _split_recorded_texts(
     """Give each recorded text to one split that has recorded speakers."""
     homes = {normalise_text(text.text): split for split in SPLITS for text in texts[split]}
     used = [split for split in SPLITS if people[split]]
-    everything = sorted(
-        {
-            (text, speaker.voice.language)
-            for split in used
-            for speaker in people[split]
-            for text in speaker.takes or ()
-        }
-    )
-    shares = [recipe.held_out if split != "train" else 1.0 for split in used]
-    shares[0] += 1 - sum(shares) + (len(used) - 1) * recipe.held_out if used[0] == "train" else 0
-    probabilities = np.asarray(shares) / sum(shares)
+    held = [recipe.held_out if split != "train" or len(used) == 1 else 0.0 for split in used]
+    shares = [share or 1 - sum(held) for share in held]
+    everything = {
+        (text, speaker.voice.language)
+        for split in used
+        for speaker in people[split]
+        for text in speaker.takes or ()
+    }
     result: dict[str, list[Text]] = {split: [] for split in SPLITS}
-    for text, language in everything:
-        home = homes.get(normalise_text(text), str(random.choice(used, p=probabilities)))
-        result[home].append(Text(text, language, KIND))
+    for text, language in sorted(everything):
+        drawn = str(random.choice(used, p=np.asarray(shares) / sum(shares)))
+        result[homes.get(normalise_text(text), drawn)].append(Text(text, language, KIND))
     return result
 
 
@@ -86,6 +85,7 @@ class _Finder:
         random: np.random.Generator,
     ) -> None:
         self._speakers = {speaker.label: speaker for speaker in speakers}
+        self._takes = {speaker.label: speaker.takes or frozenset() for speaker in speakers}
         self._texts = {text.text: text for text in texts}
         self._size = (most_speakers, most_texts)
         self._labels = Deck(list(self._speakers), random)
@@ -112,8 +112,8 @@ class _Finder:
         most_speakers, most_texts = self._size
         chosen: list[str] = []
         shared = set(self._texts)
-        for label in self._least_used([name for name, who in self._speakers.items() if seed in who.takes]):
-            left = shared & self._speakers[label].takes
+        for label in self._least_used([name for name, said in self._takes.items() if seed in said]):
+            left = shared & self._takes[label]
             if len(left) >= min(most_texts, len(shared)) or len(chosen) < 2 <= len(left):
                 chosen, shared = [*chosen, label], left
             if len(chosen) == most_speakers:

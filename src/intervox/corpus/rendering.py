@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from intervox.corpus.store import SHARD_SCHEMA
 from intervox.corpus.transformation import Transformation, transform_voice
 from intervox.engines.base import RenderError, load_engine
 from intervox.recipe_corpus import CorpusRecipe
+
+if TYPE_CHECKING:
+    from intervox.corpus.recogniser import Hearing
 
 Cell = dict[str, Any]
 
@@ -94,7 +97,9 @@ def _renditions(cells: Sequence[Cell], job: ShardJob) -> list[Rendition]:
 
 def _speak(cell: Cell, attempt: int, job: ShardJob) -> Waveform | str:
     """Return the rendition, or why there is none."""
-    seed = cell["seed"] if attempt == 0 else int(np.random.default_rng([cell["seed"], attempt]).integers(2**31))
+    seed = cell["seed"]
+    if attempt:
+        seed = int(np.random.default_rng([seed, attempt]).integers(2**31))
     who = f"{cell['engine']} voice {cell['voice']!r}, text {cell['text']!r}"
     engines = {settings.name: settings for settings in job.recipe.engines}
     try:
@@ -117,28 +122,36 @@ def _judged(
     good = [index for index, wave in enumerate(spoken) if not isinstance(wave, str)]
     waves: list[Waveform] = [wave for wave in spoken if not isinstance(wave, str)]
     chosen = [cells[index] for index in good]
-    transcripts = _transcripts(chosen, waves, job)
+    hearings = _hearings(chosen, waves, job)
     distances: Sequence[float | None] = [None] * len(waves)
     if job.voices is not None and waves:
         distances = job.voices.distances(waves, [cell["speaker"] for cell in chosen])
     results = [Rendition(None, None, attempt, wave if isinstance(wave, str) else None) for wave in spoken]
-    for index, wave, cell, transcript, distance in zip(good, waves, chosen, transcripts, distances, strict=True):
+    for index, wave, cell, heard, distance in zip(good, waves, chosen, hearings, distances, strict=True):
         verdict = judge(
-            wave, cell["text"], cell["kind"], cell["language"], job.recipe.quality, transcript, distance
+            wave,
+            cell["text"],
+            cell["kind"],
+            cell["language"],
+            job.recipe.quality,
+            heard.transcript if heard else None,
+            distance,
+            heard.evidence if heard else None,
         )
         results[index] = Rendition(wave, verdict, attempt, verdict.reason)
     return results
 
 
-def _transcripts(cells: Sequence[Cell], waves: Sequence[Waveform], job: ShardJob) -> list[str | None]:
-    """Read the English renditions back, where the recipe asks for it."""
-    result: list[str | None] = [None] * len(waves)
-    if not job.recipe.quality.recognise:
-        return result
+def _hearings(cells: Sequence[Cell], waves: Sequence[Waveform], job: ShardJob) -> list["Hearing | None"]:
+    """Listen to the English renditions, where the recipe asks for it."""
+    result: list[Hearing | None] = [None] * len(waves)
     english = [index for index, cell in enumerate(cells) if cell["language"].split("-")[0] == "en"]
-    heard = _recogniser().transcribe([waves[index] for index in english]) if english else []
-    for index, text in zip(english, heard, strict=True):
-        result[index] = text
+    if job.recipe.quality.recognise and english:
+        heard = _recogniser().listen(
+            [waves[index] for index in english], [cells[index]["text"] for index in english]
+        )
+        for index, hearing in zip(english, heard, strict=True):
+            result[index] = hearing
     return result
 
 

@@ -140,7 +140,6 @@ class Corpus(ClipSource):
             for row in table.to_pylist()
         ]
 
-
     def read_shard(self, index: int, columns: list[str]) -> pa.Table:
         """Read some columns of one shard."""
         return read_parquet(self._shards[index], columns=columns)

@@ -63,9 +63,11 @@ def synthesise(
         An engine is missing, the disk is full, or more than ``recipe.max_failures`` of the cells
         could not be rendered or were rejected.
     """
-    return _make(
-        recipe, seed, folder, pool or Pool(), "synthesising", lambda: plan_cells(recipe, seed, casting), voices
-    )
+
+    def plan() -> pa.Table:
+        return plan_cells(recipe, seed, casting)
+
+    return _make(recipe, seed, folder, pool or Pool(), "synthesising", plan, voices)
 
 
 def audition(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool | None = None) -> Corpus:
@@ -73,9 +75,11 @@ def audition(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool | None = 
     plain = recipe.model_copy(
         update={"quality": recipe.quality.model_copy(update={"recognise": False}), "max_failures": 0.05}
     )
-    return _make(
-        plain, seed, folder, pool or Pool(), "voices' audition", lambda: plan_audition(plain, seed), None
-    )
+
+    def plan() -> pa.Table:
+        return plan_audition(plain, seed)
+
+    return _make(plain, seed, folder, pool or Pool(), "voices' audition", plan, None)
 
 
 def _make(
@@ -131,7 +135,7 @@ def shard_path(folder: Path, index: int) -> Path:
 
 
 def _shards(recipe: CorpusRecipe, table: pa.Table) -> int:
-    return -(-table.num_rows // recipe.shard_size)
+    return -(-int(table.num_rows) // recipe.shard_size)
 
 
 def _slice(recipe: CorpusRecipe, table: pa.Table, index: int) -> pa.Table:

@@ -80,7 +80,7 @@ def read_texts(path: Path, language: str = "en") -> list[Text]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise IntervoxError(f"{path} can't be read as UTF-8 text ({error}): give one text a line") from None
-    found = {}
+    found: dict[tuple[str, str], Text] = {}
     for number, line in enumerate(lines, start=1):
         if line.strip():
             text = _own_text(line.strip(), language, f"{path}, line {number}")
@@ -94,7 +94,9 @@ def _own_text(line: str, default: str, where: str) -> Text:
     first, tab, rest = line.partition("\t")
     language, text = (first.strip(), rest.strip()) if tab else (default, line)
     if not _TAG.fullmatch(language):
-        raise IntervoxError(f"{where}: {language[:20]!r} before the tab is no language tag such as en or pt-br")
+        raise IntervoxError(
+            f"{where}: {language[:20]!r} before the tab is no language tag such as en or pt-br"
+        )
     if any(unicodedata.category(sign) == "Cc" for sign in text):
         raise IntervoxError(f"{where} holds a control character: a line is `text` or `language<TAB>text`")
     if len(text) > MAX_CHARACTERS:
@@ -172,7 +174,9 @@ def _counts(settings: TextSettings) -> dict[TextKind, int]:
     counts = {kind: math.floor(value) for kind, value in exact.items()}
     missing = settings.count - sum(counts.values())
     # Of equal remainders the one that rounding to even takes up comes first.
-    order = sorted(exact, key=lambda kind: (exact[kind] - counts[kind], round(exact[kind]) - counts[kind]), reverse=True)
+    order = sorted(
+        exact, key=lambda kind: (exact[kind] - counts[kind], round(exact[kind]) - counts[kind]), reverse=True
+    )
     for kind in order[:missing]:
         counts[kind] += 1
     return counts

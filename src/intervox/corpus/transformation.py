@@ -5,7 +5,7 @@ from changed ones. The words stay.
 """
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np

@@ -34,10 +34,6 @@ class Voice:
     language: str
 
 
-class RenderError(IntervoxError):
-    """One rendition failed; the cell keeps the reason and the corpus goes on."""
-
-
 @dataclass(frozen=True)
 class Take:
     """A text that one voice of a recorded corpus has said."""

@@ -48,7 +48,8 @@ class RecordingsEngine(Engine):
         wanted = self._settings.voices or len(names)
         if wanted > len(names):
             raise IntervoxError(
-                f"{self._settings.manifest} has {len(names)} speakers, {wanted} were asked for: lower `voices`"
+                f"{self._settings.manifest} has {len(names)} speakers, {wanted} were asked for: "
+                "lower `voices`"
             )
         return [Voice(name, name, self._languages[name]) for name in names[:wanted]]
 
@@ -75,4 +76,11 @@ class RecordingsEngine(Engine):
 
 def _stamped(row: Row) -> list[object]:
     status = row.path.stat()
-    return [str(row.path), row.speaker, row.text or row.content, row.session, status.st_size, status.st_mtime_ns]
+    return [
+        str(row.path),
+        row.speaker,
+        row.text or row.content,
+        row.session,
+        status.st_size,
+        status.st_mtime_ns,
+    ]

@@ -6,7 +6,6 @@ refined by the run's own recipe and measured on the human corpora; the first of 
 others are compared with, speaker resample by speaker resample.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,8 @@ class TrainingPlan:
         self.block_rank = _ranks(np.zeros_like(block), block)
         self.text_rank = _ranks(block, self.columns["content"])
         # Within one engine's voices of a block, so that taking two takes two of each engine.
-        grid = np.unique(np.stack([block.astype(str), self.columns["engine"]]), axis=1, return_inverse=True)[1]
+        pairs = np.char.add(block.astype(str), self.columns["engine"])
+        grid = np.unique(pairs, return_inverse=True)[1]
         self.voice_rank = _ranks(grid, self.columns["speaker"])
         self.blocks = len(np.unique(block[self.train]))
 
@@ -62,65 +62,57 @@ class Variant:
 
     group: str
     name: str
-    keep: Callable[[TrainingPlan], Mask]
+    mask: Mask
 
 
 def variants(plan: TrainingPlan) -> list[Variant]:
     """List the variants that a corpus can tell apart: no engines where it has but one."""
+    voices, half = _size(plan, plan.voice_rank), plan.block_rank < plan.blocks // 2
     engines = [str(name) for name in np.unique(plan.columns["engine"][plan.train])]
     found: list[Variant] = []
     if len(engines) > 1:
-        found += [Variant("engine", f"{e} alone", lambda p, e=e: p.of("engine", e)) for e in engines]
-        found.append(Variant("engine", "half the voices of each", lambda p: p.voice_rank < 2))
-    if _mixed(plan).any():
+        found += [Variant("engine", f"{name} alone", plan.of("engine", name)) for name in engines]
+        found.append(Variant("engine", "half the voices of each", plan.voice_rank < voices // 2))
+    if (mixed := _mixed(plan)).any():
         found += [
-            Variant("mixtures", "no mixtures", lambda p: ~_mixed(p)),
-            Variant("mixtures", "mixtures for presets, as many", _swapped),
-            Variant("mixtures", "presets and mixtures", lambda p: p.train),
+            Variant("mixtures", "no mixtures", ~mixed),
+            Variant("mixtures", "mixtures for presets, as many", _swapped(plan)),
+            Variant("mixtures", "presets and mixtures", plan.train),
         ]
-    copies = int(plan.columns["copy"].max()) + 1
-    if copies > 1:
-        half = plan.blocks // 2
+    last = int(plan.columns["copy"].max())
+    if last:
+        dry, drawn = plan.of("copy", 0), plan.of("copy", last)
         found += [
-            Variant("conditions", "clean copy", lambda p: p.of("copy", 0)),
-            Variant("conditions", "one drawn condition", lambda p: p.of("copy", copies - 1)),
-            Variant(
-                "conditions",
-                "clean and one drawn, half the blocks",
-                lambda p: (p.of("copy", 0) | p.of("copy", copies - 1)) & (p.block_rank < half),
-            ),
+            Variant("conditions", "clean copy", dry),
+            Variant("conditions", "one drawn condition", drawn),
+            Variant("conditions", "clean and one drawn, half the blocks", (dry | drawn) & half),
         ]
-    return [*found, *_shapes(plan), *_amounts(plan)]
+    return [*found, *_shapes(plan, voices, half), *_amounts(plan)]
 
 
-def _shapes(plan: TrainingPlan) -> list[Variant]:
-    """A quarter of the cells, as few voices of many texts or as many voices of few."""
-    quarter, half = plan.blocks // 4, plan.blocks // 2
-    texts = int(plan.text_rank[plan.train].max()) + 1
-    voices = int(plan.voice_rank[plan.train].max()) + 1
-    every = "every block"
-    return [
-        Variant("block shape", "whole blocks, a quarter of them", lambda p: p.block_rank < quarter),
-        Variant(
-            "block shape",
-            "half the voices, half of the blocks",
-            lambda p: (p.voice_rank < voices // 2) & (p.block_rank < half),
-        ),
-        Variant("block shape", f"a quarter of the voices, {every}", lambda p: p.voice_rank < voices // 4),
-        Variant(
-            "block shape",
-            "half the texts, half of the blocks",
-            lambda p: (p.text_rank < texts // 2) & (p.block_rank < half),
-        ),
-        Variant("block shape", f"a quarter of the texts, {every}", lambda p: p.text_rank < texts // 4),
-    ]
+def _shapes(plan: TrainingPlan, voices: int, half: Mask) -> list[Variant]:
+    """A quarter of the cells: few voices of many texts, or many voices of few."""
+    texts = _size(plan, plan.text_rank)
+    shapes = {
+        "all voices and texts, a quarter of the blocks": plan.block_rank < plan.blocks // 4,
+        "half the voices, half the blocks": (plan.voice_rank < voices // 2) & half,
+        "a quarter of the voices, all blocks": plan.voice_rank < voices // 4,
+        "half the texts, half the blocks": (plan.text_rank < texts // 2) & half,
+        "a quarter of the texts, all blocks": plan.text_rank < texts // 4,
+    }
+    return [Variant("block shape", name, mask) for name, mask in shapes.items()]
 
 
 def _amounts(plan: TrainingPlan) -> list[Variant]:
     return [
-        Variant("amount", f"{share:.0%} of the blocks", lambda p, n=round(share * plan.blocks): p.block_rank < n)
+        Variant("amount", f"{share:.0%} of the blocks", plan.block_rank < round(share * plan.blocks))
         for share in (1.0, 0.5, 0.25)
     ]
+
+
+def _size(plan: TrainingPlan, ranks: NDArray[np.int64]) -> int:
+    """How many values a whole training block has."""
+    return int(ranks[plan.train].max()) + 1
 
 
 def _mixed(plan: TrainingPlan) -> Mask:
@@ -172,8 +164,9 @@ def compare_ingredients(
     rows: list[dict[str, Any]] = []
     reference: dict[str, dict[str, Samples]] = {}
     for variant in variants(plan):
-        mask = plan.train & variant.keep(plan)
-        name = stable_hash([features.about["key"], recipe.model_dump(mode="json"), np.flatnonzero(mask).tolist()])
+        mask = plan.train & variant.mask
+        kept = np.flatnonzero(mask).tolist()
+        name = stable_hash([features.about["key"], recipe.model_dump(mode="json"), kept])
         home = folder / name
         if not (home / "samples.json").exists():
             table = _only(corpus.cells, mask)

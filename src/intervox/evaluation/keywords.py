@@ -110,7 +110,5 @@ def spot_keywords(
     if probe:
         result["probe"] = round(probe_accuracy(vectors, labels, speakers), 5)
     for shots in SHOTS:
-        result[f"shot_{shots}"] = _summary(
-            shot_accuracies(vectors, labels, speakers, shots, episodes, seed)
-        )
+        result[f"shot_{shots}"] = _summary(shot_accuracies(vectors, labels, speakers, shots, episodes, seed))
     return result
