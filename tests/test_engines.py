@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -346,7 +347,7 @@ def piper_voice(path: Path, speakers: int, **config: Any) -> Path:
 
 def test_piper_gives_each_speaker_of_a_model_a_voice(tmp_path: Path) -> None:
     many, one = piper_voice(tmp_path / "many.onnx", 3), piper_voice(tmp_path / "one.onnx", 1)
-    engine = PiperEngine(PiperSettings(name="piper", models=(str(many), str(one)), voices=4))
+    engine = PiperEngine(PiperSettings(name="piper", models=(str(many), str(one))))
     assert engine.voices() == [
         Voice("many#0", "many#0", "de"),
         Voice("one#0", "one", "de"),
@@ -373,7 +374,7 @@ def test_piper_refuses_what_is_no_voice(tmp_path: Path) -> None:
     with pytest.raises(IntervoxError, match="has no 'phoneme_id_map'"):
         opened(broken)
     with pytest.raises(ValidationError, match="at least as many voices as models"):
-        PiperSettings(name="piper", models=("a", "b"))
+        PiperSettings(name="piper", models=("a", "b"), voices=1)
 
 
 # Any command
@@ -478,14 +479,24 @@ def test_a_command_that_fails(
     assert stat.S_ISREG(wav.lstat().st_mode)
 
 
+def started_by_commands() -> list[str]:
+    """List the running processes that know a command's folder, as far as this system tells."""
+    listed = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            listed.append(path.read_text(errors="replace"))
+    return [words for words in listed if "intervox-command-" in words]
+
+
 def test_a_command_that_hangs_is_killed(synthesiser: Callable[..., CommandEngine]) -> None:
     start = time.monotonic()
     with pytest.raises(RenderError, match="took over 0.5 seconds: raise timeout_seconds"):
         synthesiser("sleep", seconds=0.5).render("hello", "ann", 1)
     synthesiser("fork").render("hello", "ann", 1)
     assert time.monotonic() - start < 20
-    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.is_file()]
-    assert not any(b"intervox-command-" in words for words in running), "what it started is gone too"
+    deadline = time.monotonic() + 5
+    while started := started_by_commands():
+        assert time.monotonic() < deadline, started
 
 
 def landlocked() -> bool:
@@ -516,7 +527,7 @@ def test_command_settings_are_checked() -> None:
     def settings(*words: str, **more: Any) -> CommandSettings:
         return CommandSettings(name="command", command=words, **{"speakers": ("ann", "bob"), **more})
 
-    assert settings("say", "{text}", "-o", "{output}").voices == 2
+    assert len(CommandEngine(settings("true", "{text}", "-o", "{output}")).voices()) == 2
     assert len(CommandEngine(settings("true", "{text}{output}", voices=1)).voices()) == 1
     for words in (("say", "{text}"), ("say", "{output}"), ("say", "{text}", "{output}", "{speed}")):
         with pytest.raises(ValidationError, match="use {text} and {output}"):

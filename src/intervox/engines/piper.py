@@ -61,12 +61,13 @@ class PiperEngine(Engine):
             for model in self._models.values()
         ]
         voices = [voice for turn in zip_longest(*of_models) for voice in turn if voice]
-        if self._settings.voices > len(voices):
+        count = self._settings.voices or len(voices)
+        if count > len(voices):
             raise IntervoxError(
-                f"the piper models have {len(voices)} voices, {self._settings.voices} were asked for: "
+                f"the piper models have {len(voices)} voices, {count} were asked for: "
                 "lower `voices` or add `models`"
             )
-        return voices[: self._settings.voices]
+        return voices[:count]
 
     def render(self, text: str, voice: str, seed: int) -> Waveform:
         """Speak ``text``; the seed moves the rate."""
