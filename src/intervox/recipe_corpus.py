@@ -90,7 +90,8 @@ class CommandSettings(_Engine):
 
     ``command`` is a list of arguments in which ``{text}``, ``{voice}``, ``{language}``, ``{seed}``
     and ``{output}`` (the WAV file to write) are filled in; no shell sees it. It runs in an empty
-    folder, so name files by their full path.
+    folder, so name files by their full path. Where a text that begins with a dash would be taken
+    for an option, write ``--text={text}`` or put ``--`` before it.
     """
 
     name: Literal["command"]
