@@ -63,8 +63,8 @@ class PiperSettings(_Engine):
 
     @model_validator(mode="after")
     def _every_model_is_heard(self) -> "PiperSettings":
-        wanted = self.voices or len(self.models)
-        if wanted < len(self.models) or len(set(self.models)) < len(self.models):
+        enough = self.voices is None or self.voices >= len(self.models)
+        if not enough or len(set(self.models)) < len(self.models):
             raise ValueError("name each model once, and ask for at least as many voices as models")
         return self
 
@@ -91,8 +91,8 @@ class CommandSettings(_Engine):
 
     ``command`` is a list of arguments in which ``{text}``, ``{voice}``, ``{language}``, ``{seed}``
     and ``{output}`` (the WAV file to write) are filled in; no shell sees it. It runs in an empty
-    folder, so name files by their full path. All ``speakers`` take part unless ``voices`` says how
-    many.
+    folder, so name files by their full path. Where a text that begins with a dash would be taken
+    for an option, write ``--text={text}`` or put ``--`` before it.
     """
 
     name: Literal["command"]
@@ -102,13 +102,6 @@ class CommandSettings(_Engine):
     timeout_seconds: float = Field(60.0, gt=0)
     version: str = "unknown"
     licence: str = "as its owner states"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _all_speakers(cls, given: Any) -> Any:
-        if isinstance(given, dict) and isinstance(given.get("speakers"), list | tuple) and given["speakers"]:
-            return {"voices": len(given["speakers"]), **given}
-        return given
 
     @field_validator("command")
     @classmethod
@@ -122,7 +115,7 @@ class CommandSettings(_Engine):
 
     @model_validator(mode="after")
     def _enough_speakers(self) -> "CommandSettings":
-        if len(set(self.speakers)) < len(self.speakers) or (self.voices or 1) > len(self.speakers):
+        if len(set(self.speakers)) < len(self.speakers) or (self.voices or 0) > len(self.speakers):
             raise ValueError("speakers: name each once, and at least as many as `voices`")
         return self
 

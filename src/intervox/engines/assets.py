@@ -57,7 +57,7 @@ def check_assets(folder: Path) -> dict[str, Any]:
         raise IntervoxError(f"Kokoro's model is not in {folder}: {_MEND}")
     about = read_json(folder / MANIFEST)
     voice_bytes = 4 * STYLE_SHAPE[0] * STYLE_SHAPE[1]
-    expected = {MODEL: about["model_bytes"], VOCABULARY: about["vocabulary_bytes"]}
+    expected = {MODEL: about.get("model_bytes"), VOCABULARY: about.get("vocabulary_bytes")}
     expected |= {f"{VOICES}/{preset}.bin": voice_bytes for preset in PRESETS}
     for name, size in expected.items():
         path = folder / name

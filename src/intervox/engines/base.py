@@ -10,10 +10,6 @@ from intervox.errors import IntervoxError
 from intervox.recipe_corpus import EngineSettings
 
 
-class RenderError(IntervoxError):
-    """An engine failed on one cell; the others may well succeed."""
-
-
 @dataclass(frozen=True)
 class Voice:
     """One synthetic speaker, or a person on record.

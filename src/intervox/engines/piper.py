@@ -61,13 +61,13 @@ class PiperEngine(Engine):
             for model in self._models.values()
         ]
         voices = [voice for turn in zip_longest(*of_models) for voice in turn if voice]
-        wanted = self._settings.voices or len(voices)
-        if wanted > len(voices):
+        count = self._settings.voices or len(voices)
+        if count > len(voices):
             raise IntervoxError(
-                f"the piper models have {len(voices)} voices, {wanted} were asked for: "
+                f"the piper models have {len(voices)} voices, {count} were asked for: "
                 "lower `voices` or add `models`"
             )
-        return voices[:wanted]
+        return voices[:count]
 
     def render(self, text: str, voice: str, seed: int) -> Waveform:
         """Speak ``text``; the seed moves the rate."""

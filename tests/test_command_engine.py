@@ -1,0 +1,177 @@
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from intervox.audio import SAMPLE_RATE
+from intervox.engines.base import RenderError, Voice
+from intervox.engines.command import CommandEngine
+from intervox.engines.sandbox import confine_writes
+from intervox.errors import IntervoxError
+from intervox.recipe_corpus import CommandSettings
+
+SYNTHESISER = """
+import os, subprocess, sys, time, wave
+what, text, voice, seed, output, outside = sys.argv[1:]
+
+def write(path, seconds=0.5):
+    with wave.open(path, "wb") as file:
+        file.setparams((1, 2, 22050, 0, "NONE", ""))
+        samples = [int(9000 * ((i * (int(seed) + 3)) % 200 - 100) / 100) for i in range(int(22050 * seconds))]
+        file.writeframes(b"".join(s.to_bytes(2, "little", signed=True) for s in samples))
+
+match what:
+    case "speak":
+        assert os.getcwd() == os.environ["HOME"] == os.path.dirname(output) and sys.stdin.read() == ""
+        assert set(os.environ) <= {"PATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE"}, sorted(os.environ)
+        open("scratch", "w").write(text)
+        subprocess.run([sys.executable, "-c", "pass"], check=True, stdout=subprocess.DEVNULL)
+        write(output)
+    case "elsewhere":
+        open(outside, "w")
+    case "overwrite":
+        open(outside, "r+").truncate(0)
+    case "remove":
+        os.remove(outside)
+    case "sleep":
+        time.sleep(60)
+    case "fork":
+        subprocess.Popen([sys.executable, "-c", f"import time; time.sleep(2); open({output!r} + 'x', 'w')"])
+        if os.fork() == 0:
+            time.sleep(60)
+        write(output)
+    case "garbage":
+        open(output, "wb").write(os.urandom(5000))
+    case "symlink":
+        os.symlink(outside, output)
+    case "fifo":
+        os.mkfifo(output)
+    case "huge":
+        with open(output, "wb") as file:
+            while True:
+                file.write(bytes(2**24))
+    case "fail":
+        sys.exit("no such voice: " + voice)
+"""
+
+
+@pytest.fixture
+def synthesiser(tmp_path: Path) -> Callable[..., CommandEngine]:
+    script = tmp_path / "synthesiser.py"
+    script.write_text(SYNTHESISER)
+
+    def make(what: str, outside: Path = tmp_path / "outside", seconds: float = 20) -> CommandEngine:
+        words = (
+            sys.executable,
+            "-S",
+            str(script),
+            what,
+            "{text}",
+            "{voice}",
+            "{seed}",
+            "{output}",
+            str(outside),
+        )
+        return CommandEngine(
+            CommandSettings(name="command", command=words, speakers=("ann", "bob"), timeout_seconds=seconds)
+        )
+
+    return make
+
+
+def test_a_command_speaks(synthesiser: Callable[..., CommandEngine]) -> None:
+    engine = synthesiser("speak")
+    assert engine.voices() == [Voice("ann", "ann", "en"), Voice("bob", "bob", "en")]
+    wave = engine.render('it\'s {seed}; $(touch x) `y` "z"', "ann", 1)
+    assert len(wave) / SAMPLE_RATE == pytest.approx(0.5, abs=0.01)
+    assert np.array_equal(engine.render("a", "ann", 2), engine.render("a", "bob", 2))
+    with pytest.raises(IntervoxError, match="command has no voice 'eve'"):
+        engine.render("hello", "eve", 1)
+    with pytest.raises(RenderError, match="zero byte"):
+        engine.render("a\0b", "ann", 1)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("garbage", "no usable WAV"),
+        ("symlink", "no usable WAV"),
+        ("fifo", "no usable WAV"),
+        ("huge", "ended with exit code"),
+        ("fail", "ended with exit code 1: no such voice: ann"),
+        ("nothing", "no usable WAV"),
+    ],
+)
+def test_a_command_that_fails(
+    synthesiser: Callable[..., CommandEngine], wav: Path, what: str, message: str
+) -> None:
+    with pytest.raises(RenderError, match=message):
+        synthesiser(what, wav).render("hello", "ann", 1)
+    assert stat.S_ISREG(wav.lstat().st_mode)
+
+
+def started_by_commands() -> list[str]:
+    """List the running processes that know a command's folder, as far as this system tells."""
+    listed = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            listed.append(path.read_text(errors="replace"))
+    return [words for words in listed if "intervox-command-" in words]
+
+
+def test_a_command_that_hangs_is_killed(synthesiser: Callable[..., CommandEngine]) -> None:
+    start = time.monotonic()
+    with pytest.raises(RenderError, match="took over 0.5 seconds: raise timeout_seconds"):
+        synthesiser("sleep", seconds=0.5).render("hello", "ann", 1)
+    synthesiser("fork").render("hello", "ann", 1)
+    assert time.monotonic() - start < 20
+    deadline = time.monotonic() + 5
+    while started := started_by_commands():
+        assert time.monotonic() < deadline, started
+
+
+def landlocked() -> bool:
+    """Whether this kernel confines writes, tried in a process of its own."""
+    code = "import sys, intervox.engines.sandbox as s; sys.exit(not s.confine_writes('/tmp'))"
+    return subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.skipif(not landlocked(), reason="the kernel has no Landlock")
+@pytest.mark.parametrize("what", ["elsewhere", "overwrite", "remove"])
+def test_a_command_writes_nowhere_else(
+    synthesiser: Callable[..., CommandEngine], tmp_path: Path, what: str
+) -> None:
+    outside = tmp_path / "outside"
+    if what != "elsewhere":
+        outside.write_text("keep me")
+    with pytest.raises(RenderError, match="Permission denied"):
+        synthesiser(what, outside).render("hello", "ann", 1)
+    assert outside.read_text() == "keep me" if what != "elsewhere" else not outside.exists()
+
+
+def test_a_kernel_without_landlock_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not confine_writes("/tmp")
+
+
+def test_command_settings_are_checked() -> None:
+    def settings(*words: str, **more: Any) -> CommandSettings:
+        return CommandSettings(name="command", command=words, **{"speakers": ("ann", "bob"), **more})
+
+    assert len(CommandEngine(settings("true", "{text}", "-o", "{output}")).voices()) == 2
+    assert len(CommandEngine(settings("true", "{text}{output}", voices=1)).voices()) == 1
+    for words in (("say", "{text}"), ("say", "{output}"), ("say", "{text}", "{output}", "{speed}")):
+        with pytest.raises(ValidationError, match="use {text} and {output}"):
+            settings(*words)
+    with pytest.raises(ValidationError, match="at least as many as `voices`"):
+        settings("say", "{text}", "{output}", voices=3)
+    with pytest.raises(IntervoxError, match="the program 'no-such-program' is not installed"):
+        CommandEngine(settings("no-such-program", "{text}", "{output}"))
