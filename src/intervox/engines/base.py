@@ -10,6 +10,10 @@ from intervox.errors import IntervoxError
 from intervox.recipe_corpus import EngineSettings
 
 
+class RenderError(IntervoxError):
+    """One rendition failed; the cell keeps the reason and the corpus goes on."""
+
+
 @dataclass(frozen=True)
 class Voice:
     """One synthetic speaker, or a person on record.
