@@ -56,7 +56,8 @@ def test_a_sound_corpus_has_no_errors(corpus: Path) -> None:
     assert "3 blocks, by size (speaker × content × copy) 3 of 2 × 2 × 2" in facts
     assert "train and test share 1 engine value espeak" in facts
     assert "train: 2 values of speaker, 8 to 8 cells each (ratio 1.0)" in facts
-    assert "train: severity of conditions 0.00 · 0.20 · 0.40" in facts
+    assert "train: kinds of disturbance by their share of the cells; severity 0.00 · 0.20 · 0.40" in facts
+    assert "clean: 50% level: 50% noise: 50%" in facts
 
 
 def test_worker_processes_find_the_same(corpus: Path) -> None:
@@ -279,6 +280,7 @@ def test_the_card_says_what_the_hub_reads(corpus: Path) -> None:
     assert [feature["name"] for feature in about["dataset_info"]["features"]] == AUDIO_SCHEMA.names
     assert "4 speakers say 5 contents in 3 *blocks*" in body
     assert "| espeak | 1.52 | GPL-3.0 (the engine); its speech is free | 4 | 4 | 4 |" in body
+    assert "Cells with each disturbance: clean (50%), level (50%), noise (50%)." in body
     assert "1 of 24 cells were rejected or failed" in body
     assert "character error rate of a recogniser | 0 | 0 | 0.1 | 0.1 |" in body
 

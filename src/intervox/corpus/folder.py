@@ -5,7 +5,8 @@ or written with another tool. Only Parquet and JSON are read: nothing in a folde
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,16 @@ def values(labels: pa.Table, column: str, default: Any = None) -> list[Any]:
     if column in labels.column_names:
         return list(labels[column].to_pylist())
     return list(itertools.repeat(default, labels.num_rows))
+
+
+def disturbances(conditions: Iterable[str | None]) -> list[tuple[str, int]]:
+    """Count the cells that each kind of disturbance is in, the most frequent first.
+
+    Labels name kinds and their particulars, as in ``noise:pink@26dB level:-13dBFS``; the labels
+    themselves are nearly as many as the cells.
+    """
+    kinds = ({part.split(":")[0] for part in (label or "clean").split()} for label in conditions)
+    return Counter(kind for found in kinds for kind in sorted(found)).most_common()
 
 
 def _shard_labels(path: Path) -> pa.Table:

@@ -18,7 +18,7 @@ import soundfile as sf
 
 from intervox import __version__
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
-from intervox.corpus.folder import read_about, read_clips, read_labels, values
+from intervox.corpus.folder import disturbances, read_about, read_clips, read_labels, values
 from intervox.corpus.spectrogram import spectrogram_png
 from intervox.errors import IntervoxError
 from intervox.storage import write_bytes
@@ -188,6 +188,6 @@ def _facts(labels: pa.Table, about: dict[str, Any]) -> dict[str, Any]:
         "splits": Counter(value for value in values(labels, "split") if value).most_common(),
         "engines": about.get("engines")
         or {name: {} for name in sorted(set(values(labels, "engine")) - {None})},
-        "conditions": Counter(value or "clean" for value in values(labels, "condition")).most_common(),
+        "conditions": disturbances(values(labels, "condition")),
         "durations": list(zip(names, counts, strict=True)),
     }
