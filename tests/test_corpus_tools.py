@@ -71,6 +71,20 @@ def test_a_corpus_without_plan_and_json_is_checked_too(corpus: Path) -> None:
     assert "no corpus.json" in text_of(found(corpus, "info"))
 
 
+def test_the_labels_alone_are_enough(corpus: Path) -> None:
+    test_a_corpus_without_plan_and_json_is_checked_too(corpus)
+    for path in (corpus / "audio").iterdir():
+        names = ["cell_id", "block", "split", "speaker", "content", "audio"]
+        pq.write_table(pq.read_table(path, columns=names), path)
+    errors = text_of(found(corpus))
+    assert "repeated" in errors  # The copies can no longer be told apart.
+    assert "neither audio nor a reason" in errors
+    assert "shards have no column text, language, engine" in text_of(found(corpus, "warning"))
+    write_corpus_page(corpus, corpus / "page.html")
+    assert (corpus / "page.html").read_text().count("<audio ") == 7
+    assert "4 speakers say 5 contents" in corpus_card(corpus)
+
+
 def delete_shard(folder: Path) -> None:
     (folder / "audio" / "shard-00001.parquet").unlink()
 

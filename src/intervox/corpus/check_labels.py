@@ -113,7 +113,8 @@ def _balance(cells: pa.Table) -> Iterator[Finding]:
     for name in ("speaker", "content", "engine", "kind", "language"):
         if name not in train.column_names:
             continue
-        counted = train.group_by(name).aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
+        order = [("count_all", "descending"), (name, "ascending")]
+        counted = train.group_by(name).aggregate([([], "count_all")]).sort_by(order)
         counts = counted["count_all"].to_pylist()
         ratio = counts[0] / counts[-1]
         uneven = name in ("speaker", "content") and ratio > MAX_RATIO

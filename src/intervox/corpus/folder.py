@@ -104,11 +104,15 @@ def values(labels: pa.Table, column: str, default: Any = None) -> list[Any]:
 def disturbances(conditions: Iterable[str | None]) -> list[tuple[str, int]]:
     """Count the cells that each kind of disturbance is in, the most frequent first.
 
-    Labels name kinds and their particulars, as in ``noise:pink@26dB level:-13dBFS``; the labels
-    themselves are nearly as many as the cells.
+    Our labels name kinds and their particulars, as in ``noise:pink@26dB level:-13dBFS``, and are
+    nearly as many as the cells; a label of any other form is a kind by itself.
     """
-    kinds = ({part.split(":")[0] for part in (label or "clean").split()} for label in conditions)
-    return Counter(kind for found in kinds for kind in sorted(found)).most_common()
+    found: Counter[str] = Counter()
+    for label in conditions:
+        whole = label or "clean"
+        parts = [part.partition(":") for part in whole.split()]
+        found.update({kind for kind, _, _ in parts} if all(colon for _, colon, _ in parts) else {whole})
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _shard_labels(path: Path) -> pa.Table:
