@@ -70,7 +70,7 @@ def _row(cell_id: int, block: int, split: str, person: str, number: int, copy: i
         "split": split,
         "speaker": f"espeak:{person}",
         "content": f"t{number}",
-        "condition": "noise pink 12 dB" if copy else "clean",
+        "condition": "noise:pink@12dB level:-20dBFS" if copy else "clean",
         "severity": 0.4 * copy,
         "text": (*TEXTS, "another line")[number],
         "kind": "sentence",

@@ -56,7 +56,8 @@ def test_a_sound_corpus_has_no_errors(corpus: Path) -> None:
     assert "3 blocks, by size (speaker × content × copy) 3 of 2 × 2 × 2" in facts
     assert "train and test share 1 engine value espeak" in facts
     assert "train: 2 values of speaker, 8 to 8 cells each (ratio 1.0)" in facts
-    assert "train: severity of conditions 0.00 · 0.20 · 0.40" in facts
+    assert "train: kinds of disturbance by their share of the cells; severity 0.00 · 0.20 · 0.40" in facts
+    assert "clean: 50% level: 50% noise: 50%" in facts
 
 
 def test_worker_processes_find_the_same(corpus: Path) -> None:
@@ -68,6 +69,20 @@ def test_a_corpus_without_plan_and_json_is_checked_too(corpus: Path) -> None:
     (corpus / "cells.parquet").unlink()
     assert not found(corpus)
     assert "no corpus.json" in text_of(found(corpus, "info"))
+
+
+def test_the_labels_alone_are_enough(corpus: Path) -> None:
+    test_a_corpus_without_plan_and_json_is_checked_too(corpus)
+    for path in (corpus / "audio").iterdir():
+        names = ["cell_id", "block", "split", "speaker", "content", "audio"]
+        pq.write_table(pq.read_table(path, columns=names), path)
+    errors = text_of(found(corpus))
+    assert "repeated" in errors  # The copies can no longer be told apart.
+    assert "neither audio nor a reason" in errors
+    assert "shards have no column text, language, engine" in text_of(found(corpus, "warning"))
+    write_corpus_page(corpus, corpus / "page.html")
+    assert (corpus / "page.html").read_text().count("<audio ") == 7
+    assert "4 speakers say 5 contents" in corpus_card(corpus)
 
 
 def delete_shard(folder: Path) -> None:
@@ -279,6 +294,7 @@ def test_the_card_says_what_the_hub_reads(corpus: Path) -> None:
     assert [feature["name"] for feature in about["dataset_info"]["features"]] == AUDIO_SCHEMA.names
     assert "4 speakers say 5 contents in 3 *blocks*" in body
     assert "| espeak | 1.52 | GPL-3.0 (the engine); its speech is free | 4 | 4 | 4 |" in body
+    assert "Cells with each disturbance: clean (50%), level (50%), noise (50%)." in body
     assert "1 of 24 cells were rejected or failed" in body
     assert "character error rate of a recogniser | 0 | 0 | 0.1 | 0.1 |" in body
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from intervox import __version__
-from intervox.corpus.folder import read_about, read_labels, shard_paths, values, voice_families
+from intervox.corpus.folder import disturbances, read_about, read_labels, shard_paths, values, voice_families
 
 HUB_SPLIT = "cells"
 """What the hub calls the rows; shards mix our splits, which are a column."""
@@ -63,7 +63,7 @@ def corpus_card(folder: Path) -> str:
         hub_split=HUB_SPLIT,
         splits=_split_table(labels),
         engines=_engine_table(labels, about),
-        languages=_counted(labels, "language", "not labelled"),
+        languages=_languages(labels),
         conditions=_condition_words(labels),
         failed=f"{failed:,} of {labels.num_rows:,} cells were rejected or failed.",
         quality=_quality_table(labels),
@@ -144,19 +144,19 @@ def _engine_table(labels: pa.Table, about: dict[str, Any]) -> str:
 
 def _condition_words(labels: pa.Table) -> str:
     severity = [value for value in values(labels, "severity") if value is not None]
-    words = _counted(labels, "condition", "not labelled")
+    counts = disturbances(values(labels, "condition")) if "condition" in labels.column_names else []
+    shares = [f"{kind} ({count / labels.num_rows:.0%})" for kind, count in counts]
+    words = f"Cells with each disturbance: {', '.join(shares)}." if shares else "Not labelled."
     if severity:
         median = float(np.median(severity))
         words += f"\n\nSeverity runs from {min(severity):.2f} to {max(severity):.2f}, median {median:.2f}."
     return words
 
 
-def _counted(labels: pa.Table, column: str, nothing: str, shown: int = 12) -> str:
-    counts = Counter(value for value in values(labels, column) if value)
-    words = [f"`{value}` ({count:,})" for value, count in counts.most_common(shown)]
-    if len(counts) > shown:
-        words.append(f"and {len(counts) - shown:,} more")
-    return ", ".join(words) + "." if words else f"{nothing.capitalize()}."
+def _languages(labels: pa.Table) -> str:
+    counts = Counter(value for value in values(labels, "language") if value)
+    words = [f"`{tag}` ({count:,} cells)" for tag, count in counts.most_common()]
+    return ", ".join(words) + "." if words else "Not labelled."
 
 
 def _quality_table(labels: pa.Table) -> str:

@@ -5,7 +5,6 @@ the columns that it needs.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations, product
@@ -17,6 +16,8 @@ import pyarrow.compute as pc
 
 from intervox.corpus.check_clips import COLUMNS, REQUIRED
 from intervox.corpus.findings import Finding, Severity, finding
+from intervox.corpus.folder import disturbances
+from intervox.corpus.text import normalise_text
 
 MAX_RATIO = 3.0
 """A speaker or content that is this much more frequent than another is worth a warning."""
@@ -109,10 +110,11 @@ def _balance(cells: pa.Table) -> Iterator[Finding]:
         mend = "write the split of each cell: train, validation or test"
         yield finding("warning", "no cell is in the split train", mend)
         return
-    for name in ("speaker", "content", "engine", "condition", "kind", "language"):
+    for name in ("speaker", "content", "engine", "kind", "language"):
         if name not in train.column_names:
             continue
-        counted = train.group_by(name).aggregate([([], "count_all")]).sort_by([("count_all", "descending")])
+        order = [("count_all", "descending"), (name, "ascending")]
+        counted = train.group_by(name).aggregate([([], "count_all")]).sort_by(order)
         counts = counted["count_all"].to_pylist()
         ratio = counts[0] / counts[-1]
         uneven = name in ("speaker", "content") and ratio > MAX_RATIO
@@ -126,17 +128,16 @@ def _balance(cells: pa.Table) -> Iterator[Finding]:
 
 
 def _conditions(cells: pa.Table) -> Iterator[Finding]:
-    """How severe the conditions of each split are."""
+    """Which disturbances each split has, and how severe they are."""
     for split in pc.unique(cells["split"]).to_pylist():
-        severity = cells.filter(pc.field("split") == split)["severity"].drop_null().to_numpy()
-        if len(severity):
+        part = cells.filter(pc.field("split") == split)
+        counts = disturbances(part["condition"].to_pylist())
+        shares = (f"{kind}: {count / part.num_rows:.0%}" for kind, count in counts)
+        words = f"{split}: kinds of disturbance by their share of the cells"
+        if "severity" in part.column_names and len(severity := part["severity"].drop_null().to_numpy()):
             low, middle, high = np.quantile(severity, (0.1, 0.5, 0.9))
-            clean = float(np.mean(severity == 0))
-            yield finding(
-                "info",
-                f"{split}: severity of conditions {low:.2f} · {middle:.2f} · {high:.2f} (10, 50 and 90 %), "
-                f"{clean:.0%} of the cells clean",
-            )
+            words += f"; severity {low:.2f} · {middle:.2f} · {high:.2f} (10, 50 and 90 %)"
+        yield Finding("info", words, "", tuple(shares))
 
 
 def _splits(cells: pa.Table) -> Iterator[Finding]:
@@ -146,7 +147,7 @@ def _splits(cells: pa.Table) -> Iterator[Finding]:
         if set(columns) <= set(cells.column_names):
             keys[name] = [": ".join(map(str, pair)) for pair in _pairs(cells, *columns) if pair[1]]
     if "text" in cells.column_names:
-        keys["text"] = [normalise(text) for text in cells["text"].to_pylist()]
+        keys["text"] = [normalise_text(text or "") for text in cells["text"].to_pylist()]
     if "engine" in cells.column_names:
         keys["engine"] = cells["engine"].to_pylist()
     splits = cells["split"].to_pylist()
@@ -183,7 +184,7 @@ def _block_voices(cells: pa.Table) -> Iterator[Finding]:
 def _content_texts(cells: pa.Table) -> Iterator[Finding]:
     """A content is one text, and a text of a language is one content."""
     contents = cells["content"].to_pylist()
-    texts = [normalise(text) for text in cells["text"].to_pylist()]
+    texts = [normalise_text(text or "") for text in cells["text"].to_pylist()]
     languages = cells["language"].to_pylist() if "language" in cells.column_names else [None] * len(texts)
     spoken = [
         f"{text} ({language.split('-')[0]})" if language else text
@@ -227,12 +228,6 @@ def _repeated_audio(cells: pa.Table) -> Iterator[Finding]:
         yield finding("warning", f"{len(repeated):,} clips repeat another's samples", mend, repeated)
 
 
-def normalise(text: str | None) -> str:
-    """Fold case, punctuation and spaces, which do not change what is said."""
-    folded = unicodedata.normalize("NFKC", text or "").casefold()
-    return " ".join("".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in folded).split())
-
-
 def _pairs(cells: pa.Table, one: str, other: str) -> list[tuple[Any, Any]]:
     return list(zip(cells[one].to_pylist(), cells[other].to_pylist(), strict=True))
 
@@ -250,6 +245,6 @@ _CHECKS: list[tuple[set[str], Callable[[pa.Table], Iterator[Finding]]]] = [
     ({"speaker", "content", "digest"}, _repeated_audio),
     ({"split", "speaker"}, _splits),
     ({"split"}, _balance),
-    ({"split", "severity"}, _conditions),
+    ({"split", "condition"}, _conditions),
 ]
 """Columns that a check needs, and the check."""

@@ -28,7 +28,7 @@ class Finding:
     mend
         How to put it right.
     examples
-        Where it was seen, at most five.
+        Where it was seen, at most five; of an ``info``, the particulars.
     """
 
     severity: Severity

@@ -5,7 +5,8 @@ or written with another tool. Only Parquet and JSON are read: nothing in a folde
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,20 @@ def values(labels: pa.Table, column: str, default: Any = None) -> list[Any]:
     if column in labels.column_names:
         return list(labels[column].to_pylist())
     return list(itertools.repeat(default, labels.num_rows))
+
+
+def disturbances(conditions: Iterable[str | None]) -> list[tuple[str, int]]:
+    """Count the cells that each kind of disturbance is in, the most frequent first.
+
+    Our labels name kinds and their particulars, as in ``noise:pink@26dB level:-13dBFS``, and are
+    nearly as many as the cells; a label of any other form is a kind by itself.
+    """
+    found: Counter[str] = Counter()
+    for label in conditions:
+        whole = label or "clean"
+        parts = [part.partition(":") for part in whole.split()]
+        found.update({kind for kind, _, _ in parts} if all(colon for _, colon, _ in parts) else {whole})
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _shard_labels(path: Path) -> pa.Table:

@@ -18,7 +18,7 @@ import soundfile as sf
 
 from intervox import __version__
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
-from intervox.corpus.folder import read_about, read_clips, read_labels, values
+from intervox.corpus.folder import disturbances, read_about, read_clips, read_labels, values
 from intervox.corpus.spectrogram import spectrogram_png
 from intervox.errors import IntervoxError
 from intervox.storage import write_bytes
@@ -29,12 +29,22 @@ MAX_AUDIO_BYTES = 6_500_000
 MAX_BLOCKS = 16
 _QUALITY = {
     "cer": "CER {:.0%}",
+    "wer": "WER {:.0%}",
+    "per": "PER {:.0%}",
     "peak_dbfs": "peak {:.0f} dBFS",
     "rms_dbfs": "level {:.0f} dBFS",
     "clipped_share": "clipped {:.1%}",
     "silent_share": "silent {:.0%}",
+    "seconds_per_character": "{:.2f} s a character",
     "voice_distance": "voice distance {:.2f}",
+    "transcript": "heard as “{}”",
 }
+_COUNTED = {"block": "blocks", "speaker": "speakers", "content": "contents", "language": "language(s)"}
+_SHOWN = (
+    *("text", "kind", "language", "engine", "transformation"),
+    *("condition", "severity", "copy", "duration", "error"),
+)
+"""Labels that another tool's corpus may lack."""
 _BINS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 
 
@@ -115,7 +125,8 @@ def _existing(labels: pa.Table, blocks: Sequence[int]) -> list[int]:
 
 def _grid(labels: pa.Table, number: int) -> Grid:
     """Lay a block's cells out; what is absent from the grid stays an empty list."""
-    cells = labels.filter(pc.field("block") == number).to_pylist()
+    rows = labels.filter(pc.field("block") == number).to_pylist()
+    cells = [dict.fromkeys(_SHOWN) | row for row in rows]
     speakers = {str(cell["speaker"]): cell for cell in cells}
     contents = {str(cell["content"]): cell for cell in cells}
     grid = Grid(number, str(cells[0].get("split") or ""), list(speakers.values()), list(contents.values()))
@@ -181,13 +192,13 @@ def _facts(labels: pa.Table, about: dict[str, Any]) -> dict[str, Any]:
         "cells": labels.num_rows,
         "failed": sum(bool(error) for error in values(labels, "error")),
         "counts": {
-            f"{name}s": len(set(values(labels, name)) - {None})
-            for name in ("block", "speaker", "content", "language")
+            words: len(set(values(labels, name)) - {None})
+            for name, words in _COUNTED.items()
             if name in labels.column_names
         },
         "splits": Counter(value for value in values(labels, "split") if value).most_common(),
         "engines": about.get("engines")
         or {name: {} for name in sorted(set(values(labels, "engine")) - {None})},
-        "conditions": Counter(value or "clean" for value in values(labels, "condition")).most_common(),
+        "conditions": disturbances(values(labels, "condition")),
         "durations": list(zip(names, counts, strict=True)),
     }
