@@ -171,7 +171,7 @@ def test_protocol_readers_on_trees_of_the_real_shape(tmp_path: Path, monkeypatch
         find_protocols(("absent",))
     for text, complaint in (
         ("path,who\na.wav,ann\n", "lacks the columns content, speaker"),
-        ("path,speaker,content\na.wav\n", "line 2: path and speaker must not be empty"),
+        ("path,speaker,content\na.wav\n", "recording 1: path and speaker must not be empty"),
         ("path,speaker,content\na.wav,ann,x\nb.wav,ann,y\n", "at least two speakers"),
     ):
         (tmp_path / "mine" / "manifest.csv").write_text(text)

@@ -19,7 +19,7 @@ def test_built_in_recipes_survive_being_written_out(name: str, tmp_path: Path) -
         ("corpus: {blokcs: 3}", r"unknown key `corpus\.blokcs`"),
         ("training: {steps: many}", r"`training\.steps` is 'many'"),
         ("training: {steps: -1}", r"`training\.steps` is -1"),
-        ("corpus: {engines: [{name: festival}]}", r"unknown engine 'festival': choose from espeak"),
+        ("corpus: {engines: [{name: festival}]}", r"unknown engine 'festival': choose from 'espeak'"),
         ("corpus: {conditions: {snr_db: [30, 5]}}", "the lower bound first"),
         ("subspaces: {}", "name at least one"),
         ("subspaces: {raw: {factor: speaker}}", "'raw' can't be a name"),

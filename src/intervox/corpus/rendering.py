@@ -100,18 +100,17 @@ def _speak(cell: Cell, attempt: int, job: ShardJob) -> Waveform | str:
     seed = cell["seed"]
     if attempt:
         seed = int(np.random.default_rng([seed, attempt]).integers(2**31))
-    who = f"{cell['engine']} voice {cell['voice']!r}, text {cell['text']!r}"
     engines = {settings.name: settings for settings in job.recipe.engines}
     try:
         wave = load_engine(engines[cell["engine"]]).render(cell["text"], cell["voice"], seed)
         if cell["transformation"] and len(wave) >= MIN_SAMPLES:
             wave = transform_voice(wave, Transformation.parse(cell["transformation"]), seed)
     except RenderError as error:
-        return f"{who}: {error}"
+        return str(error)
     if len(wave) < MIN_SAMPLES:
-        return f"{who}: rendered {len(wave)} samples"
+        return f"rendered {len(wave)} samples"
     if not np.isfinite(wave).all() or np.abs(wave).max() < SILENCE:
-        return f"{who}: rendered silence or non-finite samples"
+        return "rendered silence or non-finite samples"
     return wave
 
 

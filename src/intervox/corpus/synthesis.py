@@ -159,8 +159,11 @@ def _jobs(
 
 def _finish(folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.Table) -> None:
     """Count what the shards hold and write ``corpus.json``, which declares the corpus complete."""
-    made = pq.read_table(folder / "audio", columns=["duration", "error"])
-    failed = made["error"].drop_null().to_pylist()
+    made = pq.read_table(folder / "audio", columns=["engine", "voice", "text", "duration", "error"])
+    failed = [
+        f"{row['engine']} voice {row['voice']!r}, text {row['text']!r}: {row['error']}"
+        for row in made.filter(pc.field("error").is_valid()).to_pylist()
+    ]
     check_failures(failed, table.num_rows, "cells", recipe.max_failures)
     write_json(
         folder / "corpus.json",
