@@ -141,31 +141,34 @@ def _drawn(settings: TextSettings, language: str, seed: int, reserved: Reserved)
     # English keeps the stream that it had when it was alone, so that earlier results can be repeated.
     stream = [seed, 1] if language == "en" else [seed, 1, *language.encode()]
     random = np.random.default_rng(stream)
-    taken = set(reserved.of(language))
-    found = [
-        Text(text, language, kind)
-        for kind, count in _counts(settings).items()
-        for text in _distinct(lexicon, kind, count, taken, random)
-    ]
+    heard = set(reserved.of(language))
+    found: list[Text] = []
+    wanted = 0
+    for kind, count in _counts(settings).items():
+        # What a kind can't give, most often single words, the next one gives.
+        wanted += count
+        found += [Text(text, language, kind) for text in _distinct(lexicon, kind, wanted - len(found), heard, random)]
+    if len(found) < wanted:
+        raise IntervoxError(
+            f"the built-in lexicon of {language!r} has only {len(found):,} of {wanted:,} texts: lower "
+            "`texts.count`, give other kinds a share in `texts.kinds`, or give `texts.file`"
+        )
     return [found[index] for index in random.permutation(len(found))]
 
 
 def _distinct(
-    lexicon: Lexicon, kind: TextKind, count: int, taken: set[str], random: np.random.Generator
+    lexicon: Lexicon, kind: TextKind, count: int, heard: set[str], random: np.random.Generator
 ) -> list[str]:
-    """Draw ``count`` texts that sound like none that is ``taken``, and add them to it."""
+    """Draw up to ``count`` texts that sound like none that was ``heard``, and add them to it."""
     found: list[str] = []
-    for _ in range(100 * count + 1000):
+    for _ in range(100 * count):
         if len(found) == count:
-            return found
+            break
         text = lexicon.draw(kind, random)
-        if (heard := normalise_text(text)) not in taken:
-            taken.add(heard)
+        if (normal := normalise_text(text)) not in heard:
+            heard.add(normal)
             found.append(text)
-    raise IntervoxError(
-        f"the built-in lexicon of {lexicon.language!r} has fewer than {count:,} texts of kind {kind}: lower "
-        "`texts.count` or that kind's share in `texts.kinds`, or give `texts.file`"
-    )
+    return found
 
 
 def _counts(settings: TextSettings) -> dict[TextKind, int]:
