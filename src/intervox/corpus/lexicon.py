@@ -2,9 +2,9 @@
 
 A lexicon is a set of rules. Each rule is a list of options, one of which is drawn; a slot in it,
 ``{rule}``, is replaced by a draw of that rule, ``{rule:0.6}`` with that probability only. The kinds
-of text are rules themselves, so a lexicon file, with what all share in ``grammar.yaml``, says
-completely what its language can be made to say. ``words`` lists the rules whose options make up the kind ``word``; ``limits`` bounds the number
-of words in what a rule gives.
+of text are rules themselves, so a lexicon, with what all of them share in ``grammar.yaml``, says
+completely what its language can be made to say. ``words`` lists the rules whose options make up the
+kind ``word``; ``limits`` bounds the number of words in what a rule gives.
 """
 
 import re
@@ -22,8 +22,8 @@ from intervox.errors import IntervoxError
 
 _PACKAGE = files("intervox.corpus")
 _FOLDER = _PACKAGE.joinpath("lexicons")
-SYLLABLE_PARTS = ("onsets", "nuclei", "codas")
-"""Rules that hold pieces of pseudo-words, which nobody says alone."""
+NO_WORDS = ("onsets", "nuclei", "codas", "letters")
+"""Rules that hold pieces of pseudo-words, which nobody says alone, or the names of letters."""
 
 _SLOT = re.compile(r"\{([\w-]+)(?::([\d.]+))?\}")
 
@@ -57,10 +57,8 @@ class Lexicon:
         return f"{outcome[0].upper()}{outcome[1:]}." if rule == "sentence" else outcome
 
     def entries(self) -> list[str]:
-        """Return every word and fixed phrase, without repeats: the options that have no slots."""
-        options = (
-            option for name, rule in self.rules.items() if name not in SYLLABLE_PARTS for option in rule
-        )
+        """Return every word and fixed phrase, without repeats."""
+        options = (option for name, rule in self.rules.items() if name not in NO_WORDS for option in rule)
         return list(dict.fromkeys(option for option in options if option and not _SLOT.search(option)))
 
     def _filled(self, option: str, random: np.random.Generator) -> str:

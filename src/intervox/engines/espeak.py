@@ -6,12 +6,7 @@ spells them all, as in ``en-us+f2/p65/r165/v104/t17``.
 """
 
 import ctypes
-<<<<<<< HEAD
-=======
-from collections.abc import Iterator
-from contextlib import contextmanager
 from difflib import get_close_matches
->>>>>>> 9d2c88e (Speak ten more languages: lexicons, and espeak voices spread over the languages of the recipe)
 from importlib.metadata import version
 from itertools import product
 
@@ -74,11 +69,11 @@ class EspeakEngine(Engine):
 
     def __init__(self, settings: EspeakSettings) -> None:
         self._settings = settings
-        _, data = library_files(_PURPOSE)
+        _, self._data = library_files(_PURPOSE)
         self.version = version("espeakng-loader")
         left_out = NOT_HUMAN + NOT_REPRODUCIBLE
         self._variants = sorted(
-            path.name for path in (data / "voices" / "!v").iterdir() if path.name not in left_out
+            path.name for path in (self._data / "voices" / "!v").iterdir() if path.name not in left_out
         )
         self._chunks: list[bytes] = []
         self._callback = _Callback(self._collect)
