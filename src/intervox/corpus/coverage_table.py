@@ -16,7 +16,7 @@ def print_coverage(found: dict[str, Coverage]) -> None:
     """
     table = Table(title="Coverage", title_justify="left")
     for column in _COLUMNS:
-        table.add_column(column)
+        table.add_column(column, no_wrap=column not in ("rarest", "missing"))
     for cells in _rows(found):
         table.add_row(*cells)
     Console().print(table)
