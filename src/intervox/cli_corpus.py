@@ -91,7 +91,9 @@ def card(folder: CorpusArgument = Path("runs/quickstart")) -> None:
 
 @corpus_app.command()
 def coverage(
-    recipe: Annotated[str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")] = "quickstart",
+    recipe: Annotated[
+        str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")
+    ] = "quickstart",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,
 ) -> None:
