@@ -87,3 +87,50 @@ def card(folder: CorpusArgument = Path("runs/quickstart")) -> None:
     corpus = find_corpus(folder)
     write_bytes(corpus / "README.md", corpus_card(corpus).encode())
     typer.echo(f"{corpus / 'README.md'}")
+
+
+@corpus_app.command()
+def coverage(
+    recipe: Annotated[
+        str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")
+    ] = "quickstart",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,
+) -> None:
+    """Measure which sounds a recipe's texts cover, language by language, and how long they are.
+
+    Shares are of the phonemes, and pairs of them, in the language's built-in lexicon.
+    """
+    from intervox.corpus.coverage import coverage as measure
+    from intervox.corpus.coverage_table import coverage_markdown, print_coverage
+    from intervox.corpus.texts import texts
+    from intervox.engines.base import load_engine
+    from intervox.recipe import load_recipe
+
+    read = load_recipe(recipe)
+    engines = [engine for engine in read.corpus.engines if engine.name != "recordings"]
+    spoken = [voice.language for engine in engines for voice in load_engine(engine).voices()]
+    found = measure(texts(read.corpus.texts, spoken, read.seed))
+    if as_json:
+        typer.echo(json.dumps({name: one.as_json() for name, one in found.items()}, ensure_ascii=False))
+    elif as_markdown:
+        typer.echo(coverage_markdown(found))
+    else:
+        print_coverage(found)
+
+
+@corpus_app.command()
+def languages(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+) -> None:
+    """List the languages that have built-in texts, and all that espeak speaks texts of your own in."""
+    from intervox.corpus.lexicon import lexicon_languages
+    from intervox.engines.espeak import EspeakEngine
+    from intervox.recipe_corpus import EspeakSettings
+
+    listed = {"texts": lexicon_languages(), "espeak": EspeakEngine(EspeakSettings()).languages()}
+    if as_json:
+        typer.echo(json.dumps(listed))
+        return
+    typer.echo(f"with built-in texts: {', '.join(listed['texts'])}")
+    typer.echo(f"spoken by espeak:    {', '.join(listed['espeak'])}")

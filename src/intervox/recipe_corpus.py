@@ -134,8 +134,9 @@ class TextSettings(Part):
     """The content inventory: generated, or the user's own file with one text a line.
 
     ``count`` is that of each language, ``kinds`` the share of each kind of generated text; shares
-    are brought to a sum of one. ``protocol_texts`` lets texts of evaluation protocols into training,
-    which their keyword results then no longer are a test of.
+    are brought to a sum of one. ``file_language`` is that of the file's lines that name none.
+    ``protocol_texts`` lets texts of evaluation protocols into training, which their keyword results
+    then no longer are a test of.
     """
 
     count: int = Field(1600, ge=2)
@@ -143,6 +144,7 @@ class TextSettings(Part):
         {"word": 0.30, "pseudo-word": 0.25, "phrase": 0.22, "sentence": 0.23}
     )
     file: Path | None = None
+    file_language: str = "en"
     protocol_texts: bool = False
 
     @field_validator("kinds")

@@ -2,9 +2,9 @@
 
 A lexicon is a set of rules. Each rule is a list of options, one of which is drawn; a slot in it,
 ``{rule}``, is replaced by a draw of that rule, ``{rule:0.6}`` with that probability only. The kinds
-of text are rules themselves, so a lexicon file says completely what its language can be made to
-say. ``words`` lists the rules whose options make up the kind ``word``; ``limits`` bounds the number
-of words in what a rule gives.
+of text are rules themselves, so a lexicon, with what all of them share in ``grammar.yaml``, says
+completely what its language can be made to say. ``words`` lists the rules whose options make up the
+kind ``word``; ``limits`` bounds the number of words in what a rule gives.
 """
 
 import re
@@ -12,15 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
 
 import numpy as np
 import yaml
 
 from intervox.errors import IntervoxError
 
-FOLDER = files("intervox.corpus").joinpath("lexicons")
-SYLLABLE_PARTS = ("onsets", "nuclei", "codas")
-"""Rules that hold pieces of pseudo-words, which nobody says alone."""
+_PACKAGE = files("intervox.corpus")
+_FOLDER = _PACKAGE.joinpath("lexicons")
+NO_WORDS = ("onsets", "nuclei", "codas", "letters")
+"""Rules that hold pieces of pseudo-words, which nobody says alone, or the names of letters."""
 
 _SLOT = re.compile(r"\{([\w-]+)(?::([\d.]+))?\}")
 
@@ -54,10 +57,8 @@ class Lexicon:
         return f"{outcome[0].upper()}{outcome[1:]}." if rule == "sentence" else outcome
 
     def entries(self) -> list[str]:
-        """Return every word and fixed phrase, without repeats: the options that have no slots."""
-        options = (
-            option for name, rule in self.rules.items() if name not in SYLLABLE_PARTS for option in rule
-        )
+        """Return every word and fixed phrase, without repeats."""
+        options = (option for name, rule in self.rules.items() if name not in NO_WORDS for option in rule)
         return list(dict.fromkeys(option for option in options if option and not _SLOT.search(option)))
 
     def _filled(self, option: str, random: np.random.Generator) -> str:
@@ -72,7 +73,7 @@ class Lexicon:
 
 def lexicon_languages() -> list[str]:
     """Return the languages that have a built-in lexicon."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in FOLDER.iterdir() if entry.name[0] != ".")
+    return sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name[0] != ".")
 
 
 def has_lexicon(language: str) -> bool:
@@ -94,11 +95,20 @@ def load_lexicon(language: str) -> Lexicon:
             f"there are no built-in texts in {language!r}, only in {', '.join(lexicon_languages())}: "
             "give your own as `texts.file`, lines of `language<TAB>text`"
         )
-    # BaseLoader: every scalar is a text; "no" and "on" must not become truth values.
-    content = yaml.load(FOLDER.joinpath(f"{_primary(language)}.yaml").read_text("utf-8"), yaml.BaseLoader)
-    rules: dict[str, list[str]] = content["rules"]
+    content = _read(_FOLDER.joinpath(f"{_primary(language)}.yaml"))
+    rules: dict[str, list[str]] = {**_shared_rules(), **content["rules"]}
     rules["word"] = [word for name in content["words"] for word in rules[name]]
     return Lexicon(_primary(language), rules, _limits(content.get("limits", {})))
+
+
+def _shared_rules() -> dict[str, list[str]]:
+    rules: dict[str, list[str]] = _read(_PACKAGE.joinpath("grammar.yaml"))
+    return rules
+
+
+def _read(file: Traversable) -> Any:
+    # BaseLoader: every scalar is a text; "no" and "on" must not become truth values.
+    return yaml.load(file.read_text("utf-8"), yaml.BaseLoader)
 
 
 def _limits(given: dict[str, Sequence[str]]) -> dict[str, tuple[int, int]]:

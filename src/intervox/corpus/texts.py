@@ -10,6 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +55,13 @@ def texts(
         A language has no lexicon, the lexicon is exhausted, or the file can't be used.
     """
     reserved = Reserved() if settings.protocol_texts else reserved_texts(protocol_contents)
-    wanted = list(dict.fromkeys(languages))
-    if settings.file is not None:
-        return _own_texts(settings.file, wanted, reserved)
-    return [text for language in wanted for text in _drawn(settings, language, seed, reserved)]
+    found: list[Text] = []
+    for language in dict.fromkeys(languages):
+        if settings.file is None:
+            found += _drawn(settings, language, seed, reserved)
+        else:
+            found += _own_texts(settings, settings.file, language, reserved)
+    return found
 
 
 def read_texts(path: Path, language: str = "en") -> list[Text]:
@@ -108,18 +112,17 @@ def _own_text(line: str, default: str, where: str) -> Text:
     return Text(text, language, "own")
 
 
-def _own_texts(path: Path, languages: Sequence[str], reserved: Reserved) -> list[Text]:
-    found = read_texts(path, languages[0])
-    given = {text.language for text in found}
-    if strange := sorted(given - set(languages)):
+def _own_texts(settings: TextSettings, path: Path, language: str, reserved: Reserved) -> list[Text]:
+    """Return the file's texts in one language; a line in ``pt`` also serves voices of ``pt-br``."""
+    found = [
+        replace(text, language=language)
+        for text in read_texts(path, settings.file_language)
+        if f"{language}-".lower().startswith(f"{text.language}-".lower())
+    ]
+    if not found:
         raise IntervoxError(
-            f"{path} has texts in {', '.join(strange)}, which no engine of the recipe speaks (they "
-            f"speak {', '.join(languages)}): remove them or add an engine's voice"
-        )
-    if silent := [language for language in languages if language not in given]:
-        raise IntervoxError(
-            f"{path} has no text in {', '.join(silent)}, which the recipe's engines speak: add lines of "
-            "`language<TAB>text` or take the language out of the recipe"
+            f"{path} has no text in {language!r}, which an engine of the recipe speaks: add lines of "
+            f"`{language}<TAB>text`, set `texts.file_language`, or take the language out of the recipe"
         )
     if offending := check_reserved(found, reserved):
         named = ", ".join(repr(text.text) for text in offending[:5])
@@ -141,31 +144,37 @@ def _drawn(settings: TextSettings, language: str, seed: int, reserved: Reserved)
     # English keeps the stream that it had when it was alone, so that earlier results can be repeated.
     stream = [seed, 1] if language == "en" else [seed, 1, *language.encode()]
     random = np.random.default_rng(stream)
-    taken = set(reserved.of(language))
-    found = [
-        Text(text, language, kind)
-        for kind, count in _counts(settings).items()
-        for text in _distinct(lexicon, kind, count, taken, random)
-    ]
+    heard = set(reserved.of(language))
+    found: list[Text] = []
+    wanted = 0
+    for kind, count in _counts(settings).items():
+        # What a kind can't give, most often single words, the next one gives.
+        wanted += count
+        found += [
+            Text(text, language, kind)
+            for text in _distinct(lexicon, kind, wanted - len(found), heard, random)
+        ]
+    if len(found) < wanted:
+        raise IntervoxError(
+            f"the built-in lexicon of {language!r} has only {len(found):,} of {wanted:,} texts: lower "
+            "`texts.count`, give other kinds a share in `texts.kinds`, or give `texts.file`"
+        )
     return [found[index] for index in random.permutation(len(found))]
 
 
 def _distinct(
-    lexicon: Lexicon, kind: TextKind, count: int, taken: set[str], random: np.random.Generator
+    lexicon: Lexicon, kind: TextKind, count: int, heard: set[str], random: np.random.Generator
 ) -> list[str]:
-    """Draw ``count`` texts that sound like none that is ``taken``, and add them to it."""
+    """Draw up to ``count`` texts that sound like none that was ``heard``, and add them to it."""
     found: list[str] = []
-    for _ in range(100 * count + 1000):
+    for _ in range(100 * count):
         if len(found) == count:
-            return found
+            break
         text = lexicon.draw(kind, random)
-        if (heard := normalise_text(text)) not in taken:
-            taken.add(heard)
+        if (normal := normalise_text(text)) not in heard:
+            heard.add(normal)
             found.append(text)
-    raise IntervoxError(
-        f"the built-in lexicon of {lexicon.language!r} has fewer than {count:,} texts of kind {kind}: lower "
-        "`texts.count` or that kind's share in `texts.kinds`, or give `texts.file`"
-    )
+    return found
 
 
 def _counts(settings: TextSettings) -> dict[TextKind, int]:

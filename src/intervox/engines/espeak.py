@@ -6,6 +6,7 @@ spells them all, as in ``en-us+f2/p65/r165/v104/t17``.
 """
 
 import ctypes
+from difflib import get_close_matches
 from importlib.metadata import version
 from itertools import product
 
@@ -19,7 +20,7 @@ from intervox.engines.libespeak import fresh_library, library_files
 from intervox.errors import IntervoxError
 from intervox.recipe_corpus import EspeakSettings
 
-ACCENTS = (
+ACCENTS = (  # of English; another language is spoken as its tag says
     "en-us",
     "en",
     "en-gb-scotland",
@@ -68,26 +69,61 @@ class EspeakEngine(Engine):
 
     def __init__(self, settings: EspeakSettings) -> None:
         self._settings = settings
-        _, data = library_files(_PURPOSE)
+        _, self._data = library_files(_PURPOSE)
         self.version = version("espeakng-loader")
         left_out = NOT_HUMAN + NOT_REPRODUCIBLE
         self._variants = sorted(
-            path.name for path in (data / "voices" / "!v").iterdir() if path.name not in left_out
+            path.name for path in (self._data / "voices" / "!v").iterdir() if path.name not in left_out
         )
         self._chunks: list[bytes] = []
         self._callback = _Callback(self._collect)
 
-    def voices(self) -> list[Voice]:
-        """Spread the voices evenly over variants, and over accents, pitches and rates.
+    def languages(self) -> list[str]:
+        """Return the languages that ``settings.languages`` may name: all that have a dictionary."""
+        files = (path for path in (self._data / "lang").rglob("*") if path.is_file())
+        names = (path.name.lower() for path in files)
+        return sorted(name for name in names if (self._data / f"{name.split('-')[0]}_dict").is_file())
 
-        Every variant is used about equally often, each time with another combination of the rest.
+    def voices(self) -> list[Voice]:
+        """Spread the voices evenly over languages, and in each over variants and the rest.
+
+        Every variant is used about equally often, each time with another combination of accent,
+        pitch and rate. No two voices share a timbre, in whatever language.
         """
-        settings = list(product(PITCHES, RATES, ACCENTS))
-        count = self._settings.voices
+        languages = list(dict.fromkeys(self._settings.languages))
+        self._check_languages(languages)
+        random = np.random.default_rng(0)
+        voices: list[Voice] = []
+        for rank, language in enumerate(languages):
+            count = (self._settings.voices - len(voices)) // (len(languages) - rank)
+            voices += self._voices_of(language, count, len(voices), random)
+        return voices
+
+    def _check_languages(self, languages: list[str]) -> None:
+        known = self.languages()
+        for language in languages:
+            if language.lower() not in known:
+                near = get_close_matches(language.lower(), known, 3) or known[:: len(known) // 8]
+                raise IntervoxError(
+                    f"espeak has no language {language!r}, but for example {', '.join(near)}: see all with "
+                    "`intervox corpus languages`"
+                )
+        if self._settings.voices < len(languages):
+            raise IntervoxError(
+                f"espeak is to speak {len(languages)} languages with {self._settings.voices} voices: raise "
+                "`voices` to one for each language at least"
+            )
+
+    def _voices_of(
+        self, language: str, count: int, first_timbre: int, random: np.random.Generator
+    ) -> list[Voice]:
+        accents = ACCENTS if language == "en" else (language,)
+        settings = list(product(PITCHES, RATES, accents))
         available = len(settings) * len(self._variants)
         if count > available:
-            raise IntervoxError(f"espeak has {available:,} voices, {count:,} were asked for: lower `voices`")
-        random = np.random.default_rng(0)
+            raise IntervoxError(
+                f"espeak has {available:,} voices in {language!r}, {count:,} were asked for: lower `voices`"
+            )
         shuffled = random.permutation(len(settings))
         voices = []
         for index in range(count):
@@ -95,8 +131,8 @@ class EspeakEngine(Engine):
             pitch, rate, accent = settings[shuffled[(which * 7 + turn) % len(settings)]]
             variant = self._variants[which]
             formants = round(100 * np.exp(random.uniform(*np.log(FORMANT_SCALE))))
-            name = f"{accent}+{variant}/p{pitch}/r{rate}/v{formants}/t{index}"
-            voices.append(Voice(name, variant, "en"))
+            name = f"{accent}+{variant}/p{pitch}/r{rate}/v{formants}/t{first_timbre + index}"
+            voices.append(Voice(name, variant, language))
         return voices
 
     def render(self, text: str, voice: str, seed: int) -> Waveform:
