@@ -162,7 +162,9 @@ def _explain(error: ValidationError) -> str:
             problems.append(f"unknown key `{where}`: remove it or correct its spelling")
         elif problem["type"] == "union_tag_invalid":
             known = problem["ctx"]
-            problems.append(f"`{where}`: unknown engine '{known['tag']}': choose from {known['expected_tags']}")
+            problems.append(
+                f"`{where}`: unknown engine '{known['tag']}': choose from {known['expected_tags']}"
+            )
         else:
             message = problem["msg"].removeprefix("Value error, ")
             problems.append(f"`{where}` is {problem['input']!r}: {message}")
