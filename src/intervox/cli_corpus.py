@@ -19,6 +19,44 @@ CorpusArgument = Annotated[
 
 
 @corpus_app.command()
+def plan(
+    recipe: Annotated[str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")],
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-w", min=1, help="Processes.", show_default="one a core")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Print a recipe's design and what it will cost, before anything is made.
+
+    A few cells of every engine are rendered to see how long they take; nothing is written.
+    """
+    from intervox.corpus.plan_table import plan_corpus, print_plan
+    from intervox.parallel import default_workers
+    from intervox.recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+    found = plan_corpus(loaded.corpus, loaded.seed, workers or default_workers())
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        print_plan(loaded.name, found)
+
+
+@corpus_app.command()
+def manifest(
+    protocol: Annotated[str, typer.Argument(help="An evaluation set, by its name in `intervox doctor`.")],
+    out: Annotated[Path, typer.Argument(help="The .csv file to write.")],
+) -> None:
+    """Write the manifest of a known human corpus, for the recordings engine or a tool of your own."""
+    from intervox.evaluation.protocols import find_protocols
+    from intervox.manifest import write_manifest
+
+    rows = find_protocols((protocol,))[0].rows
+    write_manifest(out, rows)
+    typer.echo(f"{len(rows):,} recordings in {out}")
+
+
+@corpus_app.command()
 def check(
     folder: CorpusArgument = Path("runs/quickstart"),
     workers: Annotated[

@@ -82,6 +82,13 @@ def has_lexicon(language: str) -> bool:
 
 
 @cache
+def lexicons_key() -> str:
+    """Hash all that the built-in texts come from: part of what decides a corpus' bytes."""
+    found = [file for folder in (_PACKAGE, _FOLDER) for file in folder.iterdir()]
+    return stable_hash({f.name: f.read_text("utf-8") for f in found if f.name.endswith(".yaml")})
+
+
+@cache
 def load_lexicon(language: str) -> Lexicon:
     """Read the lexicon of a BCP 47 tag.
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from intervox.corpus.acoustics import load_acoustics, noise_key
 from intervox.corpus.card import corpus_card
 from intervox.corpus.conditions import condition_bank
 from intervox.corpus.design import plan_audition, plan_cells
+from intervox.corpus.lexicon import lexicons_key
 from intervox.corpus.people import Casting
 from intervox.corpus.rendering import Shard, ShardJob, VoiceSpace, render_shard
 from intervox.corpus.store import Corpus, check_failures
@@ -125,6 +126,7 @@ def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
             seed,
             {settings.name: load_engine(settings).version for settings in recipe.engines},
             noise_key(recipe.conditions),
+            lexicons_key(),
         ]
     )
 
@@ -151,10 +153,26 @@ def _jobs(
     voices: VoiceSpace | None,
 ) -> Iterator[ShardJob]:
     """Describe the shards one by one, as workers ask for them: the plan stays a compact table."""
+    job = whole_job(recipe, seed, folder, table.slice(0, 0), voices)
+    for index in todo:
+        yield replace(job, index=index, cells=_slice(recipe, table, index).to_pylist())
+
+
+def whole_job(
+    recipe: CorpusRecipe, seed: int, folder: Path, table: pa.Table, voices: VoiceSpace | None = None
+) -> ShardJob:
+    """Describe the making of some cells as one shard.
+
+    Parameters
+    ----------
+    folder
+        Where the simulated rooms are kept.
+    table
+        The cells, ``CELL_SCHEMA``.
+    """
     acoustics = load_acoustics(recipe.conditions, seed, folder)
     conditions = {str(condition): condition for condition in condition_bank(recipe.conditions, seed)}
-    for index in todo:
-        yield ShardJob(index, _slice(recipe, table, index).to_pylist(), conditions, recipe, acoustics, voices)
+    return ShardJob(0, table.to_pylist(), conditions, recipe, acoustics, voices)
 
 
 def _finish(folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.Table) -> None:

@@ -1,0 +1,91 @@
+"""What a corpus will cost, from its plan and a few cells that are rendered to see."""
+
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from intervox.corpus.rendering import render_shard
+from intervox.corpus.synthesis import whole_job
+from intervox.recipe_corpus import SPLITS, CorpusRecipe
+
+SAMPLE = 8
+"""Renditions that are tried of each engine."""
+
+
+def describe_plan(table: pa.Table) -> dict[str, dict[str, Any]]:
+    """Count a plan's cells, blocks, speakers, contents and conditions, split by split.
+
+    Returns
+    -------
+    dict
+        Split to counts; ``engines`` and ``languages`` map to their numbers of cells, and
+        ``shares_engines_with`` names the splits that have an engine in common.
+    """
+    parts = {split: table.filter(pc.field("split") == split) for split in SPLITS}
+    engines = {split: Counter(part["engine"].to_pylist()) for split, part in parts.items()}
+    return {
+        split: {
+            "cells": part.num_rows,
+            "renditions": len(pc.unique(part["seed"])),
+            **{
+                f"{column}s": len(pc.unique(part[column]))
+                for column in ("block", "speaker", "content", "condition")
+            },
+            "engines": dict(engines[split]),
+            "languages": dict(Counter(part["language"].to_pylist())),
+            "kinds": dict(Counter(part["kind"].to_pylist())),
+            "shares_engines_with": [
+                other for other in SPLITS if other != split and engines[split].keys() & engines[other].keys()
+            ],
+        }
+        for split, part in parts.items()
+        if part.num_rows
+    }
+
+
+def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int) -> dict[str, float]:
+    """Render a few cells of every engine in this process, and scale up by the length of the texts.
+
+    Parameters
+    ----------
+    table
+        The corpus' plan, or the audition's.
+    workers
+        Processes that will share the work.
+
+    Returns
+    -------
+    dict
+        ``hours`` of audio, ``bytes`` on disk and ``minutes`` of rendering; good to about a quarter.
+    """
+    totals = {"hours": 0.0, "bytes": 0.0, "minutes": 0.0}
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        job = whole_job(recipe, seed, Path(folder), table.slice(0, 0))
+    for name in pc.unique(table["engine"]).to_pylist():
+        cells = table.filter(pc.field("engine") == name)
+        seeds = pc.unique(cells["seed"]).to_numpy()
+        chosen = pa.array(random.choice(seeds, min(SAMPLE, len(seeds)), replace=False))
+        tried = cells.filter(pc.is_in(cells["seed"], chosen))
+        # The first cell also loads the engine, which a long run does once.
+        render_shard(replace(job, cells=tried.slice(0, 1).to_pylist()))
+        begun = time.perf_counter()
+        shard = pq.read_table(pa.BufferReader(render_shard(replace(job, cells=tried.to_pylist())).data))
+        seconds = time.perf_counter() - begun
+        scale = _characters(cells) / _characters(tried)
+        totals["minutes"] += seconds * scale / workers / 60
+        totals["hours"] += pc.sum(shard["duration"]).as_py() * scale / 3600
+        totals["bytes"] += sum(len(clip["bytes"]) for clip in shard["audio"].to_pylist() if clip) * scale
+    return totals
+
+
+def _characters(cells: pa.Table) -> int:
+    return int(pc.sum(pc.utf8_length(cells["text"])).as_py())
