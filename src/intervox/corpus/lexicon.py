@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 
 from intervox.errors import IntervoxError
+from intervox.storage import stable_hash
 
 _PACKAGE = files("intervox.corpus")
 _FOLDER = _PACKAGE.joinpath("lexicons")

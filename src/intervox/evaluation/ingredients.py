@@ -67,12 +67,12 @@ class Variant:
 
 def variants(plan: TrainingPlan) -> list[Variant]:
     """List the variants that a corpus can tell apart: no engines where it has but one."""
-    voices, half = _size(plan, plan.voice_rank), plan.block_rank < plan.blocks // 2
+    half = plan.block_rank < plan.blocks // 2
     engines = [str(name) for name in np.unique(plan.columns["engine"][plan.train])]
     found: list[Variant] = []
     if len(engines) > 1:
         found += [Variant("engine", f"{name} alone", plan.of("engine", name)) for name in engines]
-        found.append(Variant("engine", "half the voices of each", plan.voice_rank < voices // 2))
+        found.append(Variant("engine", "both, half the blocks", half))
     if (mixed := _mixed(plan)).any():
         found += [
             Variant("mixtures", "no mixtures", ~mixed),
@@ -87,20 +87,20 @@ def variants(plan: TrainingPlan) -> list[Variant]:
             Variant("conditions", "one drawn condition", drawn),
             Variant("conditions", "clean and one drawn, half the blocks", (dry | drawn) & half),
         ]
-    return [*found, *_shapes(plan, voices, half), *_amounts(plan)]
+    return [*found, *_shapes(plan), *_amounts(plan)]
 
 
-def _shapes(plan: TrainingPlan, voices: int, half: Mask) -> list[Variant]:
-    """A quarter of the cells: few voices of many texts, or many voices of few."""
-    texts = _size(plan, plan.text_rank)
-    shapes = {
-        "all voices and texts, a quarter of the blocks": plan.block_rank < plan.blocks // 4,
-        "half the voices, half the blocks": (plan.voice_rank < voices // 2) & half,
-        "a quarter of the voices, all blocks": plan.voice_rank < voices // 4,
-        "half the texts, half the blocks": (plan.text_rank < texts // 2) & half,
-        "a quarter of the texts, all blocks": plan.text_rank < texts // 4,
+def _shapes(plan: TrainingPlan) -> list[Variant]:
+    """About a third of the cells: few voices of many texts, or many voices of few."""
+    third = {
+        "blocks": (plan.block_rank, plan.blocks),
+        "voices": (plan.voice_rank, int(plan.voice_rank[plan.train].max()) + 1),
+        "texts": (plan.text_rank, int(plan.text_rank[plan.train].max()) + 1),
     }
-    return [Variant("block shape", name, mask) for name, mask in shapes.items()]
+    return [
+        Variant("block shape", f"a third of the {what}", ranks < round(count / 3))
+        for what, (ranks, count) in third.items()
+    ]
 
 
 def _amounts(plan: TrainingPlan) -> list[Variant]:
@@ -108,11 +108,6 @@ def _amounts(plan: TrainingPlan) -> list[Variant]:
         Variant("amount", f"{share:.0%} of the blocks", plan.block_rank < round(share * plan.blocks))
         for share in (1.0, 0.5, 0.25)
     ]
-
-
-def _size(plan: TrainingPlan, ranks: NDArray[np.int64]) -> int:
-    """How many values a whole training block has."""
-    return int(ranks[plan.train].max()) + 1
 
 
 def _mixed(plan: TrainingPlan) -> Mask:
