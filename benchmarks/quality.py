@@ -20,7 +20,8 @@ from sklearn.metrics import roc_auc_score
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
 from intervox.corpus.quality import reading_errors
 from intervox.corpus.recogniser import Hearing, Recogniser
-from intervox.corpus.texts import Text, texts
+from intervox.corpus.text import Text
+from intervox.corpus.texts import texts
 from intervox.corpus.transformation import draw_transformations, transform_voice
 from intervox.engines.base import load_engine
 from intervox.recipe_corpus import (

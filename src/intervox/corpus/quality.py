@@ -4,7 +4,7 @@ The clip is judged before any condition is put on it, since conditions are meant
 ``docs/quality.md`` has the formulas and what each check finds and misses.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -55,7 +55,7 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Signal):
     """Everything that was measured on one rendition; None where a measure does not apply.
 
     Attributes
@@ -74,12 +74,6 @@ class Verdict:
         Why the rendition is refused, or None for a good one.
     """
 
-    clipped_share: float
-    silent_share: float
-    leading_silence: float
-    trailing_silence: float
-    crest_db: float
-    dc_offset: float
     seconds_per_character: float | None = None
     evidence: float | None = None
     cer: float | None = None
@@ -135,13 +129,15 @@ def judge(
         errors = reading_errors(text, transcript, language, spelt=kind != _NOT_SPELT)
     measured = Verdict(
         **asdict(signal),
-        **errors,
+        cer=errors.get("cer"),
+        wer=errors.get("wer"),
+        per=errors.get("per"),
         seconds_per_character=max(spoken, 0.0) / characters if characters else None,
         evidence=evidence,
         voice_distance=voice_distance,
         transcript=transcript,
     )
-    return Verdict(**asdict(measured) | {"reason": _reason(measured, settings)})
+    return replace(measured, reason=_reason(measured, settings))
 
 
 def measure_signal(wave: Waveform) -> Signal:
