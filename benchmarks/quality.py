@@ -18,7 +18,7 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
-from intervox.corpus.quality import reading_errors
+from intervox.corpus.quality import least_evidence, reading_errors
 from intervox.corpus.recogniser import Hearing, Recogniser
 from intervox.corpus.text import Text
 from intervox.corpus.texts import texts
@@ -99,12 +99,18 @@ def roc_table(kinds: list[str], good: dict[str, list[float]], wrong: dict[str, l
     return table
 
 
-def refusal_table(kinds: list[str], evidence: dict[str, list[float]], limit: float) -> Table:
-    """Return the share below the recipe's threshold, for each way to spoil a clip."""
-    table = Table(f"evidence < {limit:g}", *evidence)
+def margins(hearings: list[Hearing], said: list[Text]) -> list[float]:
+    """Return how far the evidence lies above what the recipe's default asks for."""
+    limits = [least_evidence(text.text, QualitySettings()) or 0.0 for text in said]
+    return [heard.evidence - limit for heard, limit in zip(hearings, limits, strict=True)]
+
+
+def refusal_table(kinds: list[str], above: dict[str, list[float]]) -> Table:
+    """Return the share that the recipe's default refuses, for each way to spoil a clip."""
+    table = Table("refused by default", *above)
     for kind in [*dict.fromkeys(kinds), "all"]:
         chosen = np.array([kind in (other, "all") for other in kinds])
-        table.add_row(kind, *(f"{np.mean(np.array(v)[chosen] < limit):.1%}" for v in evidence.values()))
+        table.add_row(kind, *(f"{np.mean(np.array(values)[chosen] < 0):.1%}" for values in above.values()))
     return table
 
 
@@ -139,11 +145,11 @@ if __name__ == "__main__":
     spent, cpu = time.perf_counter() - begun, time.process_time() - cpu
     instead = another_text(clips)
     misheard = recogniser.listen(waves, [text.text for text in instead])
-    evidence = {"good": [one.evidence for one in heard], "wrong text": [one.evidence for one in misheard]}
+    above = {"good": margins(heard, said), "wrong text": margins(misheard, instead)}
     for name, others in spoilt(clips).items():
-        evidence[name] = [one.evidence for one in recogniser.listen(others, [text.text for text in said])]
+        above[name] = margins(recogniser.listen(others, [text.text for text in said]), said)
     console = Console(width=110)
     console.print(roc_table(kinds, scores(heard, said), scores(misheard, instead)))
-    console.print(refusal_table(kinds, evidence, QualitySettings().min_evidence or 0.0))
+    console.print(refusal_table(kinds, above))
     seconds = sum(map(len, waves)) / SAMPLE_RATE / len(waves)
     print(f"{seconds:.2f} s a clip; listening {spent / len(waves):.3f} s, {cpu / len(waves):.3f} s of CPU")

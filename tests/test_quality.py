@@ -140,7 +140,17 @@ def test_a_wrong_text_is_refused(wrong: str, recogniser: Recogniser, renditions:
     )
     assert verdict.reason is not None
     assert verdict.reason.startswith("evidence ")
-    assert f'< 0.4 (heard "{heard.transcript}")' in verdict.reason
+    assert f'< 1.5 (heard "{heard.transcript}")' in verdict.reason
+
+
+def test_the_evidence_asked_for_grows_with_the_words() -> None:
+    for text, limit in (("yes", "0.5"), ("yes sir", "1"), ("yes sir of course", "1.5")):
+        verdict = judge(tone(), text, "word", "en", LISTENING, "eh", None, 0.3)
+        assert verdict.reason == f'evidence 0.3 < {limit} (heard "eh")'
+    assert (
+        judge(tone(), "yes", "word", "en", QualitySettings(min_evidence=None), "eh", None, -9.0).reason
+        is None
+    )
 
 
 def test_noise_is_refused(recogniser: Recogniser) -> None:

@@ -137,7 +137,7 @@ def judge(
         voice_distance=voice_distance,
         transcript=transcript,
     )
-    return replace(measured, reason=_reason(measured, settings))
+    return replace(measured, reason=_reason(measured, text, settings))
 
 
 def measure_signal(wave: Waveform) -> Signal:
@@ -177,6 +177,16 @@ def reading_errors(text: str, transcript: str, language: str, spelt: bool = True
         "wer": _edit_rate(expected.split(), heard.split()) if spelt else None,
         "per": _edit_rate(_phones(expected, language), _phones(heard, language)),
     }
+
+
+def least_evidence(text: str, settings: QualitySettings) -> float | None:
+    """Return the threshold for a text: ``min_evidence`` a word, up to three words.
+
+    One word leaves room for chance, on either side; several words are heard for certain.
+    """
+    if settings.min_evidence is None:
+        return None
+    return settings.min_evidence * min(max(len(text.split()), 1), 3)
 
 
 def _frame_power(wave: Waveform) -> NDArray[np.float32]:
@@ -219,7 +229,7 @@ def _phones(text: str, language: str) -> str:
     return phonemise(text, language).translate(_NOT_PHONES)
 
 
-def _reason(verdict: Verdict, settings: QualitySettings) -> str | None:
+def _reason(verdict: Verdict, text: str, settings: QualitySettings) -> str | None:
     """Name the first measure beyond its threshold, its value and the threshold."""
     heard = f' (heard "{verdict.transcript}")'
     shortest, longest = settings.seconds_per_character
@@ -227,7 +237,7 @@ def _reason(verdict: Verdict, settings: QualitySettings) -> str | None:
         ("silent_share", None, settings.max_silent_share, ""),
         ("clipped_share", None, settings.max_clipped_share, ""),
         ("seconds_per_character", shortest, longest, ""),
-        ("evidence", settings.min_evidence, None, heard),
+        ("evidence", least_evidence(text, settings), None, heard),
         ("cer", None, settings.max_cer, heard),
         ("per", None, settings.max_per, heard),
         ("voice_distance", None, settings.max_voice_distance, ""),
