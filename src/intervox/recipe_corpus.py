@@ -231,8 +231,9 @@ class QualitySettings(Part):
     """What a rendition must be like; one that is not is rendered again, ``attempts`` times in all.
 
     ``recognise`` needs the extra ``quality``: a recogniser listens to every English rendition.
-    ``min_evidence`` (nats a token) is the check that finds wrong texts; the error rates ``max_cer``
-    and ``max_per`` also refuse what is good but hard to spell. See ``docs/quality.md``.
+    ``min_evidence`` (nats a token; twice and three times as much for texts of two words and of more)
+    is the check that finds wrong texts; the error rates ``max_cer`` and ``max_per`` also refuse what
+    is good but hard to spell. See ``docs/quality.md``.
     ``max_voice_distance`` is a cosine distance in the casting's speaker space.
     """
 
@@ -241,7 +242,7 @@ class QualitySettings(Part):
     max_clipped_share: Share = 0.01
     seconds_per_character: Range = (0.02, 0.6)
     recognise: bool = False
-    min_evidence: float | None = 0.4
+    min_evidence: float | None = 0.5
     max_cer: float | None = Field(None, gt=0)
     max_per: float | None = Field(None, gt=0)
     max_voice_distance: float | None = Field(None, gt=0)

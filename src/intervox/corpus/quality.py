@@ -4,7 +4,7 @@ The clip is judged before any condition is put on it, since conditions are meant
 ``docs/quality.md`` has the formulas and what each check finds and misses.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -55,7 +55,7 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Signal):
     """Everything that was measured on one rendition; None where a measure does not apply.
 
     Attributes
@@ -74,12 +74,6 @@ class Verdict:
         Why the rendition is refused, or None for a good one.
     """
 
-    clipped_share: float
-    silent_share: float
-    leading_silence: float
-    trailing_silence: float
-    crest_db: float
-    dc_offset: float
     seconds_per_character: float | None = None
     evidence: float | None = None
     cer: float | None = None
@@ -135,13 +129,15 @@ def judge(
         errors = reading_errors(text, transcript, language, spelt=kind != _NOT_SPELT)
     measured = Verdict(
         **asdict(signal),
-        **errors,
+        cer=errors.get("cer"),
+        wer=errors.get("wer"),
+        per=errors.get("per"),
         seconds_per_character=max(spoken, 0.0) / characters if characters else None,
         evidence=evidence,
         voice_distance=voice_distance,
         transcript=transcript,
     )
-    return Verdict(**asdict(measured) | {"reason": _reason(measured, settings)})
+    return replace(measured, reason=_reason(measured, text, settings))
 
 
 def measure_signal(wave: Waveform) -> Signal:
@@ -181,6 +177,16 @@ def reading_errors(text: str, transcript: str, language: str, spelt: bool = True
         "wer": _edit_rate(expected.split(), heard.split()) if spelt else None,
         "per": _edit_rate(_phones(expected, language), _phones(heard, language)),
     }
+
+
+def least_evidence(text: str, settings: QualitySettings) -> float | None:
+    """Return the threshold for a text: ``min_evidence`` a word, up to three words.
+
+    One word leaves room for chance, on either side; several words are heard for certain.
+    """
+    if settings.min_evidence is None:
+        return None
+    return settings.min_evidence * min(max(len(text.split()), 1), 3)
 
 
 def _frame_power(wave: Waveform) -> NDArray[np.float32]:
@@ -223,7 +229,7 @@ def _phones(text: str, language: str) -> str:
     return phonemise(text, language).translate(_NOT_PHONES)
 
 
-def _reason(verdict: Verdict, settings: QualitySettings) -> str | None:
+def _reason(verdict: Verdict, text: str, settings: QualitySettings) -> str | None:
     """Name the first measure beyond its threshold, its value and the threshold."""
     heard = f' (heard "{verdict.transcript}")'
     shortest, longest = settings.seconds_per_character
@@ -231,7 +237,7 @@ def _reason(verdict: Verdict, settings: QualitySettings) -> str | None:
         ("silent_share", None, settings.max_silent_share, ""),
         ("clipped_share", None, settings.max_clipped_share, ""),
         ("seconds_per_character", shortest, longest, ""),
-        ("evidence", settings.min_evidence, None, heard),
+        ("evidence", least_evidence(text, settings), None, heard),
         ("cer", None, settings.max_cer, heard),
         ("per", None, settings.max_per, heard),
         ("voice_distance", None, settings.max_voice_distance, ""),
