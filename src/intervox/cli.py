@@ -111,20 +111,48 @@ def evaluate(
 
 
 @app.command()
+def ingredients(
+    recipe: RecipeArgument = "standard", folder: FolderOption = None, as_json: JsonOption = False
+) -> None:
+    """Measure what each ingredient of a corpus buys: engines, mixtures, conditions, shape, amount.
+
+    The subspaces are refined anew on parts of the corpus, of equal size within a comparison, and
+    measured on the human corpora. Needs `synth` and `extract`; a minute a row.
+    """
+    from intervox import pipeline
+    from intervox.evaluation.ingredient_tables import ingredient_tables
+    from intervox.evaluation.tables import print_tables
+
+    opened = pipeline.open_run(recipe, folder)
+    found = pipeline.compare_ingredients(opened)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        print_tables(ingredient_tables(found))
+        typer.echo(f"ingredients: {opened.folder / pipeline.INGREDIENTS}")
+
+
+@app.command()
 def tables(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")] = Path("runs/quickstart"),
     into: Annotated[Path | None, typer.Option(help="Markdown file whose marked tables are replaced.")] = None,
+    of: Annotated[str, typer.Option(help="metrics, or ingredients.")] = "metrics",
 ) -> None:
     """Print the tables of a finished run in Markdown, or write them into a file."""
-    from intervox.evaluation.tables import insert_markdown, markdown
-    from intervox.pipeline import METRICS
+    from intervox.evaluation.ingredient_tables import ingredient_tables
+    from intervox.evaluation.tables import insert_markdown, markdown, metric_tables
+    from intervox.pipeline import INGREDIENTS, METRICS
     from intervox.storage import read_json
 
-    metrics = read_json(folder / METRICS)
+    known = {"metrics": (METRICS, metric_tables), "ingredients": (INGREDIENTS, ingredient_tables)}
+    if of not in known:
+        raise IntervoxError(f"there are no tables of {of!r}: choose from {', '.join(known)}")
+    name, build = known[of]
+    built = build(read_json(folder / name))
     if into is None:
-        typer.echo(markdown(metrics))
+        typer.echo(markdown(built))
     else:
-        insert_markdown(into, metrics)
+        insert_markdown(into, built)
 
 
 @app.command()
@@ -220,13 +248,13 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> None:
-    from intervox.evaluation.tables import print_tables
+    from intervox.evaluation.tables import metric_tables, print_tables
     from intervox.pipeline import METRICS, REPORT
 
     if as_json:
         typer.echo(json.dumps(metrics))
         return
-    print_tables(metrics)
+    print_tables(metric_tables(metrics))
     typer.echo(f"metrics: {folder / METRICS}\nreport:  {folder / REPORT}")
 
 

@@ -20,6 +20,7 @@ from intervox.storage import read_json, write_bytes, write_json
 
 METRICS = "metrics.json"
 REPORT = "report.html"
+INGREDIENTS = "ingredients.json"
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def synth(run: Run) -> Corpus:
     from intervox.corpus.synthesis import synthesise
 
     recipe, seed = run.recipe.corpus, run.recipe.seed
+    _check_protocol_texts(run.recipe)
     with _logged(run, "synth") as record:
         cast = None
         if recipe.casting:
@@ -91,6 +93,27 @@ def synth(run: Run) -> Corpus:
         corpus = synthesise(recipe, seed, run.folder / "corpus", run.pool, cast, cast.space if cast else None)
         record |= {"cells": corpus.clip_count, "hours": corpus.about["hours"]}
     return corpus
+
+
+def _check_protocol_texts(recipe: Recipe) -> None:
+    """Refuse to train on the texts of an evaluation protocol of this machine, unless asked to."""
+    from intervox.corpus.design import plan_cells
+    from intervox.corpus.reserved import check_reserved, reserved_texts
+    from intervox.corpus.text import Text
+    from intervox.evaluation.protocols import find_protocols
+
+    if recipe.corpus.texts.protocol_texts:
+        return
+    contents = {row.content for p in find_protocols(recipe.evaluation.protocols) for row in p.rows}
+    cells = plan_cells(recipe.corpus, recipe.seed).select(["text", "language", "kind"])
+    planned = {Text(**row) for row in cells.to_pylist()}
+    found = check_reserved(planned, reserved_texts(contents))
+    if found:
+        raise IntervoxError(
+            f"{len(found)} texts of the corpus are those of an evaluation protocol, such as "
+            f"{min(text.text for text in found)!r}: leave them out, or set corpus.texts.protocol_texts "
+            "to true"
+        )
 
 
 def extract(run: Run) -> None:
@@ -148,6 +171,24 @@ def evaluate(run: Run) -> dict[str, Any]:
         write_report(run.folder / REPORT, run.recipe, metrics, model, corpus, compared, test_sets, training)
         write_json(run.folder / METRICS, metrics)
     return metrics
+
+
+def compare_ingredients(run: Run) -> dict[str, Any]:
+    """Measure what each ingredient of the run's corpus buys; write ``ingredients.json``."""
+    from intervox.backbones.base import load_backbone
+    from intervox.evaluation import evaluate as evaluation
+    from intervox.evaluation.ingredients import compare_ingredients as compare
+
+    corpus, features = _corpus_and_features(run)
+    with _logged(run, "ingredients"):
+        backbone = load_backbone(run.recipe.backbone)
+        folder = run.features_folder(backbone.fingerprint)
+        test_sets = evaluation.load_test_sets(corpus, backbone, run.recipe, folder)
+        human = [test_set for test_set in test_sets if test_set.name != evaluation.SYNTHETIC]
+        del backbone
+        found = compare(corpus, features, human, run.recipe, run.folder / "ingredients")
+        write_json(run.folder / INGREDIENTS, found)
+    return found
 
 
 def run(run: Run) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from intervox.evaluation.tables import markdown
+from intervox.evaluation.tables import markdown, metric_tables
 
 _CARD = """---
 library_name: intervox
@@ -42,5 +42,5 @@ def model_card(metrics: dict[str, Any], corpus: dict[str, Any]) -> str:
         seed=metrics["seed"],
         hours=corpus["hours"],
         engines="\n".join(engines),
-        tables=markdown(metrics),
+        tables=markdown(metric_tables(metrics)),
     )

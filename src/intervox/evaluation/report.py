@@ -11,7 +11,7 @@ from intervox.corpus.store import Corpus
 from intervox.evaluation import figures
 from intervox.evaluation.evaluate import SYNTHETIC, TestSet
 from intervox.evaluation.representations import Representation
-from intervox.evaluation.tables import tables
+from intervox.evaluation.tables import metric_tables
 from intervox.recipe import Recipe, dump_recipe
 from intervox.storage import read_json, write_bytes
 from intervox.subspaces.model import SubspaceModel
@@ -46,7 +46,7 @@ def write_report(
         metrics=metrics,
         corpus=corpus.about,
         cells=_count_cells(corpus),
-        tables=tables(metrics),
+        tables=metric_tables(metrics),
         weights=figures.svg(figures.layer_weights(model.layer_weights())),
         training=figures.svg(figures.training_curves(history)) if history else "",
         protocols=[

@@ -28,16 +28,16 @@ class Table:
     rows: list[list[str]]
 
 
-def tables(metrics: dict[str, Any]) -> list[Table]:
+def metric_tables(metrics: dict[str, Any]) -> list[Table]:
     """Build every table from the content of ``metrics.json``."""
     built = [_verification(metrics), _keywords(metrics), _separation(metrics)]
     return [table for table in built if table.rows]
 
 
-def print_tables(metrics: dict[str, Any]) -> None:
-    """Show the tables on standard output."""
+def print_tables(tables: list[Table]) -> None:
+    """Show tables on standard output."""
     console = Console(width=max(Console().width, 100))
-    for table in tables(metrics):
+    for table in tables:
         shown = RichTable(title=table.title, caption=table.note, title_justify="left", caption_justify="left")
         for index, column in enumerate(table.header):
             shown.add_column(column, justify="left" if index < 2 else "right")
@@ -46,10 +46,10 @@ def print_tables(metrics: dict[str, Any]) -> None:
         console.print(shown)
 
 
-def markdown(metrics: dict[str, Any]) -> str:
-    """Write the tables in Markdown."""
+def markdown(tables: list[Table]) -> str:
+    """Write tables in Markdown."""
     blocks = []
-    for table in tables(metrics):
+    for table in tables:
         lines = [
             " | ".join(["", *cells, ""]).strip()
             for cells in (table.header, ["---"] * len(table.header), *table.rows)
@@ -58,15 +58,15 @@ def markdown(metrics: dict[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def insert_markdown(path: Path, metrics: dict[str, Any]) -> None:
-    """Replace what stands between the markers of a Markdown file by a run's tables."""
+def insert_markdown(path: Path, tables: list[Table]) -> None:
+    """Replace what stands between the markers of a Markdown file by tables."""
     text = path.read_text(encoding="utf-8")
     begin, end = MARKERS
     if begin not in text or end not in text:
         raise IntervoxError(f"{path} has no lines {begin} and {end}: add them where the tables belong")
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
-    write_bytes(path, f"{before}{begin}\n{markdown(metrics)}\n{end}{after}".encode())
+    write_bytes(path, f"{before}{begin}\n{markdown(tables)}\n{end}{after}".encode())
 
 
 def _space_of(metrics: dict[str, Any], factor: str) -> str | None:
