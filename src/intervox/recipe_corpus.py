@@ -256,7 +256,7 @@ class CastingSettings(Part):
     """
 
     near_duplicates: Literal["keep", "merge", "drop"] = "drop"
-    min_distance: float = Field(0.1, ge=0, le=1)
+    min_distance: float = Field(0.03, ge=0, le=1)
     texts: int = Field(4, ge=4)
     backbone: str = "bundled:whisper-tiny.en"
     layers: tuple[int, ...] = Field((0, 1, 2), min_length=1)
