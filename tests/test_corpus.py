@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
+from intervox.casting import Cast, SpeakerSpace
 from intervox.corpus.design import plan_audition, plan_cells
 from intervox.corpus.people import split_speakers
 from intervox.corpus.rounds import Deck, Turns
@@ -32,6 +33,7 @@ from intervox.recipe_corpus import (
     RecordingsSettings,
     TextSettings,
 )
+from intervox.subspaces.lda import LinearMap
 
 from .conftest import Speech
 
@@ -188,10 +190,11 @@ def test_an_audition_crosses_all_voices_with_a_few_texts() -> None:
 
 def test_merged_voices_share_a_label_and_dropped_ones_are_gone() -> None:
     names = [f"espeak:{voice.name}" for voice in load_engine(ESPEAK).voices()]
-    labels: dict[str, str | None] = {names[1]: names[0], names[2]: None}
+    space = SpeakerSpace("", (0,), np.zeros(1), np.ones(1), LinearMap(*3 * [np.ones(1)]), {})  # type: ignore[arg-type]
+    casting = Cast({names[1]: names[0], names[2]: None}, space, {})
     everyone = BlockSettings(blocks=30, speakers=4, contents=3)
     recipe = TINY.model_copy(update={"train": everyone, "test": BlockSettings(blocks=0)})
-    cells = plan_cells(recipe, 0, lambda name: labels.get(name, name)).to_pylist()
+    cells = plan_cells(recipe, 0, casting).to_pylist()
     voices = {cell["voice"] for cell in cells if cell["speaker"] == names[0]}
     assert voices == {name.removeprefix("espeak:") for name in names[:2]}
     assert not {names[1], names[2]} & {cell["speaker"] for cell in cells}

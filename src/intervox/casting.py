@@ -126,7 +126,7 @@ def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Ca
     corpus = audition(recipe, seed, folder / "audition", pool)
     backbone = load_backbone(settings.backbone)
     features = extract(corpus, backbone, FeatureSettings(), folder / "features", "audition")
-    table = _Table.of(corpus, features, settings)
+    table = AuditionTable.of(corpus, features, settings)
     distances = voice_distances(table)
     clusters = near_duplicates(distances, settings.min_distance)
     families = {
@@ -146,7 +146,7 @@ def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Ca
 
 
 @dataclass(frozen=True)
-class _Table:
+class AuditionTable:
     """The audition's layer means, voice by text.
 
     Attributes
@@ -159,7 +159,7 @@ class _Table:
     means: NDArray[np.float32]
 
     @staticmethod
-    def of(corpus: Corpus, features: Features, settings: CastingSettings) -> "_Table":
+    def of(corpus: Corpus, features: Features, settings: CastingSettings) -> "AuditionTable":
         """Arrange the clips; a voice that failed a text is measured on the others' mean there."""
         flat = _flat(features.rows(), settings.layers)
         cells = corpus.cells.to_pydict()
@@ -174,10 +174,10 @@ class _Table:
             if features.frames[cell]:
                 means[row[speaker], column] = flat[cell]
         filled = np.where(np.isnan(means), np.nanmean(means, axis=0, keepdims=True), means)
-        return _Table(speakers, filled.astype(np.float32))
+        return AuditionTable(speakers, filled.astype(np.float32))
 
 
-def voice_distances(table: "_Table") -> NDArray[np.float64]:
+def voice_distances(table: AuditionTable) -> NDArray[np.float64]:
     """Estimate how different each two voices are, free of what two readings of one voice differ by.
 
     The energy distance (Székely & Rizzo 2013) under cosine distance: the mean distance between the
@@ -262,7 +262,7 @@ def _groups(speakers: list[str], clusters: NDArray[np.int64]) -> list[list[str]]
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _space(table: _Table, settings: CastingSettings) -> SpeakerSpace:
+def _space(table: AuditionTable, settings: CastingSettings) -> SpeakerSpace:
     mean, scale, linear = _fit(table.means)
     vectors = _project(table.means, mean, scale, linear)
     centroids = dict(zip(table.speakers, _unit(vectors.mean(axis=1)), strict=True))

@@ -90,7 +90,7 @@ def synth(run: Run) -> Corpus:
             from intervox.casting import cast_voices
 
             cast = cast_voices(recipe, seed, run.folder / "casting", run.pool)
-        corpus = synthesise(recipe, seed, run.folder / "corpus", run.pool, cast, cast.space if cast else None)
+        corpus = synthesise(recipe, seed, run.folder / "corpus", run.pool, cast)
         record |= {"cells": corpus.clip_count, "hours": corpus.about["hours"]}
     return corpus
 

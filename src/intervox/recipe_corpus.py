@@ -290,4 +290,6 @@ class CorpusRecipe(Part):
             raise ValueError("engines: name at least one, and each once")
         if not self.train.blocks:
             raise ValueError("train.blocks: at least 1")
+        if self.casting and names == ["recordings"]:
+            raise ValueError("casting: people on record can't audition; leave it out")
         return self

@@ -1,16 +1,43 @@
 """The speakers of a corpus: every engine's voices, and the new speakers made from them."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 
+from intervox.audio import Waveform
 from intervox.corpus.transformation import Transformation, draw_transformations
 from intervox.engines.base import Engine, Voice, load_engine
 from intervox.recipe_corpus import SPLITS, CorpusRecipe, EngineSettings
 
-Casting = Callable[[str], str | None]
-"""A speaker's label to the label it is planned under, or None for a voice that is left out."""
+
+class VoiceSpace(Protocol):
+    """Tells how far renditions lie from their voices' centroids."""
+
+    def distances(self, waves: Sequence[Waveform], speakers: Sequence[str]) -> list[float | None]:
+        """Return a cosine distance each, None for a speaker without a centroid."""
+
+
+class Casting(Protocol):
+    """What an audition decided about the voices.
+
+    Attributes
+    ----------
+    figures
+        How many voices there were and how much they differ, for ``corpus.json``.
+    space
+        Measures the renditions that follow.
+    """
+
+    @property
+    def figures(self) -> dict[str, Any]: ...
+
+    @property
+    def space(self) -> VoiceSpace: ...
+
+    def __call__(self, label: str) -> str | None:
+        """Return the label that a voice is planned under, None for one that is left out."""
 
 
 @dataclass(frozen=True)

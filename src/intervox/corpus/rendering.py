@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, SILENCE, Waveform, encode_flac
 from intervox.corpus.acoustics import Acoustics
 from intervox.corpus.conditions import Condition, apply_condition
+from intervox.corpus.people import VoiceSpace
 from intervox.corpus.quality import Verdict, judge
 from intervox.corpus.store import SHARD_SCHEMA
 from intervox.corpus.transformation import Transformation, transform_voice
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
     from intervox.corpus.recogniser import Hearing
 
 Cell = dict[str, Any]
-
-
-class VoiceSpace(Protocol):
-    """Tells how far renditions lie from their voices' centroids."""
-
-    def distances(self, waves: Sequence[Waveform], speakers: Sequence[str]) -> list[float | None]:
-        """Return a cosine distance each, None for a speaker without a centroid."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from intervox.corpus.card import corpus_card
 from intervox.corpus.conditions import condition_bank
 from intervox.corpus.design import plan_audition, plan_cells
 from intervox.corpus.lexicon import lexicons_key
-from intervox.corpus.people import Casting
-from intervox.corpus.rendering import Shard, ShardJob, VoiceSpace, render_shard
+from intervox.corpus.people import Casting, VoiceSpace
+from intervox.corpus.rendering import Shard, ShardJob, render_shard
 from intervox.corpus.store import Corpus, check_failures
 from intervox.engines.base import load_engine
 from intervox.parallel import Pool, run_jobs
@@ -34,7 +34,6 @@ def synthesise(
     folder: Path,
     pool: Pool | None = None,
     casting: Casting | None = None,
-    voices: VoiceSpace | None = None,
 ) -> Corpus:
     """Render the corpus of a recipe into ``folder``, or go on where an earlier call stopped.
 
@@ -49,9 +48,8 @@ def synthesise(
     pool
         Where the shards are made; by default in one process a core.
     casting
-        Merges or leaves out near-duplicate voices.
-    voices
-        Measures how far each rendition lies from its voice.
+        Merges or leaves out near-duplicate voices, and measures how far each rendition lies from
+        its own.
 
     Returns
     -------
@@ -68,7 +66,7 @@ def synthesise(
     def plan() -> pa.Table:
         return plan_cells(recipe, seed, casting)
 
-    return _make(recipe, seed, folder, pool or Pool(), "synthesising", plan, voices)
+    return _make(recipe, seed, folder, pool or Pool(), "synthesising", plan, casting)
 
 
 def audition(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool | None = None) -> Corpus:
@@ -90,7 +88,7 @@ def _make(
     pool: Pool,
     description: str,
     plan: Callable[[], pa.Table],
-    voices: VoiceSpace | None,
+    casting: Casting | None,
 ) -> Corpus:
     """Lay out a plan and render it, or go on where an earlier call stopped."""
     key = corpus_key(recipe, seed)
@@ -108,8 +106,9 @@ def _make(
             write_bytes(shard_path(folder, shard.index), shard.data)
             bar.advance(shard.clips)
 
+        voices = casting.space if casting else None
         run_jobs(render_shard, _jobs(recipe, seed, folder, table, todo, voices), len(todo), pool, keep)
-    _finish(folder, key, seed, recipe, table)
+    _finish(folder, key, seed, recipe, table, casting)
     step.finish()
     return Corpus(folder)
 
@@ -175,7 +174,9 @@ def whole_job(
     return ShardJob(0, table.to_pylist(), conditions, recipe, acoustics, voices)
 
 
-def _finish(folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.Table) -> None:
+def _finish(
+    folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.Table, casting: Casting | None
+) -> None:
     """Count what the shards hold and write ``corpus.json``, which declares the corpus complete."""
     made = pq.read_table(folder / "audio", columns=["engine", "voice", "text", "duration", "error"])
     failed = [
@@ -190,6 +191,7 @@ def _finish(folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.T
             "key": key,
             "seed": seed,
             "engines": {settings.name: _engine(settings, table) for settings in recipe.engines},
+            "casting": casting.figures if casting else None,
             "cells": table.num_rows,
             "renditions": table.filter(pc.field("copy") == 0).num_rows,
             "splits": dict(sorted(Counter(table["split"].to_pylist()).items())),

@@ -1,0 +1,111 @@
+"""Jobs over processes and over a local Ray cluster, with a worker killed in the middle."""
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from intervox.corpus.rendering import Shard, ShardJob, render_shard
+from intervox.corpus.synthesis import shard_path, synthesise, whole_job
+from intervox.errors import IntervoxError
+from intervox.parallel import LOCAL_RAY, Pool, run_jobs
+from intervox.recipe_corpus import (
+    BlockSettings,
+    ConditionSettings,
+    CorpusRecipe,
+    EspeakSettings,
+    TextSettings,
+)
+
+SMALL = CorpusRecipe(
+    engines=(EspeakSettings(voices=20),),
+    texts=TextSettings(count=60),
+    train=BlockSettings(blocks=4, speakers=4, contents=4),
+    test=BlockSettings(blocks=0),
+    conditions=ConditionSettings(rooms=2),
+    shard_size=16,
+)
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def render_or_die(job: tuple[ShardJob, str]) -> Shard:
+    """Render a shard, but kill the worker of the second one the first time, as a full memory does."""
+    shard, marker = job
+    if shard.index == 1 and not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return render_shard(shard)
+
+
+def die(_: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def fail(number: int) -> int:
+    raise IntervoxError(f"job {number} can't be done")
+
+
+@pytest.fixture
+def ray_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    # Workers unpickle functions of this file by name.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+@pytest.mark.parametrize("pool", [Pool(1), Pool(2)])
+def test_every_job_is_done_once(pool: Pool) -> None:
+    done: list[int] = []
+    run_jobs(square, iter(range(9)), 9, pool, done.append)
+    assert sorted(done) == [number * number for number in range(9)]
+
+
+def test_a_killed_process_and_an_unknown_pool_say_so() -> None:
+    with pytest.raises(IntervoxError, match="a worker process was killed"):
+        run_jobs(die, range(4), 4, Pool(2), lambda _: None)
+    with pytest.raises(IntervoxError, match="unknown engine pool 'slurm'"):
+        run_jobs(square, range(2), 2, Pool(2, "slurm"), lambda _: None)
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_ray_makes_the_same_corpus_and_survives_a_killed_worker(tmp_path: Path) -> None:
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        here = synthesise(SMALL, 0, tmp_path / "here", Pool(1))
+        there = synthesise(SMALL, 0, tmp_path / "there", Pool(2, LOCAL_RAY))
+        for shard in sorted((here.folder / "audio").iterdir()):
+            assert shard.read_bytes() == (there.folder / "audio" / shard.name).read_bytes()
+        job = whole_job(SMALL, 0, here.folder, here.cells.slice(0, 0))
+        jobs = [
+            (
+                replace(job, index=index, cells=here.cells.slice(16 * index, 16).to_pylist()),
+                str(tmp_path / "killed"),
+            )
+            for index in range(here.shard_count)
+        ]
+        shards: dict[int, bytes] = {}
+        run_jobs(
+            render_or_die, jobs, len(jobs), Pool(2, LOCAL_RAY), lambda s: shards.update({s.index: s.data})
+        )
+        assert (tmp_path / "killed").exists()
+        for index, data in shards.items():
+            assert data == shard_path(here.folder, index).read_bytes()
+        assert len(shards) == here.shard_count
+        with pytest.raises(IntervoxError, match="job 0 can't be done"):
+            run_jobs(fail, range(1), 1, Pool(2, LOCAL_RAY), lambda _: None)
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.usefixtures("ray_here")
+def test_an_absent_cluster_is_named() -> None:
+    with pytest.raises(IntervoxError, match="no Ray cluster answers at ray://127.0.0.1:9"):
+        run_jobs(square, range(2), 2, Pool(2, "ray://127.0.0.1:9"), lambda _: None)
