@@ -1,12 +1,18 @@
 # make quickstart   set up, run the whole path, say where the report is
+# make standard     set up, and run the recipe with two engines and all checks
 # make test         set up, then lint, types and tests
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint unit bench figures readme clean
+.PHONY: quickstart standard test lint unit bench figures readme clean
 
 quickstart: .venv/run-ready
 	$(BIN)/intervox run quickstart
+
+# Espeak and Kokoro, every check on: about an hour of synthesis on two cores.
+standard: .venv/standard-ready
+	$(BIN)/intervox assets kokoro
+	$(BIN)/intervox run standard
 
 test: lint unit
 
@@ -20,6 +26,7 @@ unit: .venv/dev-ready
 
 bench: .venv/dev-ready
 	$(BIN)/python benchmarks/extraction.py
+	$(BIN)/python benchmarks/synthesis.py
 
 # The figure and the measured table of docs/conditions.md.
 figures: .venv/dev-ready
@@ -36,6 +43,10 @@ clean:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Intervox needs Python 3.11 or later: make PYTHON=python3.11 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline]"
+	touch $@
+
+.venv/standard-ready: .venv/run-ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline,kokoro,quality]"
 	touch $@
 
 .venv/dev-ready: .venv/run-ready

@@ -198,7 +198,7 @@ def test_reserved_texts_are_found_and_words_in_others_only_counted(tmp_path: Pat
 def test_contents_of_protocols_at_hand_are_kept_out() -> None:
     settings = TextSettings(count=100, kinds={"word": 1})
     first = texts(settings, ["en"], 0)[0].text
-    without = texts(settings, ["en"], 0, protocol_contents=[first.upper()])
+    without = texts(settings.model_copy(update={"reserved": (first.upper(),)}), ["en"], 0)
     assert first not in {text.text for text in without}
     assert len(without) == 100
 

@@ -140,6 +140,8 @@ def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Ca
         "effective": round(effective_number(distances), 1),
         "min_distance": settings.min_distance,
         "near_duplicates": _groups(table.speakers, clusters),
+        "merged": {old: new for old, new in labels.items() if new not in (old, None)},
+        "dropped": [name for name, new in labels.items() if new is None],
     }
     write_json(folder / RESULT, figures)
     return Cast(labels, space, figures)
@@ -180,9 +182,9 @@ class AuditionTable:
 def voice_distances(table: AuditionTable) -> NDArray[np.float64]:
     """Estimate how different each two voices are, free of what two readings of one voice differ by.
 
-    The energy distance (Székely & Rizzo 2013) under cosine distance: the mean distance between the
-    two voices' clips less that within each, 0 for one and the same voice. Clips of different texts
-    are compared, in a space that was fitted on other texts than those (two folds).
+    The mean cosine distance between the two voices' clips less that within each: half the squared
+    distance of their mean vectors, estimated without bias, 0 for one and the same voice. Clips of
+    different texts are compared, in a space that was fitted on other texts than those (two folds).
 
     Returns
     -------

@@ -26,7 +26,7 @@ app = typer.Typer(
 app.add_typer(corpus_app, name="corpus")
 
 RecipeArgument = Annotated[
-    str, typer.Argument(help="A built-in recipe (quickstart, mini) or the path of a .yaml file.")
+    str, typer.Argument(help="A built-in recipe (quickstart, standard, mini) or the path of a .yaml file.")
 ]
 FolderOption = Annotated[
     Path | None,

@@ -69,8 +69,9 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
         writer = csv.writer(file)
         writer.writerow(["path", "speaker", "content", "text", "session", "language"])
         for row in rows:
-            text = row.text or row.content
-            writer.writerow([row.path.resolve(), row.speaker, row.content, text, row.session, row.language])
+            writer.writerow(
+                [row.path.resolve(), row.speaker, row.content, row.text, row.session, row.language]
+            )
 
 
 def _csv(path: Path) -> list[dict[str, Any]]:

@@ -2,12 +2,14 @@
 
 import multiprocessing
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from intervox.errors import IntervoxError, missing_extra
 
@@ -17,6 +19,8 @@ Result = TypeVar("Result")
 PROCESSES = "processes"
 LOCAL_RAY = "ray"
 _RETRIES = 3
+_PATIENCE = 10.0
+"""Seconds to wait for a cluster's first answer."""
 
 
 @dataclass(frozen=True)
@@ -133,14 +137,24 @@ def _connect(pool: Pool) -> tuple[Any, bool]:
         raise missing_extra("ray", "ray", f"the engine pool {pool.where}") from None
     if ray.is_initialized():
         return ray, False
+    if pool.where == LOCAL_RAY:
+        ray.init(num_cpus=pool.workers or default_workers(), include_dashboard=False, log_to_driver=False)
+        return ray, True
+    _knock(pool.where)
     try:
-        if pool.where == LOCAL_RAY:
-            ray.init(num_cpus=pool.workers or default_workers(), include_dashboard=False, log_to_driver=False)
-        else:
-            ray.init(pool.where, log_to_driver=False)
-    except ConnectionError as error:
-        raise IntervoxError(f"no Ray cluster answers at {pool.where} ({error}): start it first") from None
+        ray.init(pool.where)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise IntervoxError(f"the Ray cluster at {pool.where} can't be used: {error}") from None
     return ray, True
+
+
+def _knock(address: str) -> None:
+    """See that something listens: Ray itself tries for minutes before it says so."""
+    target = urlsplit(address)
+    try:
+        socket.create_connection((target.hostname or "", target.port or 10001), _PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise IntervoxError(f"no Ray cluster answers at {address} ({error}): start it first") from None
 
 
 def _exit_with_parent() -> None:

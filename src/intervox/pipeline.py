@@ -74,7 +74,7 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
 
 
 def _forget_results(run: Run) -> None:
-    for name in (METRICS, REPORT):
+    for name in (METRICS, REPORT, INGREDIENTS):
         (run.folder / name).unlink(missing_ok=True)
 
 
@@ -83,7 +83,7 @@ def synth(run: Run) -> Corpus:
     from intervox.corpus.synthesis import synthesise
 
     recipe, seed = run.recipe.corpus, run.recipe.seed
-    _check_protocol_texts(run.recipe)
+    check_protocol_texts(run.recipe)
     with _logged(run, "synth") as record:
         cast = None
         if recipe.casting:
@@ -95,8 +95,14 @@ def synth(run: Run) -> Corpus:
     return corpus
 
 
-def _check_protocol_texts(recipe: Recipe) -> None:
-    """Refuse to train on the texts of an evaluation protocol of this machine, unless asked to."""
+def check_protocol_texts(recipe: Recipe) -> None:
+    """Refuse to train on the texts of an evaluation protocol of this machine, unless asked to.
+
+    Raises
+    ------
+    IntervoxError
+        It names one of them.
+    """
     from intervox.corpus.design import plan_cells
     from intervox.corpus.reserved import check_reserved, reserved_texts
     from intervox.corpus.text import Text
@@ -107,12 +113,11 @@ def _check_protocol_texts(recipe: Recipe) -> None:
     contents = {row.content for p in find_protocols(recipe.evaluation.protocols) for row in p.rows}
     cells = plan_cells(recipe.corpus, recipe.seed).select(["text", "language", "kind"])
     planned = {Text(**row) for row in cells.to_pylist()}
-    found = check_reserved(planned, reserved_texts(contents))
+    found = sorted(text.text for text in check_reserved(planned, reserved_texts(contents)))
     if found:
         raise IntervoxError(
-            f"{len(found)} texts of the corpus are those of an evaluation protocol, such as "
-            f"{min(text.text for text in found)!r}: leave them out, or set corpus.texts.protocol_texts "
-            "to true"
+            f"{len(found)} texts of the corpus are those of an evaluation protocol, such as {found[0]!r}: "
+            "add them to corpus.texts.reserved, or set corpus.texts.protocol_texts to true"
         )
 
 

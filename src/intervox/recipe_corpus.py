@@ -72,7 +72,7 @@ class PiperSettings(_Engine):
 class RecordingsSettings(_Engine):
     """A parallel corpus of human speech: blocks are found in its manifest, nothing is synthesised.
 
-    ``blocks`` says how many training blocks are cut from it.
+    ``blocks`` are cut from it for each of its ``splits``, at most as large as the split's own.
     """
 
     name: Literal["recordings"]
@@ -135,8 +135,8 @@ class TextSettings(Part):
 
     ``count`` is that of each language, ``kinds`` the share of each kind of generated text; shares
     are brought to a sum of one. ``file_language`` is that of the file's lines that name none.
-    ``protocol_texts`` lets texts of evaluation protocols into training, which their keyword results
-    then no longer are a test of.
+    ``reserved`` are texts to leave out beside those of the known evaluation protocols;
+    ``protocol_texts`` lets these into training, which their keyword results then no longer test.
     """
 
     count: int = Field(1600, ge=2)
@@ -145,6 +145,7 @@ class TextSettings(Part):
     )
     file: Path | None = None
     file_language: str = "en"
+    reserved: tuple[str, ...] = ()
     protocol_texts: bool = False
 
     @field_validator("kinds")

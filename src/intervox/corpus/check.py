@@ -69,15 +69,18 @@ def check_corpus(folder: Path, workers: int | None = None) -> list[Finding]:
     return findings
 
 
+_UNFINISHED = (
+    "run the same `intervox synth` again; where it says that too many cells failed, raise max_failures"
+)
+
+
 def _read_about(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
     """``corpus.json`` with numbers where we count on them, and what is wrong with it."""
     findings = []
     record = folder / StepFolder.RECORD
     try:
         if record.exists() and not read_json(record).get("complete"):
-            findings.append(
-                finding("error", "the synthesis was not finished", "run the same `intervox synth` again")
-            )
+            findings.append(finding("error", "the synthesis was not finished", _UNFINISHED))
         about = read_about(folder)
     except IntervoxError as error:
         return {}, [*findings, finding("error", str(error))]

@@ -147,7 +147,7 @@ def _splits(cells: pa.Table) -> Iterator[Finding]:
         if set(columns) <= set(cells.column_names):
             keys[name] = [": ".join(map(str, pair)) for pair in _pairs(cells, *columns) if pair[1]]
     if "text" in cells.column_names:
-        keys["text"] = [normalise_text(text or "") for text in cells["text"].to_pylist()]
+        keys["text"] = _spoken(cells)
     if "engine" in cells.column_names:
         keys["engine"] = cells["engine"].to_pylist()
     splits = cells["split"].to_pylist()
@@ -183,16 +183,20 @@ def _block_voices(cells: pa.Table) -> Iterator[Finding]:
 
 def _content_texts(cells: pa.Table) -> Iterator[Finding]:
     """A content is one text, and a text of a language is one content."""
-    contents = cells["content"].to_pylist()
     texts = [normalise_text(text or "") for text in cells["text"].to_pylist()]
-    languages = cells["language"].to_pylist() if "language" in cells.column_names else [None] * len(texts)
-    spoken = [
-        f"{text} ({language.split('-')[0]})" if language else text
-        for text, language in zip(texts, languages, strict=True)
-    ]
+    contents, spoken = cells["content"].to_pylist(), _spoken(cells)
     table = pa.table({"content": contents, "text": texts, "spoken": spoken}).filter(pc.field("text") != "")
     yield from _one_to_one(table, "content", "text", "a content is one text")
     yield from _one_to_one(table, "spoken", "content", "a text of a language is one content")
+
+
+def _spoken(cells: pa.Table) -> list[str]:
+    """Normal forms of the texts, with their language: what two languages spell alike is two texts."""
+    texts = [normalise_text(text or "") for text in cells["text"].to_pylist()]
+    if "language" not in cells.column_names:
+        return texts
+    tags = [(language or "").split("-")[0] for language in cells["language"].to_pylist()]
+    return [f"{text} ({tag})" if text and tag else text for text, tag in zip(texts, tags, strict=True)]
 
 
 def _one_to_one(cells: pa.Table, key: str, value: str, rule: str) -> Iterator[Finding]:

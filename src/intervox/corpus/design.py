@@ -204,9 +204,10 @@ def _cells(
 ) -> Iterator[dict[str, Any]]:
     """Cross one block; held-out cells are clean, and evaluation degrades them as it does human ones."""
     copies = recipe.copies if block.split == "train" else 1
-    renditions = ((speaker, text) for speaker in block.speakers for text in block.texts)
-    for index, (who, text) in enumerate(renditions):
-        speaker = (who, *who.also)[int(random.integers(1 + len(who.also)))] if who.also else who
+    # Merged near-duplicates take turns from block to block.
+    speakers = [(s, *s.also)[int(random.integers(1 + len(s.also)))] if s.also else s for s in block.speakers]
+    renditions = ((speaker, text) for speaker in speakers for text in block.texts)
+    for index, (speaker, text) in enumerate(renditions):
         # One seed for all copies: do(condition) holds the rendition and changes the recording.
         cell_seed = int(np.random.default_rng([seed, first_id + index * copies, 4]).integers(2**31))
         shared = {

@@ -50,11 +50,18 @@ def print_plan(name: str, found: dict[str, Any]) -> None:
     for what, cost in (("the audition", found.get("audition")), ("the corpus", found["cost"])):
         if cost:
             console.print(
-                f"{what}: {cost['cells']:,} cells, about {cost['hours']:.1f} hours of audio, "
-                f"{cost['bytes'] / 1e6:,.0f} MB, {cost['minutes']:.0f} minutes on this machine"
+                f"{what}: {cost['cells']:,} cells, about {_duration(cost['hours'] * 3600)} of audio, "
+                f"{cost['bytes'] / 1e6:,.0f} MB, {_duration(cost['minutes'] * 60)} on this machine"
             )
     if "audition" in found:
         console.print("near-duplicate voices that the audition finds will be merged or left out")
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -22,7 +22,7 @@ from intervox.corpus.store import Corpus, check_failures
 from intervox.engines.base import load_engine
 from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
-from intervox.recipe_corpus import CorpusRecipe, EngineSettings
+from intervox.recipe_corpus import CastingSettings, ConditionSettings, CorpusRecipe, EngineSettings
 from intervox.storage import StepFolder, atomic_path, stable_hash, write_bytes, write_json
 
 SCHEMA_VERSION = 2
@@ -71,8 +71,15 @@ def synthesise(
 
 def audition(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool | None = None) -> Corpus:
     """Render the casting's block: every synthetic voice of a recipe says the same few texts."""
-    plain = recipe.model_copy(
-        update={"quality": recipe.quality.model_copy(update={"recognise": False}), "max_failures": 0.05}
+    assert recipe.casting is not None
+    # Nothing else of the recipe changes what is heard, so a changed design keeps the audition.
+    plain = CorpusRecipe(
+        engines=recipe.engines,
+        texts=recipe.texts,
+        conditions=ConditionSettings(clean=1, room=0),
+        casting=CastingSettings(texts=recipe.casting.texts),
+        shard_size=recipe.shard_size,
+        max_failures=0.05,
     )
 
     def plan() -> pa.Table:

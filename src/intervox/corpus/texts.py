@@ -9,7 +9,7 @@ frequent ones), phrases and sentences generalise.
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,9 +27,7 @@ MAX_CHARACTERS = 400
 _TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 
-def texts(
-    settings: TextSettings, languages: Sequence[str], seed: int, protocol_contents: Iterable[str] = ()
-) -> list[Text]:
+def texts(settings: TextSettings, languages: Sequence[str], seed: int) -> list[Text]:
     """Return the content inventory of a recipe.
 
     Parameters
@@ -40,9 +38,6 @@ def texts(
         BCP 47 tags of what the engines speak; ``settings.count`` texts are drawn for each.
     seed
         Chooses them. The texts of one language do not depend on which others are asked for.
-    protocol_contents
-        Contents of the evaluation protocols on this machine, kept out beside those that
-        ``reserved.yaml`` lists, unless ``settings.protocol_texts`` lets them all in.
 
     Returns
     -------
@@ -54,7 +49,7 @@ def texts(
     IntervoxError
         A language has no lexicon, the lexicon is exhausted, or the file can't be used.
     """
-    reserved = Reserved() if settings.protocol_texts else reserved_texts(protocol_contents)
+    reserved = Reserved() if settings.protocol_texts else reserved_texts(settings.reserved)
     found: list[Text] = []
     for language in dict.fromkeys(languages):
         if settings.file is None:

@@ -34,7 +34,10 @@ class PiperEngine(Engine):
     """The ``piper`` engine."""
 
     name = "piper"
-    licence = "as each voice's model card states (the wheel's joe: CC0); phonemes from eSpeak NG, GPL-3.0"
+    licence = (
+        "as each voice's model card states (joe: recordings CC0, fine-tuned from the voice lessac); "
+        "phonemes from eSpeak NG, GPL-3.0"
+    )
 
     def __init__(self, settings: PiperSettings) -> None:
         if find_spec("onnxruntime") is None:

@@ -43,7 +43,7 @@ class TrainingPlan:
         self.columns = {name: np.asarray(cells[name].to_pylist()) for name in cells.column_names}
         self.train = self.columns["split"] == "train"
         block = self.columns["block"]
-        self.block_rank = _ranks(np.zeros_like(block), block)
+        self.block_rank = _ranks(~self.train, block)
         self.text_rank = _ranks(block, self.columns["content"])
         # Within one engine's voices of a block, so that taking two takes two of each engine.
         pairs = np.char.add(block.astype(str), self.columns["engine"])

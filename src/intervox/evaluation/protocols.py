@@ -48,12 +48,15 @@ def _speech_commands(folder: Path) -> list[Row]:
     ]
 
 
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
 def _fsdd(folder: Path) -> list[Row]:
     """Read ``<digit>_<speaker>_<n>.wav``."""
     rows = []
     for path in folder.glob("**/[0-9]_*_*.wav"):
         digit, speaker = path.stem.split("_")[:2]
-        rows.append(Row(path, speaker, digit))
+        rows.append(Row(path, speaker, digit, text=_DIGITS[int(digit)]))
     return rows
 
 

@@ -1,0 +1,125 @@
+"""How long a large espeak corpus takes, where the time goes, and in how much memory.
+
+    python benchmarks/synthesis.py                 # 100,000 cells with conditions: about a quarter of an hour
+    python benchmarks/synthesis.py --cells 10000
+
+Prints the wall time and the peak of the proportional memory (PSS) of all processes together; the
+share of each stage, timed in one process on a sample; and the ratio to one process on that sample.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import psutil
+import pyarrow.parquet as pq
+
+from intervox.audio import encode_flac
+from intervox.corpus import rendering
+from intervox.corpus.conditions import apply_condition
+from intervox.corpus.design import plan_cells
+from intervox.corpus.quality import judge
+from intervox.corpus.synthesis import synthesise, whole_job
+from intervox.engines.base import load_engine
+from intervox.parallel import default_workers
+from intervox.recipe_corpus import BlockSettings, CorpusRecipe, EspeakSettings, TextSettings
+
+SAMPLE = 4_096
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--cells", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, help="keep the corpus here")
+    arguments = parser.parse_args()
+    per_block = 8 * 8 * 2
+    recipe = CorpusRecipe(
+        engines=(EspeakSettings(voices=320),),
+        texts=TextSettings(count=1600),
+        train=BlockSettings(blocks=-(-arguments.cells // per_block)),
+        test=BlockSettings(blocks=0),
+        held_out=0,
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary) / "corpus"
+        single = print_stages(recipe, folder.parent)
+        with peak_memory() as peak:
+            begun = time.perf_counter()
+            corpus = synthesise(recipe, 0, folder)
+            seconds = time.perf_counter() - begun
+    rate = corpus.clip_count / seconds
+    hours = corpus.about["hours"]
+    print(f"{corpus.clip_count:,} cells, {hours:.1f} hours of audio, in {seconds / 60:.1f} minutes")
+    print(f"{rate:.0f} cells/s with {default_workers()} processes, {rate / single:.2f} × one process")
+    print(f"peak memory of all processes: {max(peak) / 2**20:.0f} MiB")
+
+
+def print_stages(recipe: CorpusRecipe, folder: Path) -> float:
+    """Time each stage of a sample in this process; returns its cells a second."""
+    table = plan_cells(recipe, 0).slice(0, SAMPLE)
+    job = whole_job(recipe, 0, folder, table)
+    spent: dict[str, float] = defaultdict(float)
+    engine = load_engine(recipe.engines[0])
+
+    def timed(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any, **options: Any) -> Any:
+            begun = time.perf_counter()
+            result = function(*values, **options)
+            spent[stage] += time.perf_counter() - begun
+            return result
+
+        return call
+
+    rendering.render_shard(whole_job(recipe, 0, folder, table.slice(0, 64)))  # warm
+    with (
+        mock.patch.object(engine, "render", timed("espeak", engine.render)),
+        mock.patch.object(rendering, "judge", timed("quality", judge)),
+        mock.patch.object(rendering, "apply_condition", timed("condition", apply_condition)),
+        mock.patch.object(rendering, "encode_flac", timed("FLAC", encode_flac)),
+        mock.patch.object(pq, "write_table", timed("Parquet", pq.write_table)),
+    ):
+        begun = time.perf_counter()
+        rendering.render_shard(job)
+        total = time.perf_counter() - begun
+    for stage, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+        print(f"{stage:<10} {seconds / total:5.0%}  {1000 * seconds / table.num_rows:6.2f} ms a cell")
+    print(f"{'all':<10}        {1000 * total / table.num_rows:6.2f} ms a cell in one process")
+    return float(table.num_rows / total)
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[int]]:
+    """Sample the summed PSS of this process and its children, in bytes, twice a second."""
+    samples = [0]
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.5):
+            processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+            samples.append(sum(_pss(process) for process in processes))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _pss(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.Error:
+        return 0
+
+
+if __name__ == "__main__":
+    main()
