@@ -16,13 +16,16 @@ from intervox.corpus.people import split_speakers
 from intervox.corpus.rounds import Deck, Turns
 from intervox.corpus.store import CELL_SCHEMA, SHARD_SCHEMA, CorpusSplit, Recordings
 from intervox.corpus.synthesis import synthesise
+from intervox.corpus.texts import texts
 from intervox.engines import base
 from intervox.engines.base import Voice, load_engine
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
+from intervox.evaluation.protocols import READERS
 from intervox.manifest import Row, read_manifest, write_manifest
 from intervox.parallel import Pool
-from intervox.recipe import load_recipe
+from intervox.pipeline import check_protocol_texts
+from intervox.recipe import Recipe, load_recipe
 from intervox.recipe_corpus import (
     BlockSettings,
     CastingSettings,
@@ -192,7 +195,7 @@ def test_merged_voices_share_a_label_and_dropped_ones_are_gone() -> None:
     names = [f"espeak:{voice.name}" for voice in load_engine(ESPEAK).voices()]
     space = SpeakerSpace("", (0,), np.zeros(1), np.ones(1), LinearMap(*3 * [np.ones(1)]), {})  # type: ignore[arg-type]
     casting = Cast({names[1]: names[0], names[2]: None}, space, {})
-    everyone = BlockSettings(blocks=30, speakers=4, contents=3)
+    everyone = BlockSettings(blocks=90, speakers=4, contents=3)
     recipe = TINY.model_copy(update={"train": everyone, "test": BlockSettings(blocks=0)})
     cells = plan_cells(recipe, 0, casting).to_pylist()
     voices = {cell["voice"] for cell in cells if cell["speaker"] == names[0]}
@@ -383,3 +386,52 @@ def test_recordings_keep_the_reason_of_a_bad_file(tmp_path: Path, wav: Path) -> 
     assert clips[0].wave is not None
     assert "bad.wav can't be read" in (clips[1].error or "")
     assert "absent.wav is not a file" in (clips[2].error or "")
+
+
+def test_the_digits_of_fsdd_are_blocks(corpora: Path, tmp_path: Path) -> None:
+    if not (corpora / "fsdd").is_dir():
+        pytest.skip("fsdd is not among the human recordings")
+    rows = READERS["fsdd"].read(corpora / "fsdd")
+    write_manifest(tmp_path / "fsdd.csv", rows)
+    people = RecordingsSettings(
+        name="recordings", manifest=tmp_path / "fsdd.csv", splits=("train",), blocks=3
+    )
+    recipe = TINY.model_copy(
+        update={
+            "engines": (people,),
+            "train": BlockSettings(blocks=1, speakers=6, contents=5),
+            "test": BlockSettings(blocks=0),
+            "copies": 1,
+        }
+    )
+    corpus = synthesise(recipe, 0, tmp_path / "corpus", Pool(1))
+    cells = corpus.cells.to_pylist()
+    for block in by_block(cells).values():
+        assert_crossed(block)
+        assert len(block) == 6 * 5
+    assert {cell["speaker"] for cell in cells} == {f"recordings:{row.speaker}" for row in rows}
+    uses = Counter(cell["text"] for cell in cells)
+    assert set(uses) <= {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
+    assert max(uses.values()) <= 2 * min(uses.values())
+    assert corpus.about["failed"] == 0
+
+
+def test_texts_of_a_protocol_are_refused_unless_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = next(text.text for text in texts(TINY.texts, ["en"], 0) if text.kind == "word")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "manifest.csv").write_text(
+        f"path,speaker,content\na.wav,ann,{word.upper()}!\nb.wav,ann,x\nc.wav,bob,y\n"
+    )
+    monkeypatch.setenv("INTERVOX_DATA", str(tmp_path))
+    everything = BlockSettings(blocks=20, speakers=3, contents=3)
+    recipe = Recipe(corpus=TINY.model_copy(update={"train": everything}))
+    with pytest.raises(IntervoxError, match=rf"such as {word!r}: add them to corpus.texts.reserved"):
+        check_protocol_texts(recipe)
+    for settings in (
+        TextSettings(count=60, reserved=(word,)),
+        TextSettings(count=60, protocol_texts=True),
+    ):
+        corpus = recipe.corpus.model_copy(update={"texts": settings})
+        check_protocol_texts(recipe.model_copy(update={"corpus": corpus}))
