@@ -27,7 +27,7 @@ from intervox.features.store import Features
 from intervox.parallel import Pool
 from intervox.recipe import FeatureSettings
 from intervox.recipe_corpus import CastingSettings, CorpusRecipe
-from intervox.storage import read_json, write_json
+from intervox.storage import write_json
 from intervox.subspaces.lda import LinearMap, fit_lda
 
 _DIM = 64
@@ -231,11 +231,6 @@ def effective_number(distances: NDArray[np.float64]) -> float:
     eigenvalues = np.maximum(np.linalg.eigvalsh(similarity / len(similarity)), 0)
     shares = eigenvalues[eigenvalues > 1e-12] / eigenvalues.sum()
     return float(np.exp(-np.sum(shares * np.log(shares))))
-
-
-def read_figures(folder: Path) -> dict[str, Any] | None:
-    """Return what casting found, where it took place."""
-    return read_json(folder / RESULT) if (folder / RESULT).exists() else None
 
 
 def _labels(

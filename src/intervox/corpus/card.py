@@ -63,6 +63,7 @@ def corpus_card(folder: Path) -> str:
         hub_split=HUB_SPLIT,
         splits=_split_table(labels),
         engines=_engine_table(labels, about),
+        casting=_casting_words(about),
         languages=_languages(labels),
         conditions=_condition_words(labels),
         failed=f"{failed:,} of {labels.num_rows:,} cells were rejected or failed.",
@@ -140,6 +141,20 @@ def _engine_table(labels: pa.Table, about: dict[str, Any]) -> str:
         ]
         rows.append([engine, facts.get("version", "?"), facts.get("licence", "?"), *numbers])
     return _table(["engine", "version", "licence", "speakers", "voices", "voice families"], rows)
+
+
+def _casting_words(about: dict[str, Any]) -> str:
+    """Say how different the voices are, where they were auditioned."""
+    figures = about.get("casting")
+    if not isinstance(figures, dict):
+        return "The voices were not compared with each other."
+    return (
+        f"{figures['voices']:,} voices were auditioned. {figures['distinct']:,} of them are further than "
+        f"{figures['min_distance']:g} from each other (mean cosine distance between two voices' clips, less "
+        f"that within each); {len(figures['merged']):,} were merged with another and "
+        f"{len(figures['dropped']):,} left out. Their diversity is that of {figures['effective']:.0f} voices "
+        "without any likeness (Vendi score)."
+    )
 
 
 def _condition_words(labels: pa.Table) -> str:
