@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import norm
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.keywords import probe_accuracy, shot_accuracies, spot_keywords
+from intervox.evaluation.keywords import probe_accuracy, shot_accuracies, shot_resamples, spot_keywords
 from intervox.evaluation.protocols import find_protocols
 from intervox.evaluation.representations import unit
 from intervox.evaluation.verification import (
@@ -131,6 +131,9 @@ def test_keywords_across_speakers() -> None:
     result = spot_keywords(mixed, what, who, 50, 0, probe=False)
     assert result["shot_1"]["accuracy"] < result["shot_5"]["accuracy"]
     assert shot_accuracies(clear, what, who, 1000, 5, 0) == []
+    value, resamples = shot_resamples(mixed, what, who, 50, 100, 0)
+    assert value == pytest.approx(np.mean(shot_accuracies(mixed, what, who, 1, 50, 0)), abs=0.01)
+    assert resamples.min() < value < resamples.max()
 
 
 def test_protocol_readers_on_trees_of_the_real_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

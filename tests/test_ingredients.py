@@ -26,6 +26,7 @@ def plan(blocks: int = 12, texts: int = 6, copies: int = 3) -> TrainingPlan:
                 "speaker": voice,
                 "content": f"{block}-{text}",
                 "copy": copy,
+                "condition": "noise" if copy else "clean",
             }
         )
     rows.append(rows[-1] | {"split": "test", "block": blocks})
@@ -51,12 +52,14 @@ def sizes(cells: dict[str, Any]) -> dict[str, int]:
 def test_groups_have_equal_numbers_of_cells(kept: dict[str, dict[str, Any]]) -> None:
     total = 12 * 6 * 6 * 3
     count = {name: len(cells["block"]) for name, cells in kept.items()}
-    assert {
-        count[f"engine: {name}"] for name in ("espeak alone", "kokoro alone", "both, half the blocks")
-    } == {total // 2}
-    assert count["mixtures: no mixtures"] == count["mixtures: mixtures for presets, as many"]
-    assert count["conditions: clean copy"] == count["conditions: one drawn condition"] == total // 3
-    assert count["conditions: clean and one drawn, half the blocks"] == total // 3
+    assert {count[f"engine: {name}"] for name in ("espeak alone", "kokoro alone", "all engines")} == {
+        total // 2
+    }
+    mixtures = [number for name, number in count.items() if name.startswith("mixtures")]
+    assert len(mixtures) == 3
+    assert max(mixtures) - min(mixtures) <= total / 12
+    conditions = [number for name, number in count.items() if name.startswith("conditions")]
+    assert conditions == [total // 3] * 3
     shapes = [number for name, number in count.items() if name.startswith("block shape")]
     assert shapes == [total // 3] * 3
     amounts = [number for name, number in count.items() if name.startswith("amount")]
@@ -74,11 +77,11 @@ def test_variants_keep_what_they_say(kept: dict[str, dict[str, Any]]) -> None:
     assert sizes(kept["block shape: a third of the texts"])["content"] == 24
     assert sizes(kept["block shape: a third of the blocks"])["content"] == 24
     assert not any("*" in voice for voice in kept["mixtures: no mixtures"]["voice"])
-    swapped = kept["mixtures: mixtures for presets, as many"]["voice"]
+    swapped = kept["mixtures: mixtures in place of presets"]["voice"]
     mixed = {voice for voice in swapped if voice.startswith("k")}
     assert mixed
     assert mixed <= set(VOICES[4:])
-    assert set(kept["conditions: clean copy"]["copy"]) == {0}
+    assert set(kept["conditions: clean"]["copy"]) == {0}
 
 
 def test_a_corpus_of_one_engine_has_no_engine_group() -> None:
@@ -86,6 +89,17 @@ def test_a_corpus_of_one_engine_has_no_engine_group() -> None:
     whole.columns["engine"][:] = "espeak"
     whole.columns["voice"][:] = "e1"
     assert {variant.group for variant in variants(whole)} == {"conditions", "block shape", "amount"}
+
+
+def test_without_a_dry_copy_clean_cells_are_no_group() -> None:
+    whole = plan()
+    whole.columns["condition"][3] = "noise"
+    assert "conditions" not in {variant.group for variant in variants(whole)}
+
+
+def test_a_tiny_corpus_leaves_empty_variants_out() -> None:
+    whole = plan(blocks=1, texts=2, copies=1)
+    assert all((variant.mask & whole.train).any() for variant in variants(whole))
 
 
 def test_tables_mark_differences_that_exclude_zero() -> None:

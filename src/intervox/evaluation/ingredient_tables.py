@@ -5,8 +5,8 @@ from typing import Any
 from intervox.evaluation.tables import Table
 
 _NOTE = (
-    "In brackets the 95 % interval over {over}. * marks a value whose paired difference from the first "
-    "row of its group has an interval without 0. The best of a group is not chosen on these sets."
+    "In brackets the 95 % interval over the measured speakers; one training seed. * marks a value whose "
+    "paired difference from the first row of its group has an interval without 0."
 )
 
 
@@ -18,10 +18,10 @@ def ingredient_tables(found: dict[str, Any]) -> list[Table]:
     tables = []
     if speaker:
         title = f"Ingredients of {found['recipe']}: EER of the speaker subspace in %"
-        tables.append(_table(title, _NOTE.format(over="speakers"), found, speaker, 1))
+        tables.append(_table(title, _NOTE, found, speaker, 1))
     if content:
         title = f"Ingredients of {found['recipe']}: one-shot keyword accuracy of the content subspace in %"
-        tables.append(_table(title, _NOTE.format(over="episodes"), found, content, 1))
+        tables.append(_table(title, _NOTE, found, content, 1))
     return tables
 
 

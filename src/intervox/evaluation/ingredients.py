@@ -1,9 +1,9 @@
 """What each ingredient of a corpus buys: the same training on parts of one corpus, compared.
 
-A variant keeps some of the training cells: one engine's, the clean copies, half of the texts. All
+A variant keeps some of the training cells: one engine's, the clean copies, a third of the texts. The
 variants of a group have about as many cells, unless the group is about the number of cells. Each is
-refined by the run's own recipe and measured on the human corpora; the first of a group is what the
-others are compared with, speaker resample by speaker resample.
+refined by the run's own recipe and seed and measured on the human corpora; the first of a group is
+what the others are compared with, resample by resample of the measured speakers.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from intervox.corpus.store import Corpus
+from intervox.errors import IntervoxError
 from intervox.evaluation.evaluate import EVALUATION_SEED, TestSet
-from intervox.evaluation.keywords import shot_accuracies
+from intervox.evaluation.keywords import shot_resamples
 from intervox.evaluation.verification import bootstrap_rates, cosine, equal_error_rate, error_rates, interval
 from intervox.features.store import Features
 from intervox.recipe import Recipe
@@ -67,47 +68,53 @@ class Variant:
 
 def variants(plan: TrainingPlan) -> list[Variant]:
     """List the variants that a corpus can tell apart: no engines where it has but one."""
-    half = plan.block_rank < plan.blocks // 2
     engines = [str(name) for name in np.unique(plan.columns["engine"][plan.train])]
-    found: list[Variant] = []
+    groups: dict[str, dict[str, Mask]] = {}
     if len(engines) > 1:
-        found += [Variant("engine", f"{name} alone", plan.of("engine", name)) for name in engines]
-        found.append(Variant("engine", "both, half the blocks", half))
+        alone = {f"{name} alone": plan.of("engine", name) for name in engines}
+        groups["engine"] = alone | {"all engines": plan.train}
     if (mixed := _mixed(plan)).any():
-        found += [
-            Variant("mixtures", "no mixtures", ~mixed),
-            Variant("mixtures", "mixtures for presets, as many", _swapped(plan)),
-            Variant("mixtures", "presets and mixtures", plan.train),
-        ]
-    last = int(plan.columns["copy"].max())
-    if last:
-        dry, drawn = plan.of("copy", 0), plan.of("copy", last)
-        found += [
-            Variant("conditions", "clean copy", dry),
-            Variant("conditions", "one drawn condition", drawn),
-            Variant("conditions", "clean and one drawn, half the blocks", (dry | drawn) & half),
-        ]
-    return [*found, *_shapes(plan), *_amounts(plan)]
+        groups["mixtures"] = {
+            "no mixtures": ~mixed,
+            "mixtures in place of presets": _swapped(plan),
+            "presets and mixtures": plan.train,
+        }
+    dry, last = plan.of("copy", 0), int(plan.columns["copy"].max())
+    if last and (plan.columns["condition"][dry & plan.train] == "clean").all():
+        drawn = plan.of("copy", last)
+        groups["conditions"] = {"clean": dry, "one drawn": drawn, "clean and one drawn": dry | drawn}
+    groups["block shape"] = _shapes(plan)
+    equal = [
+        Variant(group, name, mask)
+        for group, masks in groups.items()
+        for name, mask in _equalised(plan, masks).items()
+    ]
+    amounts = [
+        Variant("amount", f"{share:.0%} of the blocks", plan.block_rank < round(share * plan.blocks))
+        for share in (1.0, 0.5, 0.25)
+    ]
+    return [variant for variant in equal + amounts if (variant.mask & plan.train).any()]
 
 
-def _shapes(plan: TrainingPlan) -> list[Variant]:
+def _shapes(plan: TrainingPlan) -> dict[str, Mask]:
     """About a third of the cells: few voices of many texts, or many voices of few."""
     third = {
         "blocks": (plan.block_rank, plan.blocks),
         "voices": (plan.voice_rank, int(plan.voice_rank[plan.train].max()) + 1),
         "texts": (plan.text_rank, int(plan.text_rank[plan.train].max()) + 1),
     }
-    return [
-        Variant("block shape", f"a third of the {what}", ranks < round(count / 3))
-        for what, (ranks, count) in third.items()
-    ]
+    return {f"a third of the {what}": ranks < round(count / 3) for what, (ranks, count) in third.items()}
 
 
-def _amounts(plan: TrainingPlan) -> list[Variant]:
-    return [
-        Variant("amount", f"{share:.0%} of the blocks", plan.block_rank < round(share * plan.blocks))
-        for share in (1.0, 0.5, 0.25)
-    ]
+def _equalised(plan: TrainingPlan, masks: dict[str, Mask]) -> dict[str, Mask]:
+    """Leave out whole blocks of the larger parts, until each has as many cells as the smallest."""
+    smallest = min(int((mask & plan.train).sum()) for mask in masks.values())
+    result = {}
+    for name, mask in masks.items():
+        sizes = np.bincount(plan.block_rank[mask & plan.train], minlength=plan.blocks)
+        fits = np.cumsum(sizes) <= smallest
+        result[name] = mask & (plan.block_rank < int(fits.sum()))
+    return result
 
 
 def _mixed(plan: TrainingPlan) -> Mask:
@@ -155,13 +162,20 @@ def compare_ingredients(
         ``variants``: group, name, ``cells``, ``texts``, ``voices`` and, by column of ``COLUMNS``, a
         value with its ``interval`` and the interval of its ``difference`` from the group's first.
     """
+    if not {"speaker", "content"} <= {settings.factor for settings in recipe.subspaces.values()}:
+        raise IntervoxError(
+            "ingredients are measured on a speaker and a content subspace: add the one missing"
+        )
+    if not test_sets:
+        raise IntervoxError("ingredients are measured on human corpora: set INTERVOX_DATA to their folder")
     plan = TrainingPlan(corpus.cells)
+    measured = {test_set.name: test_set.about() for test_set in test_sets}
     rows: list[dict[str, Any]] = []
     reference: dict[str, dict[str, Samples]] = {}
     for variant in variants(plan):
         mask = plan.train & variant.mask
         kept = np.flatnonzero(mask).tolist()
-        name = stable_hash([features.about["key"], recipe.model_dump(mode="json"), kept])
+        name = stable_hash([features.about["key"], recipe.model_dump(mode="json"), measured, kept])
         home = folder / name
         if not (home / "samples.json").exists():
             table = _only(corpus.cells, mask)
@@ -216,15 +230,15 @@ def _measure(model: SubspaceModel, test_sets: list[TestSet], recipe: Recipe) -> 
                     value = equal_error_rate(*error_rates(*scores))
                     result[f"{test_set.name} {condition} {stratum}"] = [value, *resampled.tolist()]
             if test_set.has_keywords and condition == "clean":
-                shots = shot_accuracies(
+                value, resampled = shot_resamples(
                     vectors[content],
                     test_set.contents,
                     test_set.speakers,
-                    1,
                     recipe.evaluation.episodes,
+                    recipe.evaluation.bootstrap,
                     EVALUATION_SEED,
                 )
-                result[f"{test_set.name} {condition} one_shot"] = [float(np.mean(shots)), *shots]
+                result[f"{test_set.name} {condition} one_shot"] = [value, *resampled.tolist()]
     return result
 
 

@@ -1,6 +1,7 @@
 """Keyword spotting across speakers: a linear probe, and prototypes from one or five examples."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,47 @@ def shot_accuracies(
         One accuracy an episode, less those in which some keyword has too few examples. The same
         seed draws the same episodes.
     """
+    return [
+        float(correct.mean()) for _, correct in _episodes(vectors, labels, speakers, shots, episodes, seed)
+    ]
+
+
+def shot_resamples(
+    vectors: NDArray[np.float32],
+    labels: NDArray[Any],
+    speakers: NDArray[Any],
+    episodes: int,
+    repeats: int,
+    seed: int,
+) -> tuple[float, NDArray[np.float64]]:
+    """Return the one-shot accuracy over all episodes, and that of every resample of the speakers.
+
+    The same seed draws the same episodes and the same speakers, so two representations can be
+    compared resample by resample.
+    """
+    who = np.unique(speakers, return_inverse=True)[1]
+    count = int(who.max()) + 1
+    right, tested = np.zeros(count), np.zeros(count)
+    for rows, correct in _episodes(vectors, labels, speakers, 1, episodes, seed):
+        right += np.bincount(who[rows], correct, count)
+        tested += np.bincount(who[rows], minlength=count)
+    random = np.random.default_rng([seed, 6])
+    drawn = random.integers(count, size=(repeats, count))
+    return float(right.sum() / tested.sum()), right[drawn].sum(axis=1) / tested[drawn].sum(axis=1)
+
+
+def _episodes(
+    vectors: NDArray[np.float32],
+    labels: NDArray[Any],
+    speakers: NDArray[Any],
+    shots: int,
+    episodes: int,
+    seed: int,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+    """Yield the clips that each episode tests, and which of them it gets right."""
     random = np.random.default_rng([seed, shots, 7])
     classes, label = np.unique(labels, return_inverse=True)
     names, speaker = np.unique(speakers, return_inverse=True)
-    accuracies = []
     for _ in range(episodes):
         enrolling = np.isin(speaker, random.permutation(len(names))[: len(names) // 2])
         examples = []
@@ -80,9 +118,8 @@ def shot_accuracies(
             continue
         prototypes = vectors[np.stack(examples)].mean(axis=1)
         prototypes /= np.linalg.norm(prototypes, axis=1, keepdims=True) + 1e-9
-        guessed = np.argmax(vectors[~enrolling] @ prototypes.T, axis=1)
-        accuracies.append(float(np.mean(guessed == label[~enrolling])))
-    return accuracies
+        tested = np.flatnonzero(~enrolling)
+        yield tested, np.argmax(vectors[tested] @ prototypes.T, axis=1) == label[tested]
 
 
 def _summary(accuracies: list[float]) -> dict[str, Any] | None:
