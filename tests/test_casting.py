@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intervox.casting import AuditionTable, cast_voices, effective_number, near_duplicates, voice_distances
+from intervox.casting import (
+    AuditionTable,
+    cast_voices,
+    effective_number,
+    near_duplicates,
+    voice_distances,
+    voice_similarities,
+)
 from intervox.corpus.people import all_speakers
 from intervox.corpus.synthesis import synthesise
 from intervox.parallel import Pool
@@ -30,7 +37,7 @@ def table(voices: int, twins: int, texts: int = 6, noise: float = 0.3) -> Auditi
 
 
 def test_distances_are_zero_between_doubles_and_large_between_others() -> None:
-    distances = voice_distances(table(40, twins=5))
+    distances = voice_distances(voice_similarities(table(40, twins=5)))
     np.testing.assert_allclose(distances, distances.T, atol=1e-6)
     np.testing.assert_allclose(np.diag(distances), 0, atol=1e-6)
     doubles = [distances[index, 35 + index] for index in range(5)]
@@ -40,7 +47,7 @@ def test_distances_are_zero_between_doubles_and_large_between_others() -> None:
 
 
 def test_doubles_are_grouped_and_nobody_else() -> None:
-    groups = near_duplicates(voice_distances(table(40, twins=5)), 0.05)
+    groups = near_duplicates(voice_distances(voice_similarities(table(40, twins=5))), 0.05)
     assert len(set(groups)) == 35
     assert all(groups[index] == groups[35 + index] for index in range(5))
 
@@ -52,10 +59,20 @@ def test_a_chain_of_like_voices_is_not_one_voice() -> None:
 
 
 @pytest.mark.parametrize(("voices", "copies"), [(7, 1), (7, 3), (1, 5)])
-def test_the_effective_number_counts_copies_once(voices: int, copies: int) -> None:
+@pytest.mark.parametrize("steadiness", [1.0, 0.4])
+def test_the_effective_number_counts_copies_once(voices: int, copies: int, steadiness: float) -> None:
     kind = np.repeat(np.arange(voices), copies)
-    distances = (kind[:, None] != kind[None, :]).astype(float)
-    assert effective_number(distances) == pytest.approx(voices)
+    similarities = steadiness * (kind[:, None] == kind[None, :])
+    assert effective_number(similarities) == pytest.approx(voices)
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0])
+def test_unrelated_voices_count_as_many_however_their_readings_vary(noise: float) -> None:
+    random = np.random.default_rng(0)
+    voices = random.normal(size=(20, 1, 200))
+    means = voices + noise * random.normal(size=(20, 8, 200))
+    made_up = AuditionTable([str(index) for index in range(20)], means.astype(np.float32))
+    assert 17 < effective_number(voice_similarities(made_up)) <= 20
 
 
 RECIPE = CorpusRecipe(

@@ -16,6 +16,7 @@ from intervox.corpus.people import split_speakers
 from intervox.corpus.rounds import Deck, Turns
 from intervox.corpus.store import CELL_SCHEMA, SHARD_SCHEMA, CorpusSplit, Recordings
 from intervox.corpus.synthesis import synthesise
+from intervox.corpus.text import normalise_text
 from intervox.corpus.texts import texts
 from intervox.engines import base
 from intervox.engines.base import Voice, load_engine
@@ -24,7 +25,7 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.protocols import READERS
 from intervox.manifest import Row, read_manifest, write_manifest
 from intervox.parallel import Pool
-from intervox.pipeline import check_protocol_texts
+from intervox.pipeline import check_protocols_are_kept
 from intervox.recipe import Recipe, load_recipe
 from intervox.recipe_corpus import (
     BlockSettings,
@@ -124,7 +125,7 @@ def test_conditions_are_dealt_evenly_and_the_first_copy_stays_dry() -> None:
     assert {cell["condition"] for cell in cells if cell["copy"] == 0} == {"clean"}
     uses = Counter(cell["condition"] for cell in cells if cell["copy"])
     assert len(uses) == 31
-    assert max(uses.values()) - min(uses.values()) <= 1
+    assert max(uses.values()) - min(uses.values()) <= 2
     assert all((cell["severity"] > 0) == (cell["condition"] != "clean") for cell in cells if not cell["copy"])
 
 
@@ -161,7 +162,7 @@ def test_engines_share_every_block_and_can_be_held_out() -> None:
         splits = [{c[column] for c in cells if c["split"] == s} for s in ("train", "validation", "test")]
         assert sum(map(len, splits)) == len(set.union(*splits))
     nobody = shared.model_copy(update={"engines": (EspeakSettings(voices=30, splits=("train",)),)})
-    with pytest.raises(IntervoxError, match=r"corpus\.test has blocks but no engine"):
+    with pytest.raises(IntervoxError, match=r"corpus\.test has blocks but no speakers"):
         plan_cells(nobody, 0)
 
 
@@ -170,6 +171,35 @@ def test_blocks_are_of_one_language_with_texts_in_it() -> None:
     blocks = by_block(plan_cells(recipe, 0).to_pylist())
     assert all(len({cell["language"] for cell in block}) == 1 for block in blocks.values())
     assert {block[0]["language"] for block in blocks.values()} == {"en", "de", "es"}
+
+
+def test_regions_of_a_language_share_labels_and_splits(tmp_path: Path) -> None:
+    regions = EspeakSettings(voices=40, languages=("pt", "pt-br"))
+    recipe = TINY.model_copy(
+        update={"engines": (regions,), "train": BlockSettings(blocks=20, speakers=3, contents=4)}
+    )
+    cells = plan_cells(recipe, 0).to_pylist()
+    assert {cell["language"] for cell in cells} == {"pt", "pt-br"}
+    spoken = {normalise_text(cell["text"]) for cell in cells}
+    assert len(spoken) == len({cell["content"] for cell in cells})
+    train, test = (
+        {normalise_text(cell["text"]) for cell in cells if cell["split"] == split}
+        for split in ("train", "test")
+    )
+    assert test
+    assert not train & test
+
+
+def test_no_rendition_has_the_same_condition_twice() -> None:
+    recipe = TINY.model_copy(
+        update={
+            "copies": 3,
+            "train": BlockSettings(blocks=40, speakers=4, contents=4),
+            "conditions": ConditionSettings(count=6, clean=0.5),
+        }
+    )
+    cells = [cell for cell in plan_cells(recipe, 0).to_pylist() if cell["split"] == "train"]
+    assert len({(cell["seed"], cell["condition"]) for cell in cells}) == len(cells)
 
 
 def test_transformed_voices_are_further_speakers_of_the_same_family() -> None:
@@ -247,6 +277,58 @@ def test_blocks_are_found_in_recordings_whatever_the_spelling(tmp_path: Path, sp
         plan_cells(recipe.model_copy(update={"engines": (exact,)}), 0).to_pylist()
     ).values():
         assert len({int(cell["voice"][1]) % 2 for cell in block}) == 1
+
+
+def test_another_take_is_tried_and_its_session_is_the_label(tmp_path: Path, speech: Speech) -> None:
+    rows = []
+    for speaker in ("ann", "bob"):
+        for text in ("see you later", "good evening"):
+            for session in ("good", "silent"):
+                path = tmp_path / f"{speaker}-{text}-{session}.wav"
+                sf.write(path, speech(0.9, 1) * (session == "good"), 16_000)
+                rows.append(Row(path, speaker, text, session=session))
+    write_manifest(tmp_path / "m.csv", rows)
+    people = RecordingsSettings(name="recordings", manifest=tmp_path / "m.csv", splits=("train",), blocks=6)
+    recipe = TINY.model_copy(update={"engines": (people,), "test": BlockSettings(blocks=0)})
+    corpus = synthesise(recipe, 0, tmp_path / "corpus", Pool(1))
+    made = corpus.read_shard(0, ["session", "attempt", "error"]).to_pylist()
+    assert {row["session"] for row in made} == {"good"}
+    assert {row["attempt"] for row in made} == {0, 1}
+    assert corpus.about["failed"] == 0
+
+
+def test_exact_spellings_of_one_text_stay_in_one_split_and_one_place(tmp_path: Path, speech: Speech) -> None:
+    rows = []
+    for speaker in range(12):
+        for text in range(8):
+            for spelling in (f"text number {text}", f"Text number {text}!"):
+                path = tmp_path / f"{speaker}-{spelling}.wav"
+                sf.write(path, speech(0.5, 0), 16_000)
+                rows.append(Row(path, f"p{speaker}", spelling))
+    write_manifest(tmp_path / "m.csv", rows)
+    people = RecordingsSettings(name="recordings", manifest=tmp_path / "m.csv", match="exact", blocks=4)
+    for seed in range(5):
+        cells = plan_cells(TINY.model_copy(update={"engines": (people,), "copies": 1}), seed).to_pylist()
+        for block in by_block(cells).values():
+            assert_crossed(block)
+        train, test = ({c["content"] for c in cells if c["split"] == split} for split in ("train", "test"))
+        assert test
+        assert not train & test
+
+
+def test_a_speaker_of_two_languages_is_refused(tmp_path: Path, wav: Path) -> None:
+    write_manifest(tmp_path / "m.csv", [Row(wav, "ann", "taxi", language=tag) for tag in ("de", "en")])
+    with pytest.raises(IntervoxError, match="'ann' in two languages"):
+        load_engine(RecordingsSettings(name="recordings", manifest=tmp_path / "m.csv"))
+
+
+def test_recordings_that_are_evaluated_do_not_train(corpora: Path, tmp_path: Path) -> None:
+    write_manifest(tmp_path / "m.csv", READERS["fsdd"].read(corpora / "fsdd")[:50])
+    people = RecordingsSettings(name="recordings", manifest=tmp_path / "m.csv")
+    settings = TextSettings(count=60, protocol_texts=True)
+    recipe = Recipe(corpus=TINY.model_copy(update={"engines": (ESPEAK, people), "texts": settings}))
+    with pytest.raises(IntervoxError, match="trains on 50 recordings that are also evaluated"):
+        check_protocols_are_kept(recipe)
 
 
 def test_recordings_without_a_shared_text_say_so(tmp_path: Path, speech: Speech) -> None:
@@ -428,10 +510,10 @@ def test_texts_of_a_protocol_are_refused_unless_asked_for(
     everything = BlockSettings(blocks=20, speakers=3, contents=3)
     recipe = Recipe(corpus=TINY.model_copy(update={"train": everything}))
     with pytest.raises(IntervoxError, match=rf"such as {word!r}: add them to corpus.texts.reserved"):
-        check_protocol_texts(recipe)
+        check_protocols_are_kept(recipe)
     for settings in (
         TextSettings(count=60, reserved=(word,)),
         TextSettings(count=60, protocol_texts=True),
     ):
         corpus = recipe.corpus.model_copy(update={"texts": settings})
-        check_protocol_texts(recipe.model_copy(update={"corpus": corpus}))
+        check_protocols_are_kept(recipe.model_copy(update={"corpus": corpus}))

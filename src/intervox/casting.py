@@ -7,7 +7,7 @@ any two voices, and from them the near-duplicates and a figure for the corpus' d
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from intervox.backbones.base import Backbone, load_backbone
 from intervox.corpus.people import all_speakers
 from intervox.corpus.store import Corpus
 from intervox.corpus.synthesis import audition
+from intervox.errors import IntervoxError
 from intervox.features.extraction import extract, layer_means
 from intervox.features.store import Features
 from intervox.parallel import Pool
@@ -35,6 +36,12 @@ _SHRINKAGE = 0.3
 RESULT = "casting.json"
 
 Vectors = NDArray[np.float32]
+
+
+@cache
+def _backbone(name: str) -> Backbone:
+    """Load the backbone once a worker, not once a shard."""
+    return load_backbone(name)
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class SpeakerSpace:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            means, _ = layer_means(self._loaded, waves, FeatureSettings())
+            means, _ = layer_means(_backbone(self.backbone), waves, FeatureSettings())
         finally:
             torch.set_num_threads(threads)
         vectors = self.project(means)
@@ -81,13 +88,6 @@ class SpeakerSpace:
         """Map layer means (clips, layers, dim) to unit vectors (clips, dim)."""
         inputs = (_flat(means, self.layers) - self.mean) / self.scale
         return _unit(inputs @ self.linear.weight.T + self.linear.bias)
-
-    @cached_property
-    def _loaded(self) -> Backbone:
-        return load_backbone(self.backbone)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_loaded"}
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,17 @@ def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Ca
     """
     settings = recipe.casting
     assert settings is not None
-    corpus = audition(recipe, seed, folder / "audition", pool)
     backbone = load_backbone(settings.backbone)
+    if not 0 <= min(settings.layers) <= max(settings.layers) < backbone.layers:
+        raise IntervoxError(
+            f"casting.layers: {settings.backbone} has layers 0 to {backbone.layers - 1}, not "
+            f"{', '.join(map(str, settings.layers))}"
+        )
+    corpus = audition(recipe, seed, folder / "audition", pool)
     features = extract(corpus, backbone, FeatureSettings(), folder / "features", "audition")
     table = AuditionTable.of(corpus, features, settings)
-    distances = voice_distances(table)
-    clusters = near_duplicates(distances, settings.min_distance)
+    similarities = voice_similarities(table)
+    clusters = near_duplicates(voice_distances(similarities), settings.min_distance)
     families = {
         speaker.label: speaker.voice.family for engine in recipe.engines for speaker in all_speakers(engine)
     }
@@ -137,7 +142,7 @@ def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Ca
     figures = {
         "voices": len(table.speakers),
         "distinct": len(set(clusters)),
-        "effective": round(effective_number(distances), 1),
+        "effective": round(effective_number(similarities), 1),
         "min_distance": settings.min_distance,
         "near_duplicates": _groups(table.speakers, clusters),
         "merged": {old: new for old, new in labels.items() if new not in (old, None)},
@@ -179,17 +184,16 @@ class AuditionTable:
         return AuditionTable(speakers, filled.astype(np.float32))
 
 
-def voice_distances(table: AuditionTable) -> NDArray[np.float64]:
-    """Estimate how different each two voices are, free of what two readings of one voice differ by.
+def voice_similarities(table: AuditionTable) -> NDArray[np.float64]:
+    """Return the mean cosine between the clips of each two voices, and within each on the diagonal.
 
-    The mean cosine distance between the two voices' clips less that within each: half the squared
-    distance of their mean vectors, estimated without bias, 0 for one and the same voice. Clips of
-    different texts are compared, in a space that was fitted on other texts than those (two folds).
+    Only clips of different texts are compared, in a space that was fitted on other texts than those
+    (two folds).
 
     Returns
     -------
     ndarray
-        Shape (voices, voices), symmetric, zero on the diagonal; noise can make it slightly negative.
+        Shape (voices, voices), symmetric.
     """
     texts = table.means.shape[1]
     folds = [np.arange(texts) % 2 == 0, np.arange(texts) % 2 == 1]
@@ -197,13 +201,25 @@ def voice_distances(table: AuditionTable) -> NDArray[np.float64]:
     for measured in folds:
         vectors = _project(table.means[:, measured], *_fit(table.means[:, ~measured]))
         summed = vectors.sum(axis=1)
-        within = np.einsum("vtd,wtd->vw", vectors, vectors)
+        same_text = np.einsum("vtd,wtd->vw", vectors, vectors)
         count = int(measured.sum())
-        # Similarity over all pairs of different texts: all pairs, less those of the same text.
-        similar = (summed @ summed.T - within) / (count * (count - 1))
-        own = np.diag(similar)
-        result += ((own[:, None] + own[None, :]) / 2 - similar) / len(folds)
+        result += (summed @ summed.T - same_text) / (count * (count - 1)) / len(folds)
     return result
+
+
+def voice_distances(similarities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Say how different each two voices are, free of what two readings of one voice differ by.
+
+    The mean cosine distance between the two voices' clips less that within each: half the squared
+    distance of their mean vectors, estimated without bias, 0 for one and the same voice.
+
+    Returns
+    -------
+    ndarray
+        Shape (voices, voices), symmetric, zero on the diagonal; noise can make it slightly negative.
+    """
+    own = np.diag(similarities)
+    return np.asarray((own[:, None] + own[None, :]) / 2 - similarities)
 
 
 def near_duplicates(distances: NDArray[np.float64], min_distance: float) -> NDArray[np.int64]:
@@ -220,15 +236,18 @@ def near_duplicates(distances: NDArray[np.float64], min_distance: float) -> NDAr
     return np.asarray(fcluster(linkage(condensed, "complete"), min_distance, "distance"), np.int64)
 
 
-def effective_number(distances: NDArray[np.float64]) -> float:
+def effective_number(similarities: NDArray[np.float64]) -> float:
     """Count voices by how much they differ: 1 for copies of one voice, n for n unrelated ones.
 
     The Vendi score (Friedman & Dieng 2023): the exponential of the entropy of the eigenvalues of the
-    similarity matrix, here 1 - distance.
+    similarity matrix. Each similarity is divided by what the two voices reach with themselves, so
+    that readings that vary do not pass for voices that are alike. The dimensions of the speaker
+    space bound it: no more than 64 voices can all be unrelated.
     """
-    similarity = np.clip(1 - np.maximum(distances, 0), 0, 1)
-    np.fill_diagonal(similarity, 1)
-    eigenvalues = np.maximum(np.linalg.eigvalsh(similarity / len(similarity)), 0)
+    own = np.sqrt(np.maximum(np.diag(similarities), 1e-3))
+    related = np.clip(similarities / np.outer(own, own), 0, 1)
+    np.fill_diagonal(related, 1)
+    eigenvalues = np.maximum(np.linalg.eigvalsh(related / len(related)), 0)
     shares = eigenvalues[eigenvalues > 1e-12] / eigenvalues.sum()
     return float(np.exp(-np.sum(shares * np.log(shares))))
 

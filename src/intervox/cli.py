@@ -42,6 +42,7 @@ PoolOption = Annotated[
 ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Folder or hub id of a refined model.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 DEFAULT_MODEL = Path("runs/quickstart/model")
+_INTERRUPTED = 130
 
 
 @app.command()
@@ -294,9 +295,11 @@ def main() -> None:
         mend = "free some space" if error.errno == errno.ENOSPC else "give another path or mend this one"
         print(f"error: {error.filename or 'the disk'}: {error.strerror}; {mend}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as leaving:
+        # Typer turns an interrupt into a bare exit code.
+        if leaving.code == _INTERRUPTED:
+            print("interrupted: the same command goes on from here", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

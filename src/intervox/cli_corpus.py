@@ -32,11 +32,11 @@ def plan(
     """
     from intervox.corpus.plan_table import plan_corpus, print_plan
     from intervox.parallel import default_workers
-    from intervox.pipeline import check_protocol_texts
+    from intervox.pipeline import check_protocols_are_kept
     from intervox.recipe import load_recipe
 
     loaded = load_recipe(recipe)
-    check_protocol_texts(loaded)
+    check_protocols_are_kept(loaded)
     found = plan_corpus(loaded.corpus, loaded.seed, workers or default_workers())
     if as_json:
         typer.echo(json.dumps(found))

@@ -59,7 +59,8 @@ def read_manifest(path: Path) -> list[Row]:
     except FileNotFoundError:
         raise IntervoxError(f"{path} is missing: give the path of a manifest") from None
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, pa.ArrowInvalid) as error:
-        raise IntervoxError(f"{path} is not a readable {path.suffix[1:]} file in UTF-8 ({error})") from None
+        reason = f"not a readable {path.suffix[1:]} file ({error})"
+        raise IntervoxError(f"{path} is {reason}: save it as one, in UTF-8") from None
     return [_row(path, number, record) for number, record in enumerate(records, start=1)]
 
 

@@ -39,6 +39,10 @@ class Pool:
     workers: int | None = None
     where: str = PROCESSES
 
+    def __post_init__(self) -> None:
+        if self.where not in (PROCESSES, LOCAL_RAY) and not self.where.startswith("ray://"):
+            raise IntervoxError(f"unknown engine pool {self.where!r}: give processes, ray or ray://host:port")
+
 
 def default_workers() -> int:
     """Return how many processes this machine's cores can feed."""
@@ -69,10 +73,8 @@ def run_jobs(
         three times first.
     """
     workers = pool.workers or default_workers()
-    if pool.where == LOCAL_RAY or pool.where.startswith("ray://"):
+    if pool.where != PROCESSES:
         results = _on_ray(work, iter(jobs), pool)
-    elif pool.where != PROCESSES:
-        raise IntervoxError(f"unknown engine pool {pool.where!r}: give processes, ray or ray://host:port")
     elif workers <= 1 or count <= 1:
         results = map(work, jobs)
     else:

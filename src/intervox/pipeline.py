@@ -83,7 +83,7 @@ def synth(run: Run) -> Corpus:
     from intervox.corpus.synthesis import synthesise
 
     recipe, seed = run.recipe.corpus, run.recipe.seed
-    check_protocol_texts(run.recipe)
+    check_protocols_are_kept(run.recipe)
     with _logged(run, "synth") as record:
         cast = None
         if recipe.casting:
@@ -95,8 +95,8 @@ def synth(run: Run) -> Corpus:
     return corpus
 
 
-def check_protocol_texts(recipe: Recipe) -> None:
-    """Refuse to train on the texts of an evaluation protocol of this machine, unless asked to.
+def check_protocols_are_kept(recipe: Recipe) -> None:
+    """Refuse to train on what is evaluated: recordings of a protocol, or its texts unless asked to.
 
     Raises
     ------
@@ -107,17 +107,29 @@ def check_protocol_texts(recipe: Recipe) -> None:
     from intervox.corpus.reserved import check_reserved, reserved_texts
     from intervox.corpus.text import Text
     from intervox.evaluation.protocols import find_protocols
+    from intervox.manifest import read_manifest
+    from intervox.recipe_corpus import RecordingsSettings
 
+    rows = [row for protocol in find_protocols(recipe.evaluation.protocols) for row in protocol.rows]
+    measured = {row.path.resolve() for row in rows}
+    for engine in recipe.corpus.engines:
+        if isinstance(engine, RecordingsSettings):
+            both = [row.path for row in read_manifest(engine.manifest) if row.path.resolve() in measured]
+            if both:
+                raise IntervoxError(
+                    f"{engine.manifest} trains on {len(both):,} recordings that are also evaluated, such as "
+                    f"{both[0]}: name other evaluation.protocols"
+                )
     if recipe.corpus.texts.protocol_texts:
         return
-    contents = {row.content for p in find_protocols(recipe.evaluation.protocols) for row in p.rows}
-    cells = plan_cells(recipe.corpus, recipe.seed).select(["text", "language", "kind"])
-    planned = {Text(**row) for row in cells.to_pylist()}
-    found = sorted(text.text for text in check_reserved(planned, reserved_texts(contents)))
+    planned = plan_cells(recipe.corpus, recipe.seed).group_by(["text", "language", "kind"]).aggregate([])
+    texts = (Text(**row) for row in planned.to_pylist())
+    found = sorted(text.text for text in check_reserved(texts, reserved_texts(row.content for row in rows)))
     if found:
         raise IntervoxError(
             f"{len(found)} texts of the corpus are those of an evaluation protocol, such as {found[0]!r}: "
-            "add them to corpus.texts.reserved, or set corpus.texts.protocol_texts to true"
+            "add them to corpus.texts.reserved (recorded ones: take them out of the manifest), or set "
+            "corpus.texts.protocol_texts to true"
         )
 
 

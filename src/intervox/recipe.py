@@ -165,6 +165,10 @@ def _explain(error: ValidationError) -> str:
             problems.append(
                 f"`{where}`: unknown engine '{known['tag']}': choose from {known['expected_tags']}"
             )
+        elif problem["type"] == "union_tag_not_found":
+            problems.append(f"`{where}` has no `name`: name the engine")
+        elif isinstance(problem["input"], dict):
+            problems.append(f"`{where}`: {problem['msg'].removeprefix('Value error, ')}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
             problems.append(f"`{where}` is {problem['input']!r}: {message}")

@@ -248,6 +248,13 @@ class QualitySettings(Part):
     max_per: float | None = Field(None, gt=0)
     max_voice_distance: float | None = Field(None, gt=0)
 
+    @field_validator("seconds_per_character")
+    @classmethod
+    def _in_order(cls, bounds: Range) -> Range:
+        if not 0 <= bounds[0] < bounds[1]:
+            raise ValueError("give two numbers from 0, the lower bound first")
+        return bounds
+
 
 class CastingSettings(Part):
     """The audition that finds near-duplicate voices before anything else is rendered.

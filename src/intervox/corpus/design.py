@@ -17,7 +17,7 @@ from intervox.corpus.people import Casting, Speaker, all_speakers, split_speaker
 from intervox.corpus.recorded import recorded_blocks
 from intervox.corpus.rounds import Deck, Turns
 from intervox.corpus.store import CELL_SCHEMA
-from intervox.corpus.text import Text, normalise_text
+from intervox.corpus.text import Text
 from intervox.corpus.texts import texts as inventory
 from intervox.errors import IntervoxError
 from intervox.recipe_corpus import SPLITS, BlockSettings, CorpusRecipe
@@ -111,8 +111,7 @@ class _Contents:
         self._labels: dict[tuple[str, str], str] = {}
 
     def label(self, text: Text) -> str:
-        key = (text.language, normalise_text(text.text))
-        return self._labels.setdefault(key, f"t{len(self._labels):05d}")
+        return self._labels.setdefault(text.key, f"t{len(self._labels):05d}")
 
 
 def _blocks(
@@ -129,7 +128,10 @@ def _blocks(
         if free:
             yield from _synthetic_blocks(recipe, split, free, texts[split], random)
         elif settings.blocks and not recorded[split]:
-            raise IntervoxError(f"corpus.{split} has blocks but no engine: add it to an engine's `splits`")
+            raise IntervoxError(
+                f"corpus.{split} has blocks but no speakers: add it to an engine's `splits`, or raise "
+                "`voices` or held_out until the split's share is at least one voice family"
+            )
         yield from (Block(split, people, said) for people, said in recorded[split])
 
 
@@ -169,6 +171,7 @@ class _Dealer:
         shares: dict[str, float],
         random: np.random.Generator,
     ) -> None:
+        self._language = speakers[0].voice.language
         self._sizes = Counter(speaker.engine for speaker in speakers)
         self._engines = Turns({engine: shares[engine] for engine in self._sizes})
         self._speakers = {
@@ -182,8 +185,9 @@ class _Dealer:
             wanted = getattr(settings, what)
             if found < wanted:
                 raise IntervoxError(
-                    f"corpus.{split}.{what} asks for {wanted} in a block, but only {found} are in the "
-                    f"{split} split: raise the number of voices or texts, or lower corpus.{split}.{what}"
+                    f"corpus.{split}.{what} asks for {wanted} in a block, but only {found} of language "
+                    f"{self._language!r} are in the {split} split: raise the number of voices or texts, or "
+                    f"lower corpus.{split}.{what}"
                 )
         slots: Counter[str] = Counter()
         for _ in range(settings.speakers):
@@ -223,11 +227,23 @@ def _cells(
             "session": speaker.session(text.text, cell_seed),
             "seed": cell_seed,
         }
-        for copy in range(copies):
-            dry = block.split != "train" or (recipe.dry_copy and copy == 0)
-            clean = dry or random.random() < recipe.conditions.clean
-            condition = Condition() if clean else conditions.draw(1)[0]
+        for copy, condition in enumerate(_conditions(recipe, block.split, copies, conditions, random)):
             yield shared | {"condition": str(condition), "severity": condition.severity, "copy": copy}
+
+
+def _conditions(
+    recipe: CorpusRecipe, split: str, copies: int, deck: Deck[Condition], random: np.random.Generator
+) -> list[Condition]:
+    """Draw a rendition's conditions, each another: equal copies would be trivial positives."""
+    drawn: list[Condition] = []
+    for copy in range(copies):
+        dry = split != "train" or (recipe.dry_copy and copy == 0)
+        clean = dry or (random.random() < recipe.conditions.clean and Condition() not in drawn)
+        condition = Condition() if clean else deck.draw(1)[0]
+        while condition in drawn and len(deck) >= copies:
+            condition = deck.after(condition)
+        drawn.append(condition)
+    return drawn
 
 
 def _split_texts(
@@ -237,13 +253,18 @@ def _split_texts(
     everyone = [speaker for people in speakers.values() for speaker in people if not speaker.recorded]
     languages = sorted({speaker.voice.language for speaker in everyone})
     result: dict[str, list[Text]] = {split: [] for split in SPLITS}
+    homes: dict[tuple[str, str], str] = {}
     for language in languages:
         texts = inventory(recipe.texts, [language], seed)
         shuffled = [texts[index] for index in random.permutation(len(texts))]
-        held = round(len(shuffled) * recipe.held_out)
+        # Regions of one language share texts, and each text has one split.
+        new = [text.key for text in shuffled if text.key not in homes]
+        held = round(len(new) * recipe.held_out)
         for split in ("test", "validation"):
             if getattr(recipe, split).blocks:
-                result[split] += shuffled[:held]
-                shuffled = shuffled[held:]
-        result["train"] += shuffled
+                homes |= dict.fromkeys(new[:held], split)
+                new = new[held:]
+        homes |= dict.fromkeys(new, "train")
+        for text in shuffled:
+            result[homes[text.key]].append(text)
     return result

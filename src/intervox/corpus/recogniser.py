@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
+from threadpoolctl import threadpool_limits
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import missing_extra
@@ -101,14 +102,16 @@ class Recogniser:
             What each clip should say.
         """
         result: list[Hearing] = [Hearing("", 0.0)] * len(waves)
-        for indices, seconds in _batches(waves):
-            encoded = self._encode([waves[index] for index in indices], seconds)
-            chosen = [_as_written(texts[index]) for index in indices]
-            heard = self._read(encoded, len(indices), seconds)
-            given = self._log_probabilities(encoded, chosen, seconds)
-            prior = self._without_clip(chosen, seconds)
-            for index, text, with_clip, without in zip(indices, heard, given, prior, strict=True):
-                result[index] = Hearing(text, float(np.mean(with_clip - without)))
+        # One thread, as each worker is one process; and a sum's rounding then has one order.
+        with threadpool_limits(1):
+            for indices, seconds in _batches(waves):
+                encoded = self._encode([waves[index] for index in indices], seconds)
+                chosen = [_as_written(texts[index]) for index in indices]
+                heard = self._read(encoded, len(indices), seconds)
+                given = self._log_probabilities(encoded, chosen, seconds)
+                prior = self._without_clip(chosen, seconds)
+                for index, text, with_clip, without in zip(indices, heard, given, prior, strict=True):
+                    result[index] = Hearing(text, round(float(np.mean(with_clip - without)), 3))
         return result
 
     def _encode(self, waves: Sequence[Waveform], seconds: int) -> Any:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from intervox.corpus.people import Speaker
-from intervox.corpus.rounds import Deck
-from intervox.corpus.text import Text, normalise_text
+from intervox.corpus.rounds import Deck, Turns
+from intervox.corpus.text import Text
 from intervox.errors import IntervoxError
 from intervox.recipe_corpus import SPLITS, CorpusRecipe, RecordingsSettings
 
@@ -44,8 +44,17 @@ def recorded_blocks(
         said = _split_recorded_texts(recipe, people, texts, random)
         for split in (split for split in SPLITS if people[split]):
             size = getattr(recipe, split)
-            finder = _Finder(people[split], said[split], size.speakers, size.contents, random)
-            result[split] = [finder.find(split) for _ in range(settings.blocks)]
+            finders = {
+                language: _Finder(
+                    [s for s in people[split] if s.voice.language == language],
+                    [text for text in said[split] if text.language == language],
+                    (size.speakers, size.contents),
+                    random,
+                )
+                for language in sorted({speaker.voice.language for speaker in people[split]})
+            }
+            turns = Turns({language: float(finder.speakers) for language, finder in finders.items()})
+            result[split] = [finders[turns.next()].find(split) for _ in range(settings.blocks)]
     return result
 
 
@@ -55,21 +64,26 @@ def _split_recorded_texts(
     texts: dict[str, list[Text]],
     random: np.random.Generator,
 ) -> dict[str, list[Text]]:
-    """Give each recorded text to one split that has recorded speakers."""
-    homes = {normalise_text(text.text): split for split in SPLITS for text in texts[split]}
+    """Give each recorded text, in all its spellings, to one split that has recorded speakers."""
+    homes = {text.key: split for split in SPLITS for text in texts[split]}
     used = [split for split in SPLITS if people[split]]
-    held = [recipe.held_out if split != "train" or len(used) == 1 else 0.0 for split in used]
-    shares = [share or 1 - sum(held) for share in held]
-    everything = {
-        (text, speaker.voice.language)
+    said = {
+        Text(text, speaker.voice.language, KIND)
         for split in used
         for speaker in people[split]
         for text in speaker.takes or ()
     }
+    new = sorted({text.key for text in said} - homes.keys())
+    shuffled = [new[index] for index in random.permutation(len(new))]
+    for split in (split for split in used[1:]):
+        # A block needs two texts, however few are held out.
+        held = max(2, round(len(new) * recipe.held_out))
+        homes |= dict.fromkeys(shuffled[:held], split)
+        shuffled = shuffled[held:]
+    homes |= dict.fromkeys(shuffled, used[0])
     result: dict[str, list[Text]] = {split: [] for split in SPLITS}
-    for text, language in sorted(everything):
-        drawn = str(random.choice(used, p=np.asarray(shares) / sum(shares)))
-        result[homes.get(normalise_text(text), drawn)].append(Text(text, language, KIND))
+    for text in sorted(said, key=lambda text: (text.language, text.text)):
+        result[homes[text.key]].append(text)
     return result
 
 
@@ -80,14 +94,14 @@ class _Finder:
         self,
         speakers: Sequence[Speaker],
         texts: Sequence[Text],
-        most_speakers: int,
-        most_texts: int,
+        size: tuple[int, int],
         random: np.random.Generator,
     ) -> None:
+        self.speakers = len(speakers)
         self._speakers = {speaker.label: speaker for speaker in speakers}
         self._takes = {speaker.label: speaker.takes or frozenset() for speaker in speakers}
         self._texts = {text.text: text for text in texts}
-        self._size = (most_speakers, most_texts)
+        self._size = size
         self._labels = Deck(list(self._speakers), random)
         self._seeds = Deck(list(self._texts), random)
         self._uses = dict.fromkeys([*self._speakers, *self._texts], 0)
@@ -99,8 +113,8 @@ class _Finder:
         grids = [grid for grid in tried if min(map(len, grid)) >= 2]
         if not grids:
             raise IntervoxError(
-                f"the recordings have no two {split} speakers who say the same two texts: give a parallel "
-                "corpus, or set the engine's `match` to normalised"
+                f"the recordings have no two {split} speakers who say the same two texts of that split: "
+                "give a parallel corpus, keep the engine to fewer `splits`, or set `match` to normalised"
             )
         labels, texts = max(grids, key=lambda grid: len(grid[0]) * len(grid[1]))
         for name in (*labels, *texts):
@@ -118,7 +132,9 @@ class _Finder:
                 chosen, shared = [*chosen, label], left
             if len(chosen) == most_speakers:
                 break
-        return chosen, self._least_used(sorted(shared))[:most_texts]
+        # Spellings that normalise alike are one content, which a block holds once.
+        spelt = {self._texts[text].key: text for text in self._least_used(sorted(shared))[::-1]}
+        return chosen, list(spelt.values())[::-1][:most_texts]
 
     def _least_used(self, names: Sequence[str]) -> list[str]:
         order = self._random.permutation(len(names))

@@ -18,7 +18,7 @@ from intervox.corpus.people import VoiceSpace
 from intervox.corpus.quality import Verdict, judge
 from intervox.corpus.store import SHARD_SCHEMA
 from intervox.corpus.transformation import Transformation, transform_voice
-from intervox.engines.base import RenderError, load_engine
+from intervox.engines.base import Engine, RenderError, load_engine
 from intervox.recipe_corpus import CorpusRecipe
 
 if TYPE_CHECKING:
@@ -91,12 +91,9 @@ def _renditions(cells: Sequence[Cell], job: ShardJob) -> list[Rendition]:
 
 def _speak(cell: Cell, attempt: int, job: ShardJob) -> Waveform | str:
     """Return the rendition, or why there is none."""
-    seed = cell["seed"]
-    if attempt:
-        seed = int(np.random.default_rng([seed, attempt]).integers(2**31))
-    engines = {settings.name: settings for settings in job.recipe.engines}
+    seed = _seed(cell, attempt)
     try:
-        wave = load_engine(engines[cell["engine"]]).render(cell["text"], cell["voice"], seed)
+        wave = _engine(cell, job).render(cell["text"], cell["voice"], seed)
         if cell["transformation"] and len(wave) >= MIN_SAMPLES:
             wave = transform_voice(wave, Transformation.parse(cell["transformation"]), seed)
     except RenderError as error:
@@ -106,6 +103,15 @@ def _speak(cell: Cell, attempt: int, job: ShardJob) -> Waveform | str:
     if not np.isfinite(wave).all() or np.abs(wave).max() < SILENCE:
         return "rendered silence or non-finite samples"
     return wave
+
+
+def _seed(cell: Cell, attempt: int) -> int:
+    """Neighbouring seeds: a recorded corpus walks through its takes by them."""
+    return int(cell["seed"]) + attempt
+
+
+def _engine(cell: Cell, job: ShardJob) -> Engine:
+    return load_engine(next(s for s in job.recipe.engines if s.name == cell["engine"]))
 
 
 def _judged(
@@ -158,7 +164,9 @@ def _recogniser() -> Any:
 
 def _row(cell: Cell, rendition: Rendition, job: ShardJob) -> dict[str, Any]:
     """One row of ``SHARD_SCHEMA``."""
-    row = cell | {"audio": None, "duration": 0.0, "attempt": rendition.attempt, "error": rendition.error}
+    session = _engine(cell, job).session(cell["text"], cell["voice"], _seed(cell, rendition.attempt))
+    row = cell | {"session": session, "attempt": rendition.attempt, "error": rendition.error}
+    row |= {"audio": None, "duration": 0.0}
     if rendition.verdict:
         row |= rendition.verdict.columns()
     if rendition.wave is None or rendition.error:

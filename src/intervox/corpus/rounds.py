@@ -32,6 +32,10 @@ class Deck(Generic[Item]):
         drawn, self._queue = self._queue[:count], self._queue[count:]
         return [self._items[index] for index in drawn]
 
+    def after(self, item: Item) -> Item:
+        """Return the neighbour of an item, whoever's turn it is."""
+        return self._items[(self._items.index(item) + 1) % len(self._items)]
+
 
 class Turns:
     """Names in turn, each as often as its weight says (smooth weighted round robin)."""

@@ -24,6 +24,11 @@ class Text:
     language: str
     kind: str
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Primary language and normal form: texts of one key are one content."""
+        return self.language.split("-")[0].lower(), normalise_text(self.text)
+
 
 def normalise_text(text: str) -> str:
     """Reduce a text to what is heard of it: two texts of one normal form are the same content.

@@ -1,13 +1,11 @@
 """People on record in place of a synthesiser: a parallel corpus that a manifest describes.
 
 What a person has not said can't be rendered; ``takes`` tells the design what was. Where someone
-says a text several times, the seed chooses the take.
+says a text several times, the seed chooses the take: neighbouring seeds, neighbouring takes.
 """
 
 from collections import defaultdict
 from collections.abc import Callable
-
-import numpy as np
 
 from intervox.audio import Waveform, load_audio
 from intervox.corpus.text import normalise_text
@@ -34,7 +32,12 @@ class RecordingsEngine(Engine):
         self.version = stable_hash([_stamped(row) for row in rows])
         self._settings = settings
         self._key: Callable[[str], str] = normalise_text if settings.match == "normalised" else str.strip
-        self._languages = {row.speaker: row.language for row in rows}
+        self._languages: dict[str, str] = {}
+        for row in rows:
+            if self._languages.setdefault(row.speaker, row.language) != row.language:
+                raise IntervoxError(
+                    f"{settings.manifest} has {row.speaker!r} in two languages: keep the recordings of one"
+                )
         self._spelling: dict[str, str] = {}
         self._takes: dict[tuple[str, str], list[Row]] = defaultdict(list)
         for row in rows:
@@ -71,7 +74,7 @@ class RecordingsEngine(Engine):
         takes = self._takes.get((voice, self._key(text)))
         if not takes:
             raise RenderError(f"{voice} has not said {text!r} in {self._settings.manifest}")
-        return takes[int(np.random.default_rng(seed).integers(len(takes)))]
+        return takes[seed % len(takes)]
 
 
 def _stamped(row: Row) -> list[object]:
@@ -81,6 +84,7 @@ def _stamped(row: Row) -> list[object]:
         row.speaker,
         row.text or row.content,
         row.session,
+        row.language,
         status.st_size,
         status.st_mtime_ns,
     ]
