@@ -10,28 +10,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from intervox.audio import encode_flac
+from intervox.corpus.store import CELL_SCHEMA, SHARD_SCHEMA
 from intervox.storage import write_json
 
 SHARD_SIZE = 8
 TEXTS = ("yes", "a blue boat", "The cat sat.", "<script>alert('x')</script> & more")
 Row = dict[str, Any]
 Render = Callable[[Row], NDArray[np.float32]]
-
-AUDIO_SCHEMA = pa.schema(
-    [
-        *((name, pa.int64()) for name in ("cell_id", "block")),
-        *((name, pa.string()) for name in ("split", "speaker", "content", "condition")),
-        ("severity", pa.float64()),
-        *((name, pa.string()) for name in ("text", "kind", "language", "engine", "voice")),
-        *((name, pa.string()) for name in ("transformation", "session")),
-        *((name, pa.int64()) for name in ("seed", "copy")),
-        ("audio", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-        *((name, pa.float64()) for name in ("duration", "peak_dbfs", "rms_dbfs", "cer")),
-        ("attempt", pa.int64()),
-        ("error", pa.string()),
-    ]
-)
-PLAN_COLUMNS = AUDIO_SCHEMA.names[: AUDIO_SCHEMA.names.index("audio")]
 
 
 def tone(row: Row) -> NDArray[np.float32]:
@@ -81,8 +66,9 @@ def _row(cell_id: int, block: int, split: str, person: str, number: int, copy: i
         "session": "",
         "seed": 100 + cell_id // 2,
         "copy": copy,
-        "peak_dbfs": -10.0 - copy,
-        "rms_dbfs": -20.0,
+        "clipped_share": 0.0,
+        "crest_db": 17.0 + copy,
+        "evidence": 2.5,
         "cer": 0.1 * copy,
         "attempt": 1,
         "error": None,
@@ -93,9 +79,9 @@ def write_corpus(folder: Path, rows: list[Row]) -> Path:
     """Write the rows as shards, with a plan and a ``corpus.json`` that agree with them."""
     (folder / "audio").mkdir(parents=True)
     for index, start in enumerate(range(0, len(rows), SHARD_SIZE)):
-        table = pa.Table.from_pylist(rows[start : start + SHARD_SIZE], schema=AUDIO_SCHEMA)
+        table = pa.Table.from_pylist(rows[start : start + SHARD_SIZE], schema=SHARD_SCHEMA)
         pq.write_table(table, folder / "audio" / f"shard-{index:05d}.parquet")
-    plan = pa.Table.from_pylist(rows, schema=AUDIO_SCHEMA).select(PLAN_COLUMNS)
+    plan = pa.Table.from_pylist(rows, schema=SHARD_SCHEMA).select(CELL_SCHEMA.names)
     pq.write_table(plan, folder / "cells.parquet")
     voices = sorted({row["voice"] for row in rows})
     write_json(

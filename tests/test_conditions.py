@@ -13,6 +13,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
+from intervox.corpus import acoustics as acoustics_module
 from intervox.corpus.acoustics import Acoustics, find_noises, load_acoustics, noise_key
 from intervox.corpus.conditions import Condition, apply_condition, condition_bank, draw_condition
 from intervox.corpus.disturbances import BURST_PACKETS, CODECS, PACKET, lost_packets
@@ -348,3 +349,20 @@ def test_every_range_has_bounds() -> None:
     assert set(CONDITION_BOUNDS) == {
         name for name, field in fields.items() if isinstance(field.default, tuple)
     }
+
+
+def test_a_bad_recording_is_found_before_anything_is_rendered(
+    noises: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ConditionSettings(noise_folder=noises, room=0)
+    monkeypatch.setattr(acoustics_module, "_MANY", 1)
+    assert len(load_acoustics(settings, 0, tmp_path).noises) == 2
+    for silence in (np.zeros(SAMPLE_RATE), np.append(np.zeros(31 * SAMPLE_RATE), 0.5)):
+        sf.write(noises / "c.wav", silence, SAMPLE_RATE)
+        with pytest.raises(IntervoxError, match=r"c\.wav is silent.* so it is no noise: take it out"):
+            load_acoustics(settings, 0, tmp_path)
+    (noises / "c.wav").unlink()
+    cut = (noises / "deep" / "b.flac").read_bytes()
+    (noises / "deep" / "b.flac").write_bytes(cut[: len(cut) // 2])
+    with pytest.raises(IntervoxError, match=r"b\.flac .*take it out of noise_folder"):
+        load_acoustics(settings, 0, tmp_path)

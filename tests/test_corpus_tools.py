@@ -4,11 +4,13 @@ import io
 import json
 import shutil
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
@@ -16,16 +18,17 @@ import yaml
 from numpy.typing import NDArray
 
 from intervox.audio import encode_flac
-from intervox.corpus import show
+from intervox.corpus import card, check, show
 from intervox.corpus.card import corpus_card
 from intervox.corpus.check import check_corpus
 from intervox.corpus.findings import Finding
 from intervox.corpus.folder import find_corpus, read_labels
 from intervox.corpus.show import write_corpus_page
+from intervox.corpus.store import CELL_SCHEMA, SHARD_SCHEMA
 from intervox.errors import IntervoxError
 from intervox.storage import read_json, write_json
 
-from .corpora import AUDIO_SCHEMA, PLAN_COLUMNS, Row, tone_rows, write_corpus
+from .corpora import Row, tone_rows, write_corpus
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -125,6 +128,12 @@ def change_count(folder: Path) -> None:
     write_json(folder / "corpus.json", read_json(folder / "corpus.json") | {"failed": 9, "hours": "many"})
 
 
+def mistype_plan(folder: Path) -> None:
+    plan = pq.read_table(folder / "cells.parquet")
+    words = pa.array(["first"] * plan.num_rows)
+    pq.write_table(plan.set_column(1, "block", words), folder / "cells.parquet")
+
+
 def break_plan(folder: Path) -> None:
     (folder / "cells.parquet").write_bytes(b"PAR1")
 
@@ -144,6 +153,7 @@ def break_plan(folder: Path) -> None:
         (break_json, ["corpus.json is not readable JSON"]),
         (change_count, ["corpus.json says failed: 9, the shards hold 1", "hours is not a number"]),
         (break_plan, ["cells.parquet can't be read"]),
+        (mistype_plan, ["cells.parquet has columns of another type"]),
     ],
 )
 def test_damaged_files_are_found(corpus: Path, damage: Callable[[Path], None], words: list[str]) -> None:
@@ -245,7 +255,7 @@ def test_the_plan_supplies_labels_that_shards_lack(corpus: Path) -> None:
     whole = read_labels(corpus)
     for path in (corpus / "audio").iterdir():
         table = pq.read_table(path)
-        lacking = [name for name in PLAN_COLUMNS if name != "cell_id"]
+        lacking = [name for name in CELL_SCHEMA.names if name != "cell_id"]
         pq.write_table(table.drop_columns(lacking), path)
     assert read_labels(corpus).select(whole.column_names).equals(whole)
 
@@ -291,7 +301,7 @@ def test_the_card_says_what_the_hub_reads(corpus: Path) -> None:
     assert about["license"] == "other"
     assert about["language"] == ["en"]
     assert about["size_categories"] == ["n<1K"]
-    assert [feature["name"] for feature in about["dataset_info"]["features"]] == AUDIO_SCHEMA.names
+    assert [feature["name"] for feature in about["dataset_info"]["features"]] == SHARD_SCHEMA.names
     assert "4 speakers say 5 contents in 3 *blocks*" in body
     assert "| espeak | 1.52 | GPL-3.0 (the engine); its speech is free | 4 | 4 | 4 |" in body
     assert "Cells with each disturbance: clean (50%), level (50%), noise (50%)." in body
@@ -315,7 +325,7 @@ def test_datasets_opens_the_shards_and_the_folder(corpus: Path, tmp_path: Path, 
         "parquet", data_files=str(corpus / "audio" / "*.parquet"), split="train", cache_dir=cache
     )
     assert opened.num_rows == 24
-    assert opened.cast_column("audio", datasets.Audio(decode=False)).column_names == AUDIO_SCHEMA.names
+    assert opened.cast_column("audio", datasets.Audio(decode=False)).column_names == SHARD_SCHEMA.names
     assert command("corpus", "card", str(corpus)).returncode == 0
     by_card = datasets.load_dataset(str(corpus), split="cells", cache_dir=cache)
     assert isinstance(by_card.features["audio"], datasets.Audio)
@@ -324,3 +334,52 @@ def test_datasets_opens_the_shards_and_the_folder(corpus: Path, tmp_path: Path, 
     assert rate == 16_000
     assert len(wave) / rate == first["duration"]
     assert encode_flac(wave.astype(np.float32)) == first["audio"]["bytes"]
+
+
+def test_what_the_page_and_the_card_show_is_what_shards_have(corpus: Path) -> None:
+    assert {*show._QUALITY, *card._QUALITY} <= set(SHARD_SCHEMA.names)
+    write_corpus_page(corpus, corpus / "page.html")
+    assert "evidence 2.5 nats a token, crest 17 dB" in (corpus / "page.html").read_text()
+    assert "nats a token | 2.5 | 2.5 | 2.5 | 2.5 |" in corpus_card(corpus)
+
+
+def test_only_needed_columns_are_read(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[set[str]] = []
+    whole = pq.read_table
+
+    def read(path: Path, columns: list[str] | None = None, filters: Any = None) -> pa.Table:
+        if filters is None:
+            asked.append(set(columns or SHARD_SCHEMA.names))
+        return whole(path, columns=columns, filters=filters)
+
+    monkeypatch.setattr(pq, "read_table", read)
+    corpus_card(corpus)
+    write_corpus_page(corpus, corpus / "page.html")
+    assert asked
+    assert not any(names & {"audio", "transcript", "text", "seed"} for names in asked)
+
+
+def test_a_plan_is_compared_without_objects_for_its_cells(tmp_path: Path) -> None:
+    count = 20_000
+    ids = pa.array(range(count))
+    cells = pa.table(
+        {"cell_id": ids, "text": [f"text {i}" for i in range(count)], "severity": [None] * count}
+    )
+    cells = cells.set_column(2, "severity", cells["severity"].cast(pa.float64()))
+    changed = pa.array(["other", None, *cells["text"].to_pylist()[2:]])
+    pq.write_table(cells.set_column(1, "text", changed).slice(0, count - 1), tmp_path / "cells.parquet")
+    tracemalloc.start()
+    findings = list(check._plan_findings(tmp_path, cells))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert text_of(findings) == (
+        "text of 2 cells is not what cells.parquet says cell 0: 'text 0', planned 'other' "
+        "cell 1: 'text 1', planned None\n1 cells are only in cells.parquet or only in the shards 19999"
+    )
+    assert peak < 1_000_000
+
+
+def test_columns_of_different_types_are_one_sentence(corpus: Path) -> None:
+    change_type(corpus)
+    with pytest.raises(IntervoxError, match="columns of different types: `intervox corpus check` says which"):
+        corpus_card(corpus)

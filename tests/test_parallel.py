@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from intervox.corpus.rendering import Shard, ShardJob, render_shard
-from intervox.corpus.synthesis import shard_path, synthesise, whole_job
+from intervox.corpus.store import shard_path
+from intervox.corpus.synthesis import synthesise, whole_job
 from intervox.errors import IntervoxError
 from intervox.parallel import LOCAL_RAY, Pool, run_jobs
 from intervox.recipe_corpus import (

@@ -1,6 +1,7 @@
 """What conditions refer to and a clip needs at hand: rooms' responses and recordings of noise."""
 
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from intervox.audio import SAMPLE_RATE, Waveform, duration_seconds, load_audio
 from intervox.corpus.rooms import room_responses
 from intervox.errors import IntervoxError
+from intervox.progress import progress_bar
 from intervox.recipe_corpus import ConditionSettings
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au"}
@@ -17,6 +19,8 @@ NOISE_SECONDS = 30
 """What is used of a recording: its beginning, so that a worker's cache stays small."""
 
 _FRAME = SAMPLE_RATE // 50
+_MANY = 100
+"""Files that take long enough to decode for a progress bar."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,24 @@ class Acoustics:
 
 
 def load_acoustics(settings: ConditionSettings, seed: int, folder: Path) -> Acoustics:
-    """Simulate the rooms of a seed, or read them from ``folder``, and list the recordings of noise.
+    """Simulate the rooms of a seed, or read them from ``folder``, and try the recordings of noise.
+
+    Every recording is decoded once: a bad one would else stop a long run in its middle.
 
     Raises
     ------
     IntervoxError
-        ``settings.noise_folder`` is missing, empty, or holds a file that can't be decoded.
+        ``settings.noise_folder`` is missing, empty, or holds a file that is silent or can't be decoded.
     """
+    noises = find_noises(settings)
+    many = len(noises) > _MANY
+    with progress_bar("checking noises", len(noises), "files") if many else nullcontext() as bar:
+        for path in noises:
+            _decode_noise(path)
+            if bar:
+                bar.advance(1)
     rooms = room_responses(settings.rooms, seed, folder) if settings.room else ()
-    return Acoustics(rooms, find_noises(settings))
+    return Acoustics(rooms, noises)
 
 
 def find_noises(settings: ConditionSettings) -> tuple[Path, ...]:
@@ -98,6 +111,10 @@ def noise_stretch(noises: tuple[Path, ...], length: int, random: np.random.Gener
 
 @lru_cache(128)
 def _read_noise(path: Path) -> Waveform:
+    return _decode_noise(path)
+
+
+def _decode_noise(path: Path) -> Waveform:
     """Decode a recording and leave out its pauses: a clip that fell into one would get no noise."""
     try:
         wave = load_audio(path)[: NOISE_SECONDS * SAMPLE_RATE]
@@ -106,4 +123,8 @@ def _read_noise(path: Path) -> Waveform:
         raise IntervoxError(f"{reason}, so it is no noise: take it out of noise_folder") from None
     frames = np.resize(wave, (-(-len(wave) // _FRAME), _FRAME))
     power = np.mean(np.square(frames), axis=1)
+    if not power.any():
+        raise IntervoxError(
+            f"{path} is silent for {NOISE_SECONDS} seconds, so it is no noise: take it out of noise_folder"
+        )
     return np.asarray(frames[power > 1e-6 * power.mean()].reshape(-1))

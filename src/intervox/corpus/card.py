@@ -1,6 +1,5 @@
 """The dataset card of a corpus: the ``README.md`` that the Hugging Face hub shows and reads."""
 
-from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,22 @@ import pyarrow.parquet as pq
 import yaml
 
 from intervox import __version__
-from intervox.corpus.folder import disturbances, read_about, read_labels, shard_paths, values, voice_families
+from intervox.corpus.folder import (
+    disturbances,
+    numbers,
+    read_about,
+    read_labels,
+    shard_paths,
+    tally,
+    voice_families,
+)
 
 HUB_SPLIT = "cells"
 """What the hub calls the rows; shards mix our splits, which are a column."""
 
 _SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
 _QUALITY = {
+    "evidence": "evidence of the text that a recogniser hears, nats a token",
     "cer": "character error rate of a recogniser",
     "wer": "word error rate of a recogniser",
     "per": "phone error rate of a recogniser",
@@ -27,9 +35,13 @@ _QUALITY = {
     "seconds_per_character": "seconds a character",
     "silent_share": "share of silence",
     "clipped_share": "share of clipped samples",
-    "rms_dbfs": "level, dBFS",
+    "crest_db": "peak over level, dB",
     "duration": "duration, seconds",
 }
+_READ = (
+    *("block", "split", "speaker", "content", "engine", "voice", "language", "kind"),
+    *("condition", "severity", "error", *_QUALITY),
+)
 
 
 def corpus_card(folder: Path) -> str:
@@ -46,16 +58,16 @@ def corpus_card(folder: Path) -> str:
         A shard or ``corpus.json`` can't be read.
     """
     about = read_about(folder)
-    labels = read_labels(folder)
-    counts = {name: len(_known(labels, name)) for name in ("speaker", "content", "block")}
-    recorded = "recorded" in _known(labels, "kind") or "recordings" in _known(labels, "engine")
-    failed = sum(bool(error) for error in values(labels, "error"))
+    labels = read_labels(folder, _READ)
+    counts = {name: len(tally(labels, name)) for name in ("speaker", "content", "block")}
+    recorded = "recorded" in tally(labels, "kind") or "recordings" in tally(labels, "engine")
+    failed = tally(labels, "error").total()
     template = files("intervox.corpus").joinpath("card.md.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(template).render(
         front=yaml.safe_dump(_front_matter(folder, labels), sort_keys=False, allow_unicode=True),
         cells=labels.num_rows,
-        hours=sum(seconds or 0 for seconds in values(labels, "duration")) / 3600,
+        hours=numbers(labels, "duration").sum() / 3600,
         speakers=counts["speaker"],
         contents=counts["content"],
         blocks=counts["block"],
@@ -77,7 +89,7 @@ def corpus_card(folder: Path) -> str:
 
 def _front_matter(folder: Path, labels: pa.Table) -> dict[str, Any]:
     """Return what the hub reads."""
-    tags = sorted(_known(labels, "language"))
+    tags = sorted(tally(labels, "language"))
     size = next((name for bound, name in _SIZES.items() if labels.num_rows < bound), "n>1M")
     return {
         "license": "other",
@@ -108,28 +120,26 @@ def _features(schema: pa.Schema) -> list[dict[str, Any]]:
     ]
 
 
-def _known(labels: pa.Table, column: str) -> set[str]:
-    return {str(value) for value in values(labels, column) if value not in (None, "")}
-
-
 def _split_table(labels: pa.Table) -> str:
     rows = []
-    for split, count in Counter(values(labels, "split", "all")).most_common():
+    splits = tally(labels, "split").most_common() or [("all", labels.num_rows)]
+    for split, count in splits:
         part = labels.filter(pc.field("split") == split) if "split" in labels.column_names else labels
-        sizes = [f"{len(_known(part, name)):,}" for name in ("block", "speaker", "content")]
-        rows.append([str(split), f"{count:,}", *sizes])
+        sizes = [f"{len(tally(part, name)):,}" for name in ("block", "speaker", "content")]
+        rows.append([split, f"{count:,}", *sizes])
     return _table(["split", "cells", "blocks", "speakers", "contents"], rows)
 
 
 def _engine_table(labels: pa.Table, about: dict[str, Any]) -> str:
     """Engines with their licences; voices and families that take part in the corpus."""
     families = voice_families(about)
-    voices: dict[str, set[str]] = {}
-    speakers: dict[str, set[str]] = {}
-    columns = (values(labels, name) for name in ("engine", "voice", "speaker"))
-    for engine, voice, speaker in zip(*columns, strict=True):
-        voices.setdefault(engine or "not labelled", set()).add(voice)
-        speakers.setdefault(engine or "not labelled", set()).add(speaker)
+    voices: dict[str, set[Any]] = {}
+    speakers: dict[str, set[Any]] = {}
+    known = [name for name in ("engine", "voice", "speaker") if name in labels.column_names]
+    for row in labels.group_by(known).aggregate([]).to_pylist():
+        engine = row.get("engine") or "not labelled"
+        voices.setdefault(engine, set()).add(row.get("voice"))
+        speakers.setdefault(engine, set()).add(row.get("speaker"))
     rows = []
     for engine in sorted(voices):
         facts = about.get("engines", {}).get(engine, {})
@@ -158,19 +168,18 @@ def _casting_words(about: dict[str, Any]) -> str:
 
 
 def _condition_words(labels: pa.Table) -> str:
-    severity = [value for value in values(labels, "severity") if value is not None]
-    counts = disturbances(values(labels, "condition")) if "condition" in labels.column_names else []
+    severity = numbers(labels, "severity")
+    counts = disturbances(labels) if "condition" in labels.column_names else []
     shares = [f"{kind} ({count / labels.num_rows:.0%})" for kind, count in counts]
     words = f"Cells with each disturbance: {', '.join(shares)}." if shares else "Not labelled."
-    if severity:
-        median = float(np.median(severity))
-        words += f"\n\nSeverity runs from {min(severity):.2f} to {max(severity):.2f}, median {median:.2f}."
+    if len(severity):
+        low, median, high = np.quantile(severity, (0, 0.5, 1))
+        words += f"\n\nSeverity runs from {low:.2f} to {high:.2f}, median {median:.2f}."
     return words
 
 
 def _languages(labels: pa.Table) -> str:
-    counts = Counter(value for value in values(labels, "language") if value)
-    words = [f"`{tag}` ({count:,} cells)" for tag, count in counts.most_common()]
+    words = [f"`{tag}` ({count:,} cells)" for tag, count in tally(labels, "language").most_common()]
     return ", ".join(words) + "." if words else "Not labelled."
 
 
@@ -178,10 +187,9 @@ def _quality_table(labels: pa.Table) -> str:
     sound = labels.filter(labels["error"].is_null()) if "error" in labels.column_names else labels
     rows = []
     for column, words in _QUALITY.items():
-        figures = [value for value in values(sound, column) if value is not None]
-        if figures:
-            quantiles = np.quantile(figures, (0.05, 0.5, 0.95))
-            rows.append([words, *(f"{value:.3g}" for value in (*quantiles, max(figures)))])
+        figures = numbers(sound, column)
+        if len(figures):
+            rows.append([words, *(f"{value:.3g}" for value in np.quantile(figures, (0.05, 0.5, 0.95, 1)))])
     if not rows:
         return "No quality figure was measured."
     return "The others:\n\n" + _table(["", "5 %", "median", "95 %", "largest"], rows)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from intervox.corpus.check_clips import ADVISED, COLUMNS, REQUIRED, Scan, fault_findings, scan_shard
 from intervox.corpus.check_labels import label_findings
-from intervox.corpus.findings import Finding, finding
+from intervox.corpus.findings import MAX_EXAMPLES, Finding, finding
 from intervox.corpus.folder import ABOUT, PLAN, read_about, shard_paths, voice_families
 from intervox.errors import IntervoxError
 from intervox.parallel import Pool, run_jobs
@@ -181,18 +181,36 @@ def _plan_findings(folder: Path, cells: pa.Table) -> Iterator[Finding]:
     if "cell_id" not in plan.column_names:
         yield finding("error", f"{PLAN} has no column cell_id", "bring the plan back, or delete it")
         return
-    shared = [name for name in COLUMNS if {name} <= set(plan.column_names) & set(cells.column_names)]
-    planned = {row["cell_id"]: row for row in plan.select(shared).to_pylist()}
-    differing: dict[str, list[str]] = {}
-    for row in cells.select(shared).to_pylist():
-        wanted = planned.get(row["cell_id"], {})
-        for name in (name for name in wanted if wanted[name] != row[name]):
-            example = f"cell {row['cell_id']}: {row[name]!r}, planned {wanted[name]!r}"
-            differing.setdefault(name, []).append(example)
-    for name, where in differing.items():
-        mend = f"correct the label, or delete {PLAN} if the shards are right"
-        yield finding("error", f"{name} of {len(where):,} cells is not what {PLAN} says", mend, where)
-    unshared = (set(cells["cell_id"].to_pylist()) ^ set(planned)) - {None}
+    try:
+        shared = [name for name in COLUMNS if name in plan.column_names and name in cells.column_names]
+        plan = plan.select(shared).cast(cells.select(shared).schema)
+    except pa.ArrowException as error:
+        yield finding(
+            "error",
+            f"{PLAN} has columns of another type: {str(error).splitlines()[0]}",
+            "cast them, or delete the plan",
+        )
+        return
+    yield from _differences(plan, cells.filter(cells["cell_id"].is_valid()))
+
+
+def _differences(plan: pa.Table, cells: pa.Table) -> Iterator[Finding]:
+    """Compare column by column as Arrow has them: a million cells would be gigabytes of Python objects."""
+    place = pc.index_in(cells["cell_id"], plan["cell_id"])
+    both, place_of_both = cells.filter(place.is_valid()), place.drop_null()
+    for name in plan.column_names:
+        wanted, found = plan[name].take(place_of_both), both[name]
+        differs = pc.fill_null(pc.not_equal(found, wanted), pc.xor(found.is_null(), wanted.is_null()))
+        rows = pa.table({"cell": both["cell_id"], "found": found, "wanted": wanted}).filter(differs)
+        if rows.num_rows:
+            shown = rows.slice(0, MAX_EXAMPLES).to_pylist()
+            where = (f"cell {row['cell']}: {row['found']!r}, planned {row['wanted']!r}" for row in shown)
+            mend = f"correct the label, or delete {PLAN} if the shards are right"
+            yield finding("error", f"{name} of {rows.num_rows:,} cells is not what {PLAN} says", mend, where)
+    absent = plan["cell_id"].filter(pc.invert(pc.is_in(plan["cell_id"], cells["cell_id"])))
+    unshared = sorted(
+        {*absent.drop_null().to_pylist(), *cells["cell_id"].filter(place.is_null()).to_pylist()}
+    )
     if unshared:
         what = f"{len(unshared):,} cells are only in {PLAN} or only in the shards"
-        yield finding("error", what, "bring back what is missing", sorted(unshared))
+        yield finding("error", what, "bring back what is missing", unshared)

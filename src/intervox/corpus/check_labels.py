@@ -131,7 +131,7 @@ def _conditions(cells: pa.Table) -> Iterator[Finding]:
     """Which disturbances each split has, and how severe they are."""
     for split in pc.unique(cells["split"]).to_pylist():
         part = cells.filter(pc.field("split") == split)
-        counts = disturbances(part["condition"].to_pylist())
+        counts = disturbances(part)
         shares = (f"{kind}: {count / part.num_rows:.0%}" for kind, count in counts)
         words = f"{split}: kinds of disturbance by their share of the cells"
         if "severity" in part.column_names and len(severity := part["severity"].drop_null().to_numpy()):

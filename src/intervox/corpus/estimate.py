@@ -34,7 +34,7 @@ def describe_plan(table: pa.Table) -> dict[str, dict[str, Any]]:
     return {
         split: {
             "cells": part.num_rows,
-            "renditions": len(pc.unique(part["seed"])),
+            "renditions": part.filter(pc.field("copy") == 0).num_rows,
             **{
                 f"{column}s": len(pc.unique(part[column]))
                 for column in ("block", "speaker", "content", "condition")
@@ -51,7 +51,7 @@ def describe_plan(table: pa.Table) -> dict[str, dict[str, Any]]:
     }
 
 
-def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int) -> dict[str, float]:
+def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int) -> dict[str, Any]:
     """Render a few cells of every engine in this process, and scale up by the length of the texts.
 
     Parameters
@@ -64,9 +64,12 @@ def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int
     Returns
     -------
     dict
-        ``hours`` of audio, ``bytes`` on disk and ``minutes`` of rendering; good to about a quarter.
+        ``hours`` of audio, ``bytes`` on disk and ``minutes`` of rendering, good to about a quarter;
+        ``refused``, the share of the tried renditions that failed or were rejected, and the first
+        ``reason``, or None.
     """
     totals = {"hours": 0.0, "bytes": 0.0, "minutes": 0.0}
+    errors: list[str | None] = []
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         job = whole_job(recipe, seed, Path(folder), table.slice(0, 0))
@@ -84,7 +87,9 @@ def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int
         totals["minutes"] += seconds * scale / workers / 60
         totals["hours"] += pc.sum(shard["duration"]).as_py() * scale / 3600
         totals["bytes"] += sum(len(clip["bytes"]) for clip in shard["audio"].to_pylist() if clip) * scale
-    return totals
+        errors += shard.filter(pc.field("copy") == 0)["error"].to_pylist()
+    reasons = [error for error in errors if error]
+    return totals | {"refused": len(reasons) / len(errors), "reason": next(iter(reasons), None)}
 
 
 def _characters(cells: pa.Table) -> int:

@@ -4,15 +4,17 @@
 or written with another tool. Only Parquet and JSON are read: nothing in a folder is executed.
 """
 
-import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
 from intervox.storage import read_json
@@ -61,20 +63,35 @@ def voice_families(about: dict[str, Any]) -> dict[tuple[str, str], str]:
     return families
 
 
-def read_labels(folder: Path) -> pa.Table:
-    """Read every column but the audio of every shard, sorted by ``cell_id``.
+def read_labels(
+    folder: Path, columns: Collection[str] | None = None, cell_ids: Sequence[int] | None = None
+) -> pa.Table:
+    """Read the labels of every shard, sorted by ``cell_id``.
 
     Shards of an older schema carry no plan; its columns are then taken from ``cells.parquet``.
+
+    Parameters
+    ----------
+    columns
+        What is wanted besides ``cell_id``, as far as it is there; by default all but the audio.
+    cell_ids
+        Which cells are wanted; by default all.
 
     Raises
     ------
     IntervoxError
         A shard is damaged, or has no ``cell_id``.
     """
-    tables = [_shard_labels(path) for path in shard_paths(folder)]
-    labels = pa.concat_tables(tables, promote_options="permissive")
+    rows = None if cell_ids is None else pc.field("cell_id").isin(pa.array(cell_ids, pa.int64()))
+    tables = [_read(path, columns, rows) for path in shard_paths(folder)]
+    try:
+        labels = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise IntervoxError(
+            f"the shards of {folder} have columns of different types: `intervox corpus check` says which"
+        ) from error
     if (folder / PLAN).exists():
-        plan = pq.read_table(folder / PLAN)
+        plan = _read(folder / PLAN, columns, rows)
         lacking = [name for name in plan.column_names if name not in labels.column_names]
         if lacking:
             labels = labels.join(plan.select(["cell_id", *lacking]), "cell_id")
@@ -85,43 +102,63 @@ def read_clips(folder: Path, cell_ids: Sequence[int]) -> Iterator[tuple[int, byt
     """Yield ``(cell_id, encoded audio)`` of the wanted cells that have audio, in bounded memory."""
     wanted = pa.array(cell_ids, pa.int64())
     for path in shard_paths(folder):
-        ids = pq.read_table(path, columns=["cell_id"])["cell_id"]
-        if not pc.any(pc.is_in(ids, wanted)).as_py():
-            continue
-        for batch in pq.ParquetFile(path).iter_batches(_BATCH, columns=["cell_id", "audio"]):
-            for row in batch.filter(pc.is_in(batch["cell_id"], wanted)).to_pylist():
-                if row["audio"] and row["audio"]["bytes"]:
-                    yield row["cell_id"], row["audio"]["bytes"]
+        with _readable(path):
+            ids = pq.read_table(path, columns=["cell_id"])["cell_id"]
+            if not pc.any(pc.is_in(ids, wanted)).as_py():
+                continue
+            for batch in pq.ParquetFile(path).iter_batches(_BATCH, columns=["cell_id", "audio"]):
+                for row in batch.filter(pc.is_in(batch["cell_id"], wanted)).to_pylist():
+                    if row["audio"] and row["audio"]["bytes"]:
+                        yield row["cell_id"], row["audio"]["bytes"]
 
 
-def values(labels: pa.Table, column: str, default: Any = None) -> list[Any]:
-    """Return a column as a list, filled with ``default`` where the corpus has no such column."""
-    if column in labels.column_names:
-        return list(labels[column].to_pylist())
-    return list(itertools.repeat(default, labels.num_rows))
+def numbers(labels: pa.Table, column: str) -> NDArray[np.float64]:
+    """Return what is known of a column of numbers; nothing where the corpus has no such column."""
+    if column not in labels.column_names:
+        return np.empty(0)
+    return np.asarray(labels[column].drop_null().to_numpy(), np.float64)
 
 
-def disturbances(conditions: Iterable[str | None]) -> list[tuple[str, int]]:
+def tally(labels: pa.Table, column: str) -> Counter[Any]:
+    """Count the known values of a column, without a Python object a row."""
+    if column not in labels.column_names:
+        return Counter()
+    counts = labels[column].value_counts().to_pylist()
+    return Counter({one["values"]: one["counts"] for one in counts if one["values"] not in (None, "")})
+
+
+def disturbances(cells: pa.Table) -> list[tuple[str, int]]:
     """Count the cells that each kind of disturbance is in, the most frequent first.
 
-    Our labels name kinds and their particulars, as in ``noise:pink@26dB level:-13dBFS``, and are
-    nearly as many as the cells; a label of any other form is a kind by itself.
+    Our labels name kinds and their particulars, as in ``noise:pink@26dB level:-13dBFS``; a label of
+    any other form is a kind by itself, and a cell without one is clean.
     """
+    labels = tally(cells, "condition")
+    labels["clean"] += cells.num_rows - labels.total()
     found: Counter[str] = Counter()
-    for label in conditions:
-        whole = label or "clean"
-        parts = [part.partition(":") for part in whole.split()]
-        found.update({kind for kind, _, _ in parts} if all(colon for _, colon, _ in parts) else {whole})
+    for label, count in (+labels).items():
+        parts = [part.partition(":") for part in label.split()]
+        kinds = {kind for kind, _, _ in parts} if all(colon for _, colon, _ in parts) else {label}
+        found.update(dict.fromkeys(kinds, count))
     return sorted(found.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _shard_labels(path: Path) -> pa.Table:
-    try:
-        schema = pq.read_schema(path)
-        if "cell_id" not in schema.names:
+def _read(path: Path, columns: Collection[str] | None, rows: pc.Expression | None) -> pa.Table:
+    with _readable(path):
+        names = [name for name in pq.read_schema(path).names if name != "audio"]
+        if "cell_id" not in names:
             raise IntervoxError(f"{path} has no column cell_id: `intervox corpus check` says what it needs")
-        return pq.read_table(path, columns=[name for name in schema.names if name != "audio"])
-    except (pa.ArrowInvalid, OSError) as error:
+        wanted = [name for name in names if columns is None or name in {"cell_id", *columns}]
+        return pq.read_table(path, columns=wanted, filters=rows)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what Arrow says of a damaged file into the mend."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
         raise IntervoxError(
-            f"{path} is damaged: download or synthesise it again; `intervox corpus check` lists all damage"
+            f"{path} is damaged or no part of a corpus: download or synthesise it again, or take it out; "
+            "`intervox corpus check` lists all damage"
         ) from error

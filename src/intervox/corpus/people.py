@@ -86,6 +86,9 @@ def all_speakers(settings: EngineSettings, casting: Casting | None = None) -> li
     """
     engine = load_engine(settings)
     takes = engine.takes()
+    said: dict[str, set[str]] = {}
+    for take in takes or ():
+        said.setdefault(take.voice, set()).add(take.text)
     voices = engine.voices()
     changes = draw_transformations(settings.transformed, seed=0)
     everyone: list[tuple[Voice, Transformation | None]] = [(voice, None) for voice in voices]
@@ -96,8 +99,8 @@ def all_speakers(settings: EngineSettings, casting: Casting | None = None) -> li
         label = casting(name) if casting else name
         if label is None:
             continue
-        said = None if takes is None else frozenset(t.text for t in takes if t.voice == voice.name)
-        speaker = Speaker(label, settings.name, voice, change, said, engine)
+        texts = None if takes is None else frozenset(said.get(voice.name, ()))
+        speaker = Speaker(label, settings.name, voice, change, texts, engine)
         first = speakers.setdefault(label, speaker)
         if first is not speaker:
             speakers[label] = replace(first, also=(*first.also, speaker))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from intervox.corpus.design import plan_audition, plan_cells
@@ -53,6 +54,10 @@ def print_plan(name: str, found: dict[str, Any]) -> None:
                 f"{what}: {cost['cells']:,} cells, about {_duration(cost['hours'] * 3600)} of audio, "
                 f"{cost['bytes'] / 1e6:,.0f} MB, {_duration(cost['minutes'] * 60)} on this machine"
             )
+            if cost["refused"]:
+                console.print(
+                    f"{cost['refused']:.0%} of the tried renditions were refused: {escape(cost['reason'])}"
+                )
     if "audition" in found:
         console.print("near-duplicate voices that the audition finds will be merged or left out")
 

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -18,7 +17,7 @@ import soundfile as sf
 
 from intervox import __version__
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
-from intervox.corpus.folder import disturbances, read_about, read_clips, read_labels, values
+from intervox.corpus.folder import disturbances, numbers, read_about, read_clips, read_labels, tally
 from intervox.corpus.spectrogram import spectrogram_png
 from intervox.errors import IntervoxError
 from intervox.storage import write_bytes
@@ -31,8 +30,8 @@ _QUALITY = {
     "cer": "CER {:.0%}",
     "wer": "WER {:.0%}",
     "per": "PER {:.0%}",
-    "peak_dbfs": "peak {:.0f} dBFS",
-    "rms_dbfs": "level {:.0f} dBFS",
+    "evidence": "evidence {:.1f} nats a token",
+    "crest_db": "crest {:.0f} dB",
     "clipped_share": "clipped {:.1%}",
     "silent_share": "silent {:.0%}",
     "seconds_per_character": "{:.2f} s a character",
@@ -45,6 +44,8 @@ _SHOWN = (
     *("condition", "severity", "copy", "duration", "error"),
 )
 """Labels that another tool's corpus may lack."""
+_COUNTABLE = (*_COUNTED, "split", "engine", "condition", "duration", "error")
+"""What the page's head is made from; of the blocks that it shows the page reads the rest."""
 _BINS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 
 
@@ -94,11 +95,14 @@ def write_corpus_page(folder: Path, path: Path, blocks: Sequence[int] = ()) -> N
     IntervoxError
         A block does not exist, or the corpus can't be read.
     """
-    labels = read_labels(folder)
+    labels = read_labels(folder, _COUNTABLE)
     for name in ("block", "speaker", "content"):
         if name not in labels.column_names:
             raise IntervoxError(f"{folder} has no column {name}: `intervox corpus check` says what it needs")
-    grids = [_grid(labels, number) for number in _existing(labels, blocks)]
+    shown = _existing(labels, blocks)
+    chosen = labels.filter(pc.field("block").isin(shown))["cell_id"].to_pylist()
+    cells = read_labels(folder, cell_ids=chosen)
+    grids = [_grid(cells, number) for number in shown]
     note = _add_media(folder, grids)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = files("intervox.corpus").joinpath("show.html.jinja").read_text(encoding="utf-8")
@@ -184,21 +188,19 @@ def _base64(data: bytes) -> str:
 
 def _facts(labels: pa.Table, about: dict[str, Any]) -> dict[str, Any]:
     """Return what the page's head says of the whole corpus."""
-    durations = [seconds for seconds in values(labels, "duration", 0.0) if seconds]
+    durations = numbers(labels, "duration")
+    durations = durations[durations > 0]
     counts = np.histogram(durations, [*_BINS, np.inf])[0].tolist()
     names = [f"{low:g}–{high:g}" for low, high in pairwise(_BINS)] + [f"{_BINS[-1]:g}+"]
     return {
-        "hours": sum(durations) / 3600,
+        "hours": durations.sum() / 3600,
         "cells": labels.num_rows,
-        "failed": sum(bool(error) for error in values(labels, "error")),
+        "failed": tally(labels, "error").total(),
         "counts": {
-            words: len(set(values(labels, name)) - {None})
-            for name, words in _COUNTED.items()
-            if name in labels.column_names
+            words: len(tally(labels, name)) for name, words in _COUNTED.items() if name in labels.column_names
         },
-        "splits": Counter(value for value in values(labels, "split") if value).most_common(),
-        "engines": about.get("engines")
-        or {name: {} for name in sorted(set(values(labels, "engine")) - {None})},
-        "conditions": disturbances(values(labels, "condition")),
+        "splits": tally(labels, "split").most_common(),
+        "engines": about.get("engines") or {name: {} for name in sorted(tally(labels, "engine"))},
+        "conditions": disturbances(labels),
         "durations": list(zip(names, counts, strict=True)),
     }

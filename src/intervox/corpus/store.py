@@ -111,9 +111,13 @@ class Corpus(ClipSource):
         self.folder = folder
         self.about: dict[str, Any] = read_json(folder / "corpus.json")
         self.cells: pa.Table = read_parquet(folder / "cells.parquet")
-        self._shards = sorted((folder / "audio").glob("shard-*.parquet"))
-        if len(self._shards) != -(-self.cells.num_rows // self.about["shard_size"]):
-            raise IntervoxError(f"{folder / 'audio'} lacks shards: delete {folder} and run synth again")
+        count = -(-self.cells.num_rows // self.about["shard_size"])
+        self._shards = [shard_path(folder, index) for index in range(count)]
+        if not all(path.exists() for path in self._shards):
+            raise IntervoxError(
+                f"{folder / 'audio'} lacks shards: run the same `intervox synth` again: it makes only what "
+                "is missing"
+            )
 
     @property
     def shard_count(self) -> int:
@@ -133,12 +137,7 @@ class Corpus(ClipSource):
 
     def load_shard(self, index: int) -> list[Clip]:
         table = self.read_shard(index, ["cell_id", "audio", "error"])
-        return [
-            Clip(row["cell_id"], None, row["error"])
-            if row["error"]
-            else load_clip(row["cell_id"], row["audio"]["bytes"])
-            for row in table.to_pylist()
-        ]
+        return [_shard_clip(row) for row in table.to_pylist()]
 
     def read_shard(self, index: int, columns: list[str]) -> pa.Table:
         """Read some columns of one shard."""
@@ -272,12 +271,30 @@ class Recordings(ClipSource):
         return [load_clip(cell_id, self._paths[cell_id]) for cell_id in range(first, end)]
 
 
+def shard_path(folder: Path, index: int) -> Path:
+    """Where a shard lies in a corpus folder."""
+    return folder / "audio" / f"shard-{index:05d}.parquet"
+
+
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file, or say that it is damaged."""
+    """Read a Parquet file of a corpus, or say that it is damaged."""
     try:
         return pq.read_table(path, columns=columns)
-    except (pa.ArrowInvalid, FileNotFoundError) as error:
-        raise IntervoxError(f"{path} is damaged or missing: delete its folder and run again") from error
+    except (pa.ArrowException, OSError) as error:
+        raise IntervoxError(
+            f"{path} is damaged or missing: delete it, and run the same `intervox synth` again, which makes "
+            "only what is missing"
+        ) from error
+
+
+def _shard_clip(row: dict[str, Any]) -> Clip:
+    """Decode one row of a shard, which somebody may have edited."""
+    if row["error"]:
+        return Clip(row["cell_id"], None, row["error"])
+    data = (row["audio"] or {}).get("bytes")
+    if data is None:
+        return Clip(row["cell_id"], None, "neither audio nor a reason: see `intervox corpus check`")
+    return load_clip(row["cell_id"], data)
 
 
 def _stamp(path: Path) -> list[int]:

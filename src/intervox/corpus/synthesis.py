@@ -18,8 +18,9 @@ from intervox.corpus.design import plan_audition, plan_cells
 from intervox.corpus.lexicon import lexicons_key
 from intervox.corpus.people import Casting, VoiceSpace
 from intervox.corpus.rendering import Shard, ShardJob, render_shard
-from intervox.corpus.store import Corpus, check_failures
+from intervox.corpus.store import Corpus, check_failures, read_parquet, shard_path
 from intervox.engines.base import load_engine
+from intervox.errors import IntervoxError
 from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
 from intervox.recipe_corpus import CastingSettings, ConditionSettings, CorpusRecipe, EngineSettings
@@ -100,12 +101,14 @@ def _make(
     """Lay out a plan and render it, or go on where an earlier call stopped."""
     key = corpus_key(recipe, seed)
     step = StepFolder(folder, key)
-    if step.complete:
+    if step.complete and _is_whole(folder, recipe):
         return Corpus(folder)
     table = plan()
     with atomic_path(folder / "cells.parquet") as temporary:
         pq.write_table(table, temporary)
-    todo = [index for index in range(_shards(recipe, table)) if not shard_path(folder, index).exists()]
+    todo = _unmade(folder, recipe, table.num_rows)
+    # Before the bar and the workers: what the recipe refers to is found wanting here, if at all.
+    job = whole_job(recipe, seed, folder, table.slice(0, 0), casting.space if casting else None)
     with progress_bar(description, table.num_rows, "cells") as bar:
         bar.advance(table.num_rows - sum(_slice(recipe, table, index).num_rows for index in todo))
 
@@ -113,8 +116,7 @@ def _make(
             write_bytes(shard_path(folder, shard.index), shard.data)
             bar.advance(shard.clips)
 
-        voices = casting.space if casting else None
-        run_jobs(render_shard, _jobs(recipe, seed, folder, table, todo, voices), len(todo), pool, keep)
+        run_jobs(render_shard, _jobs(job, table, todo), len(todo), pool, keep)
     _finish(folder, key, seed, recipe, table, casting)
     step.finish()
     return Corpus(folder)
@@ -137,31 +139,40 @@ def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
     )
 
 
-def shard_path(folder: Path, index: int) -> Path:
-    """Where a shard lies in a corpus folder."""
-    return folder / "audio" / f"shard-{index:05d}.parquet"
+def _is_whole(folder: Path, recipe: CorpusRecipe) -> bool:
+    """Whether all that a finished synthesis leaves is still there, as far as the files' ends tell."""
+    plan = folder / "cells.parquet"
+    if not (folder / "corpus.json").exists() or not _is_readable(plan):
+        return False
+    return not _unmade(folder, recipe, pq.read_metadata(plan).num_rows)
 
 
-def _shards(recipe: CorpusRecipe, table: pa.Table) -> int:
-    return -(-int(table.num_rows) // recipe.shard_size)
+def _unmade(folder: Path, recipe: CorpusRecipe, cells: int) -> list[int]:
+    """List the shards that are missing or cut off."""
+    return [index for index, path in enumerate(_paths(folder, recipe, cells)) if not _is_readable(path)]
+
+
+def _paths(folder: Path, recipe: CorpusRecipe, cells: int) -> list[Path]:
+    return [shard_path(folder, index) for index in range(-(-cells // recipe.shard_size))]
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether a Parquet file has its footer, which is written last."""
+    try:
+        pq.read_metadata(path)
+    except (pa.ArrowException, OSError):
+        return False
+    return True
 
 
 def _slice(recipe: CorpusRecipe, table: pa.Table, index: int) -> pa.Table:
     return table.slice(index * recipe.shard_size, recipe.shard_size)
 
 
-def _jobs(
-    recipe: CorpusRecipe,
-    seed: int,
-    folder: Path,
-    table: pa.Table,
-    todo: list[int],
-    voices: VoiceSpace | None,
-) -> Iterator[ShardJob]:
+def _jobs(job: ShardJob, table: pa.Table, todo: list[int]) -> Iterator[ShardJob]:
     """Describe the shards one by one, as workers ask for them: the plan stays a compact table."""
-    job = whole_job(recipe, seed, folder, table.slice(0, 0), voices)
     for index in todo:
-        yield replace(job, index=index, cells=_slice(recipe, table, index).to_pylist())
+        yield replace(job, index=index, cells=_slice(job.recipe, table, index).to_pylist())
 
 
 def whole_job(
@@ -185,12 +196,18 @@ def _finish(
     folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.Table, casting: Casting | None
 ) -> None:
     """Count what the shards hold and write ``corpus.json``, which declares the corpus complete."""
-    made = pq.read_table(folder / "audio", columns=["engine", "voice", "text", "duration", "error"])
+    columns = ["engine", "voice", "text", "clipped_share", "duration", "error"]
+    shards = {path: read_parquet(path, columns) for path in _paths(folder, recipe, table.num_rows)}
+    made = pa.concat_tables(shards.values())
     failed = [
         f"{row['engine']} voice {row['voice']!r}, text {row['text']!r}: {row['error']}"
         for row in made.filter(pc.field("error").is_valid()).to_pylist()
     ]
-    check_failures(failed, table.num_rows, "cells", recipe.max_failures)
+    try:
+        check_failures(failed, table.num_rows, "cells", recipe.max_failures)
+    except IntervoxError:
+        _forget_unrendered(shards)
+        raise
     write_json(
         folder / "corpus.json",
         {
@@ -208,6 +225,17 @@ def _finish(
         },
     )
     write_bytes(folder / "README.md", corpus_card(folder).encode())
+
+
+def _forget_unrendered(shards: dict[Path, pa.Table]) -> None:
+    """Delete the shards with cells that could not be rendered, so that a mended engine gets another try.
+
+    What was rendered and rejected was measured; it would be rejected again.
+    """
+    unrendered = pc.field("error").is_valid() & pc.field("clipped_share").is_null()
+    for path, table in shards.items():
+        if table.filter(unrendered).num_rows:
+            path.unlink()
 
 
 def _engine(settings: EngineSettings, table: pa.Table) -> dict[str, Any]:
