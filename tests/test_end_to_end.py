@@ -202,7 +202,8 @@ def test_the_readmes_python_works_as_printed(mini_run: Path, tmp_path: Path, wav
 
 def test_lists_and_doctor(command: Command) -> None:
     engines = json.loads(command("engines", "--json").stdout)
-    assert [engine["what"] for engine in engines] == ["espeak"]
+    assert [engine["what"] for engine in engines] == ["espeak", "kokoro", "piper", "recordings", "command"]
+    assert "GPL-3.0" in engines[0]["found"]
     assert "bundled:whisper-tiny.en" in command("backbones").stdout
     doctor = command("doctor", "--json")
     assert doctor.returncode == 0
