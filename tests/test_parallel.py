@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from intervox import parallel
 from intervox.corpus.rendering import Shard, ShardJob, render_shard
 from intervox.corpus.store import shard_path
 from intervox.corpus.synthesis import synthesise, whole_job
@@ -65,6 +66,18 @@ def test_every_job_is_done_once(pool: Pool) -> None:
     done: list[int] = []
     run_jobs(square, iter(range(9)), 9, pool, done.append)
     assert sorted(done) == [number * number for number in range(9)]
+
+
+def who(_: int) -> int:
+    return os.getpid()
+
+
+def test_processes_are_replaced_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_JOBS_A_PROCESS", 2)
+    processes: list[int] = []
+    run_jobs(who, iter(range(9)), 9, Pool(2), processes.append)
+    assert len(processes) == 9
+    assert len(set(processes)) >= 3
 
 
 def test_a_killed_process_and_an_unknown_pool_say_so() -> None:

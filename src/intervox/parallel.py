@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ Result = TypeVar("Result")
 PROCESSES = "processes"
 LOCAL_RAY = "ray"
 _RETRIES = 3
+_JOBS_A_PROCESS = 100
 _PATIENCE = 10.0
 """Seconds to wait for a cluster's first answer."""
 
@@ -78,9 +80,18 @@ def run_jobs(
     elif workers <= 1 or count <= 1:
         results = map(work, jobs)
     else:
-        results = _on_processes(work, iter(jobs), min(workers, count))
+        results = _on_fresh_processes(work, iter(jobs), min(workers, count), count)
     for result in results:
         on_result(result)
+
+
+def _on_fresh_processes(
+    work: Callable[[Job], Result], jobs: Iterator[Job], workers: int, count: int
+) -> Iterator[Result]:
+    """Replace the processes now and then: native libraries lose a little memory at every call."""
+    size = workers * _JOBS_A_PROCESS
+    for _ in range(0, count, size):
+        yield from _on_processes(work, islice(jobs, size), workers)
 
 
 def _on_processes(work: Callable[[Job], Result], jobs: Iterator[Job], workers: int) -> Iterator[Result]:
