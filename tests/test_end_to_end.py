@@ -228,8 +228,9 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    while process.poll() is None and not list(tmp_path.glob("run/corpus/audio/*.parquet")):
-        time.sleep(0.05)
+    # Laid out, but with rooms to simulate and every shard to make: seconds from its end.
+    while process.poll() is None and not (tmp_path / "run" / "corpus" / "cells.parquet").exists():
+        time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
