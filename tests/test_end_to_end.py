@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,8 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell that runs the tests in the background has told them to ignore interrupts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     # Laid out, but with rooms to simulate and every shard to make: seconds from its end.
     while process.poll() is None and not (tmp_path / "run" / "corpus" / "cells.parquet").exists():
