@@ -75,7 +75,7 @@ def _split_recorded_texts(
     }
     new = sorted({text.key for text in said} - homes.keys())
     shuffled = [new[index] for index in random.permutation(len(new))]
-    for split in (split for split in used[1:]):
+    for split in used[1:]:
         # A block needs two texts, however few are held out.
         held = max(2, round(len(new) * recipe.held_out))
         homes |= dict.fromkeys(shuffled[:held], split)
@@ -102,7 +102,6 @@ class _Finder:
         self._takes = {speaker.label: speaker.takes or frozenset() for speaker in speakers}
         self._texts = {text.text: text for text in texts}
         self._size = size
-        self._labels = Deck(list(self._speakers), random)
         self._seeds = Deck(list(self._texts), random)
         self._uses = dict.fromkeys([*self._speakers, *self._texts], 0)
         self._random = random

@@ -97,7 +97,7 @@ class Corpus(ClipSource):
     Attributes
     ----------
     cells
-        The plan, ``design.CELL_SCHEMA``.
+        The plan, ``CELL_SCHEMA``.
 
     Raises
     ------

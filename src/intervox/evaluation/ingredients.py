@@ -159,8 +159,8 @@ def compare_ingredients(
     Returns
     -------
     dict
-        ``variants``: group, name, ``cells``, ``texts``, ``voices`` and, by column of ``COLUMNS``, a
-        value with its ``interval`` and the interval of its ``difference`` from the group's first.
+        ``variants``: group, name, ``cells``, ``texts``, ``voices`` and, by protocol,
+        condition and measure, a value with its ``interval`` and the interval of its ``difference`` from the group's first.
     """
     if not {"speaker", "content"} <= {settings.factor for settings in recipe.subspaces.values()}:
         raise IntervoxError(
