@@ -160,7 +160,8 @@ def compare_ingredients(
     -------
     dict
         ``variants``: group, name, ``cells``, ``texts``, ``voices`` and, by protocol,
-        condition and measure, a value with its ``interval`` and the interval of its ``difference`` from the group's first.
+        condition and measure, a value with its ``interval`` and that of its ``difference`` from the
+        group's first.
     """
     if not {"speaker", "content"} <= {settings.factor for settings in recipe.subspaces.values()}:
         raise IntervoxError(
