@@ -6,7 +6,7 @@ Every field has a default, a range and a reason; an unknown key is an error, not
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -68,15 +68,45 @@ class TrainingSettings(Part):
     checkpoint_every: int = Field(100, ge=1)
 
 
+Disturbance = Literal["noise", "room", "band", "clipping", "codec", "packet_loss"]
+Backend = Literal["cosine", "centred", "as_norm", "plda"]
+BaselineName = Literal[
+    "random", "pca", "whitening", "lda", "leace", "collapse", "svd", "observational"
+]
+
+
+class SeveritySettings(Part):
+    """Curves of error against severity, on at most ``clips`` clips of each human corpus."""
+
+    disturbances: tuple[Disturbance, ...] = ("noise", "room", "band")
+    levels: tuple[Share, ...] = (0.25, 0.5, 0.75)
+    clips: int = Field(150, ge=10)
+
+
 class EvaluationSettings(Part):
-    """Protocols, baselines and the sizes of what is drawn."""
+    """What is measured, on what, against what.
+
+    ``protocols`` are names of evaluation sets, or ``auto`` for each that is found. ``baselines`` and
+    ``peers`` are measured beside the subspaces; ``scoring`` lists the back-ends that the speaker
+    subspace is scored with. ``max_trials`` bounds the targets and the impostors of a stratum,
+    ``bootstrap`` is the number of resamples behind every interval, ``episodes`` that of draws of
+    enrolled examples, ``seeds`` that of trainings of each probe. With ``separation: false`` the
+    probes, ABX and their kin are left out, with ``recordings: false`` the report has no audio.
+    """
 
     protocols: tuple[str, ...] = ("auto",)
-    baselines: tuple[Literal["lda"], ...] = ("lda",)
+    baselines: tuple[BaselineName, ...] = get_args(BaselineName)
+    peers: tuple[Literal["resemblyzer"], ...] = ()
+    scoring: tuple[Backend, ...] = get_args(Backend)
+    severities: SeveritySettings = SeveritySettings()
+    separation: bool = True
+    running_minutes: float = Field(10.0, ge=0)
     max_trials: int = Field(50_000, ge=1000)
     bootstrap: int = Field(200, ge=0)
     episodes: int = Field(100, ge=1)
+    seeds: int = Field(3, ge=1)
     max_clips: int | None = Field(None, ge=1)
+    recordings: bool = True
 
 
 _RESERVED = {"raw", "forward", "train", "eval", "type", "float", "half", "double", "apply", *dir(dict)}

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from intervox.audio import AudioSource, Waveform, duration_seconds, load_audio
 from intervox.corpus.quality import QUALITY_FIELDS
@@ -174,6 +176,16 @@ class CorpusSplit(ClipSource):
             table.filter((pc.field("split") == self._split) & pc.field("error").is_valid()).num_rows
             for table in tables
         )
+
+    def durations(self) -> NDArray[np.float64]:
+        """Length of every clip in seconds, in order; 0 without audio."""
+        found = np.zeros(len(self._number))
+        for index in self._shards:
+            table = self._corpus.read_shard(index, ["cell_id", "duration"])
+            for cell_id, seconds in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                if cell_id in self._number:
+                    found[self._number[cell_id]] = seconds
+        return found
 
     def load_shard(self, index: int) -> list[Clip]:
         return [

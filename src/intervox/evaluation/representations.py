@@ -1,35 +1,69 @@
-"""What is compared: our subspaces, the raw layers, and the closed-form baseline, as one interface."""
+"""What is compared, as one interface: our subspaces, the raw layers, and whatever else embeds a clip."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from intervox.recipe import Recipe
-from intervox.subspaces.lda import LinearMap
+from intervox.evaluation.test_sets import Means, TestSet
 from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.training import TrainingCells, closed_form, select_layers
 
-Means = NDArray[np.float32]
 Vectors = NDArray[np.float32]
+
+BACKBONE = "backbone"
+"""The encoder whose layers our subspaces, the raw layers and the baselines read."""
+
+_CHUNK = 4096
+"""Clips whose features are in memory at a time."""
 
 
 @dataclass(frozen=True)
 class Representation:
-    """A way from layer means to unit vectors.
+    """A way from features to unit vectors.
 
     Attributes
     ----------
     name
-        ``speaker``, ``content``, ``raw.<layer>``, ``raw.mean`` or ``lda.<subspace>``.
+        ``<space>`` for a subspace, ``<system>.<space>`` for others, such as ``raw.3`` or
+        ``lda.speaker``.
     embed
-        Maps (clips, layers, dim) to unit vectors (clips, any dim).
+        Maps features (clips, layers, dim) to vectors (clips, any dim).
+    encoder
+        Whose features it reads.
+    centred
+        Whether the mean of the evaluated clips is taken away, for what has no training data to
+        take it from. It flatters.
     """
 
     name: str
     embed: Callable[[Means], Vectors]
+    encoder: str = BACKBONE
+    centred: bool = False
+
+    @property
+    def system(self) -> str:
+        """What the space is one of; empty for our own."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def space(self) -> str:
+        """The name within its system."""
+        return self.name.rpartition(".")[2]
+
+    def vectors(self, test_set: TestSet, condition: str) -> Vectors:
+        """Embed a test set's clips under a condition: unit vectors, shape (view, dim).
+
+        Features are read a few thousand clips at a time.
+        """
+        view = test_set.views[condition]
+        table = view.features[self.encoder]
+        parts = [
+            self.embed(table.rows(view.stored[start : start + _CHUNK]))
+            for start in range(0, len(view.stored), _CHUNK)
+        ]
+        vectors = np.concatenate(parts)
+        return unit(vectors - vectors.mean(axis=0) if self.centred else vectors)
 
 
 def subspace_representations(model: SubspaceModel) -> list[Representation]:
@@ -38,31 +72,9 @@ def subspace_representations(model: SubspaceModel) -> list[Representation]:
 
 
 def raw_representations(layers: int) -> list[Representation]:
-    """Each layer and the mean over layers, centred on the evaluated clips themselves.
-
-    Centring on the test clips flatters the raw layers, which have no training data to centre on.
-    """
-    every = [Representation(f"raw.{layer}", _layer(layer)) for layer in range(layers)]
-    return [*every, Representation("raw.mean", lambda means: _centred(means.mean(axis=1)))]
-
-
-def lda_representations(
-    model: SubspaceModel, recipe: Recipe, means: Means, chosen: TrainingCells
-) -> list[Representation]:
-    """LDA on the same synthetic labels, layers and dim as each subspace.
-
-    Parameters
-    ----------
-    means
-        Layer means of the training cells, row i for ``chosen.rows[i]``.
-    """
-    standard = _standardised(model, means)
-    result = []
-    for name, settings in recipe.subspaces.items():
-        labels = chosen.labels[settings.factor]
-        linear = closed_form(settings, standard, labels)
-        result.append(Representation(f"lda.{name}", _linear(model, recipe, name, linear)))
-    return result
+    """Each layer, and the mean over layers."""
+    every = [Representation(f"raw.{layer}", _layer(layer), centred=True) for layer in range(layers)]
+    return [*every, Representation("raw.mean", lambda means: np.asarray(means.mean(axis=1)), centred=True)]
 
 
 def unit(vectors: NDArray[np.floating]) -> Vectors:
@@ -72,30 +84,8 @@ def unit(vectors: NDArray[np.floating]) -> Vectors:
 
 
 def _projector(model: SubspaceModel, name: str) -> Callable[[Means], Vectors]:
-    def embed(means: Means) -> Vectors:
-        return model.project(means)[name]
-
-    return embed
+    return lambda means: model.project(means)[name]
 
 
 def _layer(layer: int) -> Callable[[Means], Vectors]:
-    return lambda means: _centred(means[:, layer])
-
-
-def _centred(vectors: NDArray[np.floating]) -> Vectors:
-    return unit(np.asarray(vectors - vectors.mean(axis=0)))
-
-
-def _standardised(model: SubspaceModel, means: Means) -> Means:
-    with torch.inference_mode():
-        return np.asarray(model.standardise(torch.from_numpy(means)).numpy())
-
-
-def _linear(model: SubspaceModel, recipe: Recipe, name: str, linear: LinearMap) -> Callable[[Means], Vectors]:
-    settings = recipe.subspaces[name]
-
-    def embed(means: Means) -> Vectors:
-        inputs = select_layers(settings, _standardised(model, means))
-        return unit(inputs @ linear.weight.T + linear.bias)
-
-    return embed
+    return lambda means: np.asarray(means[:, layer])

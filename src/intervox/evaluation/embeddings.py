@@ -1,0 +1,243 @@
+"""Anyone's embeddings as test sets: an ``.npz`` of vectors with their labels, or with their paths.
+
+Arrays of two dimensions are spaces: ``embedding``, or ``embedding.<name>`` for several. Arrays of one
+dimension are columns as a manifest has them: ``speaker`` and ``content``, or ``path``, by which the
+labels are taken from the protocols; optionally ``condition``, ``session``, ``duration``, ``split`` and
+further factors. ``docs/formats.md`` has the whole of it.
+"""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intervox.corpus.store import check_failures
+from intervox.errors import IntervoxError
+from intervox.evaluation.clips import Clips
+from intervox.evaluation.protocols import Protocol
+from intervox.evaluation.representations import Representation
+from intervox.evaluation.test_sets import (
+    CLEAN,
+    EVALUATION_SEED,
+    Means,
+    TestSet,
+    View,
+    protocol_clips,
+)
+from intervox.evaluation.trials import TrialList, draw_trials
+
+PREFIX = "embedding"
+MISSING_SHARE = 0.01
+_COLUMNS = ("path", "condition", "duration", "split")
+"""Columns that are no factors."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The content of a file.
+
+    Attributes
+    ----------
+    spaces
+        Name to vectors, shape (rows, dim).
+    columns
+        Name to values, shape (rows,).
+    """
+
+    name: str
+    spaces: dict[str, NDArray[np.float32]]
+    columns: dict[str, NDArray[np.str_]]
+
+    @property
+    def factors(self) -> dict[str, str]:
+        """Space to the factor that its name says it holds; empty where the name says nothing."""
+        return {name: name if name in ("speaker", "content") else "" for name in self.spaces}
+
+    def representations(self) -> list[Representation]:
+        """Each space as something to measure."""
+        return [Representation(name, lambda rows: np.asarray(rows[:, 0]), name) for name in self.spaces]
+
+
+class _Given:
+    """Vectors in memory, read like features of one layer."""
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        self._vectors = vectors
+
+    def rows(self, indices: NDArray[np.integer]) -> Means:
+        return self._vectors[indices][:, None]
+
+
+def read_embeddings(path: Path) -> Embeddings:
+    """Read an ``.npz`` file; nothing in it is executed.
+
+    Raises
+    ------
+    IntervoxError
+        It is missing, no ``.npz``, holds objects, or its arrays do not belong together.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files}
+    except FileNotFoundError:
+        raise IntervoxError(f"{path} is missing: give the path of an .npz file") from None
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0]
+        raise IntervoxError(f"{path} is not a readable .npz of plain arrays ({reason})") from None
+    spaces = {_space(name): array for name, array in arrays.items() if array.ndim == 2}
+    columns = {name: array for name, array in arrays.items() if array.ndim == 1}
+    if not spaces:
+        raise IntervoxError(f"{path} has no array of shape (clips, dim): name it {PREFIX} or {PREFIX}.<space>")
+    rows = len(next(iter(spaces.values())))
+    for name, array in arrays.items():
+        if array.ndim not in (1, 2) or len(array) != rows:
+            raise IntervoxError(
+                f"{path}: {name} has shape {array.shape}, where the embeddings have {rows} rows: give "
+                "vectors of shape (clips, dim) and labels of shape (clips,)"
+            )
+    for name, vectors in spaces.items():
+        if vectors.dtype.kind not in "fiu" or not np.isfinite(vectors).all():
+            raise IntervoxError(f"{path}: the embeddings of {name!r} are not finite numbers: write them again")
+    return Embeddings(
+        path.stem,
+        {name: np.asarray(vectors, np.float32) for name, vectors in spaces.items()},
+        {name: values.astype(str) for name, values in columns.items()},
+    )
+
+
+def embedding_test_sets(
+    given: Embeddings, protocols: Sequence[Protocol], max_trials: int
+) -> list[TestSet]:
+    """Join embeddings with their labels.
+
+    Parameters
+    ----------
+    protocols
+        Whose labels and official trials to take, by ``path``, where the file has no ``speaker`` of
+        its own.
+
+    Raises
+    ------
+    IntervoxError
+        Labels are missing, or more than one in a hundred of a protocol's clips.
+    """
+    if "speaker" in given.columns:
+        rows = _rows_by_condition(given, _identity(given))
+        return [_test_set(given, given.name, "as its owner states", _own_clips(given), rows, max_trials, {})]
+    if "path" not in given.columns:
+        raise IntervoxError(f"{given.name}.npz has neither speaker nor path: say whose clips these are")
+    identity = np.array([str(Path(path).resolve()) for path in given.columns["path"]])
+    found = []
+    for protocol in protocols:
+        clips = protocol_clips(protocol)
+        number = {str(Path(path).resolve()): row for row, path in enumerate(clips.paths)}
+        rows = _rows_by_condition(given, identity, number)
+        if rows:
+            check_failures(
+                ["not in the file"] * int((rows[CLEAN] < 0).sum()), len(clips), protocol.name, MISSING_SHARE
+            )
+            found.append(
+                _test_set(given, protocol.name, protocol.licence, clips, rows, max_trials, protocol.lists)
+            )
+    if not found:
+        raise IntervoxError(
+            f"{given.name}.npz has no clip of the protocols: take the paths from `intervox corpus manifest`, "
+            "or add the columns speaker and content"
+        )
+    return found
+
+
+def _space(name: str) -> str:
+    if name == PREFIX:
+        return PREFIX
+    if name.startswith(f"{PREFIX}.") and "." not in name[len(PREFIX) + 1 :]:
+        return name[len(PREFIX) + 1 :]
+    raise IntervoxError(f"the array {name!r} has two dimensions: name a space {PREFIX} or {PREFIX}.<space>")
+
+
+def _own_clips(given: Embeddings) -> Clips:
+    """Labels of the clean rows."""
+    clean = np.flatnonzero(_conditions(given) == CLEAN)
+    if not len(clean):
+        raise IntervoxError(f"{given.name}.npz has no row whose condition is {CLEAN}")
+    columns = {name: values[clean] for name, values in given.columns.items()}
+    if "content" not in columns and "text" not in columns:
+        raise IntervoxError(f"{given.name}.npz lacks the column content: say what is said in each clip")
+    columns.setdefault("content", columns.get("text", np.zeros(0, str)))
+    try:
+        duration = columns["duration"].astype(float) if "duration" in columns else np.zeros(len(clean))
+    except ValueError:
+        raise IntervoxError(f"{given.name}.npz: duration holds what is no number: give seconds") from None
+    labels = {name: values for name, values in columns.items() if name not in (*_COLUMNS, "text")}
+    return Clips(_identity(given)[clean], labels, duration, columns.get("split", np.full(len(clean), "")))
+
+
+def _identity(given: Embeddings) -> NDArray[np.str_]:
+    """What tells one recording from another."""
+    if "path" in given.columns:
+        return given.columns["path"]
+    if (_conditions(given) != CLEAN).any():
+        raise IntervoxError(f"{given.name}.npz has conditions but no path: name each row's recording in path")
+    return np.arange(len(_conditions(given))).astype(str)
+
+
+def _conditions(given: Embeddings) -> NDArray[np.str_]:
+    rows = len(next(iter(given.spaces.values())))
+    return given.columns.get("condition", np.full(rows, CLEAN))
+
+
+def _rows_by_condition(
+    given: Embeddings, identity: NDArray[np.str_], number: Mapping[str, int] | None = None
+) -> dict[str, NDArray[np.int64]]:
+    """Condition to the file's row of each clip, -1 where it has none.
+
+    Parameters
+    ----------
+    number
+        Identity to clip; by default the clean rows in their order.
+    """
+    conditions = _conditions(given)
+    if number is None:
+        number = {name: clip for clip, name in enumerate(identity[conditions == CLEAN])}
+    found = {}
+    for condition in dict.fromkeys([CLEAN, *np.unique(conditions)]):
+        rows = np.full(len(number), -1)
+        for row in np.flatnonzero(conditions == condition):
+            if (clip := number.get(str(identity[row]))) is not None:
+                if rows[clip] >= 0:
+                    raise IntervoxError(
+                        f"{given.name}.npz has {identity[row]} twice under the condition {condition}"
+                    )
+                rows[clip] = row
+        if (rows >= 0).any():
+            found[str(condition)] = rows
+    if found and CLEAN not in found:
+        raise IntervoxError(f"{given.name}.npz has no row whose condition is {CLEAN}")
+    return found
+
+
+def _test_set(
+    given: Embeddings,
+    name: str,
+    licence: str,
+    clips: Clips,
+    rows: Mapping[str, NDArray[np.int64]],
+    max_trials: int,
+    lists: Mapping[str, TrialList],
+) -> TestSet:
+    tables = {space: _Given(vectors) for space, vectors in given.spaces.items()}
+    good = rows[CLEAN] >= 0
+    kept = clips.take(np.flatnonzero(good))
+    views = {}
+    for condition, stored in rows.items():
+        present = stored[good]
+        chosen = np.flatnonzero(present >= 0)
+        views[condition] = View(chosen, tables, present[chosen])
+    official = {label: trials.take(good) for label, trials in lists.items()}
+    trials = draw_trials(kept, max_trials, EVALUATION_SEED, official)
+    if not trials:
+        raise IntervoxError(f"{name} needs two speakers at least, and two clips of one of them")
+    return TestSet(name, licence, kept, views, trials, int((~good).sum()))
