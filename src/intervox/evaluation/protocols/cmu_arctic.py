@@ -19,8 +19,8 @@ _SPEAKERS = {
     "aew": ("male", "US"), "ahw": ("male", "German"), "aup": ("male", "Indian"), "awb": ("male", "Scottish"),
     "axb": ("female", "Indian"), "bdl": ("male", "US"), "clb": ("female", "US"), "eey": ("female", "US"),
     "fem": ("male", "Irish"), "gka": ("male", "Indian"), "jmk": ("male", "Canadian"),
-    "ksp": ("male", "Indian"), "ljm": ("female", "US"), "lnh": ("female", "US"), "rms": ("male", "US"), "rxr": ("male", "Dutch"), "slp": ("female", "Indian"),
-    "slt": ("female", "US"),
+    "ksp": ("male", "Indian"), "ljm": ("female", "US"), "lnh": ("female", "US"), "rms": ("male", "US"),
+    "rxr": ("male", "Dutch"), "slp": ("female", "Indian"), "slt": ("female", "US"),
 }  # fmt: skip
 _PROMPT = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
 
