@@ -9,9 +9,12 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from intervox.corpus.reserved import check_reserved, reserved_texts
+from intervox.corpus.text import Text
 from intervox.errors import IntervoxError
-from intervox.evaluation.protocols import READERS, TrialList, find_protocols
-from intervox.evaluation.protocols.speech_commands import official_split
+from intervox.evaluation.protocols import READERS, TrialList, emodb, find_protocols, ravdess
+from intervox.evaluation.protocols.base import DIGITS
+from intervox.evaluation.protocols.speech_commands import COMMANDS, official_split
 from intervox.evaluation.protocols.trials import read_trials
 from intervox.manifest import MAX_CLASSES, Row, as_labels, read_manifest, write_manifest
 
@@ -100,6 +103,14 @@ def test_every_corpus_is_documented_and_names_its_licence() -> None:
         assert corpus.licence in line, name
         assert corpus.source in line, name
         assert any(f"`{folder}" in line for folder in corpus.folders), name
+
+
+def test_the_few_texts_of_small_corpora_are_reserved() -> None:
+    said = [(digit, "en") for digit in DIGITS] + [(command, "en") for command in COMMANDS]
+    said += [(sentence, "en") for sentence in ravdess.SENTENCES]
+    said += [(sentence, "de") for sentence in emodb.SENTENCES.values()]
+    texts = [Text(text, language, "own") for text, language in said]
+    assert check_reserved(texts, reserved_texts()) == texts
 
 
 def test_what_is_asked_for_by_name_is_not_in_auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ _EMOTIONS = {
     "T": "sadness",
     "N": "neutral",
 }
-_SENTENCES = {
+SENTENCES = {
     "a01": "Der Lappen liegt auf dem Eisschrank.",
     "a02": "Das will sie am Mittwoch abgeben.",
     "a04": "Heute abend könnte ich es ihm sagen.",
@@ -45,7 +45,7 @@ def _read(folder: Path) -> list[Row]:
             speaker, sentence, emotion = match.groups()
             gender = "female" if speaker in _WOMEN else "male"
             labels = as_labels(emotion=_EMOTIONS[emotion], gender=gender)
-            text = _SENTENCES.get(sentence, "")
+            text = SENTENCES.get(sentence, "")
             rows.append(Row(path, speaker, sentence, text, language="de", labels=labels))
     return rows
 

@@ -3,6 +3,8 @@
 import csv
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +53,10 @@ def _read(name: str, base: Path) -> Protocol:
         raise IntervoxError(f"protocol {name!r}: give the name of a folder in {base}, not {_OURS}")
     corpus = READERS.get(name) or own.corpus(name)
     folder = corpus.find(base)
-    rows = sorted(_rows(name, corpus, folder), key=lambda row: str(row.path)) if folder else []
+    rows: list[Row] = []
+    if folder:
+        with _as_distributed(name, corpus, folder):
+            rows = sorted(corpus.read(folder), key=lambda row: str(row.path))
     if folder is None or not rows:
         raise IntervoxError(
             f"protocol {name!r} has no recordings in {folder or base / corpus.folders[0]}: set INTERVOX_DATA "
@@ -63,16 +68,20 @@ def _read(name: str, base: Path) -> Protocol:
             f"protocol {name!r} needs at least two speakers, and two clips of one of them: it has "
             f"{len(rows)} clips of {len(speakers)}"
         )
-    return Protocol(name, corpus.licence, rows, corpus.lists(folder, rows), corpus.source)
+    with _as_distributed(name, corpus, folder):
+        lists = corpus.lists(folder, rows)
+    return Protocol(name, corpus.licence, rows, lists, corpus.source)
 
 
-def _rows(name: str, corpus: Corpus, folder: Path) -> list[Row]:
+@contextmanager
+def _as_distributed(name: str, corpus: Corpus, folder: Path) -> Iterator[None]:
+    """Say which corpus is not as its reader expects it, instead of where the reader stumbled."""
     try:
-        return corpus.read(folder)
+        yield
     except (ValueError, LookupError, csv.Error) as error:
         raise IntervoxError(
-            f"protocol {name!r}: the tables or file names in {folder} are not those of {corpus.source} "
-            f"({error}): unpack it again"
+            f"protocol {name!r}: the tables or file names in {folder} are not those of "
+            f"{corpus.source or 'a manifest'} ({error}): unpack it again"
         ) from None
 
 

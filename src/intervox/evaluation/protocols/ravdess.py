@@ -14,7 +14,7 @@ from intervox.manifest import Row, as_labels
 
 _EMOTIONS = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
 _INTENSITIES = ("normal", "strong")
-_SENTENCES = ("Kids are talking by the door.", "Dogs are sitting by the door.")
+SENTENCES = ("Kids are talking by the door.", "Dogs are sitting by the door.")
 
 
 def _read(folder: Path) -> list[Row]:
@@ -27,7 +27,7 @@ def _read(folder: Path) -> list[Row]:
                 intensity=_INTENSITIES[int(intensity) - 1],
                 gender="male" if int(actor) % 2 else "female",
             )
-            rows.append(Row(path, actor, sentence, _SENTENCES[int(sentence) - 1], labels=labels))
+            rows.append(Row(path, actor, sentence, SENTENCES[int(sentence) - 1], labels=labels))
     return rows
 
 
