@@ -169,18 +169,6 @@ def test_speech_commands_and_its_tasks(read: Read) -> None:
     assert rows == read("speech_commands_12", files).rows
 
 
-def test_fsdd(read: Read) -> None:
-    home = "free-spoken-digit-dataset/recordings"
-    rows = by_name(
-        read("fsdd", empty(f"{home}/7_jackson_4.wav", f"{home}/7_jackson_32.wav", f"{home}/0_theo_1.wav"))
-    )
-    assert {name: (row.text, row.split) for name, row in rows.items()} == {
-        "7_jackson_4.wav": ("seven", "test"),
-        "7_jackson_32.wav": ("seven", "train"),
-        "0_theo_1.wav": ("zero", "test"),
-    }
-
-
 def test_audiomnist(read: Read) -> None:
     meta = (
         '{"01": {"accent": "German", "age": 30, "gender": "male", "native speaker": "no", '

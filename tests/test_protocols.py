@@ -66,6 +66,8 @@ def test_protocol_readers_on_trees_of_the_real_shape(tmp_path: Path, monkeypatch
         "mine": [("ann", "hello"), ("ann", "unknown: b.wav"), ("bob", "hello")],
     }
     assert found["mine"].rows[0].path == tmp_path / "mine" / "a.wav"
+    fsdd = [(row.path.stem, row.text, row.split) for row in found["fsdd"].rows]
+    assert fsdd[:2] == [("0_theo_1", "zero", "test"), ("7_jackson_32", "seven", "train")]
     with pytest.raises(IntervoxError, match=r"'absent' has no recordings.*INTERVOX_DATA"):
         find_protocols(("absent",))
     for text, complaint in (
