@@ -95,3 +95,15 @@ def test_undecodable_missing_and_misshapen_sources_say_so(tmp_path: Path) -> Non
 def test_duration_of_an_unreadable_file_is_zero(tmp_path: Path, wav: Path) -> None:
     assert duration_seconds(wav) == 1.0
     assert duration_seconds(tmp_path / "absent.wav") == 0.0
+
+
+def test_sphere_files_are_read_unless_shorten_compressed_them(tmp_path: Path) -> None:
+    path = tmp_path / "an251-fash-b.sph"
+    wave = 0.1 * np.random.default_rng(0).normal(size=16_000)
+    sf.write(path, wave, 16_000, format="NIST", subtype="PCM_16")
+    assert np.abs(load_audio(path) - wave).max() < 1e-4
+    plain = path.read_bytes()
+    header = plain[:1024].replace(b"-s3 pcm", b"-s26 pcm,embedded-shorten-v2.00")
+    path.write_bytes(header[:1024] + b"ajkg" + plain[1028:])
+    with pytest.raises(IntervoxError, match=r"an251-fash-b.sph can't be read as audio \(.*\): give a WAV"):
+        load_audio(path)

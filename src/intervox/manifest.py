@@ -1,13 +1,16 @@
 """The manifest: the one table in which human recordings come in, for training and for evaluation.
 
 CSV, JSON lines or Parquet with the columns ``path`` (relative to the manifest), ``speaker`` and
-``content`` or ``text``, and optionally ``session`` and ``language``; others are ignored.
+``content`` or ``text``, and optionally ``session``, ``language`` and ``split``. Every further column of
+texts is a factor, such as ``gender`` or ``emotion``; columns of numbers alone, such as ``duration``, and
+those of more than ``MAX_CLASSES`` values, such as remarks, are ignored.
 """
 
 import csv
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,15 @@ from intervox.errors import IntervoxError
 from intervox.storage import atomic_path
 
 FORMATS = (".csv", ".jsonl", ".parquet")
+COLUMNS = ("path", "speaker", "content", "text", "session", "language", "split")
+MAX_CLASSES = 1_000
+"""A column with more values than this is no factor."""
+
+Labels = tuple[tuple[str, str], ...]
+"""Further factors and their values, sorted by factor; unknown ones are left out."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One recording: who says what.
 
@@ -34,6 +43,10 @@ class Row:
         Recordings of one session share a channel. Empty where it is not known.
     language
         BCP 47 tag.
+    split
+        ``train``, ``validation`` or ``test`` of an official split, or empty.
+    labels
+        What else is known, such as ``(("emotion", "fear"), ("gender", "female"))``.
     """
 
     path: Path
@@ -42,6 +55,19 @@ class Row:
     text: str = ""
     session: str = ""
     language: str = "en"
+    split: str = ""
+    labels: Labels = ()
+
+
+def as_labels(**values: str) -> Labels:
+    """Return ``Row.labels`` of the values that are not empty."""
+    return _shared(tuple(sorted((factor, value) for factor, value in values.items() if value)))
+
+
+@lru_cache(MAX_CLASSES)
+def _shared(labels: Labels) -> Labels:
+    """Return one object for equal labels: a million rows have few different ones."""
+    return labels
 
 
 def read_manifest(path: Path) -> list[Row]:
@@ -61,18 +87,21 @@ def read_manifest(path: Path) -> list[Row]:
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, pa.ArrowInvalid) as error:
         reason = f"not a readable {path.suffix[1:]} file ({error})"
         raise IntervoxError(f"{path} is {reason}: save it as one, in UTF-8") from None
-    return [_row(path, number, record) for number, record in enumerate(records, start=1)]
+    factors = _factors(records)
+    return [_row(path, number, record, factors) for number, record in enumerate(records, start=1)]
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
     """Write a manifest as CSV, with absolute paths."""
+    rows = list(rows)
+    factors = sorted({factor for row in rows for factor, _ in row.labels})
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "speaker", "content", "text", "session", "language"])
+        writer.writerow([*COLUMNS, *factors])
         for row in rows:
-            writer.writerow(
-                [row.path.resolve(), row.speaker, row.content, row.text, row.session, row.language]
-            )
+            own = [row.speaker, row.content, row.text, row.session, row.language, row.split]
+            known = dict(row.labels)
+            writer.writerow([row.path.resolve(), *own, *(known.get(factor, "") for factor in factors)])
 
 
 def _csv(path: Path) -> list[dict[str, Any]]:
@@ -92,10 +121,16 @@ def _jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:
-    known = ["path", "speaker", "content", "text", "session", "language"]
-    names = pq.read_schema(path).names
-    _check_columns(path, set(names))
-    return list(pq.read_table(path, columns=[name for name in known if name in names]).to_pylist())
+    schema = pq.read_schema(path)
+    _check_columns(path, set(schema.names))
+    # Audio and other nested columns may be larger than memory.
+    wanted = [field.name for field in schema if field.name in COLUMNS or _is_text(field.type)]
+    return list(pq.read_table(path, columns=wanted).to_pylist())
+
+
+def _is_text(kind: Any) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _check_columns(path: Path, names: set[str]) -> None:
@@ -106,7 +141,27 @@ def _check_columns(path: Path, names: set[str]) -> None:
         raise IntervoxError(f"{path} lacks the columns {', '.join(sorted(missing))}: add them")
 
 
-def _row(manifest: Path, number: int, record: dict[str, Any]) -> Row:
+def _factors(records: list[dict[str, Any]]) -> list[str]:
+    """Return the further columns that hold classes rather than numbers, remarks or whole structures."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return [name for name in names if name and name not in COLUMNS and _holds_classes(name, records)]
+
+
+def _holds_classes(name: str, records: list[dict[str, Any]]) -> bool:
+    values = {record.get(name) for record in records if not isinstance(record.get(name), list | dict)}
+    given = {str(value).strip() for value in values if value is not None} - {""}
+    return len(given) <= MAX_CLASSES and not all(map(_is_number, given))
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _row(manifest: Path, number: int, record: dict[str, Any], factors: list[str]) -> Row:
     def value(name: str) -> str:
         return "" if record.get(name) is None else str(record[name]).strip()
 
@@ -122,4 +177,6 @@ def _row(manifest: Path, number: int, record: dict[str, Any]) -> Row:
         value("text"),
         value("session"),
         value("language") or "en",
+        value("split"),
+        as_labels(**{factor: value(factor) for factor in factors}),
     )

@@ -111,9 +111,9 @@ def check_protocols_are_kept(recipe: Recipe) -> None:
     from intervox.recipe_corpus import RecordingsSettings
 
     rows = [row for protocol in find_protocols(recipe.evaluation.protocols) for row in protocol.rows]
-    measured = {row.path.resolve() for row in rows}
     for engine in recipe.corpus.engines:
         if isinstance(engine, RecordingsSettings):
+            measured = {row.path.resolve() for row in rows}
             both = [row.path for row in read_manifest(engine.manifest) if row.path.resolve() in measured]
             if both:
                 raise IntervoxError(
@@ -124,7 +124,8 @@ def check_protocols_are_kept(recipe: Recipe) -> None:
         return
     planned = plan_cells(recipe.corpus, recipe.seed).group_by(["text", "language", "kind"]).aggregate([])
     texts = (Text(**row) for row in planned.to_pylist())
-    found = sorted(text.text for text in check_reserved(texts, reserved_texts(row.content for row in rows)))
+    reserved = reserved_texts({row.text or row.content for row in rows})
+    found = sorted(text.text for text in check_reserved(texts, reserved))
     if found:
         raise IntervoxError(
             f"{len(found)} texts of the corpus are those of an evaluation protocol, such as {found[0]!r}: "

@@ -1,0 +1,11 @@
+"""Evaluation sets: folders as they are distributed, turned into one manifest.
+
+A corpus is one file here and one line of ``READERS``; any other one comes with a manifest of its own.
+"""
+
+from intervox.evaluation.protocols.base import Corpus, Protocol
+from intervox.evaluation.protocols.find import data_folder, find_protocols
+from intervox.evaluation.protocols.registry import READERS
+from intervox.evaluation.protocols.trials import TrialList
+
+__all__ = ["READERS", "Corpus", "Protocol", "TrialList", "data_folder", "find_protocols"]

@@ -1,0 +1,100 @@
+"""Find the evaluation sets on this machine and read them."""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from intervox.errors import IntervoxError
+from intervox.evaluation.protocols import own
+from intervox.evaluation.protocols.base import Corpus, Protocol
+from intervox.evaluation.protocols.registry import READERS
+from intervox.manifest import Row
+
+_OURS = ("corpus", "synthetic")
+
+
+def data_folder() -> Path:
+    """Return where human corpora are looked for: ``$INTERVOX_DATA`` or ``../shared/corpora``."""
+    return Path(os.environ.get("INTERVOX_DATA") or "../shared/corpora")
+
+
+def find_protocols(names: tuple[str, ...], max_clips: int | None = None) -> list[Protocol]:
+    """Read the named protocols, or with ``auto`` every one that the data folder holds.
+
+    Parameters
+    ----------
+    names
+        Keys of ``READERS``, folders with a manifest, or ``auto``.
+    max_clips
+        Keep about this many clips of each, evenly spaced over the sorted paths, and the trials
+        between them.
+
+    Raises
+    ------
+    IntervoxError
+        A protocol that was asked for by name is not there, or a list names clips that are not.
+    """
+    base = data_folder()
+    if "INTERVOX_DATA" in os.environ and not base.is_dir():
+        raise IntervoxError(f"INTERVOX_DATA is {base}, which is not a folder: correct or unset it")
+    found = [name for name, corpus in READERS.items() if corpus.automatic and corpus.find(base)]
+    found += [name for name in own.folders(base) if name not in READERS]
+    wanted = [name for asked in names for name in (found if asked == "auto" else [asked])]
+    return [_thin(_read(name, base), max_clips) for name in dict.fromkeys(wanted)]
+
+
+def _read(name: str, base: Path) -> Protocol:
+    if not name or Path(name).name != name or name in _OURS:
+        raise IntervoxError(f"protocol {name!r}: give the name of a folder in {base}, not {_OURS}")
+    corpus = READERS.get(name) or own.corpus(name)
+    folder = corpus.find(base)
+    rows: list[Row] = []
+    if folder:
+        with _as_distributed(name, corpus, folder):
+            rows = sorted(corpus.read(folder), key=lambda row: str(row.path))
+    if folder is None or not rows:
+        raise IntervoxError(
+            f"protocol {name!r} has no recordings in {folder or base / corpus.folders[0]}: set INTERVOX_DATA "
+            "to the folder that holds it"
+        )
+    speakers = Counter(row.speaker for row in rows)
+    if len(speakers) < 2 or max(speakers.values()) < 2:
+        raise IntervoxError(
+            f"protocol {name!r} needs at least two speakers, and two clips of one of them: it has "
+            f"{len(rows)} clips of {len(speakers)}"
+        )
+    with _as_distributed(name, corpus, folder):
+        lists = corpus.lists(folder, rows)
+    return Protocol(name, corpus.licence, rows, lists, corpus.source)
+
+
+@contextmanager
+def _as_distributed(name: str, corpus: Corpus, folder: Path) -> Iterator[None]:
+    """Say which corpus is not as its reader expects it, instead of where the reader stumbled."""
+    try:
+        yield
+    except (ValueError, LookupError, csv.Error) as error:
+        raise IntervoxError(
+            f"protocol {name!r}: the tables or file names in {folder} are not those of "
+            f"{corpus.source or 'a manifest'} ({error}): unpack it again"
+        ) from None
+
+
+def _thin(protocol: Protocol, max_clips: int | None) -> Protocol:
+    count = len(protocol.rows)
+    if max_clips is None or count <= max_clips:
+        return protocol
+    kept = (np.arange(max_clips) * (count / max_clips)).astype(np.int64)
+    lists = {name: trials.keep(kept, count) for name, trials in protocol.lists.items()}
+    return Protocol(
+        protocol.name,
+        protocol.licence,
+        [protocol.rows[index] for index in kept],
+        {name: trials for name, trials in lists.items() if len(trials)},
+        protocol.source,
+    )
