@@ -14,6 +14,7 @@ from intervox.backbones.base import Backbone
 from intervox.corpus.acoustics import load_acoustics
 from intervox.corpus.conditions import apply_condition, draw_condition
 from intervox.corpus.store import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
+from intervox.evaluation.clips import Clips
 from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.protocols import find_protocols
 from intervox.evaluation.representations import (
@@ -67,6 +68,13 @@ class TestSet:
     means: dict[str, NDArray[np.float32]]
     trials: dict[str, Trials]
     failed: int
+
+    @property
+    def clips(self) -> Clips:
+        """The labels, with durations and splits unknown."""
+        count = len(self.speakers)
+        labels = {"speaker": self.speakers, "content": self.contents}
+        return Clips(np.full(count, ""), labels, np.zeros(count), np.full(count, ""))
 
     @property
     def has_keywords(self) -> bool:
@@ -210,11 +218,12 @@ def _measure(
         result["keywords"] = {
             condition: spot_keywords(
                 vectors[condition],
-                test_set.contents,
-                test_set.speakers,
+                test_set.clips,
                 settings.episodes,
+                settings.bootstrap,
                 EVALUATION_SEED,
                 probe=condition == "clean",
+                open_set=True,
             )
             for condition in CONDITIONS
         }

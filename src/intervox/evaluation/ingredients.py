@@ -233,8 +233,8 @@ def _measure(model: SubspaceModel, test_sets: list[TestSet], recipe: Recipe) -> 
             if test_set.has_keywords and condition == "clean":
                 value, resampled = shot_resamples(
                     vectors[content],
-                    test_set.contents,
-                    test_set.speakers,
+                    test_set.clips,
+                    1,
                     recipe.evaluation.episodes,
                     recipe.evaluation.bootstrap,
                     EVALUATION_SEED,

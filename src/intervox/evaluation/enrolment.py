@@ -1,0 +1,79 @@
+"""Who enrols keywords and who is tested: the draws of examples, and the prototypes made of them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intervox.evaluation.clips import Clips, Labels
+
+Rows = NDArray[np.int64]
+
+
+def draw_examples(
+    candidates: Sequence[Rows], shots: int, random: np.random.Generator
+) -> NDArray[np.int64] | None:
+    """Draw ``shots`` examples of every keyword.
+
+    Parameters
+    ----------
+    candidates
+        For each keyword, the clips to draw from.
+
+    Returns
+    -------
+    ndarray or None
+        Shape (keywords, shots): clip indices. None where a keyword has too few candidates.
+    """
+    drawn = [random.choice(rows, shots, replace=False) for rows in candidates if len(rows) >= shots]
+    return np.stack(drawn) if drawn and len(drawn) == len(candidates) else None
+
+
+def draw_episodes(
+    clips: Clips, vocabularies: Sequence[Labels], shots: int, random: np.random.Generator
+) -> Iterator[tuple[Labels, Rows, Rows]]:
+    """Halve the speakers: one half gives the examples, all clips of the other half are tested.
+
+    Parameters
+    ----------
+    clips
+        Their labels.
+    vocabularies
+        The keywords to enrol, for each episode.
+    shots
+        Examples of each keyword.
+
+    Yields
+    ------
+    keywords, examples, tested
+        Shapes (keywords,), (keywords, shots) and (tested,), the latter two clip indices. Episodes
+        in which some keyword has too few examples are left out.
+    """
+    names, speaker = np.unique(clips.speakers, return_inverse=True)
+    said = {keyword: np.flatnonzero(clips.contents == keyword) for keyword in np.unique(clips.contents)}
+    for keywords in vocabularies:
+        enrols = np.zeros(len(names), bool)
+        enrols[random.permutation(len(names))[: len(names) // 2]] = True
+        enrolling = enrols[speaker]
+        candidates = [said[keyword][enrolling[said[keyword]]] for keyword in keywords]
+        examples = draw_examples(candidates, shots, random)
+        if examples is not None:
+            yield keywords, examples, np.flatnonzero(~enrolling)
+
+
+def prototypes(vectors: NDArray[np.float32], examples: Rows) -> NDArray[np.float32]:
+    """Average each keyword's examples: unit vectors of shape (keywords, dim)."""
+    means = vectors[examples].mean(axis=1)
+    return np.asarray(means / (np.linalg.norm(means, axis=1, keepdims=True) + 1e-9), np.float32)
+
+
+def speaker_weights(count: int, repeats: int, seed: int) -> NDArray[Any]:
+    """Draw speakers with replacement: how often each is drawn, shape (repeats, count).
+
+    The same seed and count give the same draws, also those of ``bootstrap_rates``: measures of two
+    representations can be compared resample by resample.
+    """
+    drawn = np.random.default_rng([seed, 6]).integers(count, size=(repeats, count))
+    cells = drawn + count * np.arange(repeats)[:, None]
+    return np.bincount(cells.ravel(), minlength=repeats * count).reshape(repeats, count)
