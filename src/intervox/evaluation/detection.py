@@ -68,8 +68,8 @@ class Detections:
 def count_detections(
     hits: tuple[NDArray[np.floating], NDArray[np.integer]],
     alarms: tuple[NDArray[np.floating], NDArray[np.integer]],
-    wanted: NDArray[np.floating],
-    exposure: NDArray[np.floating],
+    wanted: NDArray[Any],
+    exposure: NDArray[Any],
 ) -> Detections:
     """Count detections once for all thresholds.
 

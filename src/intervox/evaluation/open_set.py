@@ -59,7 +59,7 @@ def detect_unknown(
     accept, reject = trials.curve()
     accepts, rejects = trials.resampled(speaker_weights(len(trials.wanted), repeats, seed))
     eers = [equal_error_rate(*curves) for curves in zip(accepts, rejects, strict=True)]
-    result = {
+    result: dict[str, Any] = {
         "unknown": unknown,
         "known": len(contents) - unknown,
         "shots": shots,
@@ -115,5 +115,5 @@ def _hourly_curve(
     """Thresholds with their false alarms an hour and miss rates; the last has no false alarm left."""
     thresholds = np.append(trials.thresholds, trials.thresholds[-1] + 1)
     chosen = thinned(hourly)
-    points = np.stack([thresholds, hourly, reject], axis=1)[chosen]
-    return [[round(float(value), 5) for value in point] for point in points]
+    points: list[list[float]] = np.stack([thresholds, hourly, reject], axis=1)[chosen].round(5).tolist()
+    return points
