@@ -11,25 +11,6 @@ from intervox.evaluation.clips import Clips, Labels
 Rows = NDArray[np.int64]
 
 
-def draw_examples(
-    candidates: Sequence[Rows], shots: int, random: np.random.Generator
-) -> NDArray[np.int64] | None:
-    """Draw ``shots`` examples of every keyword.
-
-    Parameters
-    ----------
-    candidates
-        For each keyword, the clips to draw from.
-
-    Returns
-    -------
-    ndarray or None
-        Shape (keywords, shots): clip indices. None where a keyword has too few candidates.
-    """
-    drawn = [random.choice(rows, shots, replace=False) for rows in candidates if len(rows) >= shots]
-    return np.stack(drawn) if drawn and len(drawn) == len(candidates) else None
-
-
 def draw_episodes(
     clips: Clips, vocabularies: Sequence[Labels], shots: int, random: np.random.Generator
 ) -> Iterator[tuple[Labels, Rows, Rows]]:
@@ -56,10 +37,10 @@ def draw_episodes(
         enrols = np.zeros(len(names), bool)
         enrols[random.permutation(len(names))[: len(names) // 2]] = True
         enrolling = enrols[speaker]
-        candidates = [said[keyword][enrolling[said[keyword]]] for keyword in keywords]
-        examples = draw_examples(candidates, shots, random)
-        if examples is not None:
-            yield keywords, examples, np.flatnonzero(~enrolling)
+        available = [said[keyword][enrolling[said[keyword]]] for keyword in keywords]
+        examples = [random.choice(rows, shots, replace=False) for rows in available if len(rows) >= shots]
+        if len(examples) == len(keywords):
+            yield keywords, np.stack(examples), np.flatnonzero(~enrolling)
 
 
 def prototypes(vectors: NDArray[np.float32], examples: Rows) -> NDArray[np.float32]:

@@ -8,13 +8,14 @@ from scipy.signal import find_peaks
 
 from intervox.evaluation.clips import Clips, Labels
 from intervox.evaluation.detection import Detections, count_detections, miss_at, thinned
-from intervox.evaluation.enrolment import draw_examples, prototypes, speaker_weights
-from intervox.evaluation.streams import Event, StreamSet, StreamWindows
+from intervox.evaluation.enrolment import prototypes, speaker_weights
+from intervox.evaluation.streams import EXAMPLES, Event, StreamSet, StreamWindows
 from intervox.evaluation.verification import interval
 
-SHOTS = 5
 DRAWS = 10
-REFRACTORY_SECONDS = 1.0
+REFRACTORY_SECONDS = 0.75
+"""Less than from one word to the next in the streams, so that no detection has to hide another."""
+
 TOLERANCE_SECONDS = 0.25
 FALSE_ALARMS_PER_HOUR = (10.0, 60.0)
 
@@ -83,10 +84,10 @@ def running_speech(
     repeats: int,
     seed: int,
 ) -> dict[str, Any] | None:
-    """Detect keywords in streams by examples of other speakers.
+    """Detect keywords in streams by examples of speakers who are not heard there.
 
-    A window's score is its largest cosine with a prototype of up to five examples; a peak of the score
-    with no higher one less than a second away is a detection. It is right within a quarter of a second
+    A window's score is its largest cosine with a prototype of five examples; a peak of the score
+    with no higher one less than 0.75 s away is a detection. It is right within a quarter of a second
     of an event of its keyword. Ten draws of examples are pooled under one threshold.
 
     Parameters
@@ -96,7 +97,8 @@ def running_speech(
     windows, stream_set
         From ``StreamWindows`` and ``compose_streams``.
     enrolment
-        Unit vectors of the keyword corpus's clips, shape (clips, dim), in the same space.
+        Unit vectors of the keyword corpus's clips, shape (clips, dim), of the same space: what is
+        centred is centred on both together.
     clips
         Their labels.
     repeats, seed
@@ -108,21 +110,12 @@ def running_speech(
         ``keywords``, ``events``, ``hours`` (of all streams), ``checked`` (see ``StreamSet``),
         ``window_seconds``, ``hop_seconds``, ``shots``, ``curve`` (false alarms an hour, miss rate),
         ``miss_at`` by false alarms an hour and ``miss_interval``, ``average_precision`` and its
-        ``interval`` (95 %). None where nothing is to be detected, or a keyword has no example.
+        ``interval`` (95 %). None where no keyword occurs.
     """
-    said = clips.contents[stream_set.enrolling]
-    candidates = [stream_set.enrolling[said == keyword] for keyword in stream_set.keywords]
-    shots = min(SHOTS, *(len(rows) for rows in candidates))
     events = sum(len(stream.events) for stream in stream_set.streams)
-    if not shots or not events:
+    if not events:
         return None
-    random = np.random.default_rng([seed, 11])
-    prototype_sets = []
-    for _ in range(DRAWS):
-        examples = draw_examples(candidates, shots, random)
-        assert examples is not None  # there are at least ``shots`` candidates of each
-        prototype_sets.append(prototypes(enrolment, examples))
-    found = _detections(vectors, windows, stream_set, prototype_sets)
+    found = _detections(vectors, windows, stream_set, _prototypes(stream_set, enrolment, clips, seed))
     alarms, misses = found.curve()
     weights = speaker_weights(len(found.wanted), repeats, seed)
     resampled = found.resampled(weights)
@@ -133,8 +126,8 @@ def running_speech(
         "checked": stream_set.checked,
         "window_seconds": windows.window_seconds,
         "hop_seconds": windows.hop_seconds,
-        "shots": shots,
-        "curve": [[round(float(alarms[k]), 5), round(float(misses[k]), 5)] for k in thinned(alarms)],
+        "shots": EXAMPLES,
+        "curve": np.stack([alarms, misses], axis=1)[thinned(alarms)].round(5).tolist(),
         "miss_at": {
             f"{limit:g}": round(miss_at(alarms, misses, limit), 5) for limit in FALSE_ALARMS_PER_HOUR
         },
@@ -168,31 +161,47 @@ def average_precision(found: Detections, weights: NDArray[Any]) -> NDArray[np.fl
     return np.asarray((precision[:, :-1] * gained).sum(axis=1) / wanted[wanted > 0], np.float64)
 
 
+def _prototypes(
+    stream_set: StreamSet, enrolment: NDArray[np.float32], clips: Clips, seed: int
+) -> list[list[NDArray[np.float32]]]:
+    """Draw prototypes for the streams of the first half and of the second, again and again."""
+    random = np.random.default_rng([seed, 11])
+    said = [
+        [rows[clips.contents[rows] == keyword] for keyword in stream_set.keywords]
+        for rows in reversed(stream_set.examples)
+    ]
+    return [
+        [
+            prototypes(enrolment, np.stack([random.choice(rows, EXAMPLES, replace=False) for rows in half]))
+            for half in said
+        ]
+        for _ in range(DRAWS)
+    ]
+
+
 def _detections(
     vectors: NDArray[np.float32],
     windows: StreamWindows,
     stream_set: StreamSet,
-    prototype_sets: list[NDArray[np.float32]],
+    draws: list[list[NDArray[np.float32]]],
 ) -> Detections:
-    """Pool the detections by every set of prototypes, counted by stream."""
+    """Pool the detections by every draw of prototypes, counted by stream."""
     distance = round(REFRACTORY_SECONDS / windows.hop_seconds)
     score, right, stream = [], [], []
-    for enrolled in prototype_sets:
-        cosines = vectors @ enrolled.T
-        best, word = cosines.max(axis=1), stream_set.keywords[cosines.argmax(axis=1)]
-        for index, about in enumerate(stream_set.streams):
-            here = windows.rows(index)
-            peaks = pick_peaks(best[here], distance)
-            scores = best[here][peaks]
-            times = windows.centres(index)[peaks]
-            score.append(scores)
-            right.append(match_events(times, word[here][peaks], scores, about.events, TOLERANCE_SECONDS))
+    for index, about in enumerate(stream_set.streams):
+        here, centres = vectors[windows.rows(index)], windows.centres(index)
+        for enrolled in draws:
+            cosines = here @ enrolled[about.half].T
+            best, word = cosines.max(axis=1), stream_set.keywords[cosines.argmax(axis=1)]
+            peaks = pick_peaks(best, distance)
+            found = centres[peaks], word[peaks], best[peaks]
+            score.append(best[peaks])
+            right.append(match_events(*found, about.events, TOLERANCE_SECONDS))
             stream.append(np.full(len(peaks), index))
     scored, hit, group = np.concatenate(score), np.concatenate(right), np.concatenate(stream)
-    draws = len(prototype_sets)
     return count_detections(
         (scored[hit], group[hit]),
         (scored[~hit], group[~hit]),
-        np.asarray([draws * len(about.events) for about in stream_set.streams]),
-        np.asarray([draws * about.seconds / 3600 for about in stream_set.streams]),
+        np.asarray([DRAWS * len(about.events) for about in stream_set.streams]),
+        np.asarray([DRAWS * about.seconds / 3600 for about in stream_set.streams]),
     )

@@ -18,9 +18,10 @@ from intervox.corpus.store import Clip, ClipSource
 from intervox.evaluation.clips import Clips, Labels
 from intervox.evaluation.enrolment import Rows
 
+EXAMPLES = 5
 STREAMS = 20
 SECONDS = 600.0
-GAP_SECONDS = (0.2, 0.8)
+GAP_SECONDS = (0.5, 1.0)
 FADE_SECONDS = 0.01
 FLOOR = 1e-3
 """Noise under everything, RMS (-60 dBFS): no recording has digital silence between words."""
@@ -36,10 +37,11 @@ Event = tuple[float, float, str]
 
 @dataclass(frozen=True)
 class Stream:
-    """Some seconds of speech and the keywords in it."""
+    """Some seconds of speech, the keywords in it, and which half of the speakers, 0 or 1, is heard."""
 
     wave: Waveform
     events: list[Event]
+    half: int
 
     @property
     def seconds(self) -> float:
@@ -57,8 +59,9 @@ class StreamSet:
         No two share a speaker of the keyword corpus.
     keywords
         Sorted; the corpus's other contents occur in the streams too, as words to be ignored.
-    enrolling
-        Clips of the keyword corpus that say a keyword and whose speaker is in no stream.
+    examples
+        For each half of the speakers, its clips of the keywords: five or more of each. They enrol
+        for the streams of the other half.
     checked
         Whether no utterance between the clips holds a keyword. Where transcripts are unknown one
         may, and its detection counts as a false alarm.
@@ -66,7 +69,7 @@ class StreamSet:
 
     streams: list[Stream]
     keywords: Labels
-    enrolling: Rows
+    examples: tuple[Rows, Rows]
     checked: bool
 
 
@@ -126,11 +129,12 @@ def compose_streams(
     seconds: float = SECONDS,
     load: Callable[[str], Waveform] = load_audio,
 ) -> StreamSet:
-    """Compose streams of half of the speakers of a keyword corpus; the other half may enrol.
+    """Compose streams of a keyword corpus, each of speakers of one half: the other half enrols.
 
-    Two thirds of the contents are keywords. The speakers heard are dealt to twenty streams (one each
-    where there are fewer), and a stream is filled with their clips, keywords and others as they come,
-    each once. Utterances of ``speech`` take up about half of the time.
+    Two thirds of the contents that either half says five times or more are keywords. The speakers of a
+    half are dealt to ten streams (one each where there are fewer), and a stream is filled with their
+    clips, keywords and others as they come, each once. Utterances of ``speech`` take up about half of
+    the time.
 
     Parameters
     ----------
@@ -146,33 +150,45 @@ def compose_streams(
         Reads one of ``paths``.
     """
     random = np.random.default_rng([seed, 10])
-    contents = random.permutation(np.unique(clips.contents))
+    halves = np.array_split(random.permutation(np.unique(clips.speakers)), 2)
+    said = [np.isin(clips.speakers, half) for half in halves]
+    common, also = (_frequent(clips.contents[rows]) for rows in said)
+    contents = random.permutation(common[np.isin(common, also)])
     keywords = np.sort(contents[len(contents) // 3 :])
-    speakers = random.permutation(np.unique(clips.speakers))
-    heard = speakers[len(speakers) // 2 :]
     utterances, checked = _free_of(keywords, clips, speech)
     utterances = random.permutation(utterances)
-    count = min(STREAMS, len(heard))
+    groups = [
+        (half, who)
+        for half, speakers in enumerate(halves)
+        for who in np.array_split(speakers, min(STREAMS // 2, len(speakers)))
+    ]
     streams = []
-    for index in range(count):
-        isolated = random.permutation(np.flatnonzero(np.isin(clips.speakers, heard[index::count])))
+    for index, (half, speakers) in enumerate(groups):
+        isolated = random.permutation(np.flatnonzero(np.isin(clips.speakers, speakers)))
         words = [(clips.paths[row], clips.contents[row]) for row in isolated]
         # An utterance has no content that could be taken for an event.
-        between = [(path, "") for path in utterances[index::count]]
-        streams.append(_compose(words, between, set(keywords), seconds / count, load, random))
-    enrolling = np.flatnonzero(~np.isin(clips.speakers, heard) & np.isin(clips.contents, keywords))
-    return StreamSet(streams, keywords, enrolling, checked)
+        between = [(path, "") for path in utterances[index :: len(groups)]]
+        wave, events = _compose(words, between, set(keywords), seconds / len(groups), load, random)
+        streams.append(Stream(wave, events, half))
+    first, second = (np.flatnonzero(rows & np.isin(clips.contents, keywords)) for rows in said)
+    return StreamSet(streams, keywords, (first, second), checked)
+
+
+def _frequent(contents: Labels) -> Labels:
+    values, counts = np.unique(contents, return_counts=True)
+    return values[counts >= EXAMPLES]
 
 
 def _free_of(keywords: Labels, clips: Clips, speech: Clips | None) -> tuple[Labels, bool]:
     """Paths of the utterances that are not known to hold a keyword, and whether all are known."""
     if speech is None:
         return np.empty(0, str), True
-    said = clips.labels.get("text", clips.contents)[np.isin(clips.contents, keywords)]
+    texts = clips.labels.get("text", clips.contents)
+    said = np.where(texts == "", clips.contents, texts)[np.isin(clips.contents, keywords)]
     phrases = {_spelt(phrase) for phrase in np.unique(said)}
-    texts = [_spelt(text) for text in speech.labels.get("text", np.full(len(speech), ""))]
-    free = [not any(phrase in text for phrase in phrases) for text in texts]
-    return speech.paths[np.asarray(free, bool)], all(text.strip() for text in texts)
+    spoken = [_spelt(text) for text in speech.labels.get("text", np.full(len(speech), ""))]
+    free = [not any(phrase in text for phrase in phrases) for text in spoken]
+    return speech.paths[np.asarray(free, bool)], all(text.strip() for text in spoken)
 
 
 def _spelt(text: str) -> str:
@@ -187,7 +203,7 @@ def _compose(
     seconds: float,
     load: Callable[[str], Waveform],
     random: np.random.Generator,
-) -> Stream:
+) -> tuple[Waveform, list[Event]]:
     """Line up recordings until the time is filled: whichever kind has had less of it comes next."""
     events: list[Event] = []
     parts = [_silence(random)]
@@ -202,7 +218,7 @@ def _compose(
         taken[kind] += len(wave) + len(gap)
         length += len(wave) + len(gap)
     floor = FLOOR * random.standard_normal(length, dtype=np.float32)
-    return Stream(np.concatenate(parts) + floor, events)
+    return np.concatenate(parts) + floor, events
 
 
 def _silence(random: np.random.Generator) -> Waveform:
