@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from intervox.evaluation.clips import Clips
-from intervox.evaluation.enrolment import draw_episodes, prototypes, speaker_weights
+from intervox.evaluation.detection import bootstrap_weights
+from intervox.evaluation.enrolment import draw_episodes, prototypes
 from intervox.evaluation.keywords import probe_correct, shot_resamples, shots_correct, spot_keywords
 from intervox.evaluation.representations import unit
 from intervox.evaluation.verification import Trials, bootstrap_rates, interval
@@ -27,7 +28,9 @@ def planted(word: float, voice: float, noise: float, clips: Clips = CLIPS, dim: 
 
 
 def accuracy(vectors: NDArray[np.float32], shots: int, episodes: int) -> float:
-    return shot_resamples(vectors, CLIPS, shots, episodes, 0, 0)[0]
+    found = shot_resamples(vectors, CLIPS, shots, episodes, 0, 0)
+    assert found is not None
+    return found[0]
 
 
 def test_words_are_told_and_voices_are_no_words() -> None:
@@ -47,7 +50,7 @@ def test_more_shots_help_where_voices_disturb() -> None:
         assert found["episodes"] == 50
     assert result["chance"] == pytest.approx(1 / 6, abs=1e-5)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    assert shots_correct(planted(1, 0, 1), CLIPS, 1000, 5, 0) == []
+    assert shot_resamples(planted(1, 0, 1), CLIPS, 1000, 5, 10, 0) is None
 
 
 def test_episodes_are_those_of_earlier_versions() -> None:
@@ -108,7 +111,7 @@ def test_folds_of_one_word_are_answered_with_it() -> None:
 
 
 def test_speakers_are_drawn_as_in_verification() -> None:
-    weights = speaker_weights(2, 200, 0)
+    weights = bootstrap_weights(2, 200, 0)
     assert (weights.sum(axis=1) == 2).all()
     scores = np.array([-1.0, -1.0, 1.0, 1.0]), np.zeros(1)
     trials = Trials(np.array([[0, 1], [0, 1], [2, 3], [2, 3]]), np.array([[0, 2]]))

@@ -92,7 +92,7 @@ def test_false_alarms_are_counted_by_the_hour_of_unknown_speech() -> None:
     # Accepting everything: one false alarm a clip, and a clip a second.
     assert seconds["false_alarms_per_hour"][0][1] == pytest.approx(3600)
     assert longer["false_alarms_per_hour"][0][1] == pytest.approx(1800)
-    assert seconds["false_alarms_per_hour"][-1][1:] == [0, 1] or seconds["false_alarms_per_hour"][-1][1] == 0
+    assert seconds["false_alarms_per_hour"][-1][1] == 0
     assert seconds["eer_interval"] is None
     unknown = detect_unknown(vectors, replace(CLIPS, duration=np.zeros(len(CLIPS))), 6, 0, 0)
     assert unknown is not None
@@ -102,9 +102,9 @@ def test_false_alarms_are_counted_by_the_hour_of_unknown_speech() -> None:
 
 def test_too_few_words_or_examples_make_no_open_set() -> None:
     assert detect_unknown(words(0)[: 12 * 8], grid(12, 2, repeats=4), 5, 0, 0) is None
-    lonely = grid(2, 3, repeats=1)
-    said_by_one = lonely.take(np.array([0, 1, 2, 3]))
-    assert detect_unknown(np.eye(4, dtype=np.float32), said_by_one, 0, 0, 0) is None
+    # Each of the two speakers says other words: whoever enrols, some have no example.
+    apart = grid(2, 6, repeats=1).take(np.array([0, 1, 2, 9, 10, 11]))
+    assert detect_unknown(np.eye(6, dtype=np.float32), apart, 5, 0, 0) is None
 
 
 def test_a_corpus_of_thousands_takes_a_fraction_of_a_second() -> None:

@@ -1,7 +1,6 @@
 """Who enrols keywords and who is tested: the draws of examples, and the prototypes made of them."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +46,3 @@ def prototypes(vectors: NDArray[np.float32], examples: Rows) -> NDArray[np.float
     """Average each keyword's examples: unit vectors of shape (keywords, dim)."""
     means = vectors[examples].mean(axis=1)
     return np.asarray(means / (np.linalg.norm(means, axis=1, keepdims=True) + 1e-9), np.float32)
-
-
-def speaker_weights(count: int, repeats: int, seed: int) -> NDArray[Any]:
-    """Draw speakers with replacement: how often each is drawn, shape (repeats, count).
-
-    The same seed and count give the same draws, also those of ``bootstrap_rates``: measures of two
-    representations can be compared resample by resample.
-    """
-    drawn = np.random.default_rng([seed, 6]).integers(count, size=(repeats, count))
-    cells = drawn + count * np.arange(repeats)[:, None]
-    return np.bincount(cells.ravel(), minlength=repeats * count).reshape(repeats, count)

@@ -231,7 +231,7 @@ def _measure(model: SubspaceModel, test_sets: list[TestSet], recipe: Recipe) -> 
                     value = equal_error_rate(*error_rates(*scores))
                     result[f"{test_set.name} {condition} {stratum}"] = [value, *resampled.tolist()]
             if test_set.has_keywords and condition == "clean":
-                value, resampled = shot_resamples(
+                found = shot_resamples(
                     vectors[content],
                     test_set.clips,
                     1,
@@ -239,7 +239,8 @@ def _measure(model: SubspaceModel, test_sets: list[TestSet], recipe: Recipe) -> 
                     recipe.evaluation.bootstrap,
                     EVALUATION_SEED,
                 )
-                result[f"{test_set.name} {condition} one_shot"] = [value, *resampled.tolist()]
+                if found:
+                    result[f"{test_set.name} {condition} one_shot"] = [found[0], *found[1].tolist()]
     return result
 
 

@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from intervox.evaluation.clips import Clips
-from intervox.evaluation.enrolment import Rows, draw_episodes, prototypes, speaker_weights
+from intervox.evaluation.detection import bootstrap_weights
+from intervox.evaluation.enrolment import Rows, draw_episodes, prototypes
 from intervox.evaluation.open_set import detect_unknown
 from intervox.evaluation.verification import interval
 
@@ -98,13 +99,14 @@ def shots_correct(
 
 def shot_resamples(
     vectors: NDArray[np.float32], clips: Clips, shots: int, episodes: int, repeats: int, seed: int
-) -> tuple[float, NDArray[np.float64]]:
+) -> tuple[float, NDArray[np.float64]] | None:
     """Return the accuracy of ``shots`` examples, and that of every resample of the tested speakers.
 
     The same seed draws the same episodes and the same speakers, so two representations can be
-    compared resample by resample. Without an episode that has enough examples, ValueError.
+    compared resample by resample. None where no episode has enough examples of every keyword.
     """
-    return _resamples(shots_correct(vectors, clips, shots, episodes, seed), clips, repeats, seed)
+    answers = shots_correct(vectors, clips, shots, episodes, seed)
+    return _resamples(answers, clips, repeats, seed) if answers else None
 
 
 def _resamples(
@@ -116,7 +118,7 @@ def _resamples(
     rows, correct = (np.concatenate(part) for part in zip(*answers, strict=True))
     right = np.bincount(who[rows], correct, count)
     tested = np.bincount(who[rows], minlength=count)
-    weights = speaker_weights(count, repeats, seed)
+    weights = bootstrap_weights(count, repeats, seed)
     weights = weights[weights @ tested > 0]
     return float(right.sum() / tested.sum()), (weights @ right) / (weights @ tested)
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.evaluation.clips import Clips, Labels
-from intervox.evaluation.detection import Detections, count_detections, miss_at, thinned
-from intervox.evaluation.enrolment import draw_episodes, prototypes, speaker_weights
+from intervox.evaluation.detection import Detections, bootstrap_weights, count_detections, miss_at, thinned
+from intervox.evaluation.enrolment import draw_episodes, prototypes
 from intervox.evaluation.verification import equal_error_rate, interval
 
 SHOTS = 5
@@ -26,7 +26,8 @@ def detect_unknown(
     by its largest cosine with a prototype. A known clip is missed where that lies below the
     threshold or belongs to another content; an unknown clip at or above it is a false alarm. One
     threshold holds for all episodes. (The largest cosine ranks better than its margin over the second
-    or a softmax: unknown words lie far from all prototypes more often than between two.)
+    or a softmax: unknown words lie far from all prototypes more often than between two.) By chance, the
+    equal error rate with n known contents is n/(n + 1), as a keyword has to be named rightly too.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def detect_unknown(
         return None
     trials, unknown_hours = counted
     accept, reject = trials.curve()
-    accepts, rejects = trials.resampled(speaker_weights(len(trials.wanted), repeats, seed))
+    accepts, rejects = trials.resampled(bootstrap_weights(len(trials.wanted), repeats, seed))
     eers = [equal_error_rate(*curves) for curves in zip(accepts, rejects, strict=True)]
     result: dict[str, Any] = {
         "unknown": unknown,

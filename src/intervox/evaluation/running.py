@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from intervox.evaluation.clips import Clips, Labels
-from intervox.evaluation.detection import Detections, count_detections, miss_at, thinned
-from intervox.evaluation.enrolment import prototypes, speaker_weights
+from intervox.evaluation.detection import Detections, bootstrap_weights, count_detections, miss_at, thinned
+from intervox.evaluation.enrolment import prototypes
 from intervox.evaluation.streams import EXAMPLES, Event, StreamSet, StreamWindows
 from intervox.evaluation.verification import interval
 
@@ -117,7 +117,7 @@ def running_speech(
         return None
     found = _detections(vectors, windows, stream_set, _prototypes(stream_set, enrolment, clips, seed))
     alarms, misses = found.curve()
-    weights = speaker_weights(len(found.wanted), repeats, seed)
+    weights = bootstrap_weights(len(found.wanted), repeats, seed)
     resampled = found.resampled(weights)
     return {
         "keywords": stream_set.keywords.tolist(),
