@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from intervox.evaluation.keywords import probe_accuracy, shot_accuracies, shot_resamples, spot_keywords
 from intervox.evaluation.representations import unit
 from intervox.evaluation.verification import (
     Trials,
@@ -115,23 +114,6 @@ def test_bootstrap_weighs_trials_by_their_speakers() -> None:
     assert bounds == pytest.approx([0.5, 0.5], abs=0.01)
 
 
-def test_keywords_across_speakers() -> None:
-    random = np.random.default_rng(0)
-    who, what = labelled(12, 6, repeats=4)
-    word, voice = random.normal(size=(6, 20)), random.normal(size=(12, 20))
-    clear = unit(word[what] + 0.1 * random.normal(size=(len(what), 20)))
-    assert probe_accuracy(clear, what, who) == 1
-    assert np.mean(shot_accuracies(clear, what, who, 1, 20, 0)) == pytest.approx(1, abs=0.01)
-    only_voice = unit(voice[who] + 0.1 * random.normal(size=(len(who), 20)))
-    assert probe_accuracy(only_voice, what, who) < 0.35
-    assert np.mean(shot_accuracies(only_voice, what, who, 1, 50, 0)) == pytest.approx(1 / 6, abs=0.05)
-    mixed = unit(word[what] + 1.5 * voice[who] + 0.1 * random.normal(size=(len(who), 20)))
-    result = spot_keywords(mixed, what, who, 50, 0, probe=False)
-    assert result["shot_1"]["accuracy"] < result["shot_5"]["accuracy"]
-    assert shot_accuracies(clear, what, who, 1000, 5, 0) == []
-    value, resamples = shot_resamples(mixed, what, who, 50, 100, 0)
-    assert value == pytest.approx(np.mean(shot_accuracies(mixed, what, who, 1, 50, 0)), abs=0.01)
-    assert resamples.min() < value < resamples.max()
 
 
 def test_metrics_are_plain_json(tmp_path: Path) -> None:

@@ -231,15 +231,16 @@ def _measure(model: SubspaceModel, test_sets: list[TestSet], recipe: Recipe) -> 
                     value = equal_error_rate(*error_rates(*scores))
                     result[f"{test_set.name} {condition} {stratum}"] = [value, *resampled.tolist()]
             if test_set.has_keywords and condition == "clean":
-                value, resampled = shot_resamples(
+                found = shot_resamples(
                     vectors[content],
-                    test_set.contents,
-                    test_set.speakers,
+                    test_set.clips,
+                    1,
                     recipe.evaluation.episodes,
                     recipe.evaluation.bootstrap,
                     EVALUATION_SEED,
                 )
-                result[f"{test_set.name} {condition} one_shot"] = [value, *resampled.tolist()]
+                if found:
+                    result[f"{test_set.name} {condition} one_shot"] = [found[0], *found[1].tolist()]
     return result
 
 

@@ -1,4 +1,4 @@
-"""Keyword spotting across speakers: a linear probe, and prototypes from one or five examples."""
+"""Keyword spotting across speakers: a linear probe, and prototypes from one, five or ten examples."""
 
 import warnings
 from collections.abc import Iterator
@@ -12,43 +12,66 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-SHOTS = (1, 5)
+from intervox.evaluation.clips import Clips
+from intervox.evaluation.detections import bootstrap_weights
+from intervox.evaluation.enrolment import Rows, draw_episodes, prototypes
+from intervox.evaluation.open_set import detect_unknown
+from intervox.evaluation.verification import interval
+
+SHOTS = (1, 5, 10)
 FOLDS = 3
 
 
-def probe_accuracy(vectors: NDArray[np.float32], labels: NDArray[Any], speakers: NDArray[Any]) -> float:
-    """Return the accuracy of a linear classifier on speakers that it was not trained on.
+def probe_correct(vectors: NDArray[np.float32], clips: Clips) -> tuple[Rows, NDArray[np.bool_]]:
+    """Tell which clips a linear classifier gets right, of speakers that it was not trained on.
 
-    Logistic regression on standardised vectors, three folds over speakers, every clip tested once.
+    Multinomial logistic regression (L2, C = 0.1) on standardised vectors. The official split is used
+    where one is known, shares no speaker and trains every tested content; otherwise three folds over
+    speakers, in which every clip is tested once.
 
     Parameters
     ----------
     vectors
         Shape (clips, dim).
-    labels, speakers
-        Shape (clips,).
+    clips
+        Their labels.
+
+    Returns
+    -------
+    tested, correct
+        Shape (tested,): clip indices, and whether each is told right.
     """
-    folds = min(FOLDS, len(np.unique(speakers)))
-    correct = 0
-    for train, test in GroupKFold(folds).split(vectors, labels, speakers):
-        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=60))
-        with warnings.catch_warnings():
-            # An early stop regularises; at 60 iterations the accuracy has long settled.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            probe.fit(vectors[train], labels[train])
-        correct += int((probe.predict(vectors[test]) == labels[test]).sum())
-    return correct / len(labels)
+    tested, correct = [], []
+    for train, test in _splits(clips):
+        if len(np.unique(clips.contents[train])) == 1:
+            predicted = np.repeat(clips.contents[train[:1]], len(test))
+        else:
+            probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=60))
+            with warnings.catch_warnings():
+                # An early stop regularises; at 60 iterations the accuracy has long settled.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                probe.fit(vectors[train], clips.contents[train])
+            predicted = probe.predict(vectors[test])
+        tested.append(test)
+        correct.append(predicted == clips.contents[test])
+    return np.concatenate(tested), np.concatenate(correct)
 
 
-def shot_accuracies(
-    vectors: NDArray[np.float32],
-    labels: NDArray[Any],
-    speakers: NDArray[Any],
-    shots: int,
-    episodes: int,
-    seed: int,
-) -> list[float]:
-    """Return the accuracies of the nearest prototype, enrolled from speakers who are not tested.
+def _splits(clips: Clips) -> Iterator[tuple[Rows, Rows]]:
+    """Yield the clips that train and those that test."""
+    train, test = np.flatnonzero(clips.split == "train"), np.flatnonzero(clips.split == "test")
+    strangers = not np.isin(clips.speakers[test], clips.speakers[train]).any()
+    if len(train) and len(test) and strangers and np.isin(clips.contents[test], clips.contents[train]).all():
+        yield train, test
+    else:
+        folds = GroupKFold(min(FOLDS, len(np.unique(clips.speakers))))
+        yield from folds.split(clips.contents, groups=clips.speakers)
+
+
+def shots_correct(
+    vectors: NDArray[np.float32], clips: Clips, shots: int, episodes: int, seed: int
+) -> list[tuple[Rows, NDArray[np.bool_]]]:
+    """Tell which clips the nearest prototype gets right, enrolled from speakers who are not tested.
 
     Each episode halves the speakers at random, draws ``shots`` examples of every keyword from the
     first half, averages them, and classifies all clips of the second half by cosine.
@@ -57,95 +80,98 @@ def shot_accuracies(
     ----------
     vectors
         Unit vectors, shape (clips, dim).
-    labels, speakers
-        Shape (clips,).
+    clips
+        Their labels.
 
     Returns
     -------
     list
-        One accuracy an episode, less those in which some keyword has too few examples. The same
-        seed draws the same episodes.
+        An episode's tested clips, and whether each is told right; less the episodes in which some
+        keyword has too few examples. The same seed draws the same episodes.
     """
+    contents, label = np.unique(clips.contents, return_inverse=True)
+    draws = draw_episodes(clips, [contents] * episodes, shots, np.random.default_rng([seed, shots, 7]))
     return [
-        float(correct.mean()) for _, correct in _episodes(vectors, labels, speakers, shots, episodes, seed)
+        (tested, np.argmax(vectors[tested] @ prototypes(vectors, examples).T, axis=1) == label[tested])
+        for _, examples, tested in draws
     ]
 
 
 def shot_resamples(
-    vectors: NDArray[np.float32],
-    labels: NDArray[Any],
-    speakers: NDArray[Any],
-    episodes: int,
-    repeats: int,
-    seed: int,
-) -> tuple[float, NDArray[np.float64]]:
-    """Return the one-shot accuracy over all episodes, and that of every resample of the speakers.
+    vectors: NDArray[np.float32], clips: Clips, shots: int, episodes: int, repeats: int, seed: int
+) -> tuple[float, NDArray[np.float64]] | None:
+    """Return the accuracy of ``shots`` examples, and that of every resample of the tested speakers.
 
     The same seed draws the same episodes and the same speakers, so two representations can be
-    compared resample by resample.
+    compared resample by resample. None where no episode has enough examples of every keyword.
     """
-    who = np.unique(speakers, return_inverse=True)[1]
+    answers = shots_correct(vectors, clips, shots, episodes, seed)
+    return _resamples(answers, clips, repeats, seed) if answers else None
+
+
+def _resamples(
+    answers: list[tuple[Rows, NDArray[np.bool_]]], clips: Clips, repeats: int, seed: int
+) -> tuple[float, NDArray[np.float64]]:
+    """Accuracy over all answers, and with speakers drawn with replacement."""
+    who = np.unique(clips.speakers, return_inverse=True)[1]
     count = int(who.max()) + 1
-    right, tested = np.zeros(count), np.zeros(count)
-    for rows, correct in _episodes(vectors, labels, speakers, 1, episodes, seed):
-        right += np.bincount(who[rows], correct, count)
-        tested += np.bincount(who[rows], minlength=count)
-    random = np.random.default_rng([seed, 6])
-    drawn = random.integers(count, size=(repeats, count))
-    return float(right.sum() / tested.sum()), right[drawn].sum(axis=1) / tested[drawn].sum(axis=1)
-
-
-def _episodes(
-    vectors: NDArray[np.float32],
-    labels: NDArray[Any],
-    speakers: NDArray[Any],
-    shots: int,
-    episodes: int,
-    seed: int,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-    """Yield the clips that each episode tests, and which of them it gets right."""
-    random = np.random.default_rng([seed, shots, 7])
-    classes, label = np.unique(labels, return_inverse=True)
-    names, speaker = np.unique(speakers, return_inverse=True)
-    for _ in range(episodes):
-        enrolling = np.isin(speaker, random.permutation(len(names))[: len(names) // 2])
-        examples = []
-        for index in range(len(classes)):
-            available = np.flatnonzero(enrolling & (label == index))
-            if len(available) >= shots:
-                examples.append(random.choice(available, shots, replace=False))
-        if len(examples) < len(classes):
-            continue
-        prototypes = vectors[np.stack(examples)].mean(axis=1)
-        prototypes /= np.linalg.norm(prototypes, axis=1, keepdims=True) + 1e-9
-        tested = np.flatnonzero(~enrolling)
-        yield tested, np.argmax(vectors[tested] @ prototypes.T, axis=1) == label[tested]
-
-
-def _summary(accuracies: list[float]) -> dict[str, Any] | None:
-    """Mean and standard deviation over episodes; None where there were none."""
-    if not accuracies:
-        return None
-    return {
-        "accuracy": round(float(np.mean(accuracies)), 5),
-        "deviation": round(float(np.std(accuracies)), 5),
-        "episodes": len(accuracies),
-    }
+    rows, correct = (np.concatenate(part) for part in zip(*answers, strict=True))
+    right = np.bincount(who[rows], correct, count)
+    tested = np.bincount(who[rows], minlength=count)
+    weights = bootstrap_weights(count, repeats, seed)
+    weights = weights[weights @ tested > 0]
+    return float(right.sum() / tested.sum()), (weights @ right) / (weights @ tested)
 
 
 def spot_keywords(
     vectors: NDArray[np.float32],
-    labels: NDArray[Any],
-    speakers: NDArray[Any],
+    clips: Clips,
     episodes: int,
+    repeats: int,
     seed: int,
     probe: bool,
+    open_set: bool,
 ) -> dict[str, Any]:
-    """Evaluate one representation: ``shot_1``, ``shot_5`` and chance, with ``probe`` its accuracy."""
-    frequent = np.unique(labels, return_counts=True)[1].max()
-    result: dict[str, Any] = {"chance": round(float(frequent / len(labels)), 5)}
+    """Evaluate one representation of a keyword corpus.
+
+    Parameters
+    ----------
+    vectors
+        Unit vectors, shape (clips, dim).
+    clips
+        Their labels.
+    episodes
+        Draws of enrolling speakers and examples.
+    repeats
+        Of the bootstrap over tested speakers; 0 leaves the intervals out.
+    seed
+        Decides the draws of both.
+    probe, open_set
+        Whether to add a linear probe, and the detection of keywords among unknown words.
+
+    Returns
+    -------
+    dict
+        ``chance`` (always answering the commonest keyword); ``shot_1``, ``shot_5`` and ``shot_10``:
+        ``accuracy`` over all answers of all ``episodes`` and its 95 % ``interval``, None where a
+        keyword has too few examples; ``probe`` and ``probe_interval``; ``open_set`` as
+        ``detect_unknown`` returns it.
+    """
+    frequent = np.unique(clips.contents, return_counts=True)[1].max()
+    result: dict[str, Any] = {"chance": round(float(frequent / len(clips)), 5)}
     if probe:
-        result["probe"] = round(probe_accuracy(vectors, labels, speakers), 5)
+        value, resampled = _resamples([probe_correct(vectors, clips)], clips, repeats, seed)
+        result |= {"probe": round(value, 5), "probe_interval": interval(resampled)}
     for shots in SHOTS:
-        result[f"shot_{shots}"] = _summary(shot_accuracies(vectors, labels, speakers, shots, episodes, seed))
+        answers = shots_correct(vectors, clips, shots, episodes, seed)
+        result[f"shot_{shots}"] = None
+        if answers:
+            value, resampled = _resamples(answers, clips, repeats, seed)
+            result[f"shot_{shots}"] = {
+                "accuracy": round(value, 5),
+                "interval": interval(resampled),
+                "episodes": len(answers),
+            }
+    if open_set:
+        result["open_set"] = detect_unknown(vectors, clips, episodes, repeats, seed)
     return result

@@ -129,7 +129,8 @@ def _keywords(metrics: dict[str, Any]) -> Table:
     return Table(
         "Keywords of unseen speakers: accuracy",
         "Higher is better, except for the speaker subspace, which should know no words. The raw "
-        "layer is the best at one shot, chosen on the test itself; ± is the deviation over episodes.",
+        "layer is the best at one shot, chosen on the test itself; in brackets the 95 % interval over "
+        "speakers.",
         ["protocol", "representation", "linear probe", "one-shot", "five-shot", "one-shot, cross-condition"],
         rows,
     )
@@ -168,4 +169,8 @@ def _eer(result: dict[str, Any] | None) -> str:
 
 
 def _shots(result: dict[str, Any] | None) -> str:
-    return "–" if result is None else f"{result['accuracy']:.3f} ± {result['deviation']:.3f}"
+    if result is None:
+        return "–"
+    interval = result["interval"]
+    bounds = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+    return f"{result['accuracy']:.3f}{bounds}"
