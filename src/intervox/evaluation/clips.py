@@ -19,7 +19,8 @@ class Clips:
         Where each recording lies, or a name for it.
     labels
         Factor to values. ``speaker`` and ``content`` are always there; ``session``, ``language``,
-        ``gender``, ``emotion`` and others where the corpus tells. Empty strings are unknown.
+        ``gender``, ``emotion`` and others where the corpus tells; also ``text``, the words, which
+        are no factor. Empty strings are unknown.
     duration
         In seconds; 0 where it is unknown.
     split
@@ -38,6 +39,11 @@ class Clips:
     def speakers(self) -> Labels:
         """Who speaks in each clip."""
         return self.labels["speaker"]
+
+    @property
+    def factors(self) -> list[str]:
+        """What has labels and can be probed."""
+        return [name for name in self.labels if name != "text"]
 
     @property
     def contents(self) -> Labels:

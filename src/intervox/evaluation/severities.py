@@ -70,3 +70,57 @@ _DRAWS: dict[str, Callable[[float, np.random.Generator], Condition]] = {
     "codec": _codec,
     "packet_loss": _packet_loss,
 }
+
+
+class SeverityGrid:
+    """Some clips of a set under each disturbance at each severity, as one source.
+
+    Attributes
+    ----------
+    names
+        Conditions, such as ``noise@0.50``; clip i of condition k is clip k * len(rows) + i of the source.
+    rows
+        Shape (chosen,): clips of the set, ascending.
+    """
+
+    def __init__(self, clips: Clips, settings: SeveritySettings) -> None:
+        self._clips = clips
+        self._grid = [(kind, level) for kind in settings.disturbances for level in settings.levels]
+        self.names = [f"{kind}@{level:.2f}" for kind, level in self._grid]
+        self.rows = _few_speakers(clips.speakers, settings.clips)
+
+    def source(self, acoustics: Acoustics) -> Transformed:
+        paths = [Path(self._clips.paths[row]) for _ in self._grid for row in self.rows]
+
+        def degrade(clip: int, wave: Waveform) -> Waveform:
+            index, chosen = divmod(clip, len(self.rows))
+            kind, level = self._grid[index]
+            random = np.random.default_rng([EVALUATION_SEED, index, chosen])
+            condition = condition_at(kind, level, random, DEGRADED.rooms, EVALUATION_SEED)
+            return apply_condition(wave, condition, acoustics, random)
+
+        key = [SCHEMA_VERSION, EVALUATION_SEED, self.names, DEGRADED.rooms]
+        return Transformed(Recordings(paths), degrade, key)
+
+    def views(
+        self, good: NDArray[np.bool_], readable: NDArray[np.bool_], tables: Mapping[str, FeatureTable]
+    ) -> dict[str, View]:
+        """Leave out, in all conditions, the clips that could not be read in one of them."""
+        number = np.cumsum(good) - 1
+        usable = good[self.rows] & readable.reshape(len(self.names), -1).all(axis=0)
+        chosen = np.flatnonzero(usable)
+        rows = number[self.rows[chosen]]
+        return {
+            name: View(rows, tables, index * len(self.rows) + chosen) for index, name in enumerate(self.names)
+        }
+
+
+def _few_speakers(speakers: NDArray[np.str_], wanted: int) -> NDArray[np.int64]:
+    """Choose about ``wanted`` clips: a few speakers with about as many clips each, at least eight where there are."""
+    random = np.random.default_rng([EVALUATION_SEED, 9])
+    names, who, counts = np.unique(speakers, return_inverse=True, return_counts=True)
+    several = random.permutation(np.flatnonzero(counts > 1))
+    people = several[: max(2, wanted // 8)]
+    each = -(-wanted // max(1, len(people)))
+    picks = [random.permutation(np.flatnonzero(who == person))[:each] for person in people]
+    return np.sort(np.concatenate([*picks, np.zeros(0, np.int64)]))

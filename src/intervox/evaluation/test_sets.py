@@ -37,6 +37,8 @@ DEGRADED = ConditionSettings(
 )  # fmt: skip
 """What cross-condition trials do to every clip, each with its own draw and rooms unseen in training."""
 
+_OWN_LABELS = ("speaker", "content", "session", "language", "text")
+
 Means = NDArray[np.float32]
 """Shape (clips, layers, dim)."""
 
@@ -66,6 +68,32 @@ class View:
 
 
 @dataclass(frozen=True)
+class Listening:
+    """Streams of a keyword corpus, and windows of them under the first encoder."""
+
+    composed: StreamSet
+    windows: StreamWindows
+    view: View
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """Every frame of the clips of some crossed grids, for ABX.
+
+    Attributes
+    ----------
+    clips
+        Clips of the set, ascending.
+    frames
+        One array (frames, layers, dim) for each of them.
+    """
+
+    grids: list[Grid]
+    clips: NDArray[np.int64]
+    frames: list[Frames]
+
+
+@dataclass(frozen=True)
 class TestSet:
     """A protocol ready to be measured.
 
@@ -82,6 +110,8 @@ class TestSet:
         Stratum to trials; the same for all conditions that have all clips.
     failed
         Clips that could not be read.
+    listening, spoken
+        What running speech and ABX are measured on; None where that can't be done.
     """
 
     name: str
@@ -90,11 +120,8 @@ class TestSet:
     views: dict[str, View]
     trials: dict[str, Trials]
     failed: int = 0
-
-    @property
-    def human(self) -> bool:
-        """Whether people were recorded."""
-        return self.name != SYNTHETIC
+    listening: Listening | None = None
+    spoken: Spoken | None = None
 
     @property
     def whole(self) -> list[str]:
@@ -102,10 +129,14 @@ class TestSet:
         return [name for name, view in self.views.items() if len(view.rows) == len(self.clips)]
 
     @property
+    def severities(self) -> dict[str, View]:
+        """Conditions of one disturbance at one severity, all of the same few clips."""
+        return {name: view for name, view in self.views.items() if "@" in name}
+
+    @property
     def has_keywords(self) -> bool:
         """Whether contents are said by several speakers, often enough to learn them."""
-        contents = len(np.unique(self.clips.contents))
-        return len(np.unique(self.clips.speakers)) > 1 and 1 < contents <= len(self.clips) / 3
+        return has_keywords(self.clips)
 
     def about(self) -> dict[str, object]:
         """Describe the set for ``metrics.json``."""
@@ -121,6 +152,12 @@ class TestSet:
         }
 
 
+def has_keywords(clips: Clips) -> bool:
+    """Say whether contents are said by several speakers, often enough to learn them."""
+    contents = len(np.unique(clips.contents))
+    return len(np.unique(clips.speakers)) > 1 and 1 < contents <= len(clips) / 3
+
+
 @dataclass(frozen=True)
 class Source:
     """Clips to be measured, before any encoder has seen them."""
@@ -129,7 +166,12 @@ class Source:
     licence: str
     source: ClipSource
     clips: Clips
-    lists: Mapping[str, object] = field(default_factory=dict)
+    lists: Mapping[str, TrialList] = field(default_factory=dict)
+
+    @property
+    def human(self) -> bool:
+        """Whether people were recorded."""
+        return self.name != SYNTHETIC
 
 
 def sources(corpus: Corpus | None, protocols: Sequence[Protocol]) -> Iterator[Source]:
@@ -145,12 +187,14 @@ def sources(corpus: Corpus | None, protocols: Sequence[Protocol]) -> Iterator[So
 def protocol_clips(protocol: Protocol) -> Clips:
     """Take the labels of a protocol's rows, and the durations from the files' headers."""
     rows = protocol.rows
-    factors = {"speaker", "content", "session", "language"} | {name for row in rows for name, _ in row.labels}
-    known = [dict(row.labels) | _own_labels(row) for row in rows]
-    labels = {factor: np.array([values.get(factor, "") for values in known]) for factor in sorted(factors)}
+    own = {name: [getattr(row, name) for row in rows] for name in _OWN_LABELS}
+    further = [dict(row.labels) for row in rows]
+    names = sorted({name for labels in further for name in labels} - set(own))
+    labels = {name: np.array(values) for name, values in own.items()}
+    labels |= {name: np.array([labels.get(name, "") for labels in further]) for name in names}
     return Clips(
         np.array([str(row.path) for row in rows]),
-        {factor: values for factor, values in labels.items() if (values != "").any()},
+        {name: values for name, values in labels.items() if (values != "").any()},
         np.array([duration_seconds(row.path) for row in rows]),
         np.array([row.split for row in rows]),
     )
@@ -172,44 +216,87 @@ def load_test_sets(
     folder
         Where the features go, in one folder an encoder's fingerprint, source and condition.
     """
+    found = list(found)
     rooms = folder / next(iter(encoders.values())).fingerprint
     acoustics = load_acoustics(DEGRADED, EVALUATION_SEED, rooms)
-    return [_test_set(source, encoders, settings, features, folder, acoustics) for source in found]
+    # Running speech to put between keywords: utterances that are no keywords themselves.
+    speech = next((s.clips for s in found if s.human and not has_keywords(s.clips)), None)
+    loader = _Loader(encoders, settings, features, folder, acoustics, speech)
+    return [loader.load(source) for source in found]
 
 
-def _test_set(
-    given: Source,
-    encoders: Mapping[str, Encoder],
-    settings: EvaluationSettings,
-    features: FeatureSettings,
-    folder: Path,
-    acoustics: Acoustics,
-) -> TestSet:
-    curves = _SeverityGrid(given.clips, settings.severities) if isinstance(given.source, Recordings) else None
-    parts = {CLEAN: given.source, CROSS_CONDITION: _degraded(given.source, acoustics)}
-    if curves and curves.names:
-        parts["severities"] = curves.source(acoustics)
-    tables = {
-        part: {
-            name: extract(source, encoder, features, folder / encoder.fingerprint / given.name / part,
-                          f"{given.name}, {part.replace('_', ' ')}")
-            for name, encoder in encoders.items()
+@dataclass(frozen=True)
+class _Loader:
+    """What all test sets of one evaluation share."""
+
+    encoders: Mapping[str, Backbone | Encoder]
+    settings: EvaluationSettings
+    features: FeatureSettings
+    folder: Path
+    acoustics: Acoustics
+    speech: Clips | None
+
+    def load(self, given: Source) -> TestSet:
+        grid = SeverityGrid(given.clips, self.settings.severities)
+        parts = {CLEAN: given.source, CROSS_CONDITION: _degraded(given.source, self.acoustics)}
+        if given.human and grid.names and len(grid.rows):
+            parts["severities"] = grid.source(self.acoustics)
+        tables = {part: self._extract(source, given.name, part) for part, source in parts.items()}
+        good = _readable(tables[CLEAN]) & _readable(tables[CROSS_CONDITION])
+        kept = np.flatnonzero(good)
+        clips = given.clips.take(kept)
+        views = {
+            part: View(np.arange(len(kept)), tables[part], kept) for part in (CLEAN, CROSS_CONDITION)
         }
-        for part, source in parts.items()
-    }  # fmt: skip
-    good = np.logical_and.reduce(
-        [table.frames > 0 for part in (CLEAN, CROSS_CONDITION) for table in tables[part].values()]
-    )
-    kept = np.flatnonzero(good)
-    every = np.arange(len(kept))
-    views = {part: View(every, tables[part], kept) for part in (CLEAN, CROSS_CONDITION)}
-    if "severities" in tables and curves:
-        readable = np.logical_and.reduce([table.frames > 0 for table in tables["severities"].values()])
-        views |= curves.views(good, readable, tables["severities"])
-    clips = given.clips.take(kept)
-    lists = {name: trials.take(good) for name, trials in given.lists.items()}
-    trials = draw_trials(clips, settings.max_trials, EVALUATION_SEED, lists)
-    return TestSet(given.name, given.licence, clips, views, trials, len(given.clips) - len(kept))
+        if "severities" in tables:
+            views |= grid.views(good, _readable(tables["severities"]), tables["severities"])
+        lists = {name: trials.take(good) for name, trials in given.lists.items()}
+        return TestSet(
+            given.name,
+            given.licence,
+            clips,
+            views,
+            draw_trials(clips, self.settings.max_trials, EVALUATION_SEED, lists),
+            len(given.clips) - len(kept),
+            self._listening(given, clips),
+            self._spoken(given, clips, kept),
+        )
+
+    def _extract(self, source: ClipSource, name: str, part: str) -> dict[str, Features]:
+        title = f"{name}, {part.replace('_', ' ')}"
+        return {
+            encoder_name: extract(
+                source, encoder, self.features, self.folder / encoder.fingerprint / name / part, title
+            )
+            for encoder_name, encoder in self.encoders.items()
+        }
+
+    def _listening(self, given: Source, clips: Clips) -> Listening | None:
+        seconds = 60 * self.settings.running_minutes
+        if not seconds or not given.human or not has_keywords(clips):
+            return None
+        composed = compose_streams(clips, EVALUATION_SEED, self.speech, seconds)
+        windows = StreamWindows(composed.streams)
+        if not windows.clip_count:
+            return None
+        every = np.arange(windows.clip_count)
+        return Listening(composed, windows, View(every, self._extract(windows, given.name, "streams"), every))
+
+    def _spoken(self, given: Source, clips: Clips, kept: NDArray[np.int64]) -> Spoken | None:
+        backbone = next(iter(self.encoders.values()))
+        grids = draw_grids(clips, EVALUATION_SEED)
+        if not self.settings.separation or not grids or not isinstance(backbone, Backbone):
+            return None
+        cells = np.unique(np.concatenate([grid.clips.ravel() for grid in grids]))
+        chosen = cells[cells >= 0]
+        folder = self.folder / backbone.fingerprint / given.name / "frames"
+        frames = extract_frames(given.source, kept[chosen].tolist(), backbone, folder)
+        return Spoken(grids, chosen, frames)
+
+
+def _readable(tables: Mapping[str, Features]) -> NDArray[np.bool_]:
+    """Say which clips every encoder could read."""
+    return np.logical_and.reduce([table.frames > 0 for table in tables.values()])
 
 
 def _degraded(source: ClipSource, acoustics: Acoustics) -> Transformed:
@@ -222,60 +309,6 @@ def _degraded(source: ClipSource, acoustics: Acoustics) -> Transformed:
 
     key = stable_hash([SCHEMA_VERSION, EVALUATION_SEED, DEGRADED.model_dump(mode="json")])
     return Transformed(source, degrade, key)
-
-
-class _SeverityGrid:
-    """Some clips of a set under each disturbance at each severity, as one source.
-
-    Attributes
-    ----------
-    names
-        Conditions, such as ``noise@0.50``; clip i of condition k is clip k * len(rows) + i of the source.
-    rows
-        Shape (chosen,): clips of the set, ascending.
-    """
-
-    def __init__(self, clips: Clips, settings: SeveritySettings) -> None:
-        self._clips = clips
-        self._grid = [(kind, level) for kind in settings.disturbances for level in settings.levels]
-        self.names = [f"{kind}@{level:.2f}" for kind, level in self._grid]
-        self.rows = _few_speakers(clips.speakers, settings.clips)
-
-    def source(self, acoustics: Acoustics) -> Transformed:
-        paths = [Path(self._clips.paths[row]) for _ in self._grid for row in self.rows]
-
-        def degrade(clip: int, wave: Waveform) -> Waveform:
-            index, chosen = divmod(clip, len(self.rows))
-            kind, level = self._grid[index]
-            random = np.random.default_rng([EVALUATION_SEED, index, chosen])
-            condition = condition_at(kind, level, random, DEGRADED.rooms, EVALUATION_SEED)
-            return apply_condition(wave, condition, acoustics, random)
-
-        key = [SCHEMA_VERSION, EVALUATION_SEED, self.names, DEGRADED.rooms]
-        return Transformed(Recordings(paths), degrade, key)
-
-    def views(
-        self, good: NDArray[np.bool_], readable: NDArray[np.bool_], tables: Mapping[str, FeatureTable]
-    ) -> dict[str, View]:
-        """Leave out, in all conditions, the clips that could not be read in one of them."""
-        number = np.cumsum(good) - 1
-        usable = good[self.rows] & readable.reshape(len(self.names), -1).all(axis=0)
-        chosen = np.flatnonzero(usable)
-        rows = number[self.rows[chosen]]
-        return {
-            name: View(rows, tables, index * len(self.rows) + chosen) for index, name in enumerate(self.names)
-        }
-
-
-def _few_speakers(speakers: NDArray[np.str_], wanted: int) -> NDArray[np.int64]:
-    """Choose about ``wanted`` clips: a few speakers with about as many clips each, at least eight where there are."""
-    random = np.random.default_rng([EVALUATION_SEED, 9])
-    names, who, counts = np.unique(speakers, return_inverse=True, return_counts=True)
-    several = random.permutation(np.flatnonzero(counts > 1))
-    people = several[: max(2, wanted // 8)]
-    each = -(-wanted // max(1, len(people)))
-    picks = [random.permutation(np.flatnonzero(who == person))[:each] for person in people]
-    return np.sort(np.concatenate([*picks, np.zeros(0, np.int64)]))
 
 
 def _held_out(corpus: Corpus) -> Source | None:
@@ -293,9 +326,3 @@ def _held_out(corpus: Corpus) -> Source | None:
         np.full(cells.num_rows, "test"),
     )
     return Source(SYNTHETIC, "synthesised", source, clips)
-
-
-def _own_labels(row: Row) -> dict[str, str]:
-    return {
-        "speaker": row.speaker, "content": row.content, "session": row.session, "language": row.language
-    }  # fmt: skip
