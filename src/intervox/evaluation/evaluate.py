@@ -14,6 +14,7 @@ from intervox.backbones.base import Backbone
 from intervox.corpus.acoustics import load_acoustics
 from intervox.corpus.conditions import apply_condition, draw_condition
 from intervox.corpus.store import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
+from intervox.evaluation.clips import Clips
 from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.protocols import find_protocols
 from intervox.evaluation.representations import (
@@ -22,7 +23,8 @@ from intervox.evaluation.representations import (
     raw_representations,
     subspace_representations,
 )
-from intervox.evaluation.verification import Trials, draw_trials, verify
+from intervox.evaluation.trials import Trials, draw_trials
+from intervox.evaluation.verification import verify
 from intervox.features.extraction import extract
 from intervox.features.store import Features
 from intervox.progress import progress_bar
@@ -184,9 +186,15 @@ def _test_set(
         who,
         what,
         {"clean": clean.rows(good), "cross_condition": cross.rows(good)},
-        draw_trials(who, what, recipe.evaluation.max_trials, EVALUATION_SEED),
+        draw_trials(labelled_clips(who, what), recipe.evaluation.max_trials, EVALUATION_SEED),
         len(speakers) - len(good),
     )
+
+
+def labelled_clips(speakers: NDArray[Any], contents: NDArray[Any]) -> Clips:
+    """Clips of which nothing else is known."""
+    unknown = np.full(len(speakers), "")
+    return Clips(unknown, {"speaker": speakers, "content": contents}, np.zeros(len(speakers)), unknown)
 
 
 def _measure(
@@ -195,16 +203,9 @@ def _measure(
     """Verification under both conditions, and keywords where the set has them."""
     vectors = {condition: representation.embed(test_set.means[condition]) for condition in CONDITIONS}
     result: dict[str, Any] = {
-        "verification": {
-            condition: verify(
-                vectors[condition],
-                test_set.trials,
-                test_set.speakers,
-                settings.bootstrap,
-                EVALUATION_SEED,
-            )
-            for condition in CONDITIONS
-        }
+        "verification": verify(
+            vectors, test_set.trials, test_set.speakers, settings.bootstrap, EVALUATION_SEED
+        )["conditions"]
     }
     if test_set.has_keywords:
         result["keywords"] = {
