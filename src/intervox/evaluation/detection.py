@@ -45,7 +45,7 @@ def equal_error_rate(accept: Rates, reject: Rates) -> float:
     """Return the rate at which both errors are equal, interpolated between neighbouring thresholds.
 
     On the ROC itself, not on its convex hull: the hull's EER (BOSARIS) chooses between two
-    thresholds at random and is never higher.
+    thresholds at random, is never higher, and never above 0.5.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from intervox.evaluation.detection import Scores, equal_error_rate, error_rates
-from intervox.evaluation.trials import Pairs, Trials
+from intervox.evaluation.trials import Trials
 
 BOOTSTRAP_BINS = 5_000
 COARSE_BINS = 20
