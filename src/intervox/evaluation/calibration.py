@@ -35,7 +35,7 @@ def fit_calibration(targets: Scores, impostors: Scores) -> tuple[float, float]:
     weights = np.concatenate([count / count.sum() for count in counts]) * (len(targets) + len(impostors)) / 2
     kind = np.repeat([True, False], SCORE_BINS)
     used = weights > 0
-    fit = LogisticRegression(C=1e3, solver="newton-cholesky")
+    fit = LogisticRegression(C=1e3, solver="newton-cholesky", tol=1e-6)
     fit.fit(centres[used, None], kind[used], weights[used])
     return float(fit.coef_[0, 0]), float(fit.intercept_[0])
 

@@ -16,7 +16,7 @@ Rates = NDArray[np.float64]
 def error_rates(targets: Scores, impostors: Scores) -> tuple[Rates, Rates]:
     """Return false-accept and false-reject rates at all thresholds, from accepting all to rejecting all.
 
-    The same curve as ``sklearn.metrics.det_curve``, in a third of its memory and a fraction of its time.
+    The curve of ``sklearn.metrics.det_curve`` with both ends included, faster and in less memory.
 
     Parameters
     ----------
@@ -28,17 +28,11 @@ def error_rates(targets: Scores, impostors: Scores) -> tuple[Rates, Rates]:
     accept, reject
         Shape (distinct scores + 1,): the first falls from 1 to 0 while the second rises from 0 to 1.
     """
-    thresholds = np.concatenate([targets, impostors])
-    thresholds.sort()
-    last = np.append(thresholds[1:] != thresholds[:-1], True)
-    thresholds = thresholds[last]
-    reject = np.zeros(len(thresholds) + 1)
-    accept = np.ones(len(thresholds) + 1)
-    reject[1:] = np.searchsorted(np.sort(targets), thresholds, side="right")
-    accept[1:] = np.searchsorted(np.sort(impostors), thresholds, side="right")
-    reject[1:] /= len(targets)
-    np.divide(np.subtract(len(impostors), accept[1:], out=accept[1:]), len(impostors), out=accept[1:])
-    return accept, reject
+    pooled = np.sort(np.concatenate([targets, impostors]))
+    thresholds = pooled[np.append(pooled[1:] != pooled[:-1], True)]
+    rejected = np.searchsorted(np.sort(targets), thresholds, side="right")
+    accepted = len(impostors) - np.searchsorted(np.sort(impostors), thresholds, side="right")
+    return np.append(1.0, accepted / len(impostors)), np.append(0.0, rejected / len(targets))
 
 
 def equal_error_rate(accept: Rates, reject: Rates) -> float:

@@ -167,9 +167,8 @@ def _crossings(bins: tuple[Numbers, Numbers], who: tuple[Numbers, Numbers], draw
     """
     width = BOOTSTRAP_BINS // COARSE_BINS
     lower = _cumulated((bins[0] // width, bins[1] // width), who, drawn, COARSE_BINS)
-    with np.errstate(invalid="ignore"):
-        totals = np.where(lower[:, -1] > 0, lower[:, -1], np.nan)
-        crossed = np.argmax(lower[0] / totals[0] >= 1 - lower[1] / totals[1], axis=0)
+    totals = np.where(lower[:, -1] > 0, lower[:, -1], np.nan)
+    crossed = np.argmax(lower[0] / totals[0] >= 1 - lower[1] / totals[1], axis=0)
     if not crossed.any():
         return np.full(drawn.shape[1], np.nan)
     first, last = crossed[crossed > 0].min() - 1, crossed.max()
