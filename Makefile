@@ -27,6 +27,7 @@ unit: .venv/dev-ready
 bench: .venv/dev-ready
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/synthesis.py
+	$(BIN)/python benchmarks/verification.py
 
 # The figure and the measured table of docs/conditions.md.
 figures: .venv/dev-ready

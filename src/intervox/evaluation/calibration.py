@@ -1,40 +1,127 @@
-"""From a cosine to a probability: logistic calibration on held-out synthetic cells."""
+"""From a score to a log-likelihood ratio and a probability: logistic calibration, and how it holds."""
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from intervox.evaluation.evaluate import CONDITIONS, EVALUATION_SEED, SYNTHETIC, TestSet
-from intervox.evaluation.verification import cosine, draw_trials
-from intervox.subspaces.model import SubspaceModel
+from intervox.evaluation.detection import Scores
+from intervox.evaluation.scoring import cosine
+from intervox.evaluation.trials import Trials, draw_trials
+
+if TYPE_CHECKING:
+    from intervox.evaluation.evaluate import TestSet
+    from intervox.subspaces.model import SubspaceModel
 
 CALIBRATION_TRIALS = 20_000
+SCORE_BINS = 1_000
+RELIABILITY_BINS = 10
 
 
-def calibrate(model: SubspaceModel, test_sets: list[TestSet]) -> dict[str, list[float]]:
+def fit_calibration(targets: Scores, impostors: Scores) -> tuple[float, float]:
+    """Fit slope and offset of the log-likelihood ratio as a function of the score.
+
+    Logistic regression with both kinds of trials weighted alike, so that log-odds are likelihood
+    ratios. It reads the scores from a histogram of 1,000 bins, which moves a score by half a
+    thousandth of their range at most and costs the same for any number of trials.
+    """
+    pooled_range = min(targets.min(), impostors.min()), max(targets.max(), impostors.max())
+    counts, edges = zip(
+        *(np.histogram(each, SCORE_BINS, pooled_range) for each in (targets, impostors)), strict=True
+    )
+    centres = np.tile((edges[0][1:] + edges[0][:-1]) / 2, 2)
+    weights = np.concatenate([count / count.sum() for count in counts]) * (len(targets) + len(impostors)) / 2
+    kind = np.repeat([True, False], SCORE_BINS)
+    used = weights > 0
+    fit = LogisticRegression(C=1e3, solver="newton-cholesky", tol=1e-6)
+    fit.fit(centres[used, None], kind[used], weights[used])
+    return float(fit.coef_[0, 0]), float(fit.intercept_[0])
+
+
+def cross_fitted(
+    scores: tuple[Scores, Scores], trials: Trials, speakers: NDArray[Any], seed: int
+) -> tuple[Scores, Scores] | None:
+    """Calibrate the trials of either half of the speakers by a fit on the other half's.
+
+    Trials between the halves are left out: they share speakers with both.
+
+    Returns
+    -------
+    tuple or None
+        Log-likelihood ratios of the targets and impostors within the halves; None where a half has
+        no trials of a kind.
+    """
+    names, who = np.unique(speakers, return_inverse=True)
+    half = np.random.default_rng([seed, 14]).permutation(len(names))[who] < len(names) // 2
+    sides = [half[pairs].sum(axis=1) for pairs in (trials.targets, trials.impostors)]
+    inside = [
+        tuple(score[side == both] for score, side in zip(scores, sides, strict=True)) for both in (0, 2)
+    ]
+    if any(len(score) == 0 for within in inside for score in within):
+        return None
+    fits = [fit_calibration(*within) for within in inside]
+    ratios = [
+        [slope * score + offset for score in within]
+        for within, (slope, offset) in zip(inside, reversed(fits), strict=True)
+    ]
+    return np.concatenate([each[0] for each in ratios]), np.concatenate([each[1] for each in ratios])
+
+
+def reliability(
+    target_llrs: Scores, impostor_llrs: Scores, bins: int = RELIABILITY_BINS
+) -> list[list[float]]:
+    """Compare predicted probabilities with what came true, at even odds.
+
+    Parameters
+    ----------
+    bins
+        Of equal width in the probability; empty ones are left out.
+
+    Returns
+    -------
+    list
+        For each bin, ascending: the mean predicted probability of a target, the share of targets
+        (both with targets and impostors weighted alike), and the number of trials.
+    """
+    predicted = expit(np.concatenate([target_llrs, impostor_llrs]).astype(np.float64))
+    kinds = np.array([len(target_llrs), len(impostor_llrs)])
+    weights = np.repeat(1 / kinds, kinds)
+    bin_ = np.minimum((predicted * bins).astype(np.int64), bins - 1)
+    count, total, expected, came_true = (
+        np.bincount(bin_, values, bins)
+        for values in (None, weights, weights * predicted, np.repeat([1.0, 0.0], kinds) * weights)
+    )
+    return [
+        [round(float(expected[i] / total[i]), 5), round(float(came_true[i] / total[i]), 5), int(count[i])]
+        for i in np.flatnonzero(count)
+    ]
+
+
+def calibrate(model: "SubspaceModel", test_sets: "list[TestSet]") -> dict[str, list[float]]:
     """Fit the slope and offset of each speaker or content subspace.
 
     Only the synthetic test set is read, clean and cross-condition together, so no human recording
-    decides a threshold. Classes are weighted alike: the probability holds at even odds.
+    decides a threshold. The probability holds at even odds.
 
     Returns
     -------
     dict
         Subspace to ``[slope, offset]``; empty without a synthetic test set.
     """
+    from intervox.evaluation.evaluate import CONDITIONS, EVALUATION_SEED, SYNTHETIC, labelled_clips
+
     calibration = {}
     for held_out in (test_set for test_set in test_sets if test_set.name == SYNTHETIC):
-        values = {"speaker": held_out.speakers, "content": held_out.contents}
+        labels = {"speaker": held_out.speakers, "content": held_out.contents}
         for space, factor in model.factors.items():
-            if factor not in values:
+            if factor not in labels:
                 continue
-            trials = draw_trials(values[factor], values[factor], CALIBRATION_TRIALS, EVALUATION_SEED)["all"]
-            scores, same = [], []
-            for condition in CONDITIONS:
-                vectors = model.project(held_out.means[condition])[space]
-                for pairs, label in ((trials.targets, True), (trials.impostors, False)):
-                    scores.append(cosine(vectors, pairs))
-                    same.append(np.full(len(pairs), label))
-            fit = LogisticRegression(class_weight="balanced", C=1e3)
-            fit.fit(np.concatenate(scores)[:, None], np.concatenate(same))
-            calibration[space] = [round(float(fit.coef_[0, 0]), 5), round(float(fit.intercept_[0]), 5)]
+            clips = labelled_clips(labels[factor], labels[factor])
+            trials = draw_trials(clips, CALIBRATION_TRIALS, EVALUATION_SEED)["all"]
+            pairs = trials.targets, trials.impostors
+            vectors = [model.project(held_out.means[condition])[space] for condition in CONDITIONS]
+            scores = (np.concatenate([cosine(each, kind) for each in vectors]) for kind in pairs)
+            calibration[space] = [round(value, 5) for value in fit_calibration(*scores)]
     return calibration

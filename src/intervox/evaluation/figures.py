@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.manifold import TSNE
 
-from intervox.evaluation.verification import Trials, cosine, error_rates
+from intervox.evaluation.detection import error_rates
+from intervox.evaluation.scoring import cosine
+from intervox.evaluation.trials import Trials
 
 MAP_CLIPS = 400
 MAP_CLASSES = 10

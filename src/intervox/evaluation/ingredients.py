@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from intervox.corpus.store import Corpus
 from intervox.errors import IntervoxError
+from intervox.evaluation.detection import equal_error_rate, error_rates
 from intervox.evaluation.evaluate import EVALUATION_SEED, TestSet
 from intervox.evaluation.keywords import shot_resamples
-from intervox.evaluation.verification import bootstrap_rates, cosine, equal_error_rate, error_rates, interval
+from intervox.evaluation.scoring import cosine
+from intervox.evaluation.uncertainty import bootstrap_rates, interval
 from intervox.features.store import Features
 from intervox.recipe import Recipe
 from intervox.storage import read_json, stable_hash, write_json

@@ -1,0 +1,142 @@
+"""The whole of verification: planted failures show where they should, and ratios mean what they say."""
+
+import json
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from intervox.evaluation.calibration import cross_fitted, fit_calibration, reliability
+from intervox.evaluation.clips import Clips
+from intervox.evaluation.detection import cllr
+from intervox.evaluation.representations import unit
+from intervox.evaluation.scoring import AsNorm
+from intervox.evaluation.trials import Trials, draw_trials
+from intervox.evaluation.verification import verify
+
+Numbers = NDArray[np.int64]
+
+
+def labelled(speakers: int, contents: int, repeats: int = 2) -> tuple[Numbers, Numbers, Clips]:
+    grid = [(s, c) for s in range(speakers) for c in range(contents) for _ in range(repeats)]
+    who, what = np.array([s for s, _ in grid]), np.array([c for _, c in grid])
+    labels = {"speaker": who.astype(str), "content": what.astype(str)}
+    unknown = np.full(len(who), "")
+    return who, what, Clips(unknown, labels, np.zeros(len(who)), unknown)
+
+
+def test_a_representation_of_words_fails_only_against_same_text_impostors() -> None:
+    """The planted failure that the strata exist for."""
+    random = np.random.default_rng(0)
+    who, what, clips = labelled(20, 8)
+    voice, word = random.normal(size=(20, 30)), random.normal(size=(8, 30))
+    vectors = unit(voice[who] + 3 * word[what] + 0.2 * random.normal(size=(len(who), 30)))
+    result = verify({"clean": vectors}, draw_trials(clips, 10**6, 0), clips.speakers, 50, 0)
+    strata = result["conditions"]["clean"]
+    assert strata["different_text"]["eer"] < 0.45
+    assert strata["same_text_impostors"]["eer"] > 0.9
+    assert result["gaps"]["same_text"]["interval"][0] > 0.4
+    assert result["gaps"]["same_text"]["other"] == ["clean", "same_text_impostors"]
+
+
+def test_every_gap_has_its_planted_cause() -> None:
+    """Sessions, durations and conditions each push vectors away from their speaker."""
+    random = np.random.default_rng(0)
+    who, _, clips = labelled(30, 8)
+    session = np.tile([0, 1], len(who) // 2)
+    duration = random.choice([1.0, 6.0], len(who))
+    clips = Clips(clips.paths, {**clips.labels, "session": session.astype(str)}, duration, clips.split)
+    voice, channel = random.normal(size=(30, 16)), random.normal(size=(30, 2, 16))
+    noise = random.normal(size=(2, len(who), 16))
+    clean = voice[who] + channel[who, session] + np.where(duration < 2, 1.5, 0.3)[:, None] * noise[0]
+    vectors = {"clean": unit(clean), "cross_condition": unit(clean + 2 * noise[1])}
+    result = verify(vectors, draw_trials(clips, 2_000, 0), clips.speakers, 100, 0)
+    assert set(result["gaps"]) == {"same_text", "cross_condition", "cross_session", "short"}
+    for name, gap in result["gaps"].items():
+        low, high = gap["interval"]
+        assert low <= gap["value"] <= high
+        assert (low > 0) == (name != "same_text")
+        base, other = (result["conditions"][c][s]["eer"] for c, s in (gap["base"], gap["other"]))
+        assert gap["value"] == pytest.approx(other - base, abs=2e-5)
+
+
+def test_the_interval_narrows_with_more_speakers() -> None:
+    widths = []
+    for speakers in (8, 80):
+        random = np.random.default_rng(1)
+        who, _, clips = labelled(speakers, 6, repeats=1)
+        vectors = unit(random.normal(size=(speakers, 12))[who] + random.normal(size=(len(who), 12)))
+        trials = {"all": draw_trials(clips, 10**5, 0)["all"]}
+        found = verify({"clean": vectors}, trials, clips.speakers, 100, 0)["conditions"]["clean"]["all"]
+        low, high = found["eer_interval"]
+        assert low <= found["eer"] <= high
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 2
+
+
+def test_metrics_are_plain_json_with_any_scorer() -> None:
+    _, _, clips = labelled(5, 4)
+    vectors = unit(np.random.default_rng(0).normal(size=(len(clips), 6)))
+    trials = draw_trials(clips, 100, 0)
+    for repeats, calibration in ((10, (3.0, -1.0)), (0, None)):
+        result = verify({"clean": vectors}, trials, clips.speakers, repeats, 0, calibration, AsNorm(vectors))
+        assert json.loads(json.dumps(result, allow_nan=False)) == result
+        assert result["conditions"]["clean"]["all"]["eer_interval"] is None or repeats
+
+
+def test_cllr_needs_speakers_in_both_halves_unless_calibrated_elsewhere() -> None:
+    who, _, clips = labelled(2, 6)
+    vectors = unit(np.eye(2)[who] + 0.1)
+    trials = {"all": draw_trials(clips, 10**6, 0)["all"]}
+    without = verify({"clean": vectors}, trials, clips.speakers, 0, 0)["conditions"]["clean"]["all"]
+    given = verify({"clean": vectors}, trials, clips.speakers, 0, 0, (1e-9, 0.0))["conditions"]["clean"][
+        "all"
+    ]
+    assert (without["cllr"], given["cllr"], without["min_cllr"]) == (None, pytest.approx(1), 0)
+
+
+@pytest.mark.parametrize("targets", [100_000, 2_000])
+def test_calibration_finds_the_ratio_of_two_gaussians(targets: int) -> None:
+    """Whatever the share of targets: the ratio of s is d (s - d / 2)."""
+    random = np.random.default_rng(0)
+    slope, offset = fit_calibration(random.normal(2, 1, targets), random.normal(0, 1, 100_000))
+    assert slope == pytest.approx(2, rel=0.05)
+    assert offset == pytest.approx(-2, rel=0.06)
+
+
+def test_separated_and_constant_scores_have_a_finite_calibration() -> None:
+    for targets, impostors in ((np.ones(50), np.zeros(50)), (np.ones(50), np.ones(50))):
+        assert np.isfinite(fit_calibration(targets, impostors)).all()
+
+
+def test_cross_fitting_calibrates_a_half_by_the_other_only() -> None:
+    random = np.random.default_rng(0)
+    who = np.repeat(np.arange(40), 10)
+    pairs = np.argwhere(np.triu(np.ones((400, 400), bool), 1))
+    same = who[pairs[:, 0]] == who[pairs[:, 1]]
+    trials = Trials(pairs[same], pairs[~same])
+    scores = 0.1 * random.normal(2, 1, same.sum()), 0.1 * random.normal(0, 1, (~same).sum())
+    ratios = cross_fitted(scores, trials, who, 0)
+    assert ratios is not None
+    assert len(ratios[0]) == same.sum()
+    assert len(ratios[1]) == 2 * (20 * 19 // 2) * 100  # Pairs of speakers within a half, 100 trials each.
+    truth = cllr(20 * scores[0] - 2, 20 * scores[1] - 2)
+    assert cllr(*ratios) == pytest.approx(truth, abs=0.02)
+
+
+def test_reliability_lies_on_the_diagonal_where_ratios_are_true() -> None:
+    random = np.random.default_rng(0)
+    scores = random.normal(2, 1, 40_000), random.normal(0, 1, 160_000)
+    true = [2 * (score - 1) for score in scores]
+    bins = reliability(true[0], true[1])
+    assert sum(int(count) for _, _, count in bins) == 200_000
+    for predicted, share, _ in bins:
+        assert share == pytest.approx(predicted, abs=0.02)
+    # Twice the evidence there is: the confident bins are wrong more often than they say.
+    sure = reliability(2 * true[0], 2 * true[1])[-1]
+    assert sure[1] < sure[0] - 0.03
+    assert reliability(np.array([0.0]), np.array([-9.0])) == [
+        [pytest.approx(float(expit(-9)), abs=1e-5), 0, 1],
+        [0.5, 1, 1],
+    ]
