@@ -57,10 +57,15 @@ class LossSettings(Part):
 
 
 class TrainingSettings(Part):
-    """Optimisation; a step sees ``blocks_per_step`` whole blocks."""
+    """Optimisation; a step sees ``blocks_per_step`` whole blocks.
+
+    ``batches: observational`` is the control without intervention: as many labels of each factor a
+    step, but of cells that nobody crossed.
+    """
 
     steps: int = Field(400, ge=0)
     blocks_per_step: int = Field(8, ge=1)
+    batches: Literal["crossed", "observational"] = "crossed"
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     warmup_steps: int = Field(20, ge=0)
@@ -72,7 +77,9 @@ class EvaluationSettings(Part):
     """Protocols, baselines and the sizes of what is drawn."""
 
     protocols: tuple[str, ...] = ("auto",)
-    baselines: tuple[Literal["lda"], ...] = ("lda",)
+    baselines: tuple[
+        Literal["random", "pca", "whitening", "lda", "leace", "collapse", "svd"], ...
+    ] = ("lda",)
     max_trials: int = Field(50_000, ge=1000)
     bootstrap: int = Field(200, ge=0)
     episodes: int = Field(100, ge=1)

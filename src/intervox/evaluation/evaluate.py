@@ -14,11 +14,11 @@ from intervox.backbones.base import Backbone
 from intervox.corpus.acoustics import load_acoustics
 from intervox.corpus.conditions import apply_condition, draw_condition
 from intervox.corpus.store import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
+from intervox.evaluation.baselines.registry import ABOUT, fit_baselines
 from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.protocols import find_protocols
 from intervox.evaluation.representations import (
     Representation,
-    lda_representations,
     raw_representations,
     subspace_representations,
 )
@@ -146,11 +146,10 @@ def all_representations(
 ) -> list[Representation]:
     """Everything that one run compares."""
     result = subspace_representations(model) + raw_representations(features.layers)
-    if "lda" in recipe.evaluation.baselines:
-        factors = {settings.factor for settings in recipe.subspaces.values()}
-        chosen = training_cells(corpus.cells, features, factors)
-        result += lda_representations(model, recipe, features.rows(chosen.rows), chosen)
-    return result
+    factors = {settings.factor for settings in recipe.subspaces.values()}
+    chosen = training_cells(corpus.cells, features, factors)
+    means = features.rows(chosen.rows)
+    return result + fit_baselines(recipe.evaluation.baselines, model, recipe, means, chosen)
 
 
 def _test_set(
@@ -251,7 +250,7 @@ def _assemble(
             if found:
                 metrics[kind][name] = {space: found[space] for space in recipe.subspaces}
                 metrics[kind][name]["raw"] = _raw(found, kind, about["layers"])
-                baselines = {key: value for key, value in found.items() if key.startswith("lda.")}
+                baselines = {key: value for key, value in found.items() if key.split(".")[0] in ABOUT}
                 for key, value in baselines.items():
                     baseline, space = key.split(".")
                     metrics["baselines"].setdefault(baseline, {}).setdefault(kind, {}).setdefault(name, {})[

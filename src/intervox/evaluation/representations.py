@@ -1,4 +1,4 @@
-"""What is compared: our subspaces, the raw layers, and the closed-form baseline, as one interface."""
+"""What is compared, as one interface: our subspaces, the raw layers; baselines and peers give the same."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,10 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from intervox.recipe import Recipe
-from intervox.subspaces.lda import LinearMap
 from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.training import TrainingCells, closed_form, select_layers
 
 Means = NDArray[np.float32]
 Vectors = NDArray[np.float32]
@@ -23,7 +20,8 @@ class Representation:
     Attributes
     ----------
     name
-        ``speaker``, ``content``, ``raw.<layer>``, ``raw.mean`` or ``lda.<subspace>``.
+        ``speaker``, ``content``, ``raw.<layer>``, ``raw.mean``, ``<baseline>.<subspace>`` or
+        ``<peer>.speaker``.
     embed
         Maps (clips, layers, dim) to unit vectors (clips, any dim).
     """
@@ -46,29 +44,16 @@ def raw_representations(layers: int) -> list[Representation]:
     return [*every, Representation("raw.mean", lambda means: _centred(means.mean(axis=1)))]
 
 
-def lda_representations(
-    model: SubspaceModel, recipe: Recipe, means: Means, chosen: TrainingCells
-) -> list[Representation]:
-    """LDA on the same synthetic labels, layers and dim as each subspace.
-
-    Parameters
-    ----------
-    means
-        Layer means of the training cells, row i for ``chosen.rows[i]``.
-    """
-    standard = _standardised(model, means)
-    result = []
-    for name, settings in recipe.subspaces.items():
-        labels = chosen.labels[settings.factor]
-        linear = closed_form(settings, standard, labels)
-        result.append(Representation(f"lda.{name}", _linear(model, recipe, name, linear)))
-    return result
-
-
 def unit(vectors: NDArray[np.floating]) -> Vectors:
     """Scale rows to length one; a zero row stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, 1e-9), np.float32)
+
+
+def standardised(model: SubspaceModel, means: Means) -> Means:
+    """Standardise layer means (clips, layers, dim) as the model does, in NumPy."""
+    with torch.inference_mode():
+        return np.asarray(model.standardise(torch.from_numpy(means)).numpy())
 
 
 def _projector(model: SubspaceModel, name: str) -> Callable[[Means], Vectors]:
@@ -84,18 +69,3 @@ def _layer(layer: int) -> Callable[[Means], Vectors]:
 
 def _centred(vectors: NDArray[np.floating]) -> Vectors:
     return unit(np.asarray(vectors - vectors.mean(axis=0)))
-
-
-def _standardised(model: SubspaceModel, means: Means) -> Means:
-    with torch.inference_mode():
-        return np.asarray(model.standardise(torch.from_numpy(means)).numpy())
-
-
-def _linear(model: SubspaceModel, recipe: Recipe, name: str, linear: LinearMap) -> Callable[[Means], Vectors]:
-    settings = recipe.subspaces[name]
-
-    def embed(means: Means) -> Vectors:
-        inputs = select_layers(settings, _standardised(model, means))
-        return unit(inputs @ linear.weight.T + linear.bias)
-
-    return embed
