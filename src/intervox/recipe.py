@@ -77,9 +77,7 @@ class EvaluationSettings(Part):
     """Protocols, baselines and the sizes of what is drawn."""
 
     protocols: tuple[str, ...] = ("auto",)
-    baselines: tuple[
-        Literal["random", "pca", "whitening", "lda", "leace", "collapse", "svd"], ...
-    ] = ("lda",)
+    baselines: tuple[Literal["random", "pca", "whitening", "lda", "leace", "collapse", "svd"], ...] = ("lda",)
     max_trials: int = Field(50_000, ge=1000)
     bootstrap: int = Field(200, ge=0)
     episodes: int = Field(100, ge=1)

@@ -69,7 +69,7 @@ class Resemblyzer:
         parts = [self._partials(self._voice.trim(_raised(wave))) for wave in waves]
         counts = np.asarray([len(part) for part in parts], np.int64)
         with torch.inference_mode():
-            vectors = [self._network(batch) for batch in torch.cat(parts).split(_BATCH)]
+            vectors = [self._network(batch) for batch in torch.split(torch.cat(parts), _BATCH)]
         owners = np.repeat(np.arange(len(waves)), counts)
         sums = np.zeros((len(waves), self.dim), np.float32)
         np.add.at(sums, owners, torch.cat(vectors).numpy())
@@ -82,7 +82,12 @@ class Resemblyzer:
         end = (starts[-1] + _PARTIAL) * _HOP
         samples = torch.from_numpy(np.pad(wave, (0, max(0, end - len(wave)))))
         spectrum = torch.stft(
-            samples, _WINDOW, _HOP, window=torch.hann_window(_WINDOW), pad_mode="constant", return_complex=True
+            samples,
+            _WINDOW,
+            _HOP,
+            window=torch.hann_window(_WINDOW),
+            pad_mode="constant",
+            return_complex=True,
         )
         mel = spectrum.abs().square().T @ self._filters
         return torch.stack([mel[start : start + _PARTIAL] for start in starts])
@@ -146,7 +151,7 @@ class _VoiceDetector:
         ]
         padded = np.pad(np.asarray(voiced, float), ((_VOICE_AVERAGE - 1) // 2, _VOICE_AVERAGE // 2))
         smooth = np.convolve(padded, np.full(_VOICE_AVERAGE, 1 / _VOICE_AVERAGE), "valid")
-        kept = binary_dilation(np.round(smooth).astype(bool), np.ones(_MAX_SILENCE + 1))
+        kept = binary_dilation(np.round(smooth).astype(bool), np.ones(_MAX_SILENCE + 1, bool))
         return wave[np.repeat(kept, _VOICE_WINDOW)] if kept.any() else wave
 
 

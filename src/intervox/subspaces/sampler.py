@@ -103,9 +103,7 @@ def _groups(values: NDArray[np.integer]) -> list[NDArray[np.int64]]:
     return np.split(order, np.flatnonzero(np.diff(values[order])) + 1)
 
 
-def _classes(
-    blocks: NDArray[np.integer], labels: NDArray[np.integer]
-) -> list[list[NDArray[np.int64]]]:
+def _classes(blocks: NDArray[np.integer], labels: NDArray[np.integer]) -> list[list[NDArray[np.int64]]]:
     """List each block's labelled classes, as cell indices; blocks without any are left out."""
     members = [cells[labels[cells] != UNLABELLED] for cells in _groups(blocks)]
     return [[cells[part] for part in _groups(labels[cells])] for cells in members if len(cells)]

@@ -19,7 +19,7 @@ class Affine:
 
     def __call__(self, inputs: Inputs) -> Inputs:
         """Map (cells, width) to (cells, out)."""
-        return np.asarray(inputs @ self.weight.T + self.bias, np.float32)
+        return inputs @ self.weight.T.astype(np.float32) + self.bias.astype(np.float32)
 
     def then(self, after: "Affine") -> "Affine":
         """Return this map and then the other, as one."""
@@ -80,3 +80,20 @@ def principal_components(inputs: Inputs, dim: int, whiten: bool = False) -> Affi
     scale = 1 / np.sqrt(np.maximum(pca.explained_variance_, 1e-12)) if whiten else 1.0
     weight = (pca.components_.T * scale).T
     return Affine(weight, -weight @ pca.mean_)
+
+
+def numbered(*labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the combinations of values from 0; shape (cells,)."""
+    return np.asarray(np.unique(np.stack(labels, axis=1), axis=0, return_inverse=True)[1], np.int64)
+
+
+def group_means(inputs: NDArray[np.floating], groups: NDArray[np.int64]) -> Inputs:
+    """Average the rows of each of the groups, numbered from 0: shape (groups, width)."""
+    sums = np.zeros((groups.max() + 1, inputs.shape[1]), np.float64)
+    np.add.at(sums, groups, inputs)
+    return np.asarray(sums / np.bincount(groups)[:, None], np.float32)
+
+
+def within(inputs: Inputs, groups: NDArray[np.int64]) -> Inputs:
+    """Take each group's mean off its rows."""
+    return np.asarray(inputs - group_means(inputs, groups)[groups])

@@ -11,8 +11,19 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from intervox.errors import missing_extra
-from intervox.evaluation.baselines.base import Affine, Inputs, Task, principal_components
+from intervox.evaluation.baselines.base import (
+    Affine,
+    Inputs,
+    Task,
+    group_means,
+    numbered,
+    principal_components,
+    within,
+)
 from intervox.subspaces.losses import UNLABELLED
+
+Matrix = NDArray[np.float32]
+"""Shape (width, width)."""
 
 _COLLAPSED_VARIANCE = 0.95
 """Share of the variance between class means whose directions are taken away (Liu et al. 2023)."""
@@ -32,7 +43,7 @@ def leace(task: Task) -> Affine:
     IntervoxError
         The extra ``baselines`` is not installed.
     """
-    return _without_others(task, _leace_eraser)
+    return _without_others(task, _leace_projection)
 
 
 def collapse(task: Task) -> Affine:
@@ -41,41 +52,40 @@ def collapse(task: Task) -> Affine:
     Subspace collapse (Liu, Tang & Goldwater 2023): ``x - V Vᵀ (x - mean)`` with V the principal
     directions of the class means that hold 95 % of their variance.
     """
-    return _without_others(task, _collapser)
+    return _without_others(task, _collapse_projection)
 
 
-def _without_others(task: Task, fit: Callable[[Inputs, NDArray[np.int64]], Affine]) -> Affine:
-    """Remove one factor after the other: what is uncorrelated with a factor stays so under later maps."""
+def _without_others(task: Task, fit: Callable[[Inputs, NDArray[np.int64]], Matrix]) -> Affine:
+    """Remove one factor after the other; what has no mean left in a factor gets none by a later map.
+
+    Fitted on differences within blocks: a text is said by the speakers of its block alone, so its
+    class mean over all cells carries theirs, and removing it would remove them.
+    """
     width = task.inputs.shape[1]
-    removed = Affine(np.eye(width, dtype=np.float32), np.zeros(width, np.float32))
+    kept = np.eye(width, dtype=np.float32)
+    differences = within(task.inputs, numbered(task.blocks))
     for labels in task.others:
         known = labels != UNLABELLED
-        removed = removed.then(fit(removed(task.inputs[known]), labels[known]))
+        kept = fit(differences[known] @ kept.T, numbered(labels[known])) @ kept
+    mean = task.inputs.mean(axis=0)
+    removed = Affine(kept, mean - kept @ mean)
     return removed.then(principal_components(removed(task.inputs), task.dim))
 
 
-def _leace_eraser(inputs: Inputs, labels: NDArray[np.int64]) -> Affine:
+def _leace_projection(inputs: Inputs, numbers: NDArray[np.int64]) -> Matrix:
     try:
         from concept_erasure import LeaceFitter
     except ImportError:
         raise missing_extra("concept-erasure", "baselines", "the baseline leace") from None
-    classes, numbers = np.unique(labels, return_inverse=True)
-    fitter = LeaceFitter(inputs.shape[1], len(classes), dtype=torch.float64)
-    one_hot = torch.eye(len(classes))
+    one_hot = torch.eye(int(numbers.max()) + 1)
+    fitter = LeaceFitter(inputs.shape[1], len(one_hot), dtype=torch.float64)
     for start in range(0, len(inputs), _CHUNK):
         part = slice(start, start + _CHUNK)
         fitter.update(torch.from_numpy(inputs[part]), one_hot[numbers[part]])
-    eraser = fitter.eraser
-    kept = eraser.P.numpy()
-    mean = eraser.bias.numpy()
-    return Affine(kept, mean - kept @ mean)
+    return np.asarray(fitter.eraser.P.numpy(), np.float32)
 
 
-def _collapser(inputs: Inputs, labels: NDArray[np.int64]) -> Affine:
-    numbers = np.unique(labels, return_inverse=True)[1]
-    sums = np.zeros((numbers.max() + 1, inputs.shape[1]), np.float64)
-    np.add.at(sums, numbers, inputs)
-    means = sums / np.bincount(numbers)[:, None]
+def _collapse_projection(inputs: Inputs, numbers: NDArray[np.int64]) -> Matrix:
+    means = group_means(inputs, numbers)
     directions = PCA(_COLLAPSED_VARIANCE, svd_solver="full").fit(means).components_
-    centre = inputs.mean(axis=0)
-    return Affine(np.eye(len(centre)) - directions.T @ directions, directions.T @ (directions @ centre))
+    return np.asarray(np.eye(inputs.shape[1]) - directions.T @ directions, np.float32)

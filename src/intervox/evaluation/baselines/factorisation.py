@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from intervox.evaluation.baselines.base import Affine, Task
+from intervox.evaluation.baselines.base import Affine, Task, group_means, numbered, within
 from intervox.subspaces.losses import UNLABELLED
 
 
@@ -18,29 +18,17 @@ def svd(task: Task) -> Affine:
     the speaker space the two factors change places.
     """
     known = task.labels != UNLABELLED
-    inputs, blocks = task.inputs[known], task.blocks[known]
-    others = [labels[known] for labels in task.others]
-    offsets = _numbers(blocks, *others)
-    rows = _numbers(blocks, task.labels[known])
-    means = _means(inputs - _means(inputs, offsets)[offsets], rows)
-    left, singular, _ = np.linalg.svd(means, full_matrices=False)
+    inputs, block = task.inputs[known], numbered(task.blocks[known])
+    shared = numbered(block, *(labels[known] for labels in task.others))
+    row = numbered(block, task.labels[known])
+    left, singular, _ = np.linalg.svd(group_means(within(inputs, shared), row), full_matrices=False)
     rank = min(task.dim, int((singular > 1e-6 * singular[0]).sum()))
-    codes = (left[:, :rank] * singular[:rank])[rows]
+    codes = (left[:, :rank] * singular[:rank])[row]
     # Codes are differences within a block, so they are read off differences within a block.
-    within = inputs - _means(inputs, block := _numbers(blocks))[block]
-    covariance = within.T @ within / len(within)
+    differences = within(inputs, block)
+    covariance = differences.T @ differences / len(inputs)
     size = len(covariance)
     ridge = task.shrinkage * np.trace(covariance) / size
     regularised = (1 - task.shrinkage) * covariance + ridge * np.eye(size)
-    weight = np.linalg.solve(regularised, within.T @ codes / len(within)).T
+    weight = np.linalg.solve(regularised, differences.T @ codes / len(inputs)).T
     return Affine(weight, -weight @ inputs.mean(axis=0))
-
-
-def _numbers(*labels: np.ndarray) -> np.ndarray:
-    return np.unique(np.stack(labels, axis=1), axis=0, return_inverse=True)[1]
-
-
-def _means(inputs: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    sums = np.zeros((groups.max() + 1, inputs.shape[1]), np.float32)
-    np.add.at(sums, groups, inputs)
-    return sums / np.bincount(groups)[:, None].astype(np.float32)
