@@ -11,7 +11,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.baselines.base import Affine, Task
+from intervox.evaluation.baselines.base import Affine, Task, within
 from intervox.evaluation.baselines.observational import observational_representations
 from intervox.evaluation.baselines.registry import ABOUT, CLOSED_FORM, fit_baselines
 from intervox.features.store import Features, write_features
@@ -21,7 +21,7 @@ from intervox.subspaces.losses import UNLABELLED
 from intervox.subspaces.model import SubspaceModel
 from intervox.subspaces.training import TrainingCells, refine
 
-BLOCKS, SIZE, LAYERS, DIM = 6, 5, 2, 12
+BLOCKS, SIZE, LAYERS, DIM = 6, 5, 2, 30
 Labels = NDArray[np.int64]
 
 
@@ -41,7 +41,7 @@ def speech_like(rank: int = 3, noise: float = 0.2) -> NDArray[np.float32]:
     who = random.normal(size=(speaker.max() + 1, rank)) @ bases[:, :rank].T
     what = 2 * random.normal(size=(content.max() + 1, rank)) @ bases[:, rank:].T
     means = who[speaker] + what[content] + noise * random.normal(size=(len(block), width))
-    return means.reshape(-1, LAYERS, DIM).astype(np.float32)
+    return np.asarray(means.reshape(-1, LAYERS, DIM), np.float32)
 
 
 def task(dim: int = 4) -> Task:
@@ -102,16 +102,14 @@ def test_lda_is_that_of_scikit_learn_and_skips_unlabelled_cells() -> None:
 
 def test_leace_leaves_no_linear_trace_of_the_content() -> None:
     needs("leace")
-    width = LAYERS * DIM
-    erased = CLOSED_FORM["leace"].fit(task(width))(task().inputs)
-    content = task().others[0]
-    probe = LogisticRegression(max_iter=300)
-    before = probe.fit(task().inputs, content).score(task().inputs, content)
-    after = probe.fit(erased, content).score(erased, content)
-    assert before > 0.6
-    # Guarded against every linear classifier: no better than the constant one, save for svd_tol.
-    assert after < 0.15
-    assert nearest(erased[:, :3], task().labels) > 0.9
+    inputs, content = task().inputs, task().others[0]
+    erased = CLOSED_FORM["leace"].fit(task(LAYERS * DIM))(inputs)
+    scores = [LogisticRegression(max_iter=300).fit(x, content).score(x, content) for x in (inputs, erased)]
+    assert scores[0] > 0.9
+    # Of the block something is left, as the block is known from its speakers; 1/5 is chance within it.
+    assert scores[1] < 0.25
+    pca = CLOSED_FORM["pca"].fit(task())(inputs)
+    assert nearest(erased[:, :4], task().labels) > 0.6 > 0.4 > nearest(pca, task().labels)
 
 
 def test_collapse_takes_out_just_the_directions_of_the_class_means() -> None:
@@ -146,16 +144,15 @@ def test_several_factors_are_all_removed(name: str) -> None:
     given = task(LAYERS * DIM)
     style = random.integers(3, size=len(given.inputs))
     style[:40] = UNLABELLED
-    inputs = given.inputs + 3 * random.normal(size=(4, LAYERS * DIM))[style].astype(np.float32)
+    inputs = given.inputs + random.normal(size=(4, LAYERS * DIM))[style].astype(np.float32)
     both = replace(given, inputs=inputs, others=(*given.others, style))
     kept = CLOSED_FORM[name].fit(both)(inputs)
     for labels in both.others:
         known = labels != UNLABELLED
         before, after = (
-            np.square(class_means(v[known], labels[known]) - v[known].mean(axis=0)).sum() / np.square(v).sum()
-            for v in (inputs - inputs.mean(axis=0), kept)
+            class_means(within(v, given.blocks)[known], labels[known]).var() / v.var() for v in (inputs, kept)
         )
-        assert after < 0.2 * before
+        assert after < 0.1 * before
     alone = replace(given, others=())
     pca = CLOSED_FORM["pca"].fit(alone)(given.inputs)
     np.testing.assert_allclose(np.abs(CLOSED_FORM[name].fit(alone)(given.inputs)), np.abs(pca), atol=1e-4)
@@ -239,7 +236,7 @@ def test_observational_training_differs_by_its_batches_alone(
 ) -> None:
     cells, features = world
     found = observational_representations(cells, features, recipe(), tmp_path / "observational")
-    assert [r.name for r in found] == ["observational.speaker", "observational.content"]
+    assert sorted(r.name for r in found) == ["observational.content", "observational.speaker"]
     means = features.rows()
     crossed_model = refine(cells, features, recipe(), tmp_path / "model").project(means)
     still = recipe().training.model_copy(update={"steps": 0})
@@ -248,8 +245,8 @@ def test_observational_training_differs_by_its_batches_alone(
         training = still.model_copy(update={"batches": batches})
         plan = recipe().model_copy(update={"training": training})
         starts.append(refine(cells, features, plan, tmp_path / batches / "start").project(means)["speaker"])
-    np.testing.assert_array_equal(*starts)
-    ours = found[0].embed(means)
+    np.testing.assert_array_equal(starts[0], starts[1])
+    ours = next(r for r in found if r.name == "observational.speaker").embed(means)
     assert not np.allclose(ours, crossed_model["speaker"], atol=1e-4)
     again = observational_representations(cells, features, recipe(), tmp_path / "observational")
-    np.testing.assert_array_equal(again[0].embed(means), ours)
+    np.testing.assert_array_equal(next(r for r in again if r.name.endswith("speaker")).embed(means), ours)
