@@ -15,7 +15,7 @@ from intervox.evaluation.baselines.base import Affine, Task, within
 from intervox.evaluation.baselines.observational import observational_representations
 from intervox.evaluation.baselines.registry import ABOUT, CLOSED_FORM, fit_baselines
 from intervox.features.store import Features, write_features
-from intervox.recipe import Recipe, SubspaceSettings, TrainingSettings
+from intervox.recipe import EvaluationSettings, Recipe, SubspaceSettings, TrainingSettings
 from intervox.storage import write_json
 from intervox.subspaces.losses import UNLABELLED
 from intervox.subspaces.model import SubspaceModel
@@ -220,6 +220,10 @@ def test_baselines_have_the_layers_and_dims_of_their_subspace() -> None:
     expected = CLOSED_FORM["pca"].fit(replace(task(), inputs=low))(low[:9])
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(vectors[0], expected, atol=1e-4)
+
+
+def test_a_recipe_can_ask_for_every_closed_form() -> None:
+    assert EvaluationSettings.model_validate({"baselines": list(CLOSED_FORM)}).baselines == tuple(CLOSED_FORM)
 
 
 def test_unknown_and_missing_baselines_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
