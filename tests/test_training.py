@@ -12,8 +12,9 @@ from intervox.recipe import LossSettings, Recipe, SubspaceSettings, TrainingSett
 from intervox.storage import write_json
 from intervox.subspaces import training
 from intervox.subspaces.lda import fit_lda
+from intervox.subspaces.losses import UNLABELLED
 from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.sampler import BlockSampler
+from intervox.subspaces.sampler import BlockSampler, ObservationalSampler
 from intervox.subspaces.training import refine, training_cells
 
 SPEAKERS, CONTENTS, LAYERS, DIM = 12, 10, 3, 16
@@ -172,15 +173,59 @@ def test_a_killed_training_ends_in_the_same_bytes(
 
 def test_blocks_follow_from_seed_and_step() -> None:
     blocks = np.repeat(np.arange(7), 5)
-    sampler = BlockSampler(blocks, 3, seed=0)
-    seen = [set(blocks[sampler.cells(step)].tolist()) for step in range(14)]
+    labels = {"speaker": np.arange(35) % 5}
+
+    def cells(step: int, seed: int = 0) -> np.ndarray:
+        return BlockSampler(blocks, labels, 3, seed).batch(step)[0]
+
+    seen = [set(blocks[cells(step)].tolist()) for step in range(14)]
     assert all(len(step) in (2, 3) for step in seen)  # two only where an epoch ends inside a step
     counts = np.bincount([block for step in seen for block in step], minlength=7)
     assert counts.min() >= 5
-    np.testing.assert_array_equal(sampler.cells(9), BlockSampler(blocks, 3, seed=0).cells(9))
-    assert any(
-        not np.array_equal(sampler.cells(s), BlockSampler(blocks, 3, seed=1).cells(s)) for s in range(5)
-    )
+    np.testing.assert_array_equal(cells(9), cells(9))
+    assert any(not np.array_equal(cells(s), cells(s, seed=1)) for s in range(5))
+    batch, known = BlockSampler(blocks, labels, 3, 0).batch(4)
+    np.testing.assert_array_equal(known["speaker"], labels["speaker"][batch])
+
+
+def grid(blocks: int = 6, speakers: int = 3, contents: int = 4, copies: int = 2) -> dict[str, np.ndarray]:
+    """Labels of fully crossed blocks that share no speaker and no text."""
+    axes = np.meshgrid(*(np.arange(n) for n in (blocks, speakers, contents, copies)), indexing="ij")
+    block, speaker, content, _ = (axis.ravel() for axis in axes)
+    return {"block": block, "speaker": block * speakers + speaker, "content": block * contents + content}
+
+
+def test_observational_batches_cross_nothing() -> None:
+    cells = grid()
+    labels = {factor: cells[factor] for factor in ("speaker", "content")}
+    sampler = ObservationalSampler(cells["block"], labels, 1, seed=0)
+    crossed = BlockSampler(cells["block"], labels, 1, seed=0).batch(0)[1]
+    for step in range(5):
+        batch, known = sampler.batch(step)
+        np.testing.assert_array_equal(batch, sampler.batch(step)[0])
+        for factor, other in (("speaker", "content"), ("content", "speaker")):
+            part = known[factor] != UNLABELLED
+            np.testing.assert_array_equal(known[factor][part], labels[factor][batch[part]])
+            # As many cells, classes and positives as a crossed batch has...
+            assert part.sum() == len(crossed[factor])
+            assert sorted(np.unique(known[factor][part], return_counts=True)[1]) == sorted(
+                np.unique(crossed[factor], return_counts=True)[1]
+            )
+            # ...and no negative that shares the other factor.
+            held = labels[other][batch[part]]
+            negative = known[factor][part][:, None] != known[factor][part]
+            assert not (negative & (held[:, None] == held)).any()
+        assert not ((known["speaker"] != UNLABELLED) & (known["content"] != UNLABELLED)).any()
+
+
+def test_observational_batches_leave_unlabelled_cells_out() -> None:
+    cells = grid()
+    style = np.where(cells["block"] < 2, cells["speaker"] % 2, UNLABELLED)
+    sampler = ObservationalSampler(cells["block"], {"style": style, "mood": style * 0 - 1}, 3, seed=0)
+    batch, known = sampler.batch(0)
+    assert set(cells["block"][batch].tolist()) == {0, 1}
+    assert UNLABELLED not in known["style"]
+    assert set(known["mood"].tolist()) == {UNLABELLED}
 
 
 def test_layers_beyond_the_backbone_and_mlp_from_lda_say_so() -> None:

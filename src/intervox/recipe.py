@@ -57,10 +57,15 @@ class LossSettings(Part):
 
 
 class TrainingSettings(Part):
-    """Optimisation; a step sees ``blocks_per_step`` whole blocks."""
+    """Optimisation; a step sees ``blocks_per_step`` whole blocks.
+
+    ``batches: observational`` is the control without intervention: as many labels of each factor a
+    step, but of cells that nobody crossed.
+    """
 
     steps: int = Field(400, ge=0)
     blocks_per_step: int = Field(8, ge=1)
+    batches: Literal["crossed", "observational"] = "crossed"
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     warmup_steps: int = Field(20, ge=0)
@@ -87,7 +92,8 @@ class EvaluationSettings(Part):
     """What is measured, on what, against what.
 
     ``protocols`` are names of evaluation sets, or ``auto`` for each that is found. ``baselines`` and
-    ``peers`` are measured beside the subspaces; ``scoring`` lists the back-ends that the speaker
+    ``peers`` are measured beside the subspaces (the extras ``baselines``, for LEACE, and ``peers``
+    bring what they need); ``scoring`` lists the back-ends that the speaker
     subspace is scored with. ``max_trials`` bounds the targets and the impostors of a stratum,
     ``bootstrap`` is the number of resamples behind every interval, ``episodes`` that of draws of
     enrolled examples, ``seeds`` that of trainings of each probe. With ``separation: false`` the
@@ -95,7 +101,9 @@ class EvaluationSettings(Part):
     """
 
     protocols: tuple[str, ...] = ("auto",)
-    baselines: tuple[BaselineName, ...] = get_args(BaselineName)
+    baselines: tuple[BaselineName, ...] = (
+        "random", "pca", "whitening", "lda", "collapse", "svd", "observational"
+    )  # fmt: skip
     peers: tuple[Literal["resemblyzer"], ...] = ()
     scoring: tuple[Backend, ...] = get_args(Backend)
     severities: SeveritySettings = SeveritySettings()

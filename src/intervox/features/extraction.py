@@ -1,10 +1,11 @@
-"""Run a backbone over many clips: batches of like length under a duration budget, order restored."""
+"""Run an encoder over many clips: batches of like length under a duration budget, order restored."""
 
 import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +20,35 @@ from intervox.recipe import FeatureSettings
 from intervox.storage import StepFolder, stable_hash, write_json
 
 SCHEMA_VERSION = 1
+
+
+class Encoder(Protocol):
+    """Whatever turns waveforms into vectors that can be cached; a backbone is run as one.
+
+    Attributes
+    ----------
+    name
+        What people call it.
+    layers, dim
+        Shape of one clip's vectors.
+    fingerprint
+        Changes whenever the vectors would; they are cached under it.
+    """
+
+    name: str
+    layers: int
+    dim: int
+    fingerprint: str
+
+    def encode(self, waves: Sequence[Waveform]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Embed clips of any length.
+
+        Returns
+        -------
+        means, frames
+            Shapes (clips, layers, dim) and (clips,); ``frames`` is how much speech is behind a
+            vector, at least 1.
+        """
 
 
 def masked_mean(states: HiddenStates) -> torch.Tensor:
@@ -65,15 +95,20 @@ def layer_means(
 
 def extract(
     source: ClipSource,
-    backbone: Backbone,
+    encoder: Backbone | Encoder,
     settings: FeatureSettings,
     folder: Path,
     description: str = "extracting",
 ) -> Features:
-    """Cache the layer means of every clip of a source, or go on where an earlier call stopped.
+    """Cache the vectors of every clip of a source, or go on where an earlier call stopped.
 
     While one shard is encoded, the next one is decoded. A clip that can't be read keeps its reason
     in the shard's ``error`` column.
+
+    Parameters
+    ----------
+    encoder
+        A backbone, whose layer means are taken as ``settings`` say, or any other encoder.
 
     Raises
     ------
@@ -81,11 +116,11 @@ def extract(
         More than ``settings.max_failures`` of the clips can't be read, or the disk is full.
     """
     key = stable_hash(
-        [SCHEMA_VERSION, source.key, backbone.fingerprint, settings.model_dump(exclude={"max_failures"})]
+        [SCHEMA_VERSION, source.key, encoder.fingerprint, settings.model_dump(exclude={"max_failures"})]
     )
     step = StepFolder(folder, key)
     if not step.complete:
-        _extract_shards(source, backbone, settings, folder, description)
+        _extract_shards(source, encoder, settings, folder, description)
         # Before features.json, which declares the features usable by the next step.
         failed = list(read_errors(folder).values())
         what = f"clips of {description}"
@@ -96,10 +131,10 @@ def extract(
                 "schema": SCHEMA_VERSION,
                 "key": key,
                 "source": source.key if isinstance(source.key, str) else stable_hash(source.key),
-                "backbone": backbone.name,
-                "fingerprint": backbone.fingerprint,
-                "layers": backbone.layers,
-                "dim": backbone.dim,
+                "backbone": encoder.name,
+                "fingerprint": encoder.fingerprint,
+                "layers": encoder.layers,
+                "dim": encoder.dim,
                 "window_seconds": settings.window_seconds,
                 "clips": source.clip_count,
             },
@@ -110,7 +145,7 @@ def extract(
 
 def _extract_shards(
     source: ClipSource,
-    backbone: Backbone,
+    encoder: Backbone | Encoder,
     settings: FeatureSettings,
     folder: Path,
     description: str,
@@ -133,9 +168,10 @@ def _extract_shards(
                 upcoming = reader.submit(source.load_shard, todo[position + 1])
             waves = [clip.wave for clip in clips if clip.wave is not None]
             good = [row for row, clip in enumerate(clips) if clip.wave is not None]
-            means = np.zeros((len(clips), backbone.layers, backbone.dim), np.float32)
+            means = np.zeros((len(clips), encoder.layers, encoder.dim), np.float32)
             frames = np.zeros(len(clips), np.int64)
-            means[good], frames[good] = layer_means(backbone, waves, settings)
+            if waves:
+                means[good], frames[good] = _encode(encoder, waves, settings)
             write_features(
                 _shard_path(folder, index),
                 [clip.cell_id for clip in clips],
@@ -145,6 +181,14 @@ def _extract_shards(
             )
             seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
             bar.advance(len(clips), f"{seconds / (time.monotonic() - started):.0f} × real time")
+
+
+def _encode(
+    encoder: Backbone | Encoder, waves: Sequence[Waveform], settings: FeatureSettings
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    if isinstance(encoder, Backbone):
+        return layer_means(encoder, waves, settings)
+    return encoder.encode(waves)
 
 
 def _shard_path(folder: Path, index: int) -> Path:

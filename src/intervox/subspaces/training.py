@@ -21,7 +21,7 @@ from intervox.storage import StepFolder, atomic_path, stable_hash, write_json
 from intervox.subspaces.lda import LinearMap, fit_lda
 from intervox.subspaces.losses import UNLABELLED, MultiPartLoss, multi_part_loss
 from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.sampler import BlockSampler
+from intervox.subspaces.sampler import BlockSampler, ObservationalSampler, Sampler
 
 SCHEMA_VERSION = 1
 LOG_EVERY = 10
@@ -190,16 +190,16 @@ def _train(
     )
     first, history = _restore(model, optimizer, folder)
     prepared, optimizer = accelerator.prepare(model, optimizer)
-    sampler = BlockSampler(chosen.blocks, settings.blocks_per_step, recipe.seed)
+    sampler = _sampler(chosen, settings, recipe.seed)
     with progress_bar("refining", settings.steps, "steps") as bar:
         bar.advance(first)
         for step in range(first, settings.steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, settings)
-            batch = sampler.cells(step)
+            batch, by_factor = sampler.batch(step)
             means = torch.from_numpy(features.rows(chosen.rows[batch])).to(accelerator.device)
             labels = {
-                name: torch.from_numpy(chosen.labels[s.factor][batch]).to(accelerator.device)
+                name: torch.from_numpy(by_factor[s.factor]).to(accelerator.device)
                 for name, s in recipe.subspaces.items()
             }
             loss = _loss(prepared(means), labels, recipe.subspaces, recipe.loss)
@@ -212,6 +212,11 @@ def _train(
                 _save(accelerator.unwrap_model(prepared), optimizer, step + 1, history, folder)
             bar.advance(1, f"loss {float(loss.total.detach()):.3f}")
     return history
+
+
+def _sampler(chosen: TrainingCells, settings: TrainingSettings, seed: int) -> Sampler:
+    kind = BlockSampler if settings.batches == "crossed" else ObservationalSampler
+    return kind(chosen.blocks, chosen.labels, settings.blocks_per_step, seed)
 
 
 def learning_rate(step: int, settings: TrainingSettings) -> float:
