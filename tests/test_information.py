@@ -4,6 +4,7 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.special import xlogy
 from scipy.stats import norm
+from threadpoolctl import threadpool_limits
 
 from intervox.evaluation.information import pointwise_bits, shared_bits
 from intervox.evaluation.probes import Estimate, Probed, draw_task, probe
@@ -13,7 +14,8 @@ def probed(vectors: NDArray[np.floating], labels: NDArray[np.integer]) -> Probed
     groups = np.random.default_rng(9).integers(40, size=len(labels)).astype(str)
     task = draw_task(labels.astype(str), groups, (0, 1, 2))
     assert task is not None
-    return probe(vectors.astype(np.float32), task, "linear", 100)
+    with threadpool_limits(1):  # as in an evaluation
+        return probe(vectors.astype(np.float32), task, "linear", 100)
 
 
 def binary_entropy(p: float | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -124,7 +124,7 @@ def draw_task(labels: NDArray[np.str_], groups: NDArray[np.str_], seeds: tuple[i
     if len(rows) > MAX_CLIPS:
         rows = np.sort(np.random.default_rng([seeds[0], 8]).choice(rows, MAX_CLIPS, replace=False))
     label, group = (np.unique(values[rows], return_inverse=True)[1] for values in (labels, groups))
-    folds = min(FOLDS, int(spread.max()))
+    folds = min(FOLDS, int(group.max()) + 1, int(np.bincount(label).max()))
     splits = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")
@@ -211,6 +211,11 @@ def _fit_linear(inputs: Vectors, targets: list[Integers], task: Task) -> list[Ve
     scores = []
     for (_, test), labels in zip(task.folds, targets, strict=True):
         train, held_out = _standardised(inputs, test)
+        score = np.full((len(test), task.classes), -np.inf, np.float32)
+        scores.append(score)
+        if (labels == labels[0]).all():  # the groups of all other classes are held out together
+            score[:, labels[0]] = 0
+            continue
         model = LogisticRegression(C=INVERSE_PENALTY, max_iter=LINEAR_STEPS)
         with warnings.catch_warnings():
             # A control has nothing to converge to in these steps.
@@ -219,9 +224,7 @@ def _fit_linear(inputs: Vectors, targets: list[Integers], task: Task) -> list[Ve
         logits = model.decision_function(held_out)
         if logits.ndim == 1:  # of two classes scikit-learn gives the second one's
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
-        score = np.full((len(test), task.classes), -np.inf, np.float32)
         score[:, model.classes_] = log_softmax(logits, axis=1)
-        scores.append(score)
     return scores
 
 

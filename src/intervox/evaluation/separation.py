@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from intervox.evaluation.clips import Clips, Labels
 from intervox.evaluation.probes import KINDS, Probed, Task, draw_task, probe
@@ -117,13 +118,21 @@ def _each_cell(data: Mapping[str, FactorData], workers: int, measure: Measure) -
         if task is not None
         for space, vectors in data[factor].vectors.items()
     ]
-    measured = Parallel(n_jobs=workers, prefer="threads")(
-        delayed(measure)(vectors, task) for _, _, vectors, task in jobs
-    )
+    # One thread a job: matrices this small make the libraries' own threads wait for each other.
+    with threadpool_limits(1):
+        measured = Parallel(n_jobs=workers, prefer="threads")(
+            delayed(_on_one_thread)(measure, vectors, task) for _, _, vectors, task in jobs
+        )
     matrix: dict[str, Any] = {}
     for (factor, space, _, _), result in zip(jobs, measured, strict=True):
         matrix.setdefault(factor, {})[space] = result
     return matrix
+
+
+def _on_one_thread(measure: Measure, vectors: Vectors, task: Task) -> dict[str, Any]:
+    # OpenMP's limit, unlike BLAS', holds for the thread that sets it alone.
+    with threadpool_limits(1, user_api="openmp"):
+        return measure(vectors, task)
 
 
 def _cell(vectors: Vectors, task: Task, repeats: int) -> dict[str, Any]:
