@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from intervox.evaluation.table import human_protocols, in_percent, spaces_of, systems
+from intervox.evaluation.table import human_protocols, spaces_of, systems
 
 Outcome = Literal["separated", "partly", "not", "void"]
 READABLE = 0.25
@@ -35,15 +35,15 @@ class Verdict:
     ----------
     outcome
         By ``RULES``.
-    reason
-        The evidence in words.
+    evidence
+        In words, what decides first.
     """
 
     protocol: str
     space: str
     factor: str
     outcome: Outcome
-    reason: str
+    evidence: list[str]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,9 @@ def claim(metrics: dict[str, Any]) -> Claim:
     sentences = [_tested(metrics, humans)]
     for protocol in humans:
         sentences += [*_verification(metrics, protocol), *_keywords(metrics, protocol)]
+        sentences += (
+            [_separation(protocol, here)] if (here := [v for v in found if v.protocol == protocol]) else []
+        )
     return Claim(_headline([v for v in found if v.protocol in humans], bool(humans)), sentences, found)
 
 
@@ -84,16 +87,16 @@ def verdicts(metrics: dict[str, Any], protocol: str) -> list[Verdict]:
         void = _knows_nothing(metrics, protocol, space, own)
         for factor in factors:
             if factor != own and (evidence := _evidence(metrics, protocol, space, factor)):
-                worst = max((outcome for outcome, _ in evidence), key=_ORDER.index)
-                outcome = "void" if void and worst != "not" else worst
-                reason = "; ".join([reason for _, reason in evidence] + ([void] if void else []))
-                result.append(Verdict(protocol, space, factor, outcome, reason))
+                worst_first = sorted(evidence, key=lambda piece: -_ORDER.index(piece[0]))
+                worst, words = worst_first[0][0], [words for _, words in worst_first]
+                if void and worst != "not":
+                    result.append(Verdict(protocol, space, factor, "void", [void, *words]))
+                else:
+                    result.append(Verdict(protocol, space, factor, worst, words))
     return result
 
 
-def _evidence(
-    metrics: dict[str, Any], protocol: str, space: str, factor: str
-) -> list[tuple[Outcome, str]]:
+def _evidence(metrics: dict[str, Any], protocol: str, space: str, factor: str) -> list[tuple[Outcome, str]]:
     """All that was measured of a factor in a space: an outcome and its words each."""
     result: list[tuple[Outcome, str]] = []
     cell = _cell(metrics, protocol, factor, space)
@@ -102,7 +105,9 @@ def _evidence(
             control = probe.get("shuffled_interval") or [cell["chance"], cell["chance"]]
             low = (probe.get("interval") or [probe["accuracy"]])[0]
             outcome = _probe(probe["accuracy"], low, control[1], cell["chance"])
-            result.append((outcome, f"{name} {probe['accuracy']:.2f}, shuffled {control[0]:.2f} to {control[1]:.2f}"))
+            result.append(
+                (outcome, f"{name} {probe['accuracy']:.2f}, shuffled {control[0]:.2f} to {control[1]:.2f}")
+            )
     keywords = metrics.get("keywords", {}).get(protocol, {}).get(space, {}).get("clean", {})
     if factor == "content" and not cell and keywords.get("probe") is not None:
         probe, chance = keywords["probe"], keywords["chance"]
@@ -110,7 +115,7 @@ def _evidence(
         result.append((_probe(probe, low, chance, chance), f"linear probe {probe:.2f}, chance {chance:.2f}"))
     if factor == "speaker" and (result_of := _different_text(metrics, protocol, space)):
         eer, bounds = result_of["eer"], result_of.get("eer_interval")
-        words = f"EER {in_percent(eer, bounds)} %"
+        words = f"EER {_rate(result_of)}"
         if (bounds or [eer, eer])[1] >= 0.5:
             result.append(("separated", words))
         else:
@@ -141,18 +146,26 @@ def _headline(verdicts: list[Verdict], any_human: bool) -> str:
     counts = Counter(verdict.outcome for verdict in verdicts)
     total = len(verdicts)
     if counts["separated"] == total:
-        return f"Separated on human speech: in all {total} cases no probe finds the other factor."
-    parts = [f"{counts[name]} {words}" for name, words in _WORDS.items() if counts[name]]
+        return f"Separated on human speech: in none of {total} cases is the other factor found."
+    parts = [
+        f"{counts[name]} {_plural(counts[name])} {words}" for name, words in _WORDS.items() if counts[name]
+    ]
     lead = "Partly separated" if counts["separated"] + counts["partly"] else "Not separated"
-    return f"{lead} on human speech: of {total} cases, {', '.join(parts)}."
+    if counts["void"] == total:
+        return "Nothing is claimed of separation: the subspaces do not know their own factors."
+    return f"{lead} on human speech: of {total} {'case' if total == 1 else 'cases'}, {_listed(parts)}."
 
 
 _WORDS: dict[Outcome, str] = {
-    "separated": "are separated",
-    "partly": "partly",
-    "not": "are not",
-    "void": "show nothing",
+    "separated": "separated",
+    "partly": "partly separated",
+    "not": "not separated",
+    "void": "void of everything, so not shown to be separated",
 }
+
+
+def _plural(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _tested(metrics: dict[str, Any], humans: list[str]) -> str:
@@ -160,10 +173,18 @@ def _tested(metrics: dict[str, Any], humans: list[str]) -> str:
     if not humans:
         return "Only synthetic speech was tested."
     about = metrics["protocols"]
-    parts = [f"{name} ({about[name]['speakers']:,} speakers, {about[name]['clips']:,} clips)" for name in humans]
+    parts = [
+        f"{name} ({about[name]['speakers']:,} speakers, {about[name]['clips']:,} clips)" for name in humans
+    ]
     tongues = sorted({tongue for name in humans for tongue in about[name].get("languages", ()) if tongue})
     languages = f" Languages: {', '.join(tongues)}." if tongues else ""
     return f"Tested on recordings of people: {_listed(parts)}.{languages}"
+
+
+def _separation(protocol: str, here: list[Verdict]) -> str:
+    """What the subspaces hold of other factors, with the evidence."""
+    parts = [f"the {v.space} subspace is {_WORDS[v.outcome]} from {v.factor} ({v.evidence[0]})" for v in here]
+    return f"On {protocol} {_listed(parts)}."
 
 
 def _verification(metrics: dict[str, Any], protocol: str) -> list[str]:
@@ -181,8 +202,8 @@ def _verification(metrics: dict[str, Any], protocol: str) -> list[str]:
             theirs = strata.get("different_text") or strata.get("all")
             if theirs and not title.endswith("subspace") and not title.startswith("raw, mean"):
                 chosen = ", the best layer chosen on this very test" if title.startswith("raw") else ""
-                others.append((theirs, f"{title} ({in_percent(theirs['eer'], None)} %{chosen})"))
-        text = f"On {protocol} the {space} subspace has an EER of {in_percent(ours['eer'], ours['eer_interval'])} %"
+                others.append((theirs, f"{title} ({_rate(theirs)}{chosen})"))
+        text = f"On {protocol} the {space} subspace has an EER of {_rate(ours)}"
         worse = [words for result, words in others if result["eer"] > ours["eer"]]
         better = [words for result, words in others if result["eer"] <= ours["eer"]]
         if len(worse) > SHOWN:
@@ -199,11 +220,10 @@ def _harder(metrics: dict[str, Any], protocol: str, space: str) -> str:
     cross = strata.get("cross_condition", {})
     parts = []
     if degraded := cross.get("different_text") or cross.get("all"):
-        parts.append(f"{in_percent(degraded['eer'], degraded['eer_interval'])} % with every clip degraded")
+        parts.append(f"{_rate(degraded)} with every clip degraded")
     if same_text := strata["clean"].get("same_text_impostors"):
-        words = f"{in_percent(same_text['eer'], same_text['eer_interval'])} %"
-        parts.append(f"{words} against impostors who say the same words")
-    return f" It has {_listed(parts)}." if parts else ""
+        parts.append(f"{_rate(same_text)} against impostors who say the same words")
+    return f" It is {_listed(parts)}." if parts else ""
 
 
 def _keywords(metrics: dict[str, Any], protocol: str) -> list[str]:
@@ -220,8 +240,9 @@ def _keywords(metrics: dict[str, Any], protocol: str) -> list[str]:
     if not ours:
         return []
     chance = metrics["keywords"][protocol][spaces_of(metrics, "content")[0]]["clean"]["chance"]
-    against = f", against {_listed(theirs)}" if theirs else ""
-    return [f"One example a word of {protocol} gives an accuracy of {_listed(ours)}{against}; chance is {chance:.2f}."]
+    if theirs:
+        ours[-1] += f", against {_listed(theirs)}"
+    return [f"One example a word of {protocol} gives an accuracy of {_listed(ours)}; chance is {chance:.2f}."]
 
 
 def _different_text(metrics: dict[str, Any], protocol: str, space: str) -> dict[str, Any]:
@@ -232,6 +253,12 @@ def _different_text(metrics: dict[str, Any], protocol: str, space: str) -> dict[
 def _cell(metrics: dict[str, Any], protocol: str, factor: str, space: str) -> dict[str, Any]:
     matrix = metrics.get("separation", {}).get(protocol, {}).get("matrix", {})
     return matrix.get(factor, {}).get(space) or {}
+
+
+def _rate(result: dict[str, Any]) -> str:
+    bounds = result.get("eer_interval")
+    shown = " [{:.1f}, {:.1f}]".format(*(100 * bound for bound in bounds)) if bounds else ""
+    return f"{100 * result['eer']:.1f} %{shown}"
 
 
 def _listed(parts: list[str]) -> str:

@@ -14,6 +14,7 @@ from intervox.backbones.base import Backbone
 from intervox.corpus.acoustics import load_acoustics
 from intervox.corpus.conditions import apply_condition, draw_condition
 from intervox.corpus.store import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
+from intervox.evaluation.clips import Clips
 from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.protocols import find_protocols
 from intervox.evaluation.representations import (
@@ -67,6 +68,13 @@ class TestSet:
     means: dict[str, NDArray[np.float32]]
     trials: dict[str, Trials]
     failed: int
+
+    @property
+    def clips(self) -> Clips:
+        """The clips by number."""
+        paths = np.asarray([f"{self.name}/{clip}" for clip in range(len(self.speakers))])
+        labels = {"speaker": self.speakers.astype(str), "content": self.contents.astype(str)}
+        return Clips(paths, labels, np.zeros(len(paths)), np.full(len(paths), ""))
 
     @property
     def has_keywords(self) -> bool:

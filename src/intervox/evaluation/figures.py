@@ -112,6 +112,7 @@ def running_curves(curves: Mapping[str, Sequence[Sequence[float]]]) -> str:
             axes.step(alarms, 100 * missed, where="post", label=name)
         axes.set(xlabel="false alarms an hour", ylabel="keywords missed, %", ylim=(0, 101))
         axes.set_xscale("symlog", linthresh=1)
+        axes.set_xlim(left=0)
         axes.grid(alpha=0.15)
         return _finish(figure, axes, "Missed keywords over false alarms")
 
@@ -126,6 +127,7 @@ def layer_weights(weights: Mapping[str, Mapping[int, float]]) -> str:
             axes.bar(positions, list(by_layer.values()), width, label=name)
         layers = sorted({layer for by_layer in weights.values() for layer in by_layer})
         axes.set(xlabel="layer", ylabel="weight", xticks=layers)
+        axes.margins(y=0.4)
         return _finish(figure, axes, "Layer weights")
 
 

@@ -35,8 +35,15 @@ def keywords_table(metrics: dict[str, Any]) -> Table:
             "Higher is better, except for the speaker subspace, which should know no words. Raw layers "
             "are the best at one shot for clean / cross-condition clips, chosen on the test itself; in "
             "brackets the 95 % interval.",
-            ["protocol", "representation", "linear probe", "one-shot", "five-shot", "ten-shot"]
-            + ["one-shot, cross-condition"],
+            [
+                "protocol",
+                "representation",
+                "linear probe",
+                "one-shot",
+                "five-shot",
+                "ten-shot",
+                "one-shot, cross-condition",
+            ],
             rows,
         )
     )
@@ -58,8 +65,17 @@ def open_set_table(metrics: dict[str, Any]) -> Table:
         Table(
             "Open set: known words against unknown ones",
             "EER in %; false rejects in % where 1, 5 and 10 % of the unknown words are accepted.",
-            ["protocol", "space", "condition", "EER %", "rejects at 1 %", "at 5 %", "at 10 %"]
-            + ["words known / unknown", "examples"],
+            [
+                "protocol",
+                "space",
+                "condition",
+                "EER %",
+                "rejects at 1 %",
+                "at 5 %",
+                "at 10 %",
+                "words known / unknown",
+                "examples",
+            ],
             rows,
             3,
         )
@@ -79,8 +95,16 @@ def running_table(metrics: dict[str, Any]) -> Table:
     return Table(
         "Running speech: keywords found in it",
         "Average precision with its 95 % interval; misses in % at 10 and at 60 false alarms an hour.",
-        ["protocol", "space", "average precision", "misses at 10/h", "misses at 60/h"]
-        + ["keywords", "occurrences", "hours"],
+        [
+            "protocol",
+            "space",
+            "average precision",
+            "misses at 10/h",
+            "misses at 60/h",
+            "keywords",
+            "occurrences",
+            "hours",
+        ],
         rows,
     )
 

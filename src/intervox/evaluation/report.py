@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from intervox.corpus.store import Corpus
 from intervox.evaluation import figures
@@ -190,7 +192,7 @@ def _det(
         drawings.append({"drawing": figures.det_curves(curves), "caption": caption, "link": link})
     clean = by_condition.get("clean")
     if clean is not None and speaker in representations(clean):
-        scores = {}
+        scores: dict[str, NDArray[np.float32]] = {}
         for stratum, words in (("different_text", "different text"), ("same_text_impostors", "same text")):
             if stratum in clean.column_names:
                 targets, impostors = stratum_scores(clean, speaker, stratum)

@@ -55,7 +55,10 @@ def matrix_table(metrics: dict[str, Any]) -> Table:
                 cells = [accuracy(linear), accuracy(cell.get("mlp"))]
                 cells.append(share(linear.get("shuffled"), linear.get("shuffled_interval")))
                 cells += [number(cell["chance"]), bits, number(information.get("entropy_bits"), 2)]
-                counts = [str(cell.get("classes", NOTHING)), f"{cell['clips']:,}" if "clips" in cell else NOTHING]
+                counts = [
+                    str(cell.get("classes", NOTHING)),
+                    f"{cell['clips']:,}" if "clips" in cell else NOTHING,
+                ]
                 rows.append([protocol, factor, space, *cells, *counts])
     return without_empty_columns(
         Table(
@@ -63,8 +66,19 @@ def matrix_table(metrics: dict[str, Any]) -> Table:
             "Accuracy on clips kept from the probe, with its 95 % interval; shuffled is the same linear "
             "probe on shuffled labels, chance the commonest class. Bits are a lower bound of the "
             "information, of the entropy beside it.",
-            ["protocol", "factor", "from", "linear", "MLP", "shuffled", "chance", "bits", "of bits"]
-            + ["classes", "clips"],
+            [
+                "protocol",
+                "factor",
+                "from",
+                "linear",
+                "MLP",
+                "shuffled",
+                "chance",
+                "bits",
+                "of bits",
+                "classes",
+                "clips",
+            ],
             rows,
             3,
         )
@@ -74,7 +88,13 @@ def matrix_table(metrics: dict[str, Any]) -> Table:
 def rejection_table(metrics: dict[str, Any]) -> Table:
     """What is left when a subspace is taken out of the raw representation, and what it keeps."""
     rows = [
-        [protocol, factor, space, "left without it" if kind == "rejection" else "kept in it", accuracy(result)]
+        [
+            protocol,
+            factor,
+            space,
+            "left without it" if kind == "rejection" else "kept in it",
+            accuracy(result),
+        ]
         for protocol, found in metrics.get("separation", {}).items()
         for kind in ("rejection", "projection")
         for factor, spaces in found.get(kind, {}).items()
@@ -94,7 +114,9 @@ def geometry_table(metrics: dict[str, Any]) -> Table:
     rows = []
     for protocol, found in metrics.get("separation", {}).items():
         for space, result in found.get("abx", {}).items():
-            rows.append([protocol, f"ABX error from {space}, %", in_percent(result["error"], result.get("interval"))])
+            rows.append(
+                [protocol, f"ABX error from {space}, %", in_percent(result["error"], result.get("interval"))]
+            )
         for group in ("geometry", "blocks"):
             rows += [[protocol, name, value] for name, value in _flat(found.get(group, {}))]
     return Table(

@@ -104,7 +104,9 @@ def p_value(value: float | None) -> str:
 
 def stratum_title(name: str) -> str:
     """Say a stratum in words."""
-    return f"official list {name.removeprefix('list:')}" if name.startswith("list:") else _STRATA.get(name, name)
+    return (
+        f"official list {name.removeprefix('list:')}" if name.startswith("list:") else _STRATA.get(name, name)
+    )
 
 
 def condition_title(name: str) -> str:

@@ -33,7 +33,10 @@ def print_tables(tables: list[Table]) -> None:
     console = Console(width=max(Console().width, 100))
     for table in tables:
         shown = RichTable(
-            title=escape(table.title), caption=escape(table.note), title_justify="left", caption_justify="left"
+            title=escape(table.title),
+            caption=escape(table.note),
+            title_justify="left",
+            caption_justify="left",
         )
         for index, column in enumerate(table.header):
             shown.add_column(escape(column), justify="left" if index < table.labels else "right")
@@ -47,7 +50,9 @@ def markdown(tables: list[Table]) -> str:
     blocks = []
     for table in tables:
         rows = (table.header, ["---"] * len(table.header), *table.rows)
-        lines = [" | ".join(["", *(cell.replace("|", r"\|") for cell in cells), ""]).strip() for cells in rows]
+        lines = [
+            " | ".join(["", *(cell.replace("|", r"\|") for cell in cells), ""]).strip() for cells in rows
+        ]
         blocks.append(f"**{table.title}.** {table.note}\n\n" + "\n".join(lines))
     return "\n\n".join(blocks)
 

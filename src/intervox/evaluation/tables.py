@@ -71,7 +71,7 @@ def baselines_table(metrics: dict[str, Any]) -> Table:
                 rows.append([protocol, f"{space} subspace", *ours, NOTHING, NOTHING, keywords])
         for name, baseline in metrics["baselines"].items():
             by_space = baseline.get("verification", {}).get(protocol, {})
-            result = next((by_space[space] for space in speakers if space in by_space), {})
+            result: dict[str, Any] = next((by_space[space] for space in speakers if space in by_space), {})
             against = baseline.get("against", {}).get(protocol) or {}
             cells = [_different_text(result, c) for c in ("clean", "cross_condition")]
             cells.append(in_percent(against.get("difference"), against.get("interval")))
@@ -79,14 +79,26 @@ def baselines_table(metrics: dict[str, Any]) -> Table:
             cells.append(one_shot(metrics, baseline.get("keywords", {}).get(protocol, {})))
             if any(cell != NOTHING for cell in cells):
                 rows.append([protocol, baseline_title(name), *cells])
-    about = [f"{baseline_title(name)}: {of['about']}" for name, of in metrics["baselines"].items() if of.get("about")]
+    about = [
+        f"{baseline_title(name)}: {of['about']}"
+        for name, of in metrics["baselines"].items()
+        if of.get("about")
+    ]
     return without_empty_columns(
         Table(
             "Baselines: at equal dimension",
             "EER in % of different-text trials; the difference is the baseline's EER less ours in points, "
-            "with the interval and p of a bootstrap that draws the same speakers for both. " + "; ".join(about),
-            ["protocol", "representation", "EER, clean", "EER, cross-condition", "difference from ours", "p"]
-            + ["one-shot keywords"],
+            "with the interval and p of a bootstrap that draws the same speakers for both. "
+            + "; ".join(about),
+            [
+                "protocol",
+                "representation",
+                "EER, clean",
+                "EER, cross-condition",
+                "difference from ours",
+                "p",
+                "one-shot keywords",
+            ],
             rows,
         )
     )

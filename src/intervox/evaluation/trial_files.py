@@ -1,7 +1,8 @@
 """The trials behind every figure, with their scores, as Parquet files of the run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
 from intervox.evaluation.clips import Clips, Labels
+from intervox.evaluation.table import spaces_of
 from intervox.evaluation.verification import Trials, Vectors, cosine
 from intervox.storage import atomic_path
 
@@ -19,9 +21,29 @@ PAIR_COLUMNS = ("enrol", "test", "enrol_speaker", "test_speaker", "enrol_content
 """Who is compared with whom; then one boolean column a stratum, and one float32 column a representation."""
 
 
+SHOWN_BASELINES = ("lda", "resemblyzer")
+"""Those that stand beside the subspaces in the files and figures; the others are in the tables."""
+
+
 def trial_path(run: Path, protocol: str, condition: str) -> Path:
     """Return where the trials of a protocol under a condition lie."""
     return run / FOLDER / f"{protocol}-{condition}.parquet"
+
+
+def shown_names(metrics: dict[str, Any], protocol: str, condition: str, there: Iterable[str]) -> list[str]:
+    """Choose the representations whose scores are kept: the speaker spaces, and what they have to beat.
+
+    Parameters
+    ----------
+    there
+        Names of all that were measured.
+    """
+    spaces = spaces_of(metrics, "speaker")
+    wanted = [*spaces, *(f"{name}.{space}" for name in SHOWN_BASELINES for space in spaces)]
+    if raw := metrics["verification"][protocol].get("raw"):
+        wanted.append(f"raw.{raw['best_layer'][condition]}")
+    available = set(there)
+    return [name for name in wanted if name in available]
 
 
 def trial_table(clips: Clips, trials: Mapping[str, Trials], vectors: Mapping[str, Vectors]) -> pa.Table:

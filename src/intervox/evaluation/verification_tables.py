@@ -84,8 +84,18 @@ def strata_table(metrics: dict[str, Any]) -> Table:
             "Every stratum: speaker subspaces",
             "EER in %; minDCF with its prior, normalised, 1 is no use at all; Cllr in bits, 1 is no use "
             "at all, with the calibration of the synthetic test set.",
-            ["protocol", "space", "trials", "EER %", "minDCF 0.01", "minDCF 0.05", "Cllr", "min Cllr"]
-            + ["targets", "impostors"],
+            [
+                "protocol",
+                "space",
+                "trials",
+                "EER %",
+                "minDCF 0.01",
+                "minDCF 0.05",
+                "Cllr",
+                "min Cllr",
+                "targets",
+                "impostors",
+            ],
             rows,
             3,
         )
@@ -95,8 +105,13 @@ def strata_table(metrics: dict[str, Any]) -> Table:
 def gaps_table(metrics: dict[str, Any]) -> Table:
     """What each difficulty costs, paired over speakers."""
     rows = [
-        [protocol, space, _GAPS.get(name, name), in_percent(gap["value"], gap.get("interval"))]
-        + [NOTHING if gap.get("ratio") is None else f"{gap['ratio']:.2f} ×"]
+        [
+            protocol,
+            space,
+            _GAPS.get(name, name),
+            in_percent(gap["value"], gap.get("interval")),
+            NOTHING if gap.get("ratio") is None else f"{gap['ratio']:.2f} ×",
+        ]
         for protocol, spaces in metrics.get("gaps", {}).items()
         for space, gaps in spaces.items()
         for name, gap in gaps.items()
@@ -147,8 +162,17 @@ def scoring_table(metrics: dict[str, Any]) -> Table:
         Table(
             "Scoring: the same vectors under other back-ends",
             "Different-text trials, or all of them where texts are not known.",
-            ["protocol", "space", "condition", "back-end", "EER %", "minDCF 0.01", "minDCF 0.05"]
-            + ["Cllr", "min Cllr"],
+            [
+                "protocol",
+                "space",
+                "condition",
+                "back-end",
+                "EER %",
+                "minDCF 0.01",
+                "minDCF 0.05",
+                "Cllr",
+                "min Cllr",
+            ],
             rows,
             4,
         )
@@ -157,7 +181,8 @@ def scoring_table(metrics: dict[str, Any]) -> Table:
 
 def layers_table(metrics: dict[str, Any]) -> Table:
     """EER of every raw layer."""
-    rows, names = [], []
+    rows: list[list[str]] = []
+    names: list[str] = []
     for protocol, spaces in metrics["verification"].items():
         layers = spaces.get("raw", {}).get("layers", {})
         names = sorted(layers, key=int) or names
@@ -167,7 +192,7 @@ def layers_table(metrics: dict[str, Any]) -> Table:
             rows.append([protocol, condition_title(condition), *(percent(s[chosen]["eer"]) for s in strata)])
     return Table(
         "Raw layers: EER in % of each",
-        "Different-text trials, or all of them where texts are not known; layer 0 is the first block's input.",
+        "Different-text trials, or all of them where texts are not known; layer 0 is the input.",
         ["protocol", "condition", *(f"layer {name}" for name in names)],
         rows,
     )
