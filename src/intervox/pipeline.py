@@ -21,7 +21,7 @@ from intervox.storage import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     from intervox.evaluation.evaluate import TestSet
-    from intervox.evaluation.report import Tested
+    from intervox.evaluation.report import MapSource
     from intervox.evaluation.representations import Representation
 
 METRICS = "metrics.json"
@@ -191,23 +191,23 @@ def evaluate(run: Run) -> dict[str, Any]:
         model.calibration = calibrate(model, test_sets)
         model.save_pretrained(model_folder)
         write_bytes(model_folder / "README.md", model_card(metrics, corpus.about).encode())
-        tested = _keep_trials(run, metrics, compared, test_sets)
+        sources = _keep_trials(run, metrics, compared, test_sets)
         history = read_json(model_folder / "training.json")["history"]
         made = Made(run.recipe, corpus, model.layer_weights(), history)
-        write_report(run.folder / REPORT, metrics, tested, made)
+        write_report(run.folder / REPORT, metrics, sources, made)
         write_json(run.folder / METRICS, metrics)
     return metrics
 
 
 def _keep_trials(
     run: Run, metrics: dict[str, Any], compared: "list[Representation]", test_sets: "list[TestSet]"
-) -> "list[Tested]":
+) -> "list[MapSource]":
     """Write the trials behind the figures; return what the maps are drawn from."""
-    from intervox.evaluation.report import Tested
+    from intervox.evaluation.report import MapSource
     from intervox.evaluation.trial_files import shown_names, trial_path, trial_table, write_trials
 
     embed = {representation.name: representation.embed for representation in compared}
-    tested = []
+    sources = []
     for test_set in test_sets:
         for condition, means in test_set.means.items():
             names = shown_names(metrics, test_set.name, condition, embed)
@@ -215,8 +215,8 @@ def _keep_trials(
             table = trial_table(test_set.clips, test_set.trials, vectors)
             write_trials(trial_path(run.folder, test_set.name, condition), table)
         spaces = {name: embed[name](test_set.means["clean"]) for name in metrics["spaces"]}
-        tested.append(Tested(test_set.name, test_set.clips, spaces))
-    return tested
+        sources.append(MapSource(test_set.name, test_set.clips, spaces))
+    return sources
 
 
 def compare_ingredients(run: Run) -> dict[str, Any]:

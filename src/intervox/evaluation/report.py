@@ -54,7 +54,7 @@ _SECTIONS = {
 
 
 @dataclass(frozen=True)
-class Tested:
+class MapSource:
     """What the maps of a protocol are drawn from.
 
     Attributes
@@ -89,7 +89,7 @@ class Made:
 def write_report(
     path: Path,
     metrics: dict[str, Any],
-    tested: Sequence[Tested] = (),
+    sources: Sequence[MapSource] = (),
     made: Made | None = None,
     embed_audio: bool = True,
 ) -> None:
@@ -102,7 +102,7 @@ def write_report(
         beside it. What has no trials there has no DET curves and no worst errors.
     metrics
         The content of ``metrics.json``. What it does not hold is not on the page.
-    tested
+    sources
         For the maps; protocols that are not among them have none.
     made
         Unknown where vectors from elsewhere are evaluated.
@@ -125,12 +125,12 @@ def write_report(
         "running": _by_protocol(metrics, "running", "curve", figures.running_curves),
         "det": {protocol: _det(found, metrics, protocol, speaker) for protocol, found in trials.items()},
         "worst": _worst(trials, metrics, speaker, AudioBudget(AUDIO_BYTES if embed_audio else 0)),
-        "maps": {each.name: _maps(each, metrics) for each in tested},
+        "maps": {source.name: _maps(source, metrics) for source in sources},
     }
     tables = table_sections(metrics)
     matrices = {p: m for p in metrics["protocols"] if (m := separation_matrix(metrics, p))}
     said = claim(metrics)
-    there = {name for name, value in (tables | drawn).items() if value} | {"tested"}
+    there = {name for name, value in (tables | drawn).items() if value}
     there |= {"verdicts"} if said.verdicts else set()
     there |= {"separation"} if matrices else set()
     there |= {"training", "recipe"} if made else set()
@@ -230,9 +230,9 @@ def _worst(
     return result
 
 
-def _maps(tested: Tested, metrics: dict[str, Any]) -> list[Map]:
-    factors = ["speaker", "content"] if tested.name in metrics.get("keywords", {}) else ["speaker"]
-    return subspace_maps(tested.clips, tested.vectors, factors)
+def _maps(source: MapSource, metrics: dict[str, Any]) -> list[Map]:
+    factors = ["speaker", "content"] if source.name in metrics.get("keywords", {}) else ["speaker"]
+    return subspace_maps(source.clips, source.vectors, factors)
 
 
 def _making(made: Made | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from intervox.evaluation.table import (
     baseline_title,
     error_rate,
     in_percent,
+    number,
     p_value,
     spaces_of,
     without_empty_columns,
@@ -59,13 +60,34 @@ def table_sections(metrics: dict[str, Any]) -> dict[str, list[Table]]:
     return {section: tables for section, tables in sections.items() if tables}
 
 
+def protocols_table(metrics: dict[str, Any]) -> Table:
+    """Who was tested: speakers, clips, languages, and the licence of the recordings."""
+    rows = []
+    for protocol, about in metrics["protocols"].items():
+        counts = [f"{about[name]:,}" for name in ("speakers", "clips", "contents")]
+        failed = str(about["failed"]) if about.get("failed") else NOTHING
+        words = [", ".join(filter(None, about.get("languages", ()))), about.get("licence")]
+        rows.append(
+            [protocol, *(word or NOTHING for word in words), *counts, number(about.get("hours"), 2), failed]
+        )
+    return without_empty_columns(
+        Table(
+            "Evaluation sets: who was tested",
+            "People, except in the synthetic set; hours are of the clips, unreadable ones are left out.",
+            ["protocol", "languages", "licence", "speakers", "clips", "contents", "hours", "unreadable"],
+            rows,
+            3,
+        )
+    )
+
+
 def baselines_table(metrics: dict[str, Any]) -> Table:
     """Everything that is compared at equal dimension, with the paired difference from ours."""
     rows = []
     speakers = spaces_of(metrics, "speaker")[:1]
     for protocol, found in metrics["verification"].items():
         for space in speakers:
-            if space in found:
+            if space in found and metrics["baselines"]:
                 ours = [_different_text(found[space], c) for c in ("clean", "cross_condition")]
                 keywords = one_shot(metrics, metrics.get("keywords", {}).get(protocol, {}))
                 rows.append([protocol, f"{space} subspace", *ours, NOTHING, NOTHING, keywords])
@@ -110,6 +132,7 @@ def _different_text(result: dict[str, Any], condition: str) -> str:
 
 
 _SECTIONS: dict[str, tuple[Callable[[dict[str, Any]], Table], ...]] = {
+    "tested": (protocols_table,),
     "verification": (verification_table, strata_table, gaps_table, scoring_table, layers_table),
     "keywords": (keywords_table, open_set_table, running_table),
     "separation": (separation_table, matrix_table, rejection_table, geometry_table),
