@@ -106,7 +106,14 @@ def test_the_report_needs_nothing_from_outside_the_run(mini_run: Path) -> None:
     outside = {link for link in links if not link.startswith("data:")}
     assert outside == {f"trials/{path.name}" for path in (mini_run / "trials").iterdir()}
     assert page.count("<svg") >= 2 + 3
-    for words in ("DET curves", 'class="claim"', "Learned weight", "multi-part loss", "Maps", "equal error rate"):
+    for words in (
+        "DET curves",
+        'class="claim"',
+        "Learned weight",
+        "multi-part loss",
+        "Maps",
+        "equal error rate",
+    ):
         assert words in page
 
 
@@ -119,7 +126,9 @@ def test_a_second_run_redoes_nothing(mini_run: Path, command: Command, tmp_path:
     }
     assert command("run", "mini", "--folder", str(tmp_path / "mini")).returncode == 0
     # Evaluation writes again: the model with its calibration, and the trials with their scores.
-    for again in [path for path in before if path.name == "model.safetensors" or path.parent.name == "trials"]:
+    for again in [
+        path for path in before if path.name == "model.safetensors" or path.parent.name == "trials"
+    ]:
         assert again.read_bytes() == (mini_run / again.relative_to(tmp_path / "mini")).read_bytes()
         del before[again]
     assert before == {path: path.stat().st_mtime_ns for path in before}

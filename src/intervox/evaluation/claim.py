@@ -79,11 +79,15 @@ def claim(metrics: dict[str, Any]) -> Claim:
 
 
 def verdicts(metrics: dict[str, Any], protocol: str) -> list[Verdict]:
-    """Judge every subspace on every factor that is not its own and that was probed."""
+    """Judge every subspace on every factor that is not its own and that was probed.
+
+    A space that was made for no factor can't leak one.
+    """
     spaces: dict[str, str] = metrics["spaces"]
-    factors = dict.fromkeys([*_FACTORS, *spaces.values()])
+    made = {space: factor for space, factor in spaces.items() if factor}
+    factors = dict.fromkeys([*_FACTORS, *made.values()])
     result = []
-    for space, own in spaces.items():
+    for space, own in made.items():
         void = _knows_nothing(metrics, protocol, space, own)
         for factor in factors:
             if factor != own and (evidence := _evidence(metrics, protocol, space, factor)):
@@ -251,7 +255,7 @@ def _different_text(metrics: dict[str, Any], protocol: str, space: str) -> dict[
 
 
 def _cell(metrics: dict[str, Any], protocol: str, factor: str, space: str) -> dict[str, Any]:
-    matrix = metrics.get("separation", {}).get(protocol, {}).get("matrix", {})
+    matrix = metrics.get("separation", {}).get(protocol, {}).get("matrix") or {}
     return matrix.get(factor, {}).get(space) or {}
 
 

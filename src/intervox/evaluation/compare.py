@@ -69,8 +69,13 @@ def compare(runs: Sequence[Path], repeats: int = REPEATS, seed: int = SEED) -> d
     metrics = [read_json(run / "metrics.json") for run in runs]
     return {
         "runs": [
-            {"name": str(run), "recipe": found["recipe"], "seed": found["seed"]}
-            | {"backbone": found["backbone"]["name"], "claim": claim(found).headline}
+            {
+                "name": str(run),
+                "recipe": found.get("recipe"),
+                "seed": found.get("seed"),
+                "backbone": (found.get("backbone") or {}).get("name"),
+                "claim": claim(found).headline,
+            }
             for run, found in zip(runs, metrics, strict=True)
         ],
         "figures": _figures(metrics),
@@ -140,20 +145,22 @@ def _figures(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _headline(metrics: dict[str, Any], protocol: str) -> Iterator[tuple[str, dict[str, Any]]]:
     verification = metrics["verification"].get(protocol, {})
-    for space in spaces_of(metrics, "speaker")[:1]:
+    speakers = spaces_of(metrics, "speaker")[:1]
+    for space in speakers:
         for condition, stratum in _measured(verification.get(space, {})):
             result = verification[space][condition][stratum]
             yield _title(condition, stratum), _of(result["eer"], result.get("eer_interval"))
     for space in spaces_of(metrics, "content")[:1]:
         strata = verification.get(space, {}).get("clean", {})
-        if result := strata.get("different_text") or strata.get("all"):
+        result = strata.get("different_text") or strata.get("all")
+        if result and space not in speakers:
             yield "EER of the speaker from content", _of(result["eer"], result.get("eer_interval"))
         keywords = metrics.get("keywords", {}).get(protocol, {}).get(space, {})
         for condition, results in keywords.items():
             if shot := results.get("shot_1"):
                 title = f"one-shot keywords, {condition_title(condition)}"
                 yield title, _of(shot["accuracy"], shot.get("interval"))
-    for space in spaces_of(metrics, "speaker")[:1]:
+    for space in speakers:
         keywords = metrics.get("keywords", {}).get(protocol, {}).get(space, {}).get("clean", {})
         if keywords.get("probe") is not None:
             title = "keyword probe from the speaker"

@@ -23,7 +23,8 @@ def keywords_table(metrics: dict[str, Any]) -> Table:
     for protocol, found in metrics.get("keywords", {}).items():
         plain = [name for name in metrics["baselines"] if name == "lda"]
         compared = list(systems(metrics, "keywords", protocol, "content", plain))
-        others = [space for space in spaces_of(metrics, "speaker") if space in found]
+        contents = spaces_of(metrics, "content")
+        others = [s for s in spaces_of(metrics, "speaker") if s in found and s not in contents]
         for title, result in [*compared, *((f"{space} subspace", found[space]) for space in others)]:
             clean, cross = result["clean"], result.get("cross_condition", {})
             cells = [share(clean.get("probe"), clean.get("probe_interval"))]
@@ -59,7 +60,7 @@ def open_set_table(metrics: dict[str, Any]) -> Table:
                     rejects = found["false_reject_at_false_accept"]
                     cells = [percent(rejects.get(rate)) for rate in ("0.01", "0.05", "0.10")]
                     names = [protocol, space, condition_title(condition)]
-                    counts = [f"{len(found['known'])} / {len(found['unknown'])}", str(found["shots"])]
+                    counts = [f"{found['known']} / {found['unknown']}", str(found["shots"])]
                     rows.append([*names, error_rate(found), *cells, *counts])
     return without_empty_columns(
         Table(
@@ -88,8 +89,7 @@ def running_table(metrics: dict[str, Any]) -> Table:
     for protocol, spaces in metrics.get("running", {}).items():
         for space, found in spaces.items():
             missed = [percent(found["miss_at"].get(rate)) for rate in ("10", "60")]
-            keywords = found["keywords"]
-            amount = [str(keywords if isinstance(keywords, int) else len(keywords)), f"{found['events']:,}"]
+            amount = [str(len(found["keywords"])), f"{found['events']:,}"]
             precision = share(found.get("average_precision"), found.get("interval"))
             rows.append([protocol, space, precision, *missed, *amount, number(found.get("hours"), 2)])
     return Table(

@@ -17,7 +17,10 @@ from intervox.evaluation.table import (
 
 def separation_table(metrics: dict[str, Any]) -> Table:
     """What each subspace holds of the other's factor, in three figures a protocol."""
-    speakers, contents = spaces_of(metrics, "speaker"), spaces_of(metrics, "content")
+    speakers, contents = (
+        [space for space in spaces_of(metrics, factor) if metrics["spaces"][space]]
+        for factor in ("speaker", "content")
+    )
     rows = []
     for protocol, found in metrics.get("separation", {}).items():
         chance = found.get("keyword_chance")
@@ -46,7 +49,7 @@ def matrix_table(metrics: dict[str, Any]) -> Table:
     """The separation matrix as rows."""
     rows = []
     for protocol, found in metrics.get("separation", {}).items():
-        for factor, spaces in found.get("matrix", {}).items():
+        for factor, spaces in (found.get("matrix") or {}).items():
             for space, cell in spaces.items():
                 linear, information = cell["linear"], cell.get("information") or {}
                 bits = number(information.get("bits"), 2)
@@ -97,7 +100,7 @@ def rejection_table(metrics: dict[str, Any]) -> Table:
         ]
         for protocol, found in metrics.get("separation", {}).items()
         for kind in ("rejection", "projection")
-        for factor, spaces in found.get(kind, {}).items()
+        for factor, spaces in (found.get(kind) or {}).items()
         for space, result in spaces.items()
     ]
     return Table(
@@ -113,12 +116,13 @@ def geometry_table(metrics: dict[str, Any]) -> Table:
     """Angles, block scores and ABX: every other number on how the spaces lie to each other."""
     rows = []
     for protocol, found in metrics.get("separation", {}).items():
-        for space, result in found.get("abx", {}).items():
+        abx = found.get("abx") or {}
+        for space, result in ((space, of) for space, of in abx.items() if of):
             rows.append(
                 [protocol, f"ABX error from {space}, %", in_percent(result["error"], result.get("interval"))]
             )
         for group in ("geometry", "blocks"):
-            rows += [[protocol, name, value] for name, value in _flat(found.get(group, {}))]
+            rows += [[protocol, name, value] for name, value in _flat(found.get(group) or {})]
     return Table(
         "Geometry: angles, blocks and ABX",
         "Principal angles between the subspaces in degrees, 90 is orthogonal; DCI and MIG lie between "

@@ -130,8 +130,9 @@ def representation_title(name: str, spaces: Iterable[str]) -> str:
 
 
 def spaces_of(metrics: dict[str, Any], factor: str) -> list[str]:
-    """Names of the subspaces of a factor."""
-    return [name for name, of in metrics["spaces"].items() if of == factor]
+    """Names of the subspaces of a factor, or else of the spaces that were made for none."""
+    spaces = metrics["spaces"].items()
+    return [name for name, of in spaces if of == factor] or [name for name, of in spaces if not of]
 
 
 def human_protocols(metrics: dict[str, Any]) -> list[str]:

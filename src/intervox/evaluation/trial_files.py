@@ -41,7 +41,7 @@ def shown_names(metrics: dict[str, Any], protocol: str, condition: str, there: I
     spaces = spaces_of(metrics, "speaker")
     wanted = [*spaces, *(f"{name}.{space}" for name in SHOWN_BASELINES for space in spaces)]
     if raw := metrics["verification"][protocol].get("raw"):
-        wanted.append(f"raw.{raw['best_layer'][condition]}")
+        wanted.append(f"raw.{raw['best_layer'].get(condition, 'mean')}")
     available = set(there)
     return [name for name in wanted if name in available]
 
