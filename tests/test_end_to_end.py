@@ -100,12 +100,20 @@ def test_too_many_unreadable_clips_stop_and_leave_no_usable_features(tmp_path: P
     assert list(features.errors) == [1]
 
 
-def test_the_report_needs_nothing_from_outside(mini_run: Path) -> None:
+def test_the_report_needs_nothing_from_outside_the_run(mini_run: Path) -> None:
     page = (mini_run / "report.html").read_text()
     links = re.findall(r'(?:src|href)="([^"#]+)"', page)
-    assert [link for link in links if not link.startswith("data:")] == []
+    outside = {link for link in links if not link.startswith("data:")}
+    assert outside == {f"trials/{path.name}" for path in (mini_run / "trials").iterdir()}
     assert page.count("<svg") >= 2 + 3
-    for words in ("DET curves", "Learned weight", "multi-part loss", "Maps", "equal error rate"):
+    for words in (
+        "DET curves",
+        'class="claim"',
+        "Learned weight",
+        "multi-part loss",
+        "Maps",
+        "equal error rate",
+    ):
         assert words in page
 
 
@@ -117,9 +125,12 @@ def test_a_second_run_redoes_nothing(mini_run: Path, command: Command, tmp_path:
         if path.suffix in (".parquet", ".arrow", ".safetensors")
     }
     assert command("run", "mini", "--folder", str(tmp_path / "mini")).returncode == 0
-    model = tmp_path / "mini" / "model" / "model.safetensors"  # saved again with its calibration
-    assert model.read_bytes() == (mini_run / "model" / "model.safetensors").read_bytes()
-    del before[model]
+    # Evaluation writes again: the model with its calibration, and the trials with their scores.
+    for again in [
+        path for path in before if path.name == "model.safetensors" or path.parent.name == "trials"
+    ]:
+        assert again.read_bytes() == (mini_run / again.relative_to(tmp_path / "mini")).read_bytes()
+        del before[again]
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert (tmp_path / "mini" / "metrics.json").read_bytes() == (mini_run / "metrics.json").read_bytes()
 

@@ -122,7 +122,7 @@ def ingredients(
     """
     from intervox import pipeline
     from intervox.evaluation.ingredient_tables import ingredient_tables
-    from intervox.evaluation.tables import print_tables
+    from intervox.evaluation.table_formats import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.compare_ingredients(opened)
@@ -141,11 +141,12 @@ def tables(
 ) -> None:
     """Print the tables of a finished run in Markdown, or write them into a file."""
     from intervox.evaluation.ingredient_tables import ingredient_tables
-    from intervox.evaluation.tables import insert_markdown, markdown, metric_tables
+    from intervox.evaluation.table_formats import insert_markdown, markdown
+    from intervox.evaluation.tables import headline_tables
     from intervox.pipeline import INGREDIENTS, METRICS
     from intervox.storage import read_json
 
-    known = {"metrics": (METRICS, metric_tables), "ingredients": (INGREDIENTS, ingredient_tables)}
+    known = {"metrics": (METRICS, headline_tables), "ingredients": (INGREDIENTS, ingredient_tables)}
     if of not in known:
         raise IntervoxError(f"there are no tables of {of!r}: choose from {', '.join(known)}")
     name, build = known[of]
@@ -249,13 +250,14 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> None:
-    from intervox.evaluation.tables import metric_tables, print_tables
+    from intervox.evaluation.table_formats import print_tables
+    from intervox.evaluation.tables import headline_tables
     from intervox.pipeline import METRICS, REPORT
 
     if as_json:
         typer.echo(json.dumps(metrics))
         return
-    print_tables(metric_tables(metrics))
+    print_tables(headline_tables(metrics))
     typer.echo(f"metrics: {folder / METRICS}\nreport:  {folder / REPORT}")
 
 

@@ -5,18 +5,24 @@ on where it stopped.
 """
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from intervox.corpus.store import Corpus
 from intervox.errors import IntervoxError
 from intervox.parallel import Pool, default_workers
 from intervox.recipe import Recipe, dump_recipe, load_recipe
 from intervox.storage import read_json, write_bytes, write_json
+
+if TYPE_CHECKING:
+    from intervox.evaluation.evaluate import TestSet
+    from intervox.evaluation.report import MapSource
+    from intervox.evaluation.representations import Representation
 
 METRICS = "metrics.json"
 REPORT = "report.html"
@@ -76,6 +82,7 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
 def _forget_results(run: Run) -> None:
     for name in (METRICS, REPORT, INGREDIENTS):
         (run.folder / name).unlink(missing_ok=True)
+    shutil.rmtree(run.folder / "trials", ignore_errors=True)
 
 
 def synth(run: Run) -> Corpus:
@@ -163,7 +170,7 @@ def evaluate(run: Run) -> dict[str, Any]:
     from intervox.evaluation import evaluate as evaluation
     from intervox.evaluation.calibration import calibrate
     from intervox.evaluation.card import model_card
-    from intervox.evaluation.report import write_report
+    from intervox.evaluation.report import Made, write_report
     from intervox.subspaces.model import SubspaceModel
     from intervox.subspaces.training import training_key
 
@@ -185,10 +192,32 @@ def evaluate(run: Run) -> dict[str, Any]:
         model.calibration = calibrate(model, test_sets)
         model.save_pretrained(model_folder)
         write_bytes(model_folder / "README.md", model_card(metrics, corpus.about).encode())
-        training = model_folder / "training.json"
-        write_report(run.folder / REPORT, run.recipe, metrics, model, corpus, compared, test_sets, training)
+        sources = _keep_trials(run, metrics, compared, test_sets)
+        history = read_json(model_folder / "training.json")["history"]
+        made = Made(run.recipe, corpus, model.layer_weights(), history)
+        write_report(run.folder / REPORT, metrics, sources, made)
         write_json(run.folder / METRICS, metrics)
     return metrics
+
+
+def _keep_trials(
+    run: Run, metrics: dict[str, Any], compared: "list[Representation]", test_sets: "list[TestSet]"
+) -> "list[MapSource]":
+    """Write the trials behind the figures; return what the maps are drawn from."""
+    from intervox.evaluation.report import MapSource
+    from intervox.evaluation.trial_files import shown_names, trial_path, trial_table, write_trials
+
+    embed = {representation.name: representation.embed for representation in compared}
+    sources = []
+    for test_set in test_sets:
+        for condition, means in test_set.means.items():
+            names = shown_names(metrics, test_set.name, condition, embed)
+            vectors = {name: embed[name](means) for name in names}
+            table = trial_table(test_set.clips, test_set.trials, vectors)
+            write_trials(trial_path(run.folder, test_set.name, condition), table)
+        spaces = {name: embed[name](test_set.means["clean"]) for name in metrics["spaces"]}
+        sources.append(MapSource(test_set.name, test_set.clips, spaces))
+    return sources
 
 
 def compare_ingredients(run: Run) -> dict[str, Any]:

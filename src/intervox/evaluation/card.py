@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from intervox.evaluation.tables import markdown, metric_tables
+from intervox.evaluation.table_formats import markdown
+from intervox.evaluation.tables import headline_tables
 
 _CARD = """---
 library_name: intervox
@@ -42,5 +43,5 @@ def model_card(metrics: dict[str, Any], corpus: dict[str, Any]) -> str:
         seed=metrics["seed"],
         hours=corpus["hours"],
         engines="\n".join(engines),
-        tables=markdown(metric_tables(metrics)),
+        tables=markdown(headline_tables(metrics)),
     )

@@ -1,0 +1,94 @@
+"""Maps of the subspaces: t-SNE of some clips, each a dot that says what it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
+
+from intervox.evaluation.clips import Clips, Labels
+from intervox.evaluation.verification import Vectors
+
+MAP_CLIPS = 400
+MAP_CLASSES = 10
+MAP_SIZE = 300
+"""Width and height of a map in units of its SVG."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A clip on a map: where, which colour, and what its title says."""
+
+    x: float
+    y: float
+    colour: int
+    title: str
+
+
+@dataclass(frozen=True)
+class Map:
+    """One subspace, coloured by one factor."""
+
+    space: str
+    factor: str
+    dots: list[Dot]
+
+
+def subspace_maps(clips: Clips, vectors: Mapping[str, Vectors], factors: list[str]) -> list[Map]:
+    """Draw t-SNE maps of every subspace, coloured by every factor.
+
+    Parameters
+    ----------
+    clips
+        What was said by whom.
+    vectors
+        Subspace to unit vectors, shape (clips, dim).
+    factors
+        Keys of ``clips.labels``; the clips are those of their most frequent values.
+
+    Returns
+    -------
+    list of Map
+        Subspace by subspace; none where fewer than five clips are left.
+    """
+    chosen = _choose({factor: clips.labels[factor] for factor in factors})
+    if len(chosen) < 5:
+        return []
+    here = clips.take(chosen)
+    titles = [f"{who}: {what}" for who, what in zip(here.speakers, here.contents, strict=True)]
+    with threadpool_limits(1):
+        places = Parallel(n_jobs=2, prefer="threads")(
+            delayed(_places)(points[chosen]) for points in vectors.values()
+        )
+    maps = []
+    for space, at in zip(vectors, places, strict=True):
+        for factor in factors:
+            colours = np.unique(here.labels[factor], return_inverse=True)[1]
+            dots = [
+                Dot(round(float(x), 1), round(float(y), 1), int(colour), title)
+                for (x, y), colour, title in zip(at, colours, titles, strict=True)
+            ]
+            maps.append(Map(space, factor, dots))
+    return maps
+
+
+def _places(points: Vectors) -> NDArray[np.float64]:
+    """Place points by t-SNE, shape (points, 2), within the map."""
+    perplexity = min(30.0, (len(points) - 1) / 3)
+    flat = TSNE(2, metric="cosine", init="random", random_state=0, perplexity=perplexity, max_iter=500)
+    places = flat.fit_transform(points)
+    low, high = places.min(axis=0), places.max(axis=0)
+    return np.asarray(8 + (places - low) / np.maximum(high - low, 1e-9) * (MAP_SIZE - 16), np.float64)
+
+
+def _choose(labels: Mapping[str, Labels]) -> NDArray[np.int64]:
+    """Clips of the most frequent classes of every label, few enough to draw."""
+    kept = np.ones(len(next(iter(labels.values()))), bool)
+    for values in labels.values():
+        names, counts = np.unique(values[kept], return_counts=True)
+        kept &= np.isin(values, names[np.argsort(-counts, kind="stable")[:MAP_CLASSES]])
+    clips = np.flatnonzero(kept)
+    return np.sort(np.random.default_rng(0).permutation(clips)[:MAP_CLIPS])

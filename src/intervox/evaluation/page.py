@@ -1,0 +1,18 @@
+"""Pages of one file: templates, style and script of the package put together."""
+
+from typing import Any
+
+import jinja2
+
+from intervox import __version__
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template of ``evaluation/page`` with values, escaped; a value that is missing is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("intervox.evaluation", "page"),
+        autoescape=lambda name: name is not None and name.endswith(".jinja"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template(template).render(version=__version__, **values)

@@ -1,0 +1,181 @@
+"""The trials behind every figure, with their scores, as Parquet files of the run."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from intervox.errors import IntervoxError
+from intervox.evaluation.clips import Clips, Labels
+from intervox.evaluation.table import spaces_of
+from intervox.evaluation.verification import Trials, Vectors, cosine
+from intervox.storage import atomic_path
+
+FOLDER = "trials"
+PAIR_COLUMNS = ("enrol", "test", "enrol_speaker", "test_speaker", "enrol_content", "test_content", "target")
+"""Who is compared with whom; then one boolean column a stratum, and one float32 column a representation."""
+
+
+SHOWN_BASELINES = ("lda", "resemblyzer")
+"""Those that stand beside the subspaces in the files and figures; the others are in the tables."""
+
+
+def trial_path(run: Path, protocol: str, condition: str) -> Path:
+    """Return where the trials of a protocol under a condition lie."""
+    return run / FOLDER / f"{protocol}-{condition}.parquet"
+
+
+def shown_names(metrics: dict[str, Any], protocol: str, condition: str, there: Iterable[str]) -> list[str]:
+    """Choose the representations whose scores are kept: the speaker spaces, and what they have to beat.
+
+    Parameters
+    ----------
+    there
+        Names of all that were measured.
+    """
+    spaces = spaces_of(metrics, "speaker")
+    wanted = [*spaces, *(f"{name}.{space}" for name in SHOWN_BASELINES for space in spaces)]
+    if raw := metrics["verification"][protocol].get("raw"):
+        wanted.append(f"raw.{raw['best_layer'].get(condition, 'mean')}")
+    available = set(there)
+    return [name for name in wanted if name in available]
+
+
+def trial_table(clips: Clips, trials: Mapping[str, Trials], vectors: Mapping[str, Vectors]) -> pa.Table:
+    """Score every trial once, whichever strata it is of.
+
+    Parameters
+    ----------
+    clips
+        The clips of the protocol.
+    trials
+        Stratum to trials.
+    vectors
+        Representation to unit vectors, shape (clips, dim).
+
+    Returns
+    -------
+    pyarrow.Table
+        A row a trial, sorted by its clips; see ``PAIR_COLUMNS``.
+
+    Raises
+    ------
+    IntervoxError
+        A representation has the name of another column.
+    """
+    parts = [pairs for t in trials.values() for pairs in (t.targets, t.impostors)]
+    clip_count = np.int64(len(clips))
+    keys, row_of = np.unique(
+        np.concatenate([pairs[:, 0] * clip_count + pairs[:, 1] for pairs in parts]), return_inverse=True
+    )
+    pairs = np.stack(np.divmod(keys, clip_count), axis=1)
+    rows = iter(np.split(row_of, np.cumsum([len(part) for part in parts])[:-1]))
+    is_target = np.zeros(len(keys), bool)
+    strata = {}
+    for stratum in trials:
+        member = np.zeros(len(keys), bool)
+        targets = next(rows)
+        is_target[targets] = True
+        member[targets] = True
+        member[next(rows)] = True
+        strata[stratum] = pa.array(member)
+    columns: dict[str, pa.Array] = {}
+    for prefix, values in (("", clips.paths), ("_speaker", clips.speakers), ("_content", clips.contents)):
+        names, codes = np.unique(values, return_inverse=True)
+        for side, role in enumerate(("enrol", "test")):
+            indices = pa.array(codes[pairs[:, side]].astype(np.int32))
+            columns[f"{role}{prefix}"] = pa.DictionaryArray.from_arrays(indices, pa.array(names.tolist()))
+    columns = {name: columns[name] for name in PAIR_COLUMNS[:-1]} | {"target": pa.array(is_target)}
+    taken = [name for name in vectors if name in columns or name in strata]
+    if taken:
+        raise IntervoxError(f"a space can't be named {taken[0]!r}, a column of the trial files: rename it")
+    scores = {name: pa.array(cosine(points, pairs)) for name, points in vectors.items()}
+    return pa.table(columns | strata | scores)
+
+
+def write_trials(path: Path, table: pa.Table) -> None:
+    """Write a trial table atomically."""
+    scores = representations(table)
+    texts = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+    with atomic_path(path) as temporary:
+        pq.write_table(
+            table, temporary, compression="zstd", use_dictionary=texts, use_byte_stream_split=scores
+        )
+
+
+def read_trials(run: Path, protocol: str, condition: str = "clean") -> pa.Table:
+    """Read the trials of a protocol.
+
+    Raises
+    ------
+    IntervoxError
+        The run has none of that name, or the file is broken.
+    """
+    path = trial_path(run, protocol, condition)
+    if not path.is_file():
+        there = sorted(found.stem for found in (run / FOLDER).glob("*.parquet"))
+        raise IntervoxError(
+            f"{run} has no trials of {protocol}, {condition}: "
+            + (f"it has {', '.join(there)}" if there else "run `intervox evaluate` first")
+        )
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise IntervoxError(f"{path} is no trial file ({error}): run `intervox evaluate` again") from None
+
+
+def strata(table: pa.Table) -> list[str]:
+    """Names of the strata that a trial table has."""
+    flags = [field.name for field in table.schema if pa.types.is_boolean(field.type)]
+    return [name for name in flags if name != "target"]
+
+
+def representations(table: pa.Table) -> list[str]:
+    """Names of the representations that a trial table has scores of."""
+    return [field.name for field in table.schema if pa.types.is_float32(field.type)]
+
+
+def main_stratum(table: pa.Table) -> str:
+    """Return the stratum that figures show: different texts, or else the first there is."""
+    there = strata(table)
+    return "different_text" if "different_text" in there else there[0]
+
+
+def stratum_scores(
+    table: pa.Table, space: str, stratum: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the scores of a stratum's targets and of its impostors, in the order of the table."""
+    member, target = (table[name].to_numpy() for name in (stratum, "target"))
+    scores = table[space].to_numpy()
+    return scores[member & target], scores[member & ~target]
+
+
+def stratum_trials(table: pa.Table, stratum: str) -> tuple[Trials, Labels]:
+    """Number the clips of a table anew: the trials of a stratum, and the speaker of every clip."""
+    paths, index = np.unique(
+        np.concatenate([_text(table[name]) for name in ("enrol", "test")]), return_inverse=True
+    )
+    speakers = np.empty(len(paths), object)
+    speakers[index] = np.concatenate([_text(table[name]) for name in ("enrol_speaker", "test_speaker")])
+    pairs = index.reshape(2, -1).T
+    member, target = (table[name].to_numpy() for name in (stratum, "target"))
+    return Trials(pairs[member & target], pairs[member & ~target]), speakers.astype(str)
+
+
+def write_trials_csv(path: Path, table: pa.Table) -> None:
+    """Write trials as CSV."""
+    plain = pa.schema(
+        pa.field(field.name, pa.string()) if pa.types.is_dictionary(field.type) else field
+        for field in table.schema
+    )
+    with atomic_path(path) as temporary:
+        csv.write_csv(table.cast(plain), temporary)
+
+
+def _text(column: pa.ChunkedArray) -> NDArray[np.object_]:
+    return np.asarray(column.to_numpy(), object)
