@@ -12,7 +12,7 @@ from intervox.backbones.base import Backbone, HiddenStates
 from intervox.corpus.store import Clip, ClipSource
 from intervox.evaluation.abx import Grid, abx_error, draw_grids, dtw_distances, frame_embeddings
 from intervox.evaluation.clips import Clips
-from intervox.evaluation.representations import unit
+from intervox.evaluation.vectors import unit
 from intervox.features.frames import extract_frames
 from intervox.subspaces.model import SubspaceModel
 

@@ -10,8 +10,10 @@ from intervox.evaluation.clips import Clips
 from intervox.evaluation.detections import bootstrap_weights
 from intervox.evaluation.enrolment import draw_episodes, prototypes
 from intervox.evaluation.keywords import probe_correct, shot_resamples, shots_correct, spot_keywords
-from intervox.evaluation.representations import unit
-from intervox.evaluation.verification import Trials, bootstrap_rates, interval
+from intervox.evaluation.vectors import unit
+from intervox.evaluation.trials import Trials
+from intervox.evaluation.uncertainty import bootstrap_rates
+from intervox.evaluation.uncertainty import interval
 from tests.clips import grid
 
 CLIPS = grid(12, 6, repeats=4)

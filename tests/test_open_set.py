@@ -9,7 +9,7 @@ from sklearn.metrics import roc_curve
 from intervox.evaluation.detections import count_detections, miss_at, thinned
 from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.open_set import detect_unknown
-from intervox.evaluation.representations import unit
+from intervox.evaluation.vectors import unit
 from tests.clips import grid
 
 CLIPS = grid(12, 6, repeats=4)

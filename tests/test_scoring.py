@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 
 from intervox.evaluation.detection import cllr, equal_error_rate, error_rates
-from intervox.evaluation.representations import unit
+from intervox.evaluation.vectors import unit
 from intervox.evaluation.scoring import CHUNK, AsNorm, Plda, centred, cosine
 
 Floats = NDArray[np.float64]

@@ -16,7 +16,10 @@ from intervox.evaluation.trial_files import (
     trial_table,
     write_trials_csv,
 )
-from intervox.evaluation.verification import cosine, equal_error_rate, error_rates, verify
+from intervox.evaluation.scoring import cosine
+from intervox.evaluation.detection import equal_error_rate
+from intervox.evaluation.detection import error_rates
+from intervox.evaluation.verification import verify
 from intervox.evaluation.worst import select_trials
 
 from .trials import small_clips, small_trials, small_vectors, write_small_trials

@@ -7,7 +7,7 @@ on where it stopped.
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +20,10 @@ from intervox.recipe import Recipe, dump_recipe, load_recipe
 from intervox.storage import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
-    from intervox.evaluation.evaluate import TestSet
-    from intervox.evaluation.report import MapSource
-    from intervox.evaluation.representations import Representation
+    from intervox.backbones.base import Backbone
+    from intervox.evaluation.test_sets import TestSet
+    from intervox.features.extraction import Encoder
+    from intervox.features.store import Features
 
 METRICS = "metrics.json"
 REPORT = "report.html"
@@ -166,74 +167,74 @@ def refine(run: Run) -> None:
 
 def evaluate(run: Run) -> dict[str, Any]:
     """Measure on held-out cells and human corpora; write ``metrics.json`` and ``report.html``."""
-    from intervox.backbones.base import load_backbone
-    from intervox.evaluation import evaluate as evaluation
-    from intervox.evaluation.calibration import calibrate
     from intervox.evaluation.card import model_card
-    from intervox.evaluation.report import Made, write_report
+    from intervox.evaluation.evaluate import SCHEMA_VERSION, measure
+    from intervox.evaluation.peers import load_peer
+    from intervox.evaluation.report import Made
+    from intervox.evaluation.results import write_results
+    from intervox.evaluation.systems import calibrate, compared_in_run
     from intervox.subspaces.model import SubspaceModel
-    from intervox.subspaces.training import training_key
 
+    recipe, settings = run.recipe, run.recipe.evaluation
     corpus, features = _corpus_and_features(run)
     model_folder = run.folder / "model"
-    if not (model_folder / "training.json").exists():
-        raise IntervoxError(f"{model_folder} holds no model: run `intervox refine` first")
-    if read_json(model_folder / "training.json")["key"] != training_key(features, run.recipe):
-        raise IntervoxError(f"{model_folder} was refined by another recipe: run `intervox refine` first")
+    training = _training_record(run, features)
     _forget_results(run)
     with _logged(run, "evaluate"):
         model = SubspaceModel.from_pretrained(model_folder)
-        backbone = load_backbone(run.recipe.backbone)
-        folder = run.features_folder(backbone.fingerprint)
-        test_sets = evaluation.load_test_sets(corpus, backbone, run.recipe, folder)
-        del backbone
-        compared = evaluation.all_representations(model, corpus, features, run.recipe)
-        metrics = evaluation.measure(compared, test_sets, run.recipe, features.about, run.processes)
+        peers = [load_peer(name) for name in settings.peers]
+        test_sets = _test_sets(run, corpus, peers)
+        compared = compared_in_run(model, corpus, features, recipe, peers, run.folder / "baselines")
+        about = features.about
+        metrics = {
+            "schema": SCHEMA_VERSION,
+            "recipe": recipe.name,
+            "seed": recipe.seed,
+            "backbone": {"name": about["backbone"], "fingerprint": about["fingerprint"]},
+        }
+        metrics |= measure(compared, test_sets, settings, run.processes)
         model.calibration = calibrate(model, test_sets)
         model.save_pretrained(model_folder)
         write_bytes(model_folder / "README.md", model_card(metrics, corpus.about).encode())
-        sources = _keep_trials(run, metrics, compared, test_sets)
-        history = read_json(model_folder / "training.json")["history"]
-        made = Made(run.recipe, corpus, model.layer_weights(), history)
-        write_report(run.folder / REPORT, metrics, sources, made)
-        write_json(run.folder / METRICS, metrics)
+        made = Made(recipe, corpus, model.layer_weights(), training["history"])
+        write_results(run.folder, metrics, compared, test_sets, made, settings.recordings)
     return metrics
 
 
-def _keep_trials(
-    run: Run, metrics: dict[str, Any], compared: "list[Representation]", test_sets: "list[TestSet]"
-) -> "list[MapSource]":
-    """Write the trials behind the figures; return what the maps are drawn from."""
-    from intervox.evaluation.report import MapSource
-    from intervox.evaluation.trial_files import shown_names, trial_path, trial_table, write_trials
+def _training_record(run: Run, features: "Features") -> dict[str, Any]:
+    """Read ``training.json``, if the model is that of the recipe."""
+    from intervox.subspaces.training import training_key
 
-    embed = {representation.name: representation.embed for representation in compared}
-    sources = []
-    for test_set in test_sets:
-        for condition, means in test_set.means.items():
-            names = shown_names(metrics, test_set.name, condition, embed)
-            vectors = {name: embed[name](means) for name in names}
-            table = trial_table(test_set.clips, test_set.trials, vectors)
-            write_trials(trial_path(run.folder, test_set.name, condition), table)
-        spaces = {name: embed[name](test_set.means["clean"]) for name in metrics["spaces"]}
-        sources.append(MapSource(test_set.name, test_set.clips, spaces))
-    return sources
+    model_folder = run.folder / "model"
+    if not (model_folder / "training.json").exists():
+        raise IntervoxError(f"{model_folder} holds no model: run `intervox refine` first")
+    record = read_json(model_folder / "training.json")
+    if record["key"] != training_key(features, run.recipe):
+        raise IntervoxError(f"{model_folder} was refined by another recipe: run `intervox refine` first")
+    return record
+
+
+def _test_sets(run: Run, corpus: Corpus | None, peers: "Sequence[Encoder]" = ()) -> "list[TestSet]":
+    """Extract what is evaluated: the corpus' held-out cells where it is given, and the protocols."""
+    from intervox.backbones.base import load_backbone
+    from intervox.evaluation.protocols import find_protocols
+    from intervox.evaluation.representations import BACKBONE
+    from intervox.evaluation.test_sets import load_test_sets, sources
+
+    recipe, settings = run.recipe, run.recipe.evaluation
+    encoders: dict[str, Backbone | Encoder] = {BACKBONE: load_backbone(recipe.backbone)}
+    encoders |= {peer.name: peer for peer in peers}
+    found = sources(corpus, find_protocols(settings.protocols, settings.max_clips))
+    return load_test_sets(found, encoders, settings, recipe.features, run.folder / "features")
 
 
 def compare_ingredients(run: Run) -> dict[str, Any]:
     """Measure what each ingredient of the run's corpus buys; write ``ingredients.json``."""
-    from intervox.backbones.base import load_backbone
-    from intervox.evaluation import evaluate as evaluation
     from intervox.evaluation.ingredients import compare_ingredients as compare
 
     corpus, features = _corpus_and_features(run)
     with _logged(run, "ingredients"):
-        backbone = load_backbone(run.recipe.backbone)
-        folder = run.features_folder(backbone.fingerprint)
-        test_sets = evaluation.load_test_sets(corpus, backbone, run.recipe, folder)
-        human = [test_set for test_set in test_sets if test_set.name != evaluation.SYNTHETIC]
-        del backbone
-        found = compare(corpus, features, human, run.recipe, run.folder / "ingredients")
+        found = compare(corpus, features, _test_sets(run, None), run.recipe, run.folder / "ingredients")
         write_json(run.folder / INGREDIENTS, found)
     return found
 

@@ -75,9 +75,7 @@ class TrainingSettings(Part):
 
 Disturbance = Literal["noise", "room", "band", "clipping", "codec", "packet_loss"]
 Backend = Literal["cosine", "centred", "as_norm", "plda"]
-BaselineName = Literal[
-    "random", "pca", "whitening", "lda", "leace", "collapse", "svd", "observational"
-]
+BaselineName = Literal["random", "pca", "whitening", "lda", "leace", "collapse", "svd", "observational"]
 
 
 class SeveritySettings(Part):

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from intervox.evaluation.clips import Clips
-from intervox.evaluation.representations import unit
-from intervox.evaluation.verification import interval
+from intervox.evaluation.uncertainty import interval
+from intervox.evaluation.vectors import unit
 from intervox.features.frames import Frames
 from intervox.subspaces.model import SubspaceModel
 

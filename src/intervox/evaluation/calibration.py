@@ -1,6 +1,6 @@
 """From a score to a log-likelihood ratio and a probability: logistic calibration, and how it holds."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +8,10 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from intervox.evaluation.detection import Scores
+from intervox.evaluation.representations import Representation
 from intervox.evaluation.scoring import cosine
+from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet
 from intervox.evaluation.trials import Trials, draw_trials
-
-if TYPE_CHECKING:
-    from intervox.evaluation.evaluate import TestSet
-    from intervox.subspaces.model import SubspaceModel
 
 CALIBRATION_TRIALS = 20_000
 SCORE_BINS = 1_000
@@ -41,7 +39,7 @@ def fit_calibration(targets: Scores, impostors: Scores) -> tuple[float, float]:
 
 
 def cross_fitted(
-    scores: tuple[Scores, Scores], trials: Trials, speakers: NDArray[Any], seed: int
+    scores: tuple[Scores, Scores], trials: Trials, speakers: NDArray[np.str_], seed: int
 ) -> tuple[Scores, Scores] | None:
     """Calibrate the trials of either half of the speakers by a fit on the other half's.
 
@@ -99,29 +97,22 @@ def reliability(
     ]
 
 
-def calibrate(model: "SubspaceModel", test_sets: "list[TestSet]") -> dict[str, list[float]]:
-    """Fit the slope and offset of each speaker or content subspace.
+def fit_on_held_out(representation: Representation, held_out: TestSet, factor: str) -> tuple[float, float]:
+    """Fit slope and offset from a cosine to the log-odds of sharing a factor's value.
 
-    Only the synthetic test set is read, clean and cross-condition together, so no human recording
-    decides a threshold. The probability holds at even odds.
+    Every condition that all clips are under counts alike, clean and degraded.
 
-    Returns
-    -------
-    dict
-        Subspace to ``[slope, offset]``; empty without a synthetic test set.
+    Parameters
+    ----------
+    held_out
+        Held-out synthetic cells, so that no human recording decides a threshold.
     """
-    from intervox.evaluation.evaluate import CONDITIONS, EVALUATION_SEED, SYNTHETIC, labelled_clips
-
-    calibration = {}
-    for held_out in (test_set for test_set in test_sets if test_set.name == SYNTHETIC):
-        labels = {"speaker": held_out.speakers, "content": held_out.contents}
-        for space, factor in model.factors.items():
-            if factor not in labels:
-                continue
-            clips = labelled_clips(labels[factor], labels[factor])
-            trials = draw_trials(clips, CALIBRATION_TRIALS, EVALUATION_SEED)["all"]
-            pairs = trials.targets, trials.impostors
-            vectors = [model.project(held_out.means[condition])[space] for condition in CONDITIONS]
-            scores = (np.concatenate([cosine(each, kind) for each in vectors]) for kind in pairs)
-            calibration[space] = [round(value, 5) for value in fit_calibration(*scores)]
-    return calibration
+    labels = held_out.clips.labels[factor]
+    clips = replace(held_out.clips, labels={"speaker": labels, "content": labels})
+    trials = draw_trials(clips, CALIBRATION_TRIALS, EVALUATION_SEED)["all"]
+    vectors = [representation.vectors(held_out, condition) for condition in held_out.whole]
+    targets, impostors = (
+        np.concatenate([cosine(points, pairs) for points in vectors])
+        for pairs in (trials.targets, trials.impostors)
+    )
+    return fit_calibration(targets, impostors)

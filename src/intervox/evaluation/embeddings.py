@@ -22,12 +22,12 @@ from intervox.evaluation.representations import Representation
 from intervox.evaluation.test_sets import (
     CLEAN,
     EVALUATION_SEED,
-    Means,
     TestSet,
     View,
     protocol_clips,
 )
 from intervox.evaluation.trials import TrialList, draw_trials
+from intervox.evaluation.vectors import Means
 
 PREFIX = "embedding"
 MISSING_SHARE = 0.01
@@ -68,7 +68,7 @@ class _Given:
         self._vectors = vectors
 
     def rows(self, indices: NDArray[np.integer]) -> Means:
-        return self._vectors[indices][:, None]
+        return np.asarray(self._vectors[indices][:, None])
 
 
 def read_embeddings(path: Path) -> Embeddings:
@@ -90,7 +90,9 @@ def read_embeddings(path: Path) -> Embeddings:
     spaces = {_space(name): array for name, array in arrays.items() if array.ndim == 2}
     columns = {name: array for name, array in arrays.items() if array.ndim == 1}
     if not spaces:
-        raise IntervoxError(f"{path} has no array of shape (clips, dim): name it {PREFIX} or {PREFIX}.<space>")
+        raise IntervoxError(
+            f"{path} has no array of shape (clips, dim): name it {PREFIX} or {PREFIX}.<space>"
+        )
     rows = len(next(iter(spaces.values())))
     for name, array in arrays.items():
         if array.ndim not in (1, 2) or len(array) != rows:
@@ -100,7 +102,7 @@ def read_embeddings(path: Path) -> Embeddings:
             )
     for name, vectors in spaces.items():
         if vectors.dtype.kind not in "fiu" or not np.isfinite(vectors).all():
-            raise IntervoxError(f"{path}: the embeddings of {name!r} are not finite numbers: write them again")
+            raise IntervoxError(f"{path}: {name!r} holds what is no finite number: write it again")
     return Embeddings(
         path.stem,
         {name: np.asarray(vectors, np.float32) for name, vectors in spaces.items()},
@@ -108,9 +110,7 @@ def read_embeddings(path: Path) -> Embeddings:
     )
 
 
-def embedding_test_sets(
-    given: Embeddings, protocols: Sequence[Protocol], max_trials: int
-) -> list[TestSet]:
+def embedding_test_sets(given: Embeddings, protocols: Sequence[Protocol], max_trials: int) -> list[TestSet]:
     """Join embeddings with their labels.
 
     Parameters

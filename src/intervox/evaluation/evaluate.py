@@ -4,26 +4,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from intervox.evaluation.calibration import fit_calibration, reliability
+from intervox.evaluation.calibration import fit_on_held_out, reliability
 from intervox.evaluation.evidence import SpaceEvidence
 from intervox.evaluation.keywords import spot_keywords
-from intervox.evaluation.representations import Representation, Vectors
+from intervox.evaluation.representations import Representation
 from intervox.evaluation.running import running_speech
 from intervox.evaluation.scoring import Scorer, cosine
-from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, SYNTHETIC, TestSet
-from intervox.evaluation.trials import Trials
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, SYNTHETIC, TestSet
+from intervox.evaluation.trials import draw_trials
 from intervox.evaluation.uncertainty import compare_systems
+from intervox.evaluation.vectors import Vectors
 from intervox.evaluation.verification import Calibration, verify
 from intervox.progress import progress_bar
 from intervox.recipe import EvaluationSettings
 
 SCHEMA_VERSION = 2
 RAW = "raw"
-CALIBRATION_STRATUM = "different_text"
 KINDS = ("verification", "gaps", "severity", "calibration", "keywords", "running")
 
 Result = dict[str, Any]
@@ -110,60 +109,43 @@ def _measure(
     calibration: Calibration | None,
 ) -> Result:
     """Everything that one representation is asked about one test set."""
-    vectors = {condition: representation.vectors(test_set, condition) for condition in test_set.whole}
-    speakers = test_set.clips.speakers
-    sampling = settings.bootstrap, EVALUATION_SEED
-    verified = verify(vectors, test_set.trials, speakers, *sampling, calibration)
-    result: Result = {"verification": verified["conditions"], "gaps": verified["gaps"]}
-    if representation.system != RAW:
-        result["severity"] = _severity(representation, test_set, vectors[CLEAN], settings)
-        result["calibration"] = _reliability(vectors[CLEAN], test_set, calibration)
-    if test_set.has_keywords:
-        raw_layer = representation.system == RAW
-        result["keywords"] = {
-            condition: spot_keywords(
-                points,
-                test_set.clips,
-                settings.episodes,
-                *sampling,
-                probe=condition == CLEAN,
-                open_set=condition == CLEAN and not raw_layer,
-            )
-            for condition, points in vectors.items()
-        }
-    if test_set.streams:
-        streams = test_set.streams
-        windows = representation.of(streams.view)
-        result["running"] = running_speech(
-            windows, streams.windows, streams.composed, vectors[CLEAN], test_set.clips, *sampling
-        )
-    own = compared.own("speaker")
-    if own and representation.name == own.name:
-        result["scoring"] = _scoring(vectors, test_set, compared.scorers, settings)
-    elif own and representation.space in (own.name, "mean"):
-        result["against"] = _against(representation, own, test_set, settings)
+    with threadpool_limits(1):  # OpenMP counts its threads by the thread that asks
+        vectors = {condition: representation.vectors(test_set, condition) for condition in test_set.whole}
+        sampling = settings.bootstrap, EVALUATION_SEED
+        speakers = test_set.clips.speakers
+        verified = verify(vectors, test_set.trials, speakers, *sampling, calibration)
+        result: Result = {"verification": verified["conditions"], "gaps": verified["gaps"]}
+        if representation.system != RAW:
+            result["severity"] = _severity(representation, test_set, vectors[CLEAN], settings)
+            result["calibration"] = _reliability(vectors[CLEAN], test_set, calibration)
+        if test_set.has_keywords:
+            result["keywords"] = {
+                condition: spot_keywords(
+                    points,
+                    test_set.clips,
+                    settings.episodes,
+                    *sampling,
+                    probe=condition == CLEAN,
+                    open_set=condition == CLEAN and representation.system in ("", RAW),
+                )
+                for condition, points in vectors.items()
+            }
+        if test_set.listening and representation.encoder in test_set.listening.view.features:
+            result["running"] = _running(representation, test_set, settings)
+        own = compared.own("speaker")
+        if own and representation is own:
+            result["scoring"] = _scoring(vectors, test_set, compared.scorers, settings)
+        elif own and representation.space == own.name:
+            result["against"] = _against(vectors, own, test_set, settings)
     return {kind: value for kind, value in result.items() if value}
 
 
 def _calibrations(
     representations: Sequence[Representation], test_sets: Sequence[TestSet]
 ) -> dict[str, Calibration]:
-    """Fit each representation's scores on held-out synthetic cells, clean and degraded together."""
-    found = {}
-    for held_out in (test_set for test_set in test_sets if test_set.name == SYNTHETIC):
-        trials = _usual(held_out.trials)
-        for representation in representations:
-            views = [representation.vectors(held_out, condition) for condition in held_out.whole]
-            scores = (
-                np.concatenate([cosine(points, pairs) for points in views])
-                for pairs in (trials.targets, trials.impostors)
-            )
-            found[representation.name] = fit_calibration(*scores)
-    return found
-
-
-def _usual(trials: Mapping[str, Trials]) -> Trials:
-    return trials.get(CALIBRATION_STRATUM) or trials["all"]
+    """Fit each representation's scores on held-out synthetic cells."""
+    held_out = [test_set for test_set in test_sets if test_set.name == SYNTHETIC]
+    return {r.name: fit_on_held_out(r, test_set, "speaker") for test_set in held_out for r in representations}
 
 
 def _severity(
@@ -172,18 +154,156 @@ def _severity(
     """EER by disturbance and severity, all on the same few clips; severity 0.00 is clean."""
     curves: Result = {}
     for condition, view in test_set.severities.items():
+        clips = test_set.clips.take(view.rows)
+        trials = draw_trials(clips, settings.max_trials, EVALUATION_SEED)
+        pairs = {"usual": trials.get("different_text") or trials["all"]}
         disturbance, level = condition.split("@")
+        points = {level: representation.vectors(test_set, condition)}
         if disturbance not in curves:
-            curves[disturbance] = {"0.00": _few(clean[view.rows], test_set, condition, settings)}
-        points = representation.vectors(test_set, condition)
-        curves[disturbance][level] = _few(points, test_set, condition, settings)
+            points = {"0.00": clean[view.rows]} | points
+        found = verify(points, pairs, clips.speakers, settings.bootstrap, EVALUATION_SEED)["conditions"]
+        for name, strata in found.items():
+            kept = ("eer", "eer_interval", "targets", "impostors")
+            curves.setdefault(disturbance, {})[name] = {key: strata["usual"][key] for key in kept}
     return curves
 
 
-def _few(points: Vectors, test_set: TestSet, condition: str, settings: EvaluationSettings) -> Result:
-    trials = test_set.few_trials
-    stratum, pairs = next(iter(trials.items()))
-    speakers = test_set.clips.speakers[test_set.views[condition].rows]
-    found = verify({condition: points}, {stratum: pairs}, speakers, settings.bootstrap, EVALUATION_SEED)
-    rates: Result = found["conditions"][condition][stratum]
-    return {name: rates[name] for name in ("eer", "eer_interval", "targets", "impostors")}
+def _reliability(clean: Vectors, test_set: TestSet, calibration: Calibration | None) -> Result:
+    """Say how predicted probabilities of clean trials came true."""
+    if calibration is None or test_set.name == SYNTHETIC:
+        return {}
+    trials = test_set.trials.get("different_text") or test_set.trials["all"]
+    slope, offset = calibration
+    targets, impostors = (
+        slope * cosine(clean, pairs) + offset for pairs in (trials.targets, trials.impostors)
+    )
+    return {
+        "slope": round(slope, 5),
+        "offset": round(offset, 5),
+        "source": SYNTHETIC,
+        "bins": reliability(targets, impostors),
+    }
+
+
+def _running(
+    representation: Representation, test_set: TestSet, settings: EvaluationSettings
+) -> Result | None:
+    assert test_set.listening
+    listening = test_set.listening
+    windows, clips = representation.joint([listening.view, test_set.views[CLEAN]])
+    return running_speech(
+        windows,
+        listening.windows,
+        listening.composed,
+        clips,
+        test_set.clips,
+        settings.bootstrap,
+        EVALUATION_SEED,
+    )
+
+
+def _scoring(
+    vectors: Mapping[str, Vectors],
+    test_set: TestSet,
+    scorers: Mapping[str, Scorer],
+    settings: EvaluationSettings,
+) -> Result:
+    """Score the own speaker space by every back-end, on the usual stratum."""
+    trials = {"usual": test_set.trials.get("different_text") or test_set.trials["all"]}
+    result: Result = {}
+    for name, scorer in scorers.items():
+        sampling = settings.bootstrap, EVALUATION_SEED
+        found = verify(vectors, trials, test_set.clips.speakers, *sampling, scorer=scorer)["conditions"]
+        for condition, strata in found.items():
+            result.setdefault(condition, {})[name] = strata["usual"]
+    return result
+
+
+def _against(
+    vectors: Mapping[str, Vectors], own: Representation, test_set: TestSet, settings: EvaluationSettings
+) -> Result:
+    """Compare another system's speaker space with ours: its EER less ours, clean and degraded."""
+    trials = test_set.trials.get("different_text") or test_set.trials["all"]
+    found = {}
+    for condition, points in vectors.items():
+        theirs, ours = (
+            (cosine(each, trials.targets), cosine(each, trials.impostors))
+            for each in (points, own.vectors(test_set, condition))
+        )
+        found[condition] = compare_systems(
+            theirs, ours, trials, test_set.clips.speakers, settings.bootstrap, EVALUATION_SEED
+        )
+    others = {condition: result for condition, result in found.items() if condition != CLEAN}
+    return found[CLEAN] | others
+
+
+def _assemble(results: Mapping[str, dict[str, Result]], compared: Compared, names: list[str]) -> Result:
+    """Arrange the results as ``metrics.json`` has them."""
+    metrics: Result = {kind: {} for kind in (*KINDS, "scoring", "baselines")}
+    metrics["spaces"] = compared.spaces
+    for representation in compared.representations:
+        for name, result in results[representation.name].items():
+            system, space = representation.system, representation.space
+            for kind, value in result.items():
+                if kind == "scoring":
+                    metrics[kind].setdefault(name, {})[space] = value
+                elif kind == "against":
+                    _baseline(metrics, compared, system).setdefault(kind, {})[name] = value
+                elif not system:
+                    metrics[kind].setdefault(name, {})[space] = value
+                elif system != RAW:
+                    into = _baseline(metrics, compared, system).setdefault(kind, {})
+                    into.setdefault(name, {})[space] = value
+    raw = {name.split(".")[1]: found for name, found in results.items() if name.startswith(f"{RAW}.")}
+    for name in names if raw else ():
+        here = {space: found[name] for space, found in raw.items()}
+        for kind in ("verification", "keywords", "running"):
+            if kind in here["mean"]:
+                metrics[kind].setdefault(name, {})[RAW] = _raw(here, kind)
+    return {kind: value for kind, value in metrics.items() if value or kind in ("verification", "baselines")}
+
+
+def _baseline(metrics: Result, compared: Compared, system: str) -> Result:
+    found: Result = metrics["baselines"].setdefault(system, {"about": compared.about.get(system, "")})
+    return found
+
+
+def _raw(by_space: Mapping[str, Result], kind: str) -> Result:
+    """Report the mean over layers, every layer, and the best one, chosen on the test set itself."""
+    layers = {space: found[kind] for space, found in by_space.items() if space != "mean"}
+    if kind == "running":
+        best = max(layers, key=lambda layer: float(layers[layer]["average_precision"]))
+        return {"layer": best, **layers[best]}
+    best_layer = {}
+    for condition in by_space["mean"][kind]:
+        if kind == "verification":
+            strata = layers["0"][condition]
+            stratum = "different_text" if "different_text" in strata else "all"
+            best_layer[condition] = min(layers, key=lambda layer: layers[layer][condition][stratum]["eer"])
+        else:
+            best_layer[condition] = max(layers, key=lambda layer: _keyword_score(layers[layer], condition))
+    return {"mean": by_space["mean"][kind], "best_layer": best_layer, "layers": layers}
+
+
+def _keyword_score(keywords: Result, condition: str) -> float:
+    """One-shot accuracy, or the clean probe's where no speaker has enough examples."""
+    shots = keywords[condition]["shot_1"]
+    return float(shots["accuracy"] if shots else keywords[CLEAN]["probe"])
+
+
+def _headline(metrics: Result, name: str, spaces: Mapping[str, str]) -> Result:
+    """Say in single figures what each subspace holds of the other's factor."""
+    result: Result = {}
+    for space, factor in spaces.items():
+        strata = metrics["verification"][name][space][CLEAN]
+        if factor == "content" and "different_text" in strata:
+            result[f"speaker_eer_from_{space}"] = strata["different_text"]["eer"]
+        other_text = strata.get("different_text", {"eer": 0})["eer"]
+        if factor == "speaker" and "same_text_impostors" in strata and other_text:
+            ratio = strata["same_text_impostors"]["eer"] / other_text
+            result[f"same_text_cost_of_{space}"] = round(ratio, 3)
+        if factor == "speaker" and name in metrics.get("keywords", {}):
+            keywords = metrics["keywords"][name][space][CLEAN]
+            result[f"keyword_probe_from_{space}"] = keywords["probe"]
+            result["keyword_chance"] = keywords["chance"]
+    return result

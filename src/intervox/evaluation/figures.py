@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from intervox.evaluation.verification import error_rates
+from intervox.evaluation.detection import error_rates
 
 Scores = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Of targets and of impostors."""

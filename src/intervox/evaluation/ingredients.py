@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from intervox.corpus.store import Corpus
 from intervox.errors import IntervoxError
 from intervox.evaluation.detection import equal_error_rate, error_rates
-from intervox.evaluation.evaluate import EVALUATION_SEED, TestSet
 from intervox.evaluation.keywords import shot_resamples
+from intervox.evaluation.representations import subspace_representations
 from intervox.evaluation.scoring import cosine
+from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet
 from intervox.evaluation.uncertainty import bootstrap_rates, interval
 from intervox.features.store import Features
 from intervox.recipe import Recipe
@@ -216,25 +217,25 @@ def _matched(recipe: Recipe, plan: TrainingPlan, mask: Mask) -> Recipe:
 
 def _measure(model: SubspaceModel, test_sets: list[TestSet], recipe: Recipe) -> dict[str, list[float]]:
     """Return, by column, the value on all speakers and then those of its resamples."""
-    speaker = next(name for name, factor in model.factors.items() if factor == "speaker")
-    content = next(name for name, factor in model.factors.items() if factor == "content")
+    spaces = {model.factors[space.name]: space for space in reversed(subspace_representations(model))}
     result: dict[str, list[float]] = {}
     for test_set in test_sets:
-        for condition, means in test_set.means.items():
-            vectors = model.project(means)
+        speakers = test_set.clips.speakers
+        for condition in test_set.whole:
+            heard = spaces["speaker"].vectors(test_set, condition)
             for stratum in ("different_text", "same_text_impostors"):
                 if stratum in test_set.trials and (condition == "clean" or stratum == "different_text"):
                     trials = test_set.trials[stratum]
                     pairs = trials.targets, trials.impostors
-                    scores = cosine(vectors[speaker], pairs[0]), cosine(vectors[speaker], pairs[1])
+                    scores = cosine(heard, pairs[0]), cosine(heard, pairs[1])
                     resampled = bootstrap_rates(
-                        scores, trials, test_set.speakers, recipe.evaluation.bootstrap, EVALUATION_SEED
+                        scores, trials, speakers, recipe.evaluation.bootstrap, EVALUATION_SEED
                     )
                     value = equal_error_rate(*error_rates(*scores))
                     result[f"{test_set.name} {condition} {stratum}"] = [value, *resampled.tolist()]
             if test_set.has_keywords and condition == "clean":
                 found = shot_resamples(
-                    vectors[content],
+                    spaces["content"].vectors(test_set, condition),
                     test_set.clips,
                     1,
                     recipe.evaluation.episodes,

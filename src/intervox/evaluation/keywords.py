@@ -16,7 +16,7 @@ from intervox.evaluation.clips import Clips
 from intervox.evaluation.detections import bootstrap_weights
 from intervox.evaluation.enrolment import Rows, draw_episodes, prototypes
 from intervox.evaluation.open_set import detect_unknown
-from intervox.evaluation.verification import interval
+from intervox.evaluation.uncertainty import interval
 
 SHOTS = (1, 5, 10)
 FOLDS = 3

@@ -10,7 +10,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from intervox.evaluation.clips import Clips, Labels
-from intervox.evaluation.verification import Vectors
+from intervox.evaluation.vectors import Vectors
 
 MAP_CLIPS = 400
 MAP_CLASSES = 10

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.evaluation.clips import Clips, Labels
+from intervox.evaluation.detection import equal_error_rate
 from intervox.evaluation.detections import Detections, bootstrap_weights, count_detections, miss_at, thinned
 from intervox.evaluation.enrolment import draw_episodes, prototypes
-from intervox.evaluation.verification import equal_error_rate, interval
+from intervox.evaluation.uncertainty import interval
 
 SHOTS = 5
 FALSE_ACCEPTS = (0.01, 0.05, 0.10)

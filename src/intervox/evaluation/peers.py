@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from intervox.audio import Waveform
 from intervox.errors import IntervoxError
-from intervox.evaluation.representations import Representation, unit
+from intervox.evaluation.representations import Representation
 from intervox.evaluation.resemblyzer import Resemblyzer
 from intervox.features.extraction import Encoder
 
@@ -37,7 +37,9 @@ def peer_representation(encoder: Encoder, space: str = "speaker") -> Representat
 
     ``embed`` takes the features that ``extract`` made with this encoder, not those of the backbone.
     """
-    return Representation(f"{encoder.name}.{space}", lambda means: unit(means.reshape(len(means), -1)))
+    return Representation(
+        f"{encoder.name}.{space}", lambda means: means.reshape(len(means), -1), encoder.name
+    )
 
 
 class CallableEncoder:

@@ -25,7 +25,7 @@ from intervox.evaluation.trial_files import (
     stratum_scores,
     trial_path,
 )
-from intervox.evaluation.verification import Vectors
+from intervox.evaluation.vectors import Vectors
 from intervox.evaluation.worst import MAX_SECONDS, AudioBudget, listen, worst_impostors, worst_targets
 from intervox.recipe import Recipe, dump_recipe
 from intervox.storage import write_bytes

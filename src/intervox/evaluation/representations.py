@@ -1,15 +1,13 @@
 """What is compared, as one interface: our subspaces, the raw layers, and whatever else embeds a clip."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from intervox.evaluation.test_sets import Means, TestSet
+from intervox.evaluation.test_sets import TestSet, View
+from intervox.evaluation.vectors import Means, Vectors, unit
 from intervox.subspaces.model import SubspaceModel
-
-Vectors = NDArray[np.float32]
 
 BACKBONE = "backbone"
 """The encoder whose layers our subspaces, the raw layers and the baselines read."""
@@ -56,14 +54,20 @@ class Representation:
 
         Features are read a few thousand clips at a time.
         """
-        view = test_set.views[condition]
+        return self.joint([test_set.views[condition]])[0]
+
+    def joint(self, views: Sequence[View]) -> list[Vectors]:
+        """Embed several views in one space, with one centre: unit vectors (view, dim) of each."""
+        parts = [self._chunked(view) for view in views]
+        if self.centred:
+            centre = np.concatenate(parts).mean(axis=0)
+            parts = [part - centre for part in parts]
+        return [unit(part) for part in parts]
+
+    def _chunked(self, view: View) -> Vectors:
         table = view.features[self.encoder]
-        parts = [
-            self.embed(table.rows(view.stored[start : start + _CHUNK]))
-            for start in range(0, len(view.stored), _CHUNK)
-        ]
-        vectors = np.concatenate(parts)
-        return unit(vectors - vectors.mean(axis=0) if self.centred else vectors)
+        starts = range(0, len(view.stored), _CHUNK)
+        return np.concatenate([self.embed(table.rows(view.stored[i : i + _CHUNK])) for i in starts])
 
 
 def subspace_representations(model: SubspaceModel) -> list[Representation]:
@@ -75,12 +79,6 @@ def raw_representations(layers: int) -> list[Representation]:
     """Each layer, and the mean over layers."""
     every = [Representation(f"raw.{layer}", _layer(layer), centred=True) for layer in range(layers)]
     return [*every, Representation("raw.mean", lambda means: np.asarray(means.mean(axis=1)), centred=True)]
-
-
-def unit(vectors: NDArray[np.floating]) -> Vectors:
-    """Scale rows to length one; a zero row stays zero."""
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, 1e-9), np.float32)
 
 
 def _projector(model: SubspaceModel, name: str) -> Callable[[Means], Vectors]:

@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.representations import unit
+from intervox.evaluation.vectors import unit
 from intervox.subspaces.model import Subspace, SubspaceModel
 
 MAX_DIM = 256

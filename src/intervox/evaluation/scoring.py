@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from intervox.evaluation.representations import Vectors, unit
 from intervox.evaluation.trials import Pairs
+from intervox.evaluation.vectors import Vectors, unit
 from intervox.subspaces.lda import LinearMap, fit_lda
 
 CHUNK = 4_096

@@ -54,8 +54,10 @@ def factor_data(clips: Clips, vectors: Mapping[str, Mapping[str, Vectors]]) -> d
     """
     first = next(iter(vectors.values()))
     data = {
-        factor: FactorData(labels, clips.contents if factor == "speaker" else clips.speakers, first)
-        for factor, labels in clips.labels.items()
+        factor: FactorData(
+            clips.labels[factor], clips.contents if factor == "speaker" else clips.speakers, first
+        )
+        for factor in clips.factors
     }
     if len(vectors) > 1:
         pooled = {space: np.concatenate([spaces[space] for spaces in vectors.values()]) for space in first}

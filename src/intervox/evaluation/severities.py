@@ -1,15 +1,22 @@
 """One disturbance at a stated severity: what the curves of error against severity are measured on."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from intervox.audio import Waveform
 from intervox.corpus import disturbances as do
-from intervox.corpus.conditions import INAUDIBLE_SNR_DB, Condition
+from intervox.corpus.acoustics import Acoustics
+from intervox.corpus.conditions import INAUDIBLE_SNR_DB, Condition, apply_condition
 from intervox.corpus.rooms import draw_room
-from intervox.recipe import Disturbance
+from intervox.corpus.store import Recordings, Transformed
+from intervox.evaluation.clips import Clips
+from intervox.recipe import Disturbance, SeveritySettings
 from intervox.recipe_corpus import CONDITION_BOUNDS
 
+SCHEMA_VERSION = 1
 _NEAREST_ROOMS = 4
 _ALL_MELS = float(np.log1p(8000 / 700))
 
@@ -83,42 +90,31 @@ class SeverityGrid:
         Shape (chosen,): clips of the set, ascending.
     """
 
-    def __init__(self, clips: Clips, settings: SeveritySettings) -> None:
-        self._clips = clips
+    def __init__(self, clips: Clips, settings: SeveritySettings, rooms: int, seed: int) -> None:
+        self._clips, self._rooms, self._seed = clips, rooms, seed
         self._grid = [(kind, level) for kind in settings.disturbances for level in settings.levels]
         self.names = [f"{kind}@{level:.2f}" for kind, level in self._grid]
-        self.rows = _few_speakers(clips.speakers, settings.clips)
+        self.rows = _few_speakers(clips.speakers, settings.clips, seed)
 
     def source(self, acoustics: Acoustics) -> Transformed:
+        """Degrade the clips' recordings, condition after condition."""
         paths = [Path(self._clips.paths[row]) for _ in self._grid for row in self.rows]
 
         def degrade(clip: int, wave: Waveform) -> Waveform:
             index, chosen = divmod(clip, len(self.rows))
             kind, level = self._grid[index]
-            random = np.random.default_rng([EVALUATION_SEED, index, chosen])
-            condition = condition_at(kind, level, random, DEGRADED.rooms, EVALUATION_SEED)
+            random = np.random.default_rng([self._seed, index, chosen])
+            condition = condition_at(kind, level, random, self._rooms, self._seed)
             return apply_condition(wave, condition, acoustics, random)
 
-        key = [SCHEMA_VERSION, EVALUATION_SEED, self.names, DEGRADED.rooms]
+        key = [SCHEMA_VERSION, self._seed, self.names, self._rooms]
         return Transformed(Recordings(paths), degrade, key)
 
-    def views(
-        self, good: NDArray[np.bool_], readable: NDArray[np.bool_], tables: Mapping[str, FeatureTable]
-    ) -> dict[str, View]:
-        """Leave out, in all conditions, the clips that could not be read in one of them."""
-        number = np.cumsum(good) - 1
-        usable = good[self.rows] & readable.reshape(len(self.names), -1).all(axis=0)
-        chosen = np.flatnonzero(usable)
-        rows = number[self.rows[chosen]]
-        return {
-            name: View(rows, tables, index * len(self.rows) + chosen) for index, name in enumerate(self.names)
-        }
 
-
-def _few_speakers(speakers: NDArray[np.str_], wanted: int) -> NDArray[np.int64]:
-    """Choose about ``wanted`` clips: a few speakers with about as many clips each, at least eight where there are."""
-    random = np.random.default_rng([EVALUATION_SEED, 9])
-    names, who, counts = np.unique(speakers, return_inverse=True, return_counts=True)
+def _few_speakers(speakers: NDArray[np.str_], wanted: int, seed: int) -> NDArray[np.int64]:
+    """Choose about ``wanted`` clips of a few speakers, eight or more of each where there are as many."""
+    random = np.random.default_rng([seed, 9])
+    _, who, counts = np.unique(speakers, return_inverse=True, return_counts=True)
     several = random.permutation(np.flatnonzero(counts > 1))
     people = several[: max(2, wanted // 8)]
     each = -(-wanted // max(1, len(people)))

@@ -10,16 +10,21 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from intervox.audio import Waveform, duration_seconds
+from intervox.backbones.base import Backbone
 from intervox.corpus.acoustics import Acoustics, load_acoustics
 from intervox.corpus.conditions import apply_condition, draw_condition
 from intervox.corpus.store import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
+from intervox.evaluation.abx import Grid, draw_grids
 from intervox.evaluation.clips import Clips
 from intervox.evaluation.protocols import Protocol
-from intervox.evaluation.severities import condition_at
-from intervox.evaluation.trials import Trials, draw_trials
+from intervox.evaluation.severities import SeverityGrid
+from intervox.evaluation.streams import StreamSet, StreamWindows, compose_streams
+from intervox.evaluation.trials import TrialList, Trials, draw_trials
+from intervox.evaluation.vectors import Means
 from intervox.features.extraction import Encoder, extract
-from intervox.manifest import Row
-from intervox.recipe import EvaluationSettings, FeatureSettings, SeveritySettings
+from intervox.features.frames import Frames, extract_frames
+from intervox.features.store import Features
+from intervox.recipe import EvaluationSettings, FeatureSettings
 from intervox.recipe_corpus import ConditionSettings
 from intervox.storage import stable_hash
 
@@ -38,9 +43,6 @@ DEGRADED = ConditionSettings(
 """What cross-condition trials do to every clip, each with its own draw and rooms unseen in training."""
 
 _OWN_LABELS = ("speaker", "content", "session", "language", "text")
-
-Means = NDArray[np.float32]
-"""Shape (clips, layers, dim)."""
 
 
 class FeatureTable(Interface):
@@ -202,7 +204,7 @@ def protocol_clips(protocol: Protocol) -> Clips:
 
 def load_test_sets(
     found: Iterable[Source],
-    encoders: Mapping[str, Encoder],
+    encoders: Mapping[str, Backbone | Encoder],
     settings: EvaluationSettings,
     features: FeatureSettings,
     folder: Path,
@@ -237,7 +239,7 @@ class _Loader:
     speech: Clips | None
 
     def load(self, given: Source) -> TestSet:
-        grid = SeverityGrid(given.clips, self.settings.severities)
+        grid = SeverityGrid(given.clips, self.settings.severities, DEGRADED.rooms, EVALUATION_SEED)
         parts = {CLEAN: given.source, CROSS_CONDITION: _degraded(given.source, self.acoustics)}
         if given.human and grid.names and len(grid.rows):
             parts["severities"] = grid.source(self.acoustics)
@@ -245,11 +247,9 @@ class _Loader:
         good = _readable(tables[CLEAN]) & _readable(tables[CROSS_CONDITION])
         kept = np.flatnonzero(good)
         clips = given.clips.take(kept)
-        views = {
-            part: View(np.arange(len(kept)), tables[part], kept) for part in (CLEAN, CROSS_CONDITION)
-        }
+        views = {part: View(np.arange(len(kept)), tables[part], kept) for part in (CLEAN, CROSS_CONDITION)}
         if "severities" in tables:
-            views |= grid.views(good, _readable(tables["severities"]), tables["severities"])
+            views |= _severity_views(grid, good, tables["severities"])
         lists = {name: trials.take(good) for name, trials in given.lists.items()}
         return TestSet(
             given.name,
@@ -294,9 +294,22 @@ class _Loader:
         return Spoken(grids, chosen, frames)
 
 
+def _severity_views(
+    grid: SeverityGrid, good: NDArray[np.bool_], tables: Mapping[str, Features]
+) -> dict[str, View]:
+    """Leave out, in all conditions, the clips that could not be read in one of them."""
+    number = np.cumsum(good) - 1
+    readable = _readable(tables).reshape(len(grid.names), -1).all(axis=0)
+    chosen = np.flatnonzero(good[grid.rows] & readable)
+    rows = number[grid.rows[chosen]]
+    return {
+        name: View(rows, tables, index * len(grid.rows) + chosen) for index, name in enumerate(grid.names)
+    }
+
+
 def _readable(tables: Mapping[str, Features]) -> NDArray[np.bool_]:
     """Say which clips every encoder could read."""
-    return np.logical_and.reduce([table.frames > 0 for table in tables.values()])
+    return np.all([table.frames > 0 for table in tables.values()], axis=0)
 
 
 def _degraded(source: ClipSource, acoustics: Acoustics) -> Transformed:

@@ -37,7 +37,7 @@ class Trials:
     impostors: Pairs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrialList:
     """Trials as a corpus publishes them.
 
@@ -52,6 +52,9 @@ class TrialList:
     enrol: NDArray[np.int64]
     test: NDArray[np.int64]
     target: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.target)
 
     def take(self, kept: NDArray[np.bool_]) -> "TrialList":
         """Keep the trials of the clips that are kept, numbered among these."""

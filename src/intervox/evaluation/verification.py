@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from intervox.evaluation.calibration import cross_fitted
 from intervox.evaluation.detection import Scores, cllr, equal_error_rate, error_rates, min_cllr, min_dcf
-from intervox.evaluation.representations import Vectors
 from intervox.evaluation.scoring import Scorer, cosine
 from intervox.evaluation.trials import Trials
 from intervox.evaluation.uncertainty import Samples, SpeakerResamples, gap, interval
+from intervox.evaluation.vectors import Vectors
 
 PRIORS = (0.01, 0.05)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from intervox.evaluation.protocols.trials import TrialList
+from intervox.evaluation.trials import TrialList
 from intervox.manifest import Row
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

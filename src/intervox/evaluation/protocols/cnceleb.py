@@ -12,7 +12,8 @@ Source: https://www.openslr.org/82/ and Kaldi's ``egs/cnceleb/v1/local/make_cnce
 from pathlib import Path
 
 from intervox.evaluation.protocols.base import Corpus, audio_files
-from intervox.evaluation.protocols.trials import TrialList, by_stem, read_trials, stem
+from intervox.evaluation.protocols.trials import by_stem, read_trials, stem
+from intervox.evaluation.trials import TrialList
 from intervox.manifest import Row, as_labels
 
 

@@ -90,7 +90,8 @@ def _thin(protocol: Protocol, max_clips: int | None) -> Protocol:
     if max_clips is None or count <= max_clips:
         return protocol
     kept = (np.arange(max_clips) * (count / max_clips)).astype(np.int64)
-    lists = {name: trials.keep(kept, count) for name, trials in protocol.lists.items()}
+    mask = np.isin(np.arange(count), kept)
+    lists = {name: trials.take(mask) for name, trials in protocol.lists.items()}
     return Protocol(
         protocol.name,
         protocol.licence,

@@ -8,7 +8,8 @@ from glob import escape
 from pathlib import Path
 
 from intervox.evaluation.protocols.base import Corpus
-from intervox.evaluation.protocols.trials import TrialList, read_trials
+from intervox.evaluation.protocols.trials import read_trials
+from intervox.evaluation.trials import TrialList
 from intervox.manifest import FORMATS, Row, read_manifest
 
 

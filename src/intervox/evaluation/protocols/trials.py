@@ -2,43 +2,14 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
+from intervox.evaluation.trials import TrialList
 
 _VERDICTS = {"1": True, "0": False, "tgt": True, "imp": False, "target": True, "nontarget": False}
-
-
-@dataclass(frozen=True, eq=False)
-class TrialList:
-    """Pairs of clips and whether one speaker says both; every array has shape (trials,).
-
-    Attributes
-    ----------
-    enrol, test
-        Indices of the protocol's rows.
-    target
-        True where the speakers are the same.
-    """
-
-    enrol: NDArray[np.int64]
-    test: NDArray[np.int64]
-    target: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    def keep(self, rows: NDArray[np.int64], count: int) -> "TrialList":
-        """Keep the trials between some of ``count`` rows, and count in these."""
-        position = np.full(count, -1)
-        position[rows] = np.arange(len(rows))
-        enrol, test = position[self.enrol], position[self.test]
-        kept = (enrol >= 0) & (test >= 0)
-        return TrialList(enrol[kept], test[kept], self.target[kept])
 
 
 def read_trials(

@@ -18,7 +18,8 @@ import re
 from pathlib import Path
 
 from intervox.evaluation.protocols.base import Corpus, audio_files
-from intervox.evaluation.protocols.trials import TrialList, by_stem, read_trials, stem
+from intervox.evaluation.protocols.trials import by_stem, read_trials, stem
+from intervox.evaluation.trials import TrialList
 from intervox.manifest import Row, as_labels
 
 _NAME = re.compile(

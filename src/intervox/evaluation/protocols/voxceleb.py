@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from intervox.evaluation.protocols.base import Corpus, audio_files
-from intervox.evaluation.protocols.trials import TrialList, read_trials
+from intervox.evaluation.protocols.trials import read_trials
+from intervox.evaluation.trials import TrialList
 from intervox.manifest import Row, as_labels
 
 _LISTS = {

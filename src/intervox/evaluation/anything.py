@@ -1,0 +1,110 @@
+"""The whole evaluation for embeddings that are not ours: a function, or a file of vectors."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from intervox.evaluation.embeddings import embedding_test_sets, read_embeddings
+from intervox.evaluation.evaluate import SCHEMA_VERSION, Compared, measure
+from intervox.evaluation.evidence import SpaceEvidence
+from intervox.evaluation.peers import CallableEncoder
+from intervox.evaluation.protocols import find_protocols
+from intervox.evaluation.representations import Representation
+from intervox.evaluation.results import write_results
+from intervox.evaluation.test_sets import TestSet, load_test_sets, sources
+from intervox.parallel import default_workers
+from intervox.recipe import EvaluationSettings, FeatureSettings
+
+
+def evaluate(
+    embed: Callable[..., ArrayLike],
+    name: str,
+    dim: int,
+    folder: str | Path | None = None,
+    protocols: Sequence[str] = ("auto",),
+    fingerprint: str | None = None,
+    batched: bool = True,
+    settings: EvaluationSettings | None = None,
+) -> dict[str, Any]:
+    """Measure any embedder on human recordings, clean and degraded.
+
+    Parameters
+    ----------
+    embed
+        Takes a list of 16 kHz float32 arrays of shape (samples,) and gives vectors (clips, dim); with
+        ``batched=False`` one array and one vector (dim,).
+    name, dim
+        Of the embedding.
+    folder
+        Where ``metrics.json``, ``report.html`` and ``trials/`` go; ``runs/<name>`` by default.
+    protocols
+        Names of evaluation sets, or ``auto``.
+    fingerprint
+        Names the weights and settings behind the function, to cache its vectors under; without one
+        they are made anew in every call.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+
+    Raises
+    ------
+    IntervoxError
+        A protocol is missing, or the function's vectors are not as promised.
+    """
+    chosen = _settings(settings, protocols)
+    home = Path(folder or Path("runs") / name)
+    encoder = CallableEncoder(embed, name, dim, fingerprint, batched)
+    found = find_protocols(chosen.protocols, chosen.max_clips)
+    test_sets = load_test_sets(
+        sources(None, found), {name: encoder}, chosen, FeatureSettings(), home / "features"
+    )
+    space = Representation(name, lambda vectors: vectors[:, 0], name)
+    return _evaluate({name: ""}, [space], test_sets, chosen, home)
+
+
+def evaluate_embeddings(
+    path: Path,
+    folder: Path | None = None,
+    protocols: Sequence[str] = ("auto",),
+    settings: EvaluationSettings | None = None,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Measure the vectors of an ``.npz`` file; see ``embeddings`` for what it holds.
+
+    Parameters
+    ----------
+    folder
+        Where the results go; ``runs/<file name>`` by default.
+    protocols
+        Whose labels to take where the file has paths and no labels.
+    """
+    chosen = _settings(settings, protocols)
+    given = read_embeddings(path)
+    found = [] if "speaker" in given.columns else find_protocols(chosen.protocols)
+    test_sets = embedding_test_sets(given, found, chosen.max_trials)
+    home = folder or Path("runs") / path.stem
+    return _evaluate(given.factors, given.representations(), test_sets, chosen, home, workers)
+
+
+def _settings(settings: EvaluationSettings | None, protocols: Sequence[str]) -> EvaluationSettings:
+    return (settings or EvaluationSettings()).model_copy(update={"protocols": tuple(protocols)})
+
+
+def _evaluate(
+    spaces: Mapping[str, str],
+    representations: Sequence[Representation],
+    test_sets: Sequence[TestSet],
+    settings: EvaluationSettings,
+    folder: Path,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    evidence = SpaceEvidence(representations) if settings.separation else None
+    compared = Compared(dict(spaces), representations, evidence=evidence)
+    metrics: dict[str, Any] = {"schema": SCHEMA_VERSION, "recipe": folder.name, "seed": 0}
+    metrics |= measure(compared, test_sets, settings, workers or default_workers())
+    write_results(folder, metrics, compared, test_sets, None, settings.recordings)
+    return metrics

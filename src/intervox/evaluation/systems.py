@@ -1,0 +1,100 @@
+"""What a run compares: its subspaces, the raw layers, baselines and peers, and how they are scored."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from intervox.corpus.store import Corpus
+from intervox.evaluation.baselines.observational import observational_representations
+from intervox.evaluation.baselines.registry import ABOUT, CLOSED_FORM, OBSERVATIONAL, fit_baselines
+from intervox.evaluation.calibration import fit_on_held_out
+from intervox.evaluation.evaluate import Compared
+from intervox.evaluation.evidence import SpaceEvidence
+from intervox.evaluation.peers import peer_representation
+from intervox.evaluation.representations import raw_representations, subspace_representations
+from intervox.evaluation.scoring import AsNorm, Plda, Scorer, centred, cosine
+from intervox.evaluation.test_sets import SYNTHETIC, TestSet
+from intervox.evaluation.vectors import Means
+from intervox.features.extraction import Encoder
+from intervox.features.store import Features
+from intervox.recipe import Recipe
+from intervox.subspaces.model import SubspaceModel
+from intervox.subspaces.training import TrainingCells, training_cells
+
+SPEAKER = "speaker"
+
+
+def compared_in_run(
+    model: SubspaceModel,
+    corpus: Corpus,
+    features: Features,
+    recipe: Recipe,
+    peers: Sequence[Encoder],
+    folder: Path,
+) -> Compared:
+    """Fit or train everything that a run's subspaces are measured beside.
+
+    Parameters
+    ----------
+    features
+        Of the corpus.
+    folder
+        Where models of trained baselines go.
+
+    Raises
+    ------
+    IntervoxError
+        A baseline's extra is not installed.
+    """
+    chosen = training_cells(corpus.cells, features, set(model.factors.values()))
+    means = features.rows(chosen.rows)
+    own = subspace_representations(model)
+    settings = recipe.evaluation
+    closed = [name for name in settings.baselines if name in CLOSED_FORM]
+    others = fit_baselines(closed, model, recipe, means, chosen)
+    if OBSERVATIONAL in settings.baselines:
+        others += observational_representations(corpus.cells, features, recipe, folder / OBSERVATIONAL)
+    speaker = next((name for name, factor in model.factors.items() if factor == SPEAKER), SPEAKER)
+    return Compared(
+        model.factors,
+        [*own, *raw_representations(features.layers), *others]
+        + [peer_representation(peer, speaker) for peer in peers],
+        ABOUT | {peer.name: "a peer with weights of its own" for peer in peers},
+        _scorers(model, means, chosen, recipe),
+        SpaceEvidence.of_model(model, own, means) if settings.separation else None,
+    )
+
+
+def calibrate(model: SubspaceModel, test_sets: Sequence[TestSet]) -> dict[str, list[float]]:
+    """Fit each subspace's slope and offset from a cosine to the log-odds of "the same".
+
+    Returns
+    -------
+    dict
+        Empty without held-out synthetic cells; without a subspace whose factor they have no label of.
+    """
+    return {
+        space.name: [round(value, 5) for value in fit_on_held_out(space, held_out, model.factors[space.name])]
+        for held_out in test_sets
+        if held_out.name == SYNTHETIC
+        for space in subspace_representations(model)
+        if model.factors[space.name] in held_out.clips.labels
+    }
+
+
+def _scorers(
+    model: SubspaceModel, means: Means, chosen: TrainingCells, recipe: Recipe
+) -> Mapping[str, Scorer]:
+    """Fit the back-ends that the recipe asks for on the training cells of the speaker space."""
+    space = next((name for name, factor in model.factors.items() if factor == SPEAKER), None)
+    if space is None:
+        return {}
+    vectors, speakers = model.project(means)[space], chosen.labels[SPEAKER].astype(np.str_)
+    fits: dict[str, Callable[[], Scorer]] = {
+        "cosine": lambda: cosine,
+        "centred": lambda: centred(vectors.mean(axis=0)),
+        "as_norm": lambda: AsNorm.fit(vectors, speakers),
+        "plda": lambda: Plda.fit(vectors, speakers),
+    }
+    return {name: fits[name]() for name in recipe.evaluation.scoring}
