@@ -10,10 +10,9 @@ from intervox.evaluation.clips import Clips
 from intervox.evaluation.detections import bootstrap_weights
 from intervox.evaluation.enrolment import draw_episodes, prototypes
 from intervox.evaluation.keywords import probe_correct, shot_resamples, shots_correct, spot_keywords
-from intervox.evaluation.vectors import unit
 from intervox.evaluation.trials import Trials
-from intervox.evaluation.uncertainty import bootstrap_rates
-from intervox.evaluation.uncertainty import interval
+from intervox.evaluation.uncertainty import bootstrap_rates, interval
+from intervox.evaluation.vectors import unit
 from tests.clips import grid
 
 CLIPS = grid(12, 6, repeats=4)
@@ -92,7 +91,8 @@ def test_the_interval_is_over_speakers() -> None:
     assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.2)
 
 
-def test_an_official_split_is_used_where_it_holds_speakers_apart() -> None:
+def test_an_official_split_is_used_where_it_holds_speakers_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("intervox.evaluation.keywords.OFFICIAL_TEST", 10)
     vectors = planted(1, 0, 0.1)
     tested_speakers = CLIPS.speakers > "speaker 08"
     split = np.where(tested_speakers, "test", "train")

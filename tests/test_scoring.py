@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 
 from intervox.evaluation.detection import cllr, equal_error_rate, error_rates
-from intervox.evaluation.vectors import unit
 from intervox.evaluation.scoring import CHUNK, AsNorm, Plda, centred, cosine
+from intervox.evaluation.vectors import unit
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]

@@ -10,9 +10,9 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.blocks import block_scores
 from intervox.evaluation.clips import Clips
 from intervox.evaluation.geometry import dependence, principal_angles
-from intervox.evaluation.vectors import unit
 from intervox.evaluation.residual import linear_spaces, projected, raw_space, rejected, subspace_basis
 from intervox.evaluation.separation import FactorData, factor_data, linear_readings, separation_matrix
+from intervox.evaluation.vectors import unit
 from intervox.subspaces.model import SubspaceModel
 
 Vectors = NDArray[np.float32]

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from intervox.errors import IntervoxError
+from intervox.evaluation.detection import equal_error_rate, error_rates
+from intervox.evaluation.scoring import cosine
 from intervox.evaluation.trial_files import (
     PAIR_COLUMNS,
     read_trials,
@@ -16,9 +18,6 @@ from intervox.evaluation.trial_files import (
     trial_table,
     write_trials_csv,
 )
-from intervox.evaluation.scoring import cosine
-from intervox.evaluation.detection import equal_error_rate
-from intervox.evaluation.detection import error_rates
 from intervox.evaluation.verification import verify
 from intervox.evaluation.worst import select_trials
 

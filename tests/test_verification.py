@@ -10,9 +10,9 @@ from scipy.special import expit
 from intervox.evaluation.calibration import cross_fitted, fit_calibration, reliability
 from intervox.evaluation.clips import Clips
 from intervox.evaluation.detection import cllr
-from intervox.evaluation.vectors import unit
 from intervox.evaluation.scoring import AsNorm
 from intervox.evaluation.trials import Trials, draw_trials
+from intervox.evaluation.vectors import unit
 from intervox.evaluation.verification import verify
 
 Numbers = NDArray[np.int64]

@@ -101,14 +101,74 @@ def evaluate(
     recipe: RecipeArgument = "quickstart",
     folder: FolderOption = None,
     workers: WorkersOption = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure the vectors of this .npz file instead of a run's: embedding (clips, dim), with "
+            "speaker and content, or with path to take the labels from the protocols."
+        ),
+    ] = None,
+    protocols: Annotated[
+        list[str] | None,
+        typer.Option("--protocol", help="With --embeddings: an evaluation set; may be repeated."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Step 4: measure on held-out cells and human corpora, and write the report."""
+    """Step 4: measure on held-out cells and human corpora, and write the report.
+
+    With --embeddings FILE.npz the same measures for vectors of your own, in runs/FILE.
+    """
     from intervox import pipeline
     from intervox.parallel import Pool
 
-    opened = pipeline.open_run(recipe, folder, Pool(workers))
-    _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
+    if embeddings is None:
+        opened = pipeline.open_run(recipe, folder, Pool(workers))
+        _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
+        return
+    from intervox.evaluation.anything import evaluate_embeddings
+
+    home = folder or Path("runs") / embeddings.stem
+    metrics = evaluate_embeddings(embeddings, home, protocols or ["auto"], workers=workers)
+    _show_metrics(metrics, home, as_json)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs; the first is the reference.")],
+    out: Annotated[Path, typer.Option(help="Page to write.", dir_okay=False)] = Path("runs/compare.html"),
+    as_json: JsonOption = False,
+) -> None:
+    """Put runs side by side, with paired differences on the trials that they share."""
+    from intervox.evaluation.compare import compare as compare_runs
+    from intervox.evaluation.compare import comparison_tables, write_comparison
+    from intervox.evaluation.table_formats import print_tables
+
+    found = compare_runs(runs)
+    write_comparison(out, found)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        print_tables(comparison_tables(found))
+        typer.echo(f"page: {out}")
+
+
+@app.command()
+def trials(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    protocol: Annotated[str, typer.Option(help="Evaluation set.")],
+    condition: Annotated[str, typer.Option(help="clean or cross_condition.")] = "clean",
+    stratum: Annotated[str | None, typer.Option(help="Such as different_text; all by default.")] = None,
+    space: Annotated[str | None, typer.Option(help="Whose scores decide which errors are worst.")] = None,
+    worst: Annotated[int | None, typer.Option(min=1, help="Only so many of the worst errors.")] = None,
+    csv: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)] = Path("trials.csv"),
+) -> None:
+    """Write the trials behind a figure, with every score, as CSV."""
+    from intervox.evaluation.trial_files import write_trials_csv
+    from intervox.evaluation.worst import select_trials
+
+    table = select_trials(folder, protocol, condition, stratum, space, worst)
+    write_trials_csv(csv, table)
+    typer.echo(f"{table.num_rows:,} trials in {csv}")
 
 
 @app.command()
@@ -137,22 +197,30 @@ def ingredients(
 def tables(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")] = Path("runs/quickstart"),
     into: Annotated[Path | None, typer.Option(help="Markdown file whose marked tables are replaced.")] = None,
-    of: Annotated[str, typer.Option(help="metrics, or ingredients.")] = "metrics",
+    of: Annotated[
+        str, typer.Option(help="metrics (the headlines), all (every table), or ingredients.")
+    ] = "metrics",
+    form: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
 ) -> None:
-    """Print the tables of a finished run in Markdown, or write them into a file."""
+    """Print the tables of a finished run in Markdown, LaTeX or CSV, or write them into a Markdown file."""
     from intervox.evaluation.ingredient_tables import ingredient_tables
-    from intervox.evaluation.table_formats import insert_markdown, markdown
-    from intervox.evaluation.tables import headline_tables
+    from intervox.evaluation.table_formats import FORMATS, insert_markdown
+    from intervox.evaluation.tables import headline_tables, metric_tables
     from intervox.pipeline import INGREDIENTS, METRICS
     from intervox.storage import read_json
 
-    known = {"metrics": (METRICS, headline_tables), "ingredients": (INGREDIENTS, ingredient_tables)}
-    if of not in known:
-        raise IntervoxError(f"there are no tables of {of!r}: choose from {', '.join(known)}")
+    known = {
+        "metrics": (METRICS, headline_tables),
+        "all": (METRICS, metric_tables),
+        "ingredients": (INGREDIENTS, ingredient_tables),
+    }
+    for what, given, choices in (("tables", of, known), ("format", form, FORMATS)):
+        if given not in choices:
+            raise IntervoxError(f"there is no {what} {given!r}: choose from {', '.join(choices)}")
     name, build = known[of]
     built = build(read_json(folder / name))
     if into is None:
-        typer.echo(markdown(built))
+        typer.echo(FORMATS[form](built))
     else:
         insert_markdown(into, built)
 

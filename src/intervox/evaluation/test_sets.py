@@ -127,8 +127,10 @@ class TestSet:
 
     @property
     def whole(self) -> list[str]:
-        """Conditions that every clip was put under."""
-        return [name for name, view in self.views.items() if len(view.rows) == len(self.clips)]
+        """Conditions that every clip was put under, but for those of a severity curve."""
+        return [
+            name for name, view in self.views.items() if "@" not in name and len(view.rows) == len(self.clips)
+        ]
 
     @property
     def severities(self) -> dict[str, View]:
