@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -23,7 +24,6 @@ from intervox.corpus.disturbances import CODECS
 from intervox.corpus.microphones import draw_microphone
 from intervox.corpus.rooms import draw_room
 from intervox.engines.base import load_engine
-from intervox.evaluation.figures import svg
 from intervox.features.extraction import layer_means
 from intervox.recipe import FeatureSettings
 from intervox.recipe_corpus import ConditionSettings, EspeakSettings
@@ -125,7 +125,7 @@ def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return float(np.mean(np.sum(a * b, axis=-1) / norms))
 
 
-def draw(results: Mapping[str, Sequence[Measured]], other_voice: float) -> str:
+def draw(results: Mapping[str, Sequence[Measured]], other_voice: float) -> Figure:
     """Draw both measures over severity, one line a disturbance."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -140,7 +140,7 @@ def draw(results: Mapping[str, Sequence[Measured]], other_voice: float) -> str:
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.legend(*right.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
-    return svg(figure)
+    return figure
 
 
 def table(results: Mapping[str, Sequence[Measured]]) -> str:
@@ -169,7 +169,9 @@ if __name__ == "__main__":
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of conditions.md")
     options = parser.parse_args()
     results, other_voice = measure(load_backbone(BUNDLED, "cpu"))
-    (options.docs / "conditions.svg").write_text(draw(results, other_voice) + "\n", encoding="utf-8")
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "intervox", "font.size": 9}):
+        drawn = draw(results, other_voice)
+        drawn.savefig(options.docs / "conditions.svg", metadata={"Date": None}, bbox_inches="tight")
     write_page(options.docs / "conditions.md", table(results))
     print(table(results))
     print(f"cosine of two voices that say the same: {other_voice:.2f}")

@@ -281,10 +281,10 @@ def test_new_disturbances_leave_older_draws_as_they_were() -> None:
 
 
 def test_evaluations_draw_is_pinned() -> None:
-    from intervox.evaluation.evaluate import CROSS_CONDITION, EVALUATION_SEED
+    from intervox.evaluation.test_sets import DEGRADED, EVALUATION_SEED
 
     random = np.random.default_rng([EVALUATION_SEED, 0])
-    drawn = draw_condition(CROSS_CONDITION, random, EVALUATION_SEED)
+    drawn = draw_condition(DEGRADED, random, EVALUATION_SEED)
     assert str(drawn) == "room:8(t60=0.50s) noise:pink@12dB band:130-7353Hz level:-13dBFS"
 
 

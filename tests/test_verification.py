@@ -112,7 +112,7 @@ def test_separated_and_constant_scores_have_a_finite_calibration() -> None:
 
 def test_cross_fitting_calibrates_a_half_by_the_other_only() -> None:
     random = np.random.default_rng(0)
-    who = np.repeat(np.arange(40), 10)
+    who = np.repeat(np.arange(40).astype(str), 10)
     pairs = np.argwhere(np.triu(np.ones((400, 400), bool), 1))
     same = who[pairs[:, 0]] == who[pairs[:, 1]]
     trials = Trials(pairs[same], pairs[~same])

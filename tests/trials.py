@@ -43,7 +43,7 @@ def small_vectors(clips: Clips, noise: float, seed: int = 0) -> Vectors:
 
 def small_trials(clips: Clips) -> dict[str, Trials]:
     """Draw every stratum."""
-    return draw_trials(clips.speakers, clips.contents, 5000, 0)
+    return draw_trials(clips, 5000, 0)
 
 
 def write_small_trials(run: Path, clips: Clips, protocol: str, noise: float) -> pa.Table:

@@ -14,6 +14,7 @@ from intervox.audio import Waveform
 from intervox.errors import IntervoxError
 from intervox.evaluation.representations import Representation
 from intervox.evaluation.resemblyzer import Resemblyzer
+from intervox.evaluation.vectors import unit
 from intervox.features.extraction import Encoder
 
 PEERS: dict[str, Callable[[], Encoder]] = {Resemblyzer.name: Resemblyzer}
@@ -38,7 +39,7 @@ def peer_representation(encoder: Encoder, space: str = "speaker") -> Representat
     ``embed`` takes the features that ``extract`` made with this encoder, not those of the backbone.
     """
     return Representation(
-        f"{encoder.name}.{space}", lambda means: means.reshape(len(means), -1), encoder.name
+        f"{encoder.name}.{space}", lambda means: unit(means.reshape(len(means), -1)), encoder.name
     )
 
 

@@ -311,7 +311,7 @@ def _severity_views(
 
 def _readable(tables: Mapping[str, Features]) -> NDArray[np.bool_]:
     """Say which clips every encoder could read."""
-    return np.all([table.frames > 0 for table in tables.values()], axis=0)
+    return np.asarray(np.min([table.frames for table in tables.values()], axis=0) > 0)
 
 
 def _degraded(source: ClipSource, acoustics: Acoustics) -> Transformed:
