@@ -95,7 +95,7 @@ def measure(
         for test_set in test_sets:
             found = _headline(metrics, test_set.name, compared.spaces)
             if compared.evidence:
-                found |= compared.evidence.measure(test_set, settings.bootstrap, workers)
+                found |= compared.evidence.measure(test_set, settings.bootstrap, settings.seeds, workers)
             metrics["separation"][test_set.name] = found
             bar.advance(1, f"{test_set.name} separation")
     return metrics

@@ -63,15 +63,15 @@ class SpaceEvidence:
             [Representation(name, projected(model, name)) for name in linear],
         )
 
-    def measure(self, test_set: TestSet, repeats: int, workers: int) -> dict[str, Any]:
+    def measure(self, test_set: TestSet, repeats: int, seeds: int, workers: int) -> dict[str, Any]:
         """Measure one test set; see ``separation`` in ``docs/formats.md``."""
         data = self._factors(test_set, self.spaces)
-        matrix = separation_matrix(data, repeats, workers)
+        matrix = separation_matrix(data, repeats, workers, seeds)
         own = [space.name for space in self.spaces if space.name not in (RAW, RESIDUAL)]
         result: dict[str, Any] = {"matrix": matrix}
         for kind, spaces in (("rejection", self.rejected), ("projection", self.projected)):
             if spaces:
-                result[kind] = linear_readings(self._factors(test_set, spaces), repeats, workers)
+                result[kind] = linear_readings(self._factors(test_set, spaces), repeats, workers, seeds)
         with threadpool_limits(1):
             clean = {name: data["speaker"].vectors[name] for name in own}
             pairs = dependence(clean, test_set.clips.speakers, EVALUATION_SEED)

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from intervox.evaluation.clips import Clips, Labels
 from intervox.evaluation.probes import KINDS, Probed, Task, draw_task, probe
 
-SEEDS = (0, 1, 2)
+SEEDS = 3
 CONDITION = "condition"
 
 Vectors = NDArray[np.float32]
@@ -66,7 +66,9 @@ def factor_data(clips: Clips, vectors: Mapping[str, Mapping[str, Vectors]]) -> d
     return data
 
 
-def separation_matrix(data: Mapping[str, FactorData], repeats: int, workers: int = 1) -> dict[str, Any]:
+def separation_matrix(
+    data: Mapping[str, FactorData], repeats: int, workers: int = 1, seeds: int = SEEDS
+) -> dict[str, Any]:
     """Probe every factor from every space.
 
     Parameters
@@ -77,6 +79,8 @@ def separation_matrix(data: Mapping[str, FactorData], repeats: int, workers: int
         Bootstrap resamples behind each interval.
     workers
         Threads that share the probes.
+    seeds
+        How often each probe is trained, on other folds and from another start.
 
     Returns
     -------
@@ -86,10 +90,12 @@ def separation_matrix(data: Mapping[str, FactorData], repeats: int, workers: int
         the linear probe, ``mlp_bits``, ``mlp_interval``, ``entropy_bits``), ``classes`` and
         ``clips``. A factor that can't be probed on unseen groups is absent.
     """
-    return _each_cell(data, workers, lambda vectors, task: _cell(vectors, task, repeats))
+    return _each_cell(data, workers, seeds, lambda vectors, task: _cell(vectors, task, repeats))
 
 
-def linear_readings(data: Mapping[str, FactorData], repeats: int, workers: int = 1) -> dict[str, Any]:
+def linear_readings(
+    data: Mapping[str, FactorData], repeats: int, workers: int = 1, seeds: int = SEEDS
+) -> dict[str, Any]:
     """Probe every factor from every space by a linear probe alone, on the clips of the matrix.
 
     For the spaces of ``residual.rejected`` this is what is left of a factor once a subspace is taken
@@ -109,11 +115,12 @@ def linear_readings(data: Mapping[str, FactorData], repeats: int, workers: int =
             "chance": round(task.chance, 5),
         }
 
-    return _each_cell(data, workers, cell)
+    return _each_cell(data, workers, seeds, cell)
 
 
-def _each_cell(data: Mapping[str, FactorData], workers: int, measure: Measure) -> dict[str, Any]:
-    tasks = {factor: draw_task(clips.labels, clips.groups, SEEDS) for factor, clips in data.items()}
+def _each_cell(data: Mapping[str, FactorData], workers: int, seeds: int, measure: Measure) -> dict[str, Any]:
+    order = tuple(range(seeds))
+    tasks = {factor: draw_task(clips.labels, clips.groups, order) for factor, clips in data.items()}
     jobs = [
         (factor, space, vectors, task)
         for factor, task in tasks.items()
@@ -141,8 +148,8 @@ def _cell(vectors: Vectors, task: Task, repeats: int) -> dict[str, Any]:
     linear, mlp = (probe(vectors, task, kind, repeats) for kind in KINDS)
     controls = [probe(vectors, task, kind, repeats, shuffled=True) for kind in KINDS]
     return {
-        "linear": _both(linear, controls[0]),
-        "mlp": _both(mlp, controls[1]),
+        "linear": _both(linear, controls[0], task),
+        "mlp": _both(mlp, controls[1], task),
         "chance": round(task.chance, 5),
         "information": {
             "bits": linear.bits.value,
@@ -156,11 +163,11 @@ def _cell(vectors: Vectors, task: Task, repeats: int) -> dict[str, Any]:
     }
 
 
-def _both(real: Probed, control: Probed) -> dict[str, Any]:
+def _both(real: Probed, control: Probed, task: Task) -> dict[str, Any]:
     return {
         "accuracy": real.accuracy.value,
         "interval": real.accuracy.interval,
         "shuffled": control.accuracy.value,
         "shuffled_interval": control.accuracy.interval,
-        "seeds": len(SEEDS),
+        "seeds": len({seed for seed, _ in task.folds}),
     }
