@@ -47,7 +47,7 @@ clean:
 	touch $@
 
 .venv/standard-ready: .venv/run-ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline,kokoro,quality]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline,kokoro,quality,baselines,peers]"
 	touch $@
 
 .venv/dev-ready: .venv/run-ready
