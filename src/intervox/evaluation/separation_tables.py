@@ -68,8 +68,8 @@ def matrix_table(metrics: dict[str, Any]) -> Table:
             "Separation matrix: what probes read from each space",
             "Accuracy on clips kept from the probe, with its 95 % interval; shuffled is the same linear "
             "probe on shuffled labels, chance the commonest class. Bits are a lower bound of the "
-            "information, of the entropy beside it. Condition tells clean clips from degraded copies, by "
-            "disturbance where severities were measured.",
+            "information, which is at most the entropy beside it. Condition tells clean clips from "
+            "degraded copies, by disturbance where severities were measured.",
             [
                 "protocol",
                 "factor",
@@ -79,7 +79,7 @@ def matrix_table(metrics: dict[str, Any]) -> Table:
                 "shuffled",
                 "chance",
                 "bits",
-                "of bits",
+                "entropy, bits",
                 "classes",
                 "clips",
             ],
