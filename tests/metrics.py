@@ -77,7 +77,13 @@ def schema_2_metrics() -> dict[str, Any]:
         },
         "calibration": {name: {"speaker": _calibration()} for name in _EERS},
         "keywords": {name: _keywords(*found) for name, found in _KEYWORDS.items()},
-        "running": {"speech_commands": {"content": _running(0.7), "speaker": _running(0.05)}},
+        "running": {
+            "speech_commands": {
+                "content": _running(0.7),
+                "speaker": _running(0.05),
+                "raw": {"layer": "4", **_running(0.5)},
+            }
+        },
         "separation": {name: _separation(name) for name in _EERS},
         "baselines": {
             "lda": _baseline("closed form on the same labels, layers and dims", "lda", 1),
@@ -174,9 +180,14 @@ def _running(precision: float) -> dict[str, Any]:
         "hop_seconds": 0.1,
         "curve": curve,
         "miss_at": {"10": curve[3][1], "60": curve[4][1]},
+        "miss_interval": {rate: [0.0, 1.0] for rate in ("10", "60")},
         "average_precision": precision,
         "interval": [precision - 0.04, precision + 0.04],
     }
+
+
+def _reading(accuracy: float) -> dict[str, Any]:
+    return {"accuracy": accuracy, "interval": [accuracy - 0.01, accuracy + 0.01], "chance": 0.1}
 
 
 def probed(accuracy: float, chance: float, mlp: float | None = None) -> dict[str, Any]:
@@ -227,9 +238,17 @@ def _separation(name: str) -> dict[str, Any]:
             "raw.1": probed(0.97, 0.55, 0.98),
         },
     }
-    found["rejection"] = {"content": {"content": {"accuracy": 0.4, "interval": [0.35, 0.45]}}}
-    found["projection"] = {"content": {"content": {"accuracy": 0.96, "interval": [0.95, 0.97]}}}
-    found["geometry"] = {"principal_angles_degrees": {"mean": 84.2, "min": 61.0}, "cross_covariance": 0.04}
+    found["rejection"] = {"content": {"content": _reading(0.4)}}
+    found["projection"] = {"content": {"content": _reading(0.96)}}
+    angles = {"mean": 84.2, "min": 61.0, "random_mean": 73.4, "random_min": 65.1}
+    found["geometry"] = {
+        "content-speaker": {
+            "cross_covariance": 0.04,
+            "cross_covariance_by_chance": 0.01,
+            "shared_bits": 0.2,
+            "principal_angles": angles,
+        }
+    }
     found["abx"] = {"content": {"error": 0.06, "interval": [0.05, 0.07], "triples": 10_000}}
     found["blocks"] = {
         "dci": {"disentanglement": 0.7, "completeness": 0.6, "informativeness": 0.9},

@@ -102,8 +102,9 @@ def test_the_quickstart_says_what_is_worse_too() -> None:
         "Partly separated on human speech: of 5 cases, 3 are partly separated and 2 are not separated."
     )
     assert "librispeech (10 speakers, 100 clips)" in text
-    assert "EER of 1.4 % [1.2, 1.6], below raw, layer 1 (10.7 %" in text
+    assert "EER of 1.4 % [1.2, 1.6], below LDA (2.2 % [1.9, 2.5]), the best raw layer (10.7 %" in text
     assert "but not below LDA (10.5 %" in text
+    assert "0.88 from LDA, 0.73 from the best raw layer (chosen on this very test)" in text
     assert "the speaker subspace is not separated from content (linear probe 0.91" in text
     assert "synthetic" not in text
 

@@ -43,7 +43,7 @@ def test_a_full_run_has_every_table() -> None:
         "tested": 1,
         "verification": 5,
         "keywords": 3,
-        "separation": 4,
+        "separation": 6,
         "baselines": 1,
         "severity": 1,
         "calibration": 1,
@@ -145,3 +145,21 @@ def test_the_matrix_has_our_spaces_first_and_shades_by_what_is_read() -> None:
     # The MLP reads 0.925 where chance is 0.118: 91 % of the way, 18 of 20 shades.
     assert from_speaker.shade == 18
     assert separation_matrix(schema_2_metrics(), "librispeech") is None
+
+
+def test_running_speech_names_its_raw_layer() -> None:
+    table = next(table for table in metric_tables(schema_2_metrics()) if table.key == "running-speech")
+    assert [row[1] for row in table.rows] == ["content subspace", "speaker subspace", "raw, layer 4"]
+    assert all("[" in cell for row in table.rows for cell in row[2:5])
+
+
+def test_geometry_and_projection_have_a_row_a_pair_of_spaces() -> None:
+    tables = {table.key: table for table in metric_tables(schema_2_metrics())}
+    geometry, projection = tables["geometry"], tables["projection"]
+    assert geometry.rows[0][1:] == [
+        *("content and speaker", "0.040", "0.010", "0.20"),
+        *("84.2", "61.0", "73.4", "65.1"),
+    ]
+    assert projection.rows[0][1:] == [
+        *("content", "content", "0.400 [0.390, 0.410]", "0.960 [0.950, 0.970]", "0.100")
+    ]

@@ -14,7 +14,7 @@ CONFUSED = 0.40
 """EER from which verification by the wrong subspace is only *partly* possible; 0.5 is chance."""
 
 SHOWN = 3
-"""Baselines that a sentence names where ours is better; those that are as good are named all."""
+"""Baselines that a sentence names where ours is better, best first; those as good are named all."""
 
 RULES = (
     "Separated: every probe of the factor lies within the interval of the same probe on shuffled labels, "
@@ -205,17 +205,25 @@ def _verification(metrics: dict[str, Any], protocol: str) -> list[str]:
             strata = result["clean"]
             theirs = strata.get("different_text") or strata.get("all")
             if theirs and not title.endswith("subspace") and not title.startswith("raw, mean"):
-                chosen = ", the best layer chosen on this very test" if title.startswith("raw") else ""
-                others.append((theirs, f"{title} ({_rate(theirs)}{chosen})"))
+                name, chosen = _named(title)
+                words = ", ".join(filter(None, (_rate(theirs), chosen)))
+                others.append((theirs, f"{name} ({words})"))
+        others.sort(key=lambda other: float(other[0]["eer"]))
         text = f"On {protocol} the {space} subspace has an EER of {_rate(ours)}"
         worse = [words for result, words in others if result["eer"] > ours["eer"]]
         better = [words for result, words in others if result["eer"] <= ours["eer"]]
         if len(worse) > SHOWN:
-            worse = [*worse[: SHOWN - 1], f"{len(worse) - SHOWN + 1} other baselines"]
+            worse = [*worse[: SHOWN - 1], f"{len(worse) - SHOWN + 1} others"]
         text += f", below {_listed(worse)}" if worse else ""
         text += f"{' but' if worse else ', '} not below {_listed(better)}" if better else ""
         sentences.append(f"{text}.{_harder(metrics, protocol, space)}")
     return sentences
+
+
+def _named(title: str) -> tuple[str, str]:
+    """Say what stands beside a subspace, and how it was chosen where that flatters it."""
+    raw = title.startswith("raw")
+    return ("the best raw layer", "chosen on this very test") if raw else (title, "")
 
 
 def _harder(metrics: dict[str, Any], protocol: str, space: str) -> str:
@@ -240,7 +248,15 @@ def _keywords(metrics: dict[str, Any], protocol: str) -> list[str]:
         if shot and not title.startswith("raw, mean"):
             shown.append((title, shot["accuracy"]))
     ours = [f"{value:.2f} from the {title}" for title, value in shown if title.endswith("subspace")]
-    theirs = [f"{value:.2f} from {title}" for title, value in shown if not title.endswith("subspace")]
+    others = sorted((s for s in shown if not s[0].endswith("subspace")), key=lambda other: -other[1])
+    best = max((value for title, value in shown if title.endswith("subspace")), default=0.0)
+    theirs = []
+    for title, value in others:
+        name, chosen = _named(title)
+        theirs.append(f"{value:.2f} from {name}" + (f" ({chosen})" if chosen else ""))
+    kept = max(SHOWN, sum(value >= best for _, value in others))
+    if len(theirs) > kept + 1:
+        theirs = [*theirs[:kept], f"less from {len(theirs) - kept} others"]
     if not ours:
         return []
     chance = metrics["keywords"][protocol][spaces_of(metrics, "content")[0]]["clean"]["chance"]

@@ -8,8 +8,10 @@ from intervox.evaluation.table import (
     accuracy,
     condition_title,
     error_rate,
+    in_percent,
     number,
     percent,
+    representation_title,
     share,
     spaces_of,
     systems,
@@ -65,7 +67,8 @@ def open_set_table(metrics: dict[str, Any]) -> Table:
     return without_empty_columns(
         Table(
             "Open set: known words against unknown ones",
-            "EER in %; false rejects in % where 1, 5 and 10 % of the unknown words are accepted.",
+            "EER in %, by chance n/(n + 1) with n known words, as a word has to be named rightly too; false "
+            "rejects in % where 1, 5 and 10 % of the unknown words are accepted.",
             [
                 "protocol",
                 "space",
@@ -88,16 +91,20 @@ def running_table(metrics: dict[str, Any]) -> Table:
     rows = []
     for protocol, spaces in metrics.get("running", {}).items():
         for space, found in spaces.items():
-            missed = [percent(found["miss_at"].get(rate)) for rate in ("10", "60")]
+            bounds = found.get("miss_interval", {})
+            missed = [in_percent(found["miss_at"].get(rate), bounds.get(rate)) for rate in ("10", "60")]
+            name = f"{space}.{found['layer']}" if "layer" in found else space
+            title = representation_title(name, metrics["spaces"])
             amount = [str(len(found["keywords"])), f"{found['events']:,}"]
             precision = share(found.get("average_precision"), found.get("interval"))
-            rows.append([protocol, space, precision, *missed, *amount, number(found.get("hours"), 2)])
+            rows.append([protocol, title, precision, *missed, *amount, number(found.get("hours"), 2)])
     return Table(
         "Running speech: keywords found in it",
-        "Average precision with its 95 % interval; misses in % at 10 and at 60 false alarms an hour.",
+        "Average precision and misses in % at 10 and at 60 false alarms an hour, with 95 % intervals; the "
+        "raw layer is the best, chosen on the test itself.",
         [
             "protocol",
-            "space",
+            "representation",
             "average precision",
             "misses at 10/h",
             "misses at 60/h",

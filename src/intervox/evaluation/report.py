@@ -167,7 +167,9 @@ def _by_protocol(metrics: dict[str, Any], kind: str, part: str, draw: Any) -> li
     drawings = []
     for protocol, spaces in metrics.get(kind, {}).items():
         lines = {
-            representation_title(space, metrics["spaces"]): found[part]
+            representation_title(
+                f"{space}.{found['layer']}" if "layer" in found else space, metrics["spaces"]
+            ): found[part]
             for space, found in spaces.items()
             if found.get(part)
         }

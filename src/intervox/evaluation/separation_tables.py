@@ -68,7 +68,8 @@ def matrix_table(metrics: dict[str, Any]) -> Table:
             "Separation matrix: what probes read from each space",
             "Accuracy on clips kept from the probe, with its 95 % interval; shuffled is the same linear "
             "probe on shuffled labels, chance the commonest class. Bits are a lower bound of the "
-            "information, of the entropy beside it.",
+            "information, which is at most the entropy beside it. Condition tells clean clips from "
+            "degraded copies, by disturbance where severities were measured.",
             [
                 "protocol",
                 "factor",
@@ -78,7 +79,7 @@ def matrix_table(metrics: dict[str, Any]) -> Table:
                 "shuffled",
                 "chance",
                 "bits",
-                "of bits",
+                "entropy, bits",
                 "classes",
                 "clips",
             ],
@@ -90,55 +91,104 @@ def matrix_table(metrics: dict[str, Any]) -> Table:
 
 def rejection_table(metrics: dict[str, Any]) -> Table:
     """What is left when a subspace is taken out of the raw representation, and what it keeps."""
-    rows = [
-        [
-            protocol,
-            factor,
-            space,
-            "left without it" if kind == "rejection" else "kept in it",
-            accuracy(result),
-        ]
-        for protocol, found in metrics.get("separation", {}).items()
-        for kind in ("rejection", "projection")
-        for factor, spaces in (found.get(kind) or {}).items()
-        for space, result in spaces.items()
-    ]
-    return Table(
-        "Projection: raw layers without a subspace, and within it",
-        "Accuracy of a linear probe of the factor, with its 95 % interval.",
-        ["protocol", "factor", "subspace", "what is probed", "accuracy"],
-        rows,
-        4,
+    rows = []
+    for protocol, found in metrics.get("separation", {}).items():
+        without, within = (found.get(kind) or {} for kind in ("rejection", "projection"))
+        for factor, spaces in (without or within).items():
+            for space in spaces:
+                cells = [side.get(factor, {}).get(space) for side in (without, within)]
+                chance = next((cell.get("chance") for cell in cells if cell), None)
+                rows.append([protocol, factor, space, *map(accuracy, cells), number(chance)])
+    return without_empty_columns(
+        Table(
+            "Projection: raw layers without a subspace, and within it",
+            "Accuracy of a linear probe of the factor, with its 95 % interval: on all layers with the "
+            "subspace projected out, and on what the subspace reads of them.",
+            ["protocol", "factor", "subspace", "left without it", "kept in it", "chance"],
+            rows,
+            3,
+        )
     )
 
 
 def geometry_table(metrics: dict[str, Any]) -> Table:
-    """Angles, block scores and ABX: every other number on how the spaces lie to each other."""
+    """Angles between the maps, and dependence of their embeddings."""
     rows = []
     for protocol, found in metrics.get("separation", {}).items():
-        abx = found.get("abx") or {}
-        for space, result in ((space, of) for space, of in abx.items() if of):
+        for pair, measured in (found.get("geometry") or {}).items():
+            angles = measured.get("principal_angles") or {}
             rows.append(
-                [protocol, f"ABX error from {space}, %", in_percent(result["error"], result.get("interval"))]
+                [
+                    protocol,
+                    pair.replace("-", " and "),
+                    number(measured.get("cross_covariance")),
+                    number(measured.get("cross_covariance_by_chance")),
+                    number(measured.get("shared_bits"), 2),
+                    *(number(angles.get(name), 1) for name in ("mean", "min", "random_mean", "random_min")),
+                ]
             )
-        for group in ("geometry", "blocks"):
-            rows += [[protocol, name, value] for name, value in _flat(found.get(group) or {})]
-    return Table(
-        "Geometry: angles, blocks and ABX",
-        "Principal angles between the subspaces in degrees, 90 is orthogonal; DCI and MIG lie between "
-        "0 and 1, higher is better separated.",
-        ["protocol", "measure", "value"],
-        rows,
+    return without_empty_columns(
+        Table(
+            "Geometry: how two spaces lie to each other",
+            "Cross-covariance (RV coefficient) and shared bits are of the clean clips' vectors, 0 is "
+            "uncorrelated; by chance is with clips paired at random. Principal angles are between the "
+            "maps, in degrees, 90 is orthogonal, beside those of random subspaces of the same dims; "
+            "orthogonal maps can still be dependent.",
+            [
+                "protocol",
+                "spaces",
+                "cross-covariance",
+                "by chance",
+                "shared bits",
+                "mean angle",
+                "smallest",
+                "random, mean",
+                "random, smallest",
+            ],
+            rows,
+        )
     )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Walk through nested numbers; what is no number is left out."""
-    found: list[tuple[str, str]] = []
-    for name, value in values.items():
-        title = f"{prefix}{name.replace('_', ' ')}"
-        if isinstance(value, dict):
-            found += _flat(value, f"{title}, ")
-        elif isinstance(value, int | float):
-            found.append((title, number(value)))
-    return found
+def abx_table(metrics: dict[str, Any]) -> Table:
+    """ABX error across speakers, of the subspaces and the best raw layer."""
+    rows = [
+        [
+            protocol,
+            space.replace("raw.", "raw, layer "),
+            in_percent(result["error"], result.get("interval")),
+            f"{result['triples']:,}" if "triples" in result else NOTHING,
+        ]
+        for protocol, found in metrics.get("separation", {}).items()
+        for space, result in (found.get("abx") or {}).items()
+        if result
+    ]
+    return without_empty_columns(
+        Table(
+            "ABX across speakers: error in % by single frames",
+            "How often a content lies nearer to another content of a voice than to the same one of that "
+            "voice, said by someone else. Lower is better for content, 50 is chance and what a space "
+            "without words should have; the raw layer is the best, chosen on the test itself.",
+            ["protocol", "space", "error", "triples"],
+            rows,
+        )
+    )
+
+
+def blocks_table(metrics: dict[str, Any]) -> Table:
+    """DCI and MIG with a subspace in the place of a dimension."""
+    names = ("disentanglement", "completeness", "informativeness")
+    rows = []
+    for protocol, found in metrics.get("separation", {}).items():
+        blocks = found.get("blocks") or {}
+        cells = [number((blocks.get("dci") or {}).get(name)) for name in names]
+        cells.append(number(blocks.get("mig")))
+        if any(cell != NOTHING for cell in cells):
+            rows.append([protocol, *cells])
+    return Table(
+        "Blocks: DCI and MIG of whole subspaces",
+        "Between 0 and 1, higher is better separated; they compress the matrix and add nothing to it.",
+        ["protocol", *names, "MIG"],
+        rows,
+        1,
+    )

@@ -10,6 +10,8 @@ from intervox.evaluation.keyword_tables import (
     running_table,
 )
 from intervox.evaluation.separation_tables import (
+    abx_table,
+    blocks_table,
     geometry_table,
     matrix_table,
     rejection_table,
@@ -90,14 +92,15 @@ def baselines_table(metrics: dict[str, Any]) -> Table:
             if space in found and metrics["baselines"]:
                 ours = [_different_text(found[space], c) for c in ("clean", "cross_condition")]
                 keywords = one_shot(metrics, metrics.get("keywords", {}).get(protocol, {}))
-                rows.append([protocol, f"{space} subspace", *ours, NOTHING, NOTHING, keywords])
+                rows.append([protocol, f"{space} subspace", *ours, *[NOTHING] * 4, keywords])
         for name, baseline in metrics["baselines"].items():
             by_space = baseline.get("verification", {}).get(protocol, {})
             result: dict[str, Any] = next((by_space[space] for space in speakers if space in by_space), {})
             against = baseline.get("against", {}).get(protocol) or {}
             cells = [_different_text(result, c) for c in ("clean", "cross_condition")]
-            cells.append(in_percent(against.get("difference"), against.get("interval")))
-            cells.append(p_value(against.get("p")))
+            for difference in (against, against.get("cross_condition") or {}):
+                cells.append(in_percent(difference.get("difference"), difference.get("interval")))
+                cells.append(p_value(difference.get("p")))
             cells.append(one_shot(metrics, baseline.get("keywords", {}).get(protocol, {})))
             if any(cell != NOTHING for cell in cells):
                 rows.append([protocol, baseline_title(name), *cells])
@@ -109,16 +112,18 @@ def baselines_table(metrics: dict[str, Any]) -> Table:
     return without_empty_columns(
         Table(
             "Baselines: at equal dimension",
-            "EER in % of different-text trials; the difference is the baseline's EER less ours in points, "
-            "with the interval and p of a bootstrap that draws the same speakers for both. "
-            + "; ".join(about),
+            "EER in % of different-text trials; a difference is the baseline's EER less ours in points, "
+            "with the interval and p of a bootstrap that draws the same speakers for both."
+            + (f" {'; '.join(about)}." if about else ""),
             [
                 "protocol",
                 "representation",
                 "EER, clean",
                 "EER, cross-condition",
-                "difference from ours",
-                "p",
+                "difference, clean",
+                "p, clean",
+                "difference, cross-condition",
+                "p, cross-condition",
                 "one-shot keywords",
             ],
             rows,
@@ -135,7 +140,14 @@ _SECTIONS: dict[str, tuple[Callable[[dict[str, Any]], Table], ...]] = {
     "tested": (protocols_table,),
     "verification": (verification_table, strata_table, gaps_table, scoring_table, layers_table),
     "keywords": (keywords_table, open_set_table, running_table),
-    "separation": (separation_table, matrix_table, rejection_table, geometry_table),
+    "separation": (
+        separation_table,
+        matrix_table,
+        rejection_table,
+        geometry_table,
+        abx_table,
+        blocks_table,
+    ),
     "baselines": (baselines_table,),
     "severity": (severity_table,),
     "calibration": (calibration_table,),

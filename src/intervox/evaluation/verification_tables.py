@@ -25,8 +25,9 @@ _GAPS = {
     "same_text": "impostors who say the same words",
     "cross_condition": "every clip degraded",
     "cross_session": "targets across sessions",
-    "short": "short clips",
+    "short": "short clips in place of long ones",
 }
+_BACKENDS = {"as_norm": "AS-norm", "plda": "PLDA"}
 
 
 def verification_table(metrics: dict[str, Any]) -> Table:
@@ -83,7 +84,7 @@ def strata_table(metrics: dict[str, Any]) -> Table:
         Table(
             "Every stratum: speaker subspaces",
             "EER in %; minDCF with its prior, normalised, 1 is no use at all; Cllr in bits, 1 is no use "
-            "at all, with the calibration of the synthetic test set.",
+            "at all, calibrated on the synthetic test set or, without one, across halves of the speakers.",
             [
                 "protocol",
                 "space",
@@ -156,12 +157,13 @@ def scoring_table(metrics: dict[str, Any]) -> Table:
                 for backend, result in backends.items():
                     costs = [number(result.get("min_dcf", {}).get(prior)) for prior in ("0.01", "0.05")]
                     costs += [number(result.get(name)) for name in ("cllr", "min_cllr")]
-                    names = [protocol, space, condition_title(condition), backend.replace("_", "-")]
+                    names = [protocol, space, condition_title(condition), _BACKENDS.get(backend, backend)]
                     rows.append([*names, error_rate(result), *costs])
     return without_empty_columns(
         Table(
             "Scoring: the same vectors under other back-ends",
-            "Different-text trials, or all of them where texts are not known.",
+            "Different-text trials, or all of them where texts are not known. Cllr is calibrated across two "
+            "halves of the speakers, so it differs from that of the other tables.",
             [
                 "protocol",
                 "space",
