@@ -131,6 +131,20 @@ def test_conditions_of_a_file_have_gaps_and_curves(folder: Path) -> None:
     assert (folder / "heard" / "trials" / "heard-phone.parquet").is_file()
 
 
+@pytest.mark.parametrize("vectors", [np.zeros((144, 4)), np.ones((144, 1)), np.eye(144, 2)])
+def test_a_collapsed_space_tells_nothing(vectors: Any, tmp_path: Path) -> None:
+    labels = {"speaker": [f"<b>{s}" for s in planted(0.0)["speaker"]], "<i>mood": ["up", "", "down"] * 48}
+    np.savez(tmp_path / "flat.npz", **planted(0.0) | {"embedding.content": vectors} | labels)
+    metrics = evaluate_embeddings(tmp_path / "flat.npz", tmp_path / "run", settings=QUICK)
+    json.dumps(metrics, allow_nan=False)
+    found = metrics["separation"]["flat"]
+    assert found["matrix"]["speaker"]["content"]["information"]["bits"] < 0.2
+    assert found["geometry"]["speaker-content"]["shared_bits"] < 0.2
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert "<b>s0" not in report
+    assert "<i>mood" not in report
+
+
 def test_the_command_line_measures_a_file(folder: Path, command: Command) -> None:
     np.savez(folder / "mine.npz", **planted(1.0))
     done = command("evaluate", "--embeddings", "mine.npz", "--json", cwd=folder, OMP_NUM_THREADS="2")
@@ -194,9 +208,11 @@ def test_any_function_is_measured_clean_and_degraded_once(recordings: Path, tmp_
     spectrum = Spectrum()
 
     def evaluate(fingerprint: str | None) -> dict[str, Any]:
-        return intervox.evaluate(
-            spectrum, "spectrum", 16, tmp_path / "run", fingerprint=fingerprint, settings=settings
+        home = tmp_path / "run"
+        metrics: dict[str, Any] = intervox.evaluate(
+            spectrum, "spectrum", 16, home, fingerprint=fingerprint, settings=settings
         )
+        return metrics
 
     first = evaluate("v1")
     made = spectrum.clips

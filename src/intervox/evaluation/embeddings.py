@@ -97,9 +97,9 @@ def read_embeddings(path: Path) -> Embeddings:
         raise IntervoxError(f"{path} is not a readable .npz of plain arrays ({reason})") from None
     spaces = {check_space(_space(name)): array for name, array in arrays.items() if array.ndim == 2}
     columns = {name: array for name, array in arrays.items() if array.ndim == 1}
-    if not spaces:
+    if not all(array.size for array in spaces.values()) or not spaces:
         raise IntervoxError(
-            f"{path} has no array of shape (clips, dim): name it {PREFIX} or {PREFIX}.<space>"
+            f"{path} has no vectors of shape (clips, dim): name it {PREFIX} or {PREFIX}.<space>"
         )
     rows = len(next(iter(spaces.values())))
     for name, array in arrays.items():
