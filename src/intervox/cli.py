@@ -128,7 +128,7 @@ def evaluate(
     from intervox.evaluation.anything import evaluate_embeddings
 
     home = folder or Path("runs") / embeddings.stem
-    metrics = evaluate_embeddings(embeddings, home, protocols or ["auto"], workers=workers)
+    metrics = evaluate_embeddings(embeddings, home, protocols, workers=workers)
     _show_metrics(metrics, home, as_json)
 
 

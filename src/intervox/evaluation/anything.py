@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from intervox.evaluation.embeddings import embedding_test_sets, read_embeddings
+from intervox.evaluation.embeddings import check_space, embedding_test_sets, read_embeddings
 from intervox.evaluation.evaluate import SCHEMA_VERSION, Compared, measure
 from intervox.evaluation.evidence import SpaceEvidence
 from intervox.evaluation.peers import CallableEncoder
@@ -23,7 +23,7 @@ def evaluate(
     name: str,
     dim: int,
     folder: str | Path | None = None,
-    protocols: Sequence[str] = ("auto",),
+    protocols: Sequence[str] | None = None,
     fingerprint: str | None = None,
     batched: bool = True,
     settings: EvaluationSettings | None = None,
@@ -40,7 +40,7 @@ def evaluate(
     folder
         Where ``metrics.json``, ``report.html`` and ``trials/`` go; ``runs/<name>`` by default.
     protocols
-        Names of evaluation sets, or ``auto``.
+        Names of evaluation sets, or ``auto``; by default those of the settings.
     fingerprint
         Names the weights and settings behind the function, to cache its vectors under; without one
         they are made anew in every call.
@@ -53,8 +53,9 @@ def evaluate(
     Raises
     ------
     IntervoxError
-        A protocol is missing, or the function's vectors are not as promised.
+        A protocol is missing, the function's vectors are not as promised, or its name won't do.
     """
+    check_space(name)
     chosen = _settings(settings, protocols)
     home = Path(folder or Path("runs") / name)
     encoder = CallableEncoder(embed, name, dim, fingerprint, batched)
@@ -69,7 +70,7 @@ def evaluate(
 def evaluate_embeddings(
     path: Path,
     folder: Path | None = None,
-    protocols: Sequence[str] = ("auto",),
+    protocols: Sequence[str] | None = None,
     settings: EvaluationSettings | None = None,
     workers: int | None = None,
 ) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def evaluate_embeddings(
     folder
         Where the results go; ``runs/<file name>`` by default.
     protocols
-        Whose labels to take where the file has paths and no labels.
+        Whose labels to take where the file has paths and no labels; by default those of the settings.
     """
     chosen = _settings(settings, protocols)
     given = read_embeddings(path)
@@ -90,8 +91,9 @@ def evaluate_embeddings(
     return _evaluate(given.factors, given.representations(), test_sets, chosen, home, workers)
 
 
-def _settings(settings: EvaluationSettings | None, protocols: Sequence[str]) -> EvaluationSettings:
-    return (settings or EvaluationSettings()).model_copy(update={"protocols": tuple(protocols)})
+def _settings(settings: EvaluationSettings | None, protocols: Sequence[str] | None) -> EvaluationSettings:
+    chosen = settings or EvaluationSettings()
+    return chosen.model_copy(update={"protocols": tuple(protocols)}) if protocols else chosen
 
 
 def _evaluate(

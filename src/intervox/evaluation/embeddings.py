@@ -6,15 +6,17 @@ labels are taken from the protocols; optionally ``condition``, ``session``, ``du
 further factors. ``docs/formats.md`` has the whole of it.
 """
 
+import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intervox.corpus.store import check_failures
 from intervox.errors import IntervoxError
 from intervox.evaluation.clips import Clips
 from intervox.evaluation.protocols import Protocol
@@ -33,6 +35,12 @@ PREFIX = "embedding"
 MISSING_SHARE = 0.01
 _COLUMNS = ("path", "condition", "duration", "split")
 """Columns that are no factors."""
+
+_RESERVED = ("raw", "residual")
+"""Names that the results use for other spaces."""
+
+_CONDITION = re.compile(r"\w[\w.-]*(@[01]\.\d\d)?")
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -84,14 +92,14 @@ def read_embeddings(path: Path) -> Embeddings:
             arrays = {name: np.asarray(file[name]) for name in file.files}
     except FileNotFoundError:
         raise IntervoxError(f"{path} is missing: give the path of an .npz file") from None
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
+    except _UNREADABLE as error:
+        reason = [*str(error).splitlines(), type(error).__name__][0]
         raise IntervoxError(f"{path} is not a readable .npz of plain arrays ({reason})") from None
-    spaces = {_space(name): array for name, array in arrays.items() if array.ndim == 2}
+    spaces = {check_space(_space(name)): array for name, array in arrays.items() if array.ndim == 2}
     columns = {name: array for name, array in arrays.items() if array.ndim == 1}
-    if not spaces:
+    if not all(array.size for array in spaces.values()) or not spaces:
         raise IntervoxError(
-            f"{path} has no array of shape (clips, dim): name it {PREFIX} or {PREFIX}.<space>"
+            f"{path} has no vectors of shape (clips, dim): name it {PREFIX} or {PREFIX}.<space>"
         )
     rows = len(next(iter(spaces.values())))
     for name, array in arrays.items():
@@ -100,13 +108,10 @@ def read_embeddings(path: Path) -> Embeddings:
                 f"{path}: {name} has shape {array.shape}, where the embeddings have {rows} rows: give "
                 "vectors of shape (clips, dim) and labels of shape (clips,)"
             )
-    for name, vectors in spaces.items():
-        if vectors.dtype.kind not in "fiu" or not np.isfinite(vectors).all():
-            raise IntervoxError(f"{path}: {name!r} holds what is no finite number: write it again")
     return Embeddings(
         path.stem,
-        {name: np.asarray(vectors, np.float32) for name, vectors in spaces.items()},
-        {name: values.astype(str) for name, values in columns.items()},
+        {name: _vectors(path, name, array) for name, array in spaces.items()},
+        {name: _texts(path, name, values) for name, values in columns.items()},
     )
 
 
@@ -122,11 +127,12 @@ def embedding_test_sets(given: Embeddings, protocols: Sequence[Protocol], max_tr
     Raises
     ------
     IntervoxError
-        Labels are missing, or more than one in a hundred of a protocol's clips.
+        Labels are missing, or more than one in a hundred clips under some condition.
     """
     if "speaker" in given.columns:
+        clips = _own_clips(given)
         rows = _rows_by_condition(given, _identity(given))
-        return [_test_set(given, given.name, "as its owner states", _own_clips(given), rows, max_trials, {})]
+        return [_test_set(given, given.name, "as its owner states", clips, rows, max_trials, {})]
     if "path" not in given.columns:
         raise IntervoxError(f"{given.name}.npz has neither speaker nor path: say whose clips these are")
     identity = np.array([str(Path(path).resolve()) for path in given.columns["path"]])
@@ -136,9 +142,6 @@ def embedding_test_sets(given: Embeddings, protocols: Sequence[Protocol], max_tr
         number = {str(Path(path).resolve()): row for row, path in enumerate(clips.paths)}
         rows = _rows_by_condition(given, identity, number)
         if rows:
-            check_failures(
-                ["not in the file"] * int((rows[CLEAN] < 0).sum()), len(clips), protocol.name, MISSING_SHARE
-            )
             found.append(
                 _test_set(given, protocol.name, protocol.licence, clips, rows, max_trials, protocol.lists)
             )
@@ -150,12 +153,44 @@ def embedding_test_sets(given: Embeddings, protocols: Sequence[Protocol], max_tr
     return found
 
 
+def check_space(name: str) -> str:
+    """Return the name of a space if the results can hold it.
+
+    Raises
+    ------
+    IntervoxError
+        It has other characters than letters, digits, ``_`` and ``-``, or means another space.
+    """
+    if not re.fullmatch(r"[\w-]+", name) or name in _RESERVED:
+        raise IntervoxError(
+            f"a space can't be named {name!r}: use letters, digits, _ and -, and neither of "
+            f"{' and '.join(_RESERVED)}"
+        )
+    return name
+
+
 def _space(name: str) -> str:
-    if name == PREFIX:
-        return PREFIX
-    if name.startswith(f"{PREFIX}.") and "." not in name[len(PREFIX) + 1 :]:
-        return name[len(PREFIX) + 1 :]
-    raise IntervoxError(f"the array {name!r} has two dimensions: name a space {PREFIX} or {PREFIX}.<space>")
+    prefix, dot, space = name.partition(".")
+    if prefix != PREFIX:
+        raise IntervoxError(
+            f"the array {name!r} has two dimensions: name a space {PREFIX} or {PREFIX}.<space>"
+        )
+    return space if dot else PREFIX
+
+
+def _vectors(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        vectors = array.astype(np.float32) if array.dtype.kind in "fiu" else None
+    if vectors is None or not np.isfinite(vectors).all():
+        raise IntervoxError(f"{path}: {name!r} holds what is no finite number: write it again")
+    return vectors
+
+
+def _texts(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.str_]:
+    try:
+        return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(str)
+    except (UnicodeDecodeError, TypeError, ValueError):
+        raise IntervoxError(f"{path}: {name} holds what is no text: write it as strings") from None
 
 
 def _own_clips(given: Embeddings) -> Clips:
@@ -164,15 +199,22 @@ def _own_clips(given: Embeddings) -> Clips:
     if not len(clean):
         raise IntervoxError(f"{given.name}.npz has no row whose condition is {CLEAN}")
     columns = {name: values[clean] for name, values in given.columns.items()}
-    if "content" not in columns and "text" not in columns:
+    if (columns["speaker"] == "").any():
+        raise IntervoxError(f"{given.name}.npz has rows without a speaker: say whose clips these are")
+    contents = columns.get("content", columns.get("text"))
+    if contents is None:
         raise IntervoxError(f"{given.name}.npz lacks the column content: say what is said in each clip")
-    columns.setdefault("content", columns.get("text", np.zeros(0, str)))
+    paths = _identity(given)[clean]
+    # As in a manifest, what is said in a clip without a content is like nothing else.
+    columns["content"] = np.where(contents == "", np.char.add("unknown: ", paths), contents)
     try:
         duration = columns["duration"].astype(float) if "duration" in columns else np.zeros(len(clean))
     except ValueError:
-        raise IntervoxError(f"{given.name}.npz: duration holds what is no number: give seconds") from None
+        duration = np.full(len(clean), np.nan)
+    if not (np.isfinite(duration) & (duration >= 0)).all():
+        raise IntervoxError(f"{given.name}.npz: duration holds what is no length of time: give seconds")
     labels = {name: values for name, values in columns.items() if name not in (*_COLUMNS, "text")}
-    return Clips(_identity(given)[clean], labels, duration, columns.get("split", np.full(len(clean), "")))
+    return Clips(paths, labels, duration, columns.get("split", np.full(len(clean), "")))
 
 
 def _identity(given: Embeddings) -> NDArray[np.str_]:
@@ -186,7 +228,14 @@ def _identity(given: Embeddings) -> NDArray[np.str_]:
 
 def _conditions(given: Embeddings) -> NDArray[np.str_]:
     rows = len(next(iter(given.spaces.values())))
-    return given.columns.get("condition", np.full(rows, CLEAN))
+    conditions = given.columns.get("condition", np.full(rows, CLEAN))
+    for condition in np.unique(conditions):
+        if not _CONDITION.fullmatch(condition):
+            raise IntervoxError(
+                f"{given.name}.npz has the condition {str(condition)!r}: name one by letters, digits, _ and "
+                "-, or by disturbance and severity as in noise@0.50"
+            )
+    return conditions
 
 
 def _rows_by_condition(
@@ -201,7 +250,11 @@ def _rows_by_condition(
     """
     conditions = _conditions(given)
     if number is None:
-        number = {name: clip for clip, name in enumerate(identity[conditions == CLEAN])}
+        number = {name: clip for clip, name in enumerate(dict.fromkeys(identity[conditions == CLEAN]))}
+        if strangers := sorted(set(identity) - set(number)):
+            raise IntervoxError(
+                f"{given.name}.npz has {strangers[0]} under a condition, but not {CLEAN}: add that row"
+            )
     found = {}
     for condition in dict.fromkeys([CLEAN, *np.unique(conditions)]):
         rows = np.full(len(number), -1)
@@ -229,13 +282,20 @@ def _test_set(
     lists: Mapping[str, TrialList],
 ) -> TestSet:
     tables = {space: _Given(vectors) for space, vectors in given.spaces.items()}
-    good = rows[CLEAN] >= 0
+    # As where we embed the clips: each stays if it is there under every condition, but for the curves'.
+    good = np.all([stored >= 0 for condition, stored in rows.items() if "@" not in condition], axis=0)
+    missing = np.flatnonzero(~good)
+    if len(missing) > MISSING_SHARE * len(clips):
+        raise IntervoxError(
+            f"{given.name}.npz lacks {len(missing):,} of the {len(clips):,} clips of {name} under some "
+            f"condition, more than {MISSING_SHARE:.0%}: embed them too; the first: {clips.paths[missing[0]]}"
+        )
     kept = clips.take(np.flatnonzero(good))
+    few = np.all([stored >= 0 for stored in rows.values()], axis=0)
     views = {}
     for condition, stored in rows.items():
-        present = stored[good]
-        chosen = np.flatnonzero(present >= 0)
-        views[condition] = View(chosen, tables, present[chosen])
+        there = few if "@" in condition else good
+        views[condition] = View(np.flatnonzero(there[good]), tables, stored[there])
     official = {label: trials.take(good) for label, trials in lists.items()}
     trials = draw_trials(kept, max_trials, EVALUATION_SEED, official)
     if not trials:

@@ -156,6 +156,8 @@ def _severity(
     for condition, view in test_set.severities.items():
         clips = test_set.clips.take(view.rows)
         trials = draw_trials(clips, settings.max_trials, EVALUATION_SEED)
+        if not trials:
+            continue
         pairs = {"usual": trials.get("different_text") or trials["all"]}
         disturbance, level = condition.split("@")
         points = {level: representation.vectors(test_set, condition)}

@@ -90,8 +90,11 @@ def shared_bits(first: Floats, second: Floats, groups: NDArray[Any]) -> float:
     found = []
     for train, test in GroupKFold(2).split(first, groups=groups):
         a, b = (_whitened(space[train], space[test]) for space in (first, second))
-        left, _, right = svd(a[0].T @ b[0], full_matrices=False)
-        pair = np.stack([a[1] @ left[:, 0], b[1] @ right[0]])
+        left, strengths, right = svd(a[0].T @ b[0], full_matrices=False)
+        pair = np.stack([a[1] @ left[:, 0], b[1] @ right[0]]) if len(strengths) else np.zeros((2, 1))
+        if not np.ptp(pair, axis=1).all():  # what does not vary tells nothing
+            found.append(0.0)
+            continue
         gaussian = ndtri(rankdata(pair, axis=1) / (len(test) + 1))
         # The sign is known from the first half: a negative correlation is no evidence.
         correlation = min(max(pearsonr(*gaussian).statistic, 0), 1 - 1e-9)

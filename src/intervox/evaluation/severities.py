@@ -19,6 +19,8 @@ from intervox.recipe_corpus import CONDITION_BOUNDS
 SCHEMA_VERSION = 1
 _NEAREST_ROOMS = 4
 _ALL_MELS = float(np.log1p(8000 / 700))
+_OPEN_BANDS = (0.005, 0.99)
+"""Severities between which a band has a width and ends below 8 kHz, as its filter needs."""
 
 
 def condition_at(
@@ -51,7 +53,7 @@ def _noise(severity: float, random: np.random.Generator) -> Condition:
 
 def _band(severity: float, random: np.random.Generator) -> Condition:
     """Take the lost part of the mel scale from the top alone, or from both ends."""
-    lost = severity * _ALL_MELS
+    lost = float(np.clip(severity, *_OPEN_BANDS)) * _ALL_MELS
     below = float(random.uniform(0, min(0.25 * lost, np.log1p(300 / 700))))
     low, high = 700 * np.expm1([below, _ALL_MELS - (lost - below)])
     return Condition(band=(max(float(low), 1.0), float(high)))
@@ -92,7 +94,9 @@ class SeverityGrid:
 
     def __init__(self, clips: Clips, settings: SeveritySettings, rooms: int, seed: int) -> None:
         self._clips, self._rooms, self._seed = clips, rooms, seed
-        self._grid = [(kind, level) for kind in settings.disturbances for level in settings.levels]
+        # Rounded as named: equal names are one condition.
+        levels = dict.fromkeys(round(level, 2) for level in settings.levels)
+        self._grid = [(kind, level) for kind in dict.fromkeys(settings.disturbances) for level in levels]
         self.names = [f"{kind}@{level:.2f}" for kind, level in self._grid]
         self.rows = _few_speakers(clips.speakers, settings.clips, seed)
 
