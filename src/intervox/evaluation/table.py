@@ -11,7 +11,7 @@ SYNTHETIC = "synthetic"
 NOTHING = "–"
 """A cell without a value."""
 
-_TITLES = {"lda": "LDA", "pca": "PCA", "nca": "NCA", "wccn": "WCCN", "cca": "CCA"}
+_TITLES = {"lda": "LDA", "svd": "SVD", "pca": "PCA", "nca": "NCA", "wccn": "WCCN", "cca": "CCA"}
 _STRATA = {
     "all": "all pairs",
     "different_text": "different text",
@@ -73,8 +73,8 @@ def in_percent(value: float | None, interval: list[float] | None) -> str:
     """Write a rate and its interval in per cent: ``10.6 [9.2, 11.9]``."""
     if value is None:
         return NOTHING
-    bounds = f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else ""
-    return f"{100 * value:.1f}{bounds}"
+    bounds = f" [{100 * interval[0]:z.1f}, {100 * interval[1]:z.1f}]" if interval else ""
+    return f"{100 * value:z.1f}{bounds}"
 
 
 def share(value: float | None, interval: list[float] | None = None) -> str:
