@@ -314,7 +314,7 @@ def test_further_factors_reach_the_separation_matrix(tmp_path: Path) -> None:
     }
     given = read(tmp_path, arrays)
     (found,) = embedding_test_sets(given, [], 1000)
-    matrix = SpaceEvidence(given.representations()).measure(found, 20, 1)["matrix"]
+    matrix = SpaceEvidence(given.representations()).measure(found, 20, 1, 1)["matrix"]
     assert set(matrix) == {"speaker", "content", "gender"}
     assert matrix["gender"]["told"]["linear"]["accuracy"] > 0.95
     assert matrix["gender"]["untold"]["linear"]["accuracy"] < 0.75

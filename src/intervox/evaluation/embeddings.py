@@ -24,6 +24,7 @@ from intervox.evaluation.representations import Representation
 from intervox.evaluation.test_sets import (
     CLEAN,
     EVALUATION_SEED,
+    SYNTHETIC,
     TestSet,
     View,
     protocol_clips,
@@ -95,6 +96,8 @@ def read_embeddings(path: Path) -> Embeddings:
     except _UNREADABLE as error:
         reason = [*str(error).splitlines(), type(error).__name__][0]
         raise IntervoxError(f"{path} is not a readable .npz of plain arrays ({reason})") from None
+    if path.stem == SYNTHETIC:
+        raise IntervoxError(f"{path} has the name of a run's held-out synthetic cells: rename it")
     spaces = {check_space(_space(name)): array for name, array in arrays.items() if array.ndim == 2}
     columns = {name: array for name, array in arrays.items() if array.ndim == 1}
     if not all(array.size for array in spaces.values()) or not spaces:
