@@ -13,9 +13,9 @@ import pytest
 import soundfile as sf
 
 import intervox
+from intervox.anything import evaluate_embeddings
 from intervox.audio import Waveform
 from intervox.errors import IntervoxError
-from intervox.evaluation.anything import evaluate_embeddings
 from intervox.recipe import EvaluationSettings, SeveritySettings
 from tests.conftest import Speech
 

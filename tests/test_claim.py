@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from intervox.evaluation.claim import claim, verdicts
+from intervox.reporting.claim import claim, verdicts
 
 from .metrics import probed, schema_2_metrics
 from .test_tables import bare_metrics

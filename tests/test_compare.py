@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.compare import compare, comparison_tables, write_comparison
+from intervox.reporting.compare import compare, comparison_tables, write_comparison
 from intervox.storage import write_json
 
 from .metrics import schema_2_metrics

@@ -281,7 +281,8 @@ def test_new_disturbances_leave_older_draws_as_they_were() -> None:
 
 
 def test_evaluations_draw_is_pinned() -> None:
-    from intervox.evaluation.test_sets import DEGRADED, EVALUATION_SEED
+    from intervox.evaluation.loading import DEGRADED
+    from intervox.evaluation.test_sets import EVALUATION_SEED
 
     random = np.random.default_rng([EVALUATION_SEED, 0])
     drawn = draw_condition(DEGRADED, random, EVALUATION_SEED)

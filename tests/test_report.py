@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from intervox.evaluation.report import MapSource, write_report
+from intervox.reporting.report import MapSource, write_report
 
 from .browser import BROWSER, in_browser
 from .metrics import schema_2_metrics

@@ -10,8 +10,8 @@ import soundfile as sf
 from intervox.corpus.acoustics import load_acoustics
 from intervox.corpus.conditions import apply_condition
 from intervox.evaluation.clips import Clips
+from intervox.evaluation.loading import DEGRADED
 from intervox.evaluation.severities import SeverityGrid, condition_at
-from intervox.evaluation.test_sets import DEGRADED
 from intervox.recipe import Disturbance, SeveritySettings
 from tests.clips import grid
 from tests.conftest import Speech

@@ -7,7 +7,8 @@ import pytest
 from intervox.errors import IntervoxError
 from intervox.evaluation.detection import equal_error_rate, error_rates
 from intervox.evaluation.scoring import cosine
-from intervox.evaluation.trial_files import (
+from intervox.evaluation.verification import verify
+from intervox.reporting.trial_files import (
     PAIR_COLUMNS,
     read_trials,
     representations,
@@ -18,8 +19,7 @@ from intervox.evaluation.trial_files import (
     trial_table,
     write_trials_csv,
 )
-from intervox.evaluation.verification import verify
-from intervox.evaluation.worst import select_trials
+from intervox.reporting.worst import select_trials
 
 from .trials import small_clips, small_trials, small_vectors, write_small_trials
 

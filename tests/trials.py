@@ -7,9 +7,9 @@ import pyarrow as pa
 import soundfile as sf
 
 from intervox.evaluation.clips import Clips
-from intervox.evaluation.trial_files import trial_path, trial_table, write_trials
 from intervox.evaluation.trials import Trials, draw_trials
 from intervox.evaluation.vectors import Vectors, unit
+from intervox.reporting.trial_files import trial_path, trial_table, write_trials
 
 SPEAKERS, CONTENTS = 12, 4
 

@@ -13,7 +13,7 @@ _PUBLIC = {
     "load_engine": "intervox.engines.base",
     "multi_part_loss": "intervox.subspaces.losses",
     "SubspaceModel": "intervox.subspaces.model",
-    "evaluate": "intervox.evaluation.anything",
+    "evaluate": "intervox.anything",
     "open_run": "intervox.pipeline",
     "run": "intervox.pipeline",
 }

@@ -125,7 +125,7 @@ def evaluate(
         opened = pipeline.open_run(recipe, folder, Pool(workers))
         _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
         return
-    from intervox.evaluation.anything import evaluate_embeddings
+    from intervox.anything import evaluate_embeddings
 
     home = folder or Path("runs") / embeddings.stem
     metrics = evaluate_embeddings(embeddings, home, protocols, workers=workers)
@@ -139,9 +139,9 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Put runs side by side, with paired differences on the trials that they share."""
-    from intervox.evaluation.compare import compare as compare_runs
-    from intervox.evaluation.compare import comparison_tables, write_comparison
-    from intervox.evaluation.table_formats import print_tables
+    from intervox.reporting.compare import compare as compare_runs
+    from intervox.reporting.compare import comparison_tables, write_comparison
+    from intervox.reporting.table_formats import print_tables
 
     found = compare_runs(runs)
     write_comparison(out, found)
@@ -163,8 +163,8 @@ def trials(
     csv: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)] = Path("trials.csv"),
 ) -> None:
     """Write the trials behind a figure, with every score, as CSV."""
-    from intervox.evaluation.trial_files import write_trials_csv
-    from intervox.evaluation.worst import select_trials
+    from intervox.reporting.trial_files import write_trials_csv
+    from intervox.reporting.worst import select_trials
 
     table = select_trials(folder, protocol, condition, stratum, space, worst)
     write_trials_csv(csv, table)
@@ -181,8 +181,8 @@ def ingredients(
     measured on the human corpora. Needs `synth` and `extract`; a minute a row.
     """
     from intervox import pipeline
-    from intervox.evaluation.ingredient_tables import ingredient_tables
-    from intervox.evaluation.table_formats import print_tables
+    from intervox.reporting.ingredient_tables import ingredient_tables
+    from intervox.reporting.table_formats import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.compare_ingredients(opened)
@@ -203,10 +203,10 @@ def tables(
     form: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
 ) -> None:
     """Print the tables of a finished run in Markdown, LaTeX or CSV, or write them into a Markdown file."""
-    from intervox.evaluation.ingredient_tables import ingredient_tables
-    from intervox.evaluation.table_formats import FORMATS, insert_markdown
-    from intervox.evaluation.tables import headline_tables, metric_tables
     from intervox.pipeline import INGREDIENTS, METRICS
+    from intervox.reporting.ingredient_tables import ingredient_tables
+    from intervox.reporting.table_formats import FORMATS, insert_markdown
+    from intervox.reporting.tables import headline_tables, metric_tables
     from intervox.storage import read_json
 
     known = {
@@ -318,9 +318,9 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> None:
-    from intervox.evaluation.table_formats import print_tables
-    from intervox.evaluation.tables import headline_tables
     from intervox.pipeline import METRICS, REPORT
+    from intervox.reporting.table_formats import print_tables
+    from intervox.reporting.tables import headline_tables
 
     if as_json:
         typer.echo(json.dumps(metrics))

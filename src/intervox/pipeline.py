@@ -167,12 +167,12 @@ def refine(run: Run) -> None:
 
 def evaluate(run: Run) -> dict[str, Any]:
     """Measure on held-out cells and human corpora; write ``metrics.json`` and ``report.html``."""
-    from intervox.evaluation.card import model_card
     from intervox.evaluation.evaluate import SCHEMA_VERSION, measure
     from intervox.evaluation.peers import load_peer
-    from intervox.evaluation.report import Made
-    from intervox.evaluation.results import write_results
     from intervox.evaluation.systems import calibrate, compared_in_run
+    from intervox.reporting.card import model_card
+    from intervox.reporting.report import Made
+    from intervox.reporting.results import write_results
     from intervox.subspaces.model import SubspaceModel
 
     recipe, settings = run.recipe, run.recipe.evaluation
@@ -217,9 +217,9 @@ def _training_record(run: Run, features: "Features") -> dict[str, Any]:
 def _test_sets(run: Run, corpus: Corpus | None, peers: "Sequence[Encoder]" = ()) -> "list[TestSet]":
     """Extract what is evaluated: the corpus' held-out cells where it is given, and the protocols."""
     from intervox.backbones.base import load_backbone
+    from intervox.evaluation.loading import load_test_sets, sources
     from intervox.evaluation.protocols import find_protocols
     from intervox.evaluation.representations import BACKBONE
-    from intervox.evaluation.test_sets import load_test_sets, sources
 
     recipe, settings = run.recipe, run.recipe.evaluation
     encoders: dict[str, Backbone | Encoder] = {BACKBONE: load_backbone(recipe.backbone)}

@@ -19,16 +19,10 @@ from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
 from intervox.evaluation.clips import Clips
+from intervox.evaluation.loading import protocol_clips
 from intervox.evaluation.protocols import Protocol
 from intervox.evaluation.representations import Representation
-from intervox.evaluation.test_sets import (
-    CLEAN,
-    EVALUATION_SEED,
-    SYNTHETIC,
-    TestSet,
-    View,
-    protocol_clips,
-)
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, SYNTHETIC, TestSet, View
 from intervox.evaluation.trials import TrialList, draw_trials
 from intervox.evaluation.vectors import Means
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from intervox.evaluation.arrangement import RAW, Result, arrange, headline
 from intervox.evaluation.calibration import fit_on_held_out, reliability
 from intervox.evaluation.evidence import SpaceEvidence
 from intervox.evaluation.keywords import spot_keywords
@@ -22,10 +22,6 @@ from intervox.progress import progress_bar
 from intervox.recipe import EvaluationSettings
 
 SCHEMA_VERSION = 2
-RAW = "raw"
-KINDS = ("verification", "gaps", "severity", "calibration", "keywords", "running")
-
-Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -90,10 +86,10 @@ def measure(
         for (representation, test_set), result in zip(jobs, measured, strict=True):
             results[representation.name][test_set.name] = result
             bar.advance(1, f"{test_set.name} {representation.name}")
-        metrics |= _assemble(results, compared, [test_set.name for test_set in test_sets])
+        metrics |= arrange(results, compared.representations, compared.spaces, compared.about)
         metrics["separation"] = {}
         for test_set in test_sets:
-            found = _headline(metrics, test_set.name, compared.spaces)
+            found = headline(metrics, test_set.name, compared.spaces)
             if compared.evidence:
                 found |= compared.evidence.measure(test_set, settings.bootstrap, settings.seeds, workers)
             metrics["separation"][test_set.name] = found
@@ -237,75 +233,3 @@ def _against(
         )
     others = {condition: result for condition, result in found.items() if condition != CLEAN}
     return found[CLEAN] | others
-
-
-def _assemble(results: Mapping[str, dict[str, Result]], compared: Compared, names: list[str]) -> Result:
-    """Arrange the results as ``metrics.json`` has them."""
-    metrics: Result = {kind: {} for kind in (*KINDS, "scoring", "baselines")}
-    metrics["spaces"] = compared.spaces
-    for representation in compared.representations:
-        for name, result in results[representation.name].items():
-            system, space = representation.system, representation.space
-            for kind, value in result.items():
-                if kind == "scoring":
-                    metrics[kind].setdefault(name, {})[space] = value
-                elif kind == "against":
-                    _baseline(metrics, compared, system).setdefault(kind, {})[name] = value
-                elif not system:
-                    metrics[kind].setdefault(name, {})[space] = value
-                elif system != RAW:
-                    into = _baseline(metrics, compared, system).setdefault(kind, {})
-                    into.setdefault(name, {})[space] = value
-    raw = {name.split(".")[1]: found for name, found in results.items() if name.startswith(f"{RAW}.")}
-    for name in names if raw else ():
-        here = {space: found[name] for space, found in raw.items()}
-        for kind in ("verification", "keywords", "running"):
-            if kind in here["mean"]:
-                metrics[kind].setdefault(name, {})[RAW] = _raw(here, kind)
-    return {kind: value for kind, value in metrics.items() if value or kind in ("verification", "baselines")}
-
-
-def _baseline(metrics: Result, compared: Compared, system: str) -> Result:
-    found: Result = metrics["baselines"].setdefault(system, {"about": compared.about.get(system, "")})
-    return found
-
-
-def _raw(by_space: Mapping[str, Result], kind: str) -> Result:
-    """Report the mean over layers, every layer, and the best one, chosen on the test set itself."""
-    layers = {space: found[kind] for space, found in by_space.items() if space != "mean"}
-    if kind == "running":
-        best = max(layers, key=lambda layer: float(layers[layer]["average_precision"]))
-        return {"layer": best, **layers[best]}
-    best_layer = {}
-    for condition in by_space["mean"][kind]:
-        if kind == "verification":
-            strata = layers["0"][condition]
-            stratum = "different_text" if "different_text" in strata else "all"
-            best_layer[condition] = min(layers, key=lambda layer: layers[layer][condition][stratum]["eer"])
-        else:
-            best_layer[condition] = max(layers, key=lambda layer: _keyword_score(layers[layer], condition))
-    return {"mean": by_space["mean"][kind], "best_layer": best_layer, "layers": layers}
-
-
-def _keyword_score(keywords: Result, condition: str) -> float:
-    """One-shot accuracy, or the clean probe's where no speaker has enough examples."""
-    shots = keywords[condition]["shot_1"]
-    return float(shots["accuracy"] if shots else keywords[CLEAN]["probe"])
-
-
-def _headline(metrics: Result, name: str, spaces: Mapping[str, str]) -> Result:
-    """Say in single figures what each subspace holds of the other's factor."""
-    result: Result = {}
-    for space, factor in spaces.items():
-        strata = metrics["verification"][name][space][CLEAN]
-        if factor == "content" and "different_text" in strata:
-            result[f"speaker_eer_from_{space}"] = strata["different_text"]["eer"]
-        other_text = strata.get("different_text", {"eer": 0})["eer"]
-        if factor == "speaker" and "same_text_impostors" in strata and other_text:
-            ratio = strata["same_text_impostors"]["eer"] / other_text
-            result[f"same_text_cost_of_{space}"] = round(ratio, 3)
-        if factor == "speaker" and name in metrics.get("keywords", {}):
-            keywords = metrics["keywords"][name][space][CLEAN]
-            result[f"keyword_probe_from_{space}"] = keywords["probe"]
-            result["keyword_chance"] = keywords["chance"]
-    return result

@@ -1,48 +1,24 @@
 """Test sets: a protocol's clips, their labels and trials, and their features under every condition."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol as Interface
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from intervox.audio import Waveform, duration_seconds
-from intervox.backbones.base import Backbone
-from intervox.corpus.acoustics import Acoustics, load_acoustics
-from intervox.corpus.conditions import apply_condition, draw_condition
-from intervox.corpus.store import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
-from intervox.evaluation.abx import Grid, draw_grids
+from intervox.evaluation.abx import Grid
 from intervox.evaluation.clips import Clips
-from intervox.evaluation.protocols import Protocol
-from intervox.evaluation.severities import SeverityGrid
-from intervox.evaluation.streams import StreamSet, StreamWindows, compose_streams
-from intervox.evaluation.trials import TrialList, Trials, draw_trials
+from intervox.evaluation.streams import StreamSet, StreamWindows
+from intervox.evaluation.trials import Trials
 from intervox.evaluation.vectors import Means
-from intervox.features.extraction import Encoder, extract
-from intervox.features.frames import Frames, extract_frames
-from intervox.features.store import Features
-from intervox.recipe import EvaluationSettings, FeatureSettings
-from intervox.recipe_corpus import ConditionSettings
-from intervox.storage import stable_hash
+from intervox.features.frames import Frames
 
-SCHEMA_VERSION = 1
 SYNTHETIC = "synthetic"
 CLEAN = "clean"
 CROSS_CONDITION = "cross_condition"
 EVALUATION_SEED = 1_234
 """One seed for every run: the trials, rooms and noises of two runs are the same, so they compare."""
-
-DEGRADED = ConditionSettings(
-    clean=0, padding=0, tilt=0, clipping=0, codec=0, microphone=0, packet_loss=0,
-    room=1, rooms=64, noise=1, snr_db=(10, 30), band=1, low_hz=(50, 300), high_hz=(3400, 7500),
-    level=1, level_dbfs=(-32, -1),
-)  # fmt: skip
-"""What cross-condition trials do to every clip, each with its own draw and rooms unseen in training."""
-
-_OWN_LABELS = ("speaker", "content", "session", "language", "text")
 
 
 class FeatureTable(Interface):
@@ -160,184 +136,3 @@ def has_keywords(clips: Clips) -> bool:
     """Say whether contents are said by several speakers, often enough to learn them."""
     contents = len(np.unique(clips.contents))
     return len(np.unique(clips.speakers)) > 1 and 1 < contents <= len(clips) / 3
-
-
-@dataclass(frozen=True)
-class Source:
-    """Clips to be measured, before any encoder has seen them."""
-
-    name: str
-    licence: str
-    source: ClipSource
-    clips: Clips
-    lists: Mapping[str, TrialList] = field(default_factory=dict)
-
-    @property
-    def human(self) -> bool:
-        """Whether people were recorded."""
-        return self.name != SYNTHETIC
-
-
-def sources(corpus: Corpus | None, protocols: Sequence[Protocol]) -> Iterator[Source]:
-    """Yield the corpus' held-out cells and every protocol."""
-    if corpus and (held_out := _held_out(corpus)):
-        yield held_out
-    for protocol in protocols:
-        paths = [row.path for row in protocol.rows]
-        clips = protocol_clips(protocol)
-        yield Source(protocol.name, protocol.licence, Recordings(paths), clips, protocol.lists)
-
-
-def protocol_clips(protocol: Protocol) -> Clips:
-    """Take the labels of a protocol's rows, and the durations from the files' headers."""
-    rows = protocol.rows
-    own = {name: [getattr(row, name) for row in rows] for name in _OWN_LABELS}
-    further = [dict(row.labels) for row in rows]
-    names = sorted({name for labels in further for name in labels} - set(own))
-    labels = {name: np.array(values) for name, values in own.items()}
-    labels |= {name: np.array([labels.get(name, "") for labels in further]) for name in names}
-    return Clips(
-        np.array([str(row.path) for row in rows]),
-        {name: values for name, values in labels.items() if (values != "").any()},
-        np.array([duration_seconds(row.path) for row in rows]),
-        np.array([row.split for row in rows]),
-    )
-
-
-def load_test_sets(
-    found: Iterable[Source],
-    encoders: Mapping[str, Backbone | Encoder],
-    settings: EvaluationSettings,
-    features: FeatureSettings,
-    folder: Path,
-) -> list[TestSet]:
-    """Extract, or read from the cache, every source under every condition with every encoder.
-
-    Parameters
-    ----------
-    encoders
-        Name that representations use to what turns waveforms into features.
-    folder
-        Where the features go, in one folder an encoder's fingerprint, source and condition.
-    """
-    found = list(found)
-    rooms = folder / next(iter(encoders.values())).fingerprint
-    acoustics = load_acoustics(DEGRADED, EVALUATION_SEED, rooms)
-    # Running speech to put between keywords: utterances that are no keywords themselves.
-    speech = next((s.clips for s in found if s.human and not has_keywords(s.clips)), None)
-    loader = _Loader(encoders, settings, features, folder, acoustics, speech)
-    return [loader.load(source) for source in found]
-
-
-@dataclass(frozen=True)
-class _Loader:
-    """What all test sets of one evaluation share."""
-
-    encoders: Mapping[str, Backbone | Encoder]
-    settings: EvaluationSettings
-    features: FeatureSettings
-    folder: Path
-    acoustics: Acoustics
-    speech: Clips | None
-
-    def load(self, given: Source) -> TestSet:
-        grid = SeverityGrid(given.clips, self.settings.severities, DEGRADED.rooms, EVALUATION_SEED)
-        parts = {CLEAN: given.source, CROSS_CONDITION: _degraded(given.source, self.acoustics)}
-        if given.human and grid.names and len(grid.rows):
-            parts["severities"] = grid.source(self.acoustics)
-        tables = {part: self._extract(source, given.name, part) for part, source in parts.items()}
-        good = _readable(tables[CLEAN]) & _readable(tables[CROSS_CONDITION])
-        kept = np.flatnonzero(good)
-        clips = given.clips.take(kept)
-        views = {part: View(np.arange(len(kept)), tables[part], kept) for part in (CLEAN, CROSS_CONDITION)}
-        if "severities" in tables:
-            views |= _severity_views(grid, good, tables["severities"])
-        lists = {name: trials.take(good) for name, trials in given.lists.items()}
-        return TestSet(
-            given.name,
-            given.licence,
-            clips,
-            views,
-            draw_trials(clips, self.settings.max_trials, EVALUATION_SEED, lists),
-            len(given.clips) - len(kept),
-            self._listening(given, clips),
-            self._spoken(given, clips, kept),
-        )
-
-    def _extract(self, source: ClipSource, name: str, part: str) -> dict[str, Features]:
-        title = f"{name}, {part.replace('_', ' ')}"
-        return {
-            encoder_name: extract(
-                source, encoder, self.features, self.folder / encoder.fingerprint / name / part, title
-            )
-            for encoder_name, encoder in self.encoders.items()
-        }
-
-    def _listening(self, given: Source, clips: Clips) -> Listening | None:
-        seconds = 60 * self.settings.running_minutes
-        if not seconds or not given.human or not has_keywords(clips):
-            return None
-        composed = compose_streams(clips, EVALUATION_SEED, self.speech, seconds)
-        windows = StreamWindows(composed.streams)
-        if not windows.clip_count:
-            return None
-        every = np.arange(windows.clip_count)
-        return Listening(composed, windows, View(every, self._extract(windows, given.name, "streams"), every))
-
-    def _spoken(self, given: Source, clips: Clips, kept: NDArray[np.int64]) -> Spoken | None:
-        backbone = next(iter(self.encoders.values()))
-        grids = draw_grids(clips, EVALUATION_SEED)
-        if not self.settings.separation or not grids or not isinstance(backbone, Backbone):
-            return None
-        cells = np.unique(np.concatenate([grid.clips.ravel() for grid in grids]))
-        chosen = cells[cells >= 0]
-        folder = self.folder / backbone.fingerprint / given.name / "frames"
-        frames = extract_frames(given.source, kept[chosen].tolist(), backbone, folder)
-        return Spoken(grids, chosen, frames)
-
-
-def _severity_views(
-    grid: SeverityGrid, good: NDArray[np.bool_], tables: Mapping[str, Features]
-) -> dict[str, View]:
-    """Leave out, in all conditions, the clips that could not be read in one of them."""
-    number = np.cumsum(good) - 1
-    readable = _readable(tables).reshape(len(grid.names), -1).all(axis=0)
-    chosen = np.flatnonzero(good[grid.rows] & readable)
-    rows = number[grid.rows[chosen]]
-    return {
-        name: View(rows, tables, index * len(grid.rows) + chosen) for index, name in enumerate(grid.names)
-    }
-
-
-def _readable(tables: Mapping[str, Features]) -> NDArray[np.bool_]:
-    """Say which clips every encoder could read."""
-    return np.asarray(np.min([table.frames for table in tables.values()], axis=0) > 0)
-
-
-def _degraded(source: ClipSource, acoustics: Acoustics) -> Transformed:
-    """Give every clip its own room, noise, band and level."""
-
-    def degrade(clip: int, wave: Waveform) -> Waveform:
-        random = np.random.default_rng([EVALUATION_SEED, clip])
-        condition = draw_condition(DEGRADED, random, EVALUATION_SEED)
-        return apply_condition(wave, condition, acoustics, random)
-
-    key = stable_hash([SCHEMA_VERSION, EVALUATION_SEED, DEGRADED.model_dump(mode="json")])
-    return Transformed(source, degrade, key)
-
-
-def _held_out(corpus: Corpus) -> Source | None:
-    """Take the corpus' test cells, with every label that its plan has."""
-    cells = corpus.cells.filter(pc.field("split") == "test")
-    if not cells.num_rows:
-        return None
-    names = ("speaker", "content", "engine", "kind", "language")
-    labels = {name: np.array(cells[name].to_pylist()) for name in names if name in cells.column_names}
-    source = CorpusSplit(corpus, "test")
-    clips = Clips(
-        np.array([f"cell {cell}" for cell in cells["cell_id"].to_pylist()]),
-        labels,
-        source.durations(),
-        np.full(cells.num_rows, "test"),
-    )
-    return Source(SYNTHETIC, "synthesised", source, clips)

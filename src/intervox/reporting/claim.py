@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from intervox.evaluation.table import human_protocols, spaces_of, systems
+from intervox.reporting.table import human_protocols, spaces_of, systems
 
 Outcome = Literal["separated", "partly", "not", "void"]
 READABLE = 0.25

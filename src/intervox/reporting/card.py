@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from intervox.evaluation.table_formats import markdown
-from intervox.evaluation.tables import headline_tables
+from intervox.reporting.table_formats import markdown
+from intervox.reporting.tables import headline_tables
 
 _CARD = """---
 library_name: intervox

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from intervox.evaluation.table import (
+from intervox.reporting.table import (
     NOTHING,
     Table,
     accuracy,

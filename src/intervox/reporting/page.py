@@ -8,9 +8,9 @@ from intervox import __version__
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template of ``evaluation/page`` with values, escaped; a value that is missing is an error."""
+    """Fill a template of ``reporting/page`` with values, escaped; a value that is missing is an error."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("intervox.evaluation", "page"),
+        loader=jinja2.PackageLoader("intervox.reporting", "page"),
         autoescape=lambda name: name is not None and name.endswith(".jinja"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

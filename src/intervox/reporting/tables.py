@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from intervox.evaluation.keyword_tables import (
+from intervox.reporting.keyword_tables import (
     keywords_table,
     one_shot,
     open_set_table,
     running_table,
 )
-from intervox.evaluation.separation_tables import (
+from intervox.reporting.separation_tables import (
     abx_table,
     blocks_table,
     geometry_table,
@@ -17,7 +17,7 @@ from intervox.evaluation.separation_tables import (
     rejection_table,
     separation_table,
 )
-from intervox.evaluation.table import (
+from intervox.reporting.table import (
     NOTHING,
     Table,
     baseline_title,
@@ -28,7 +28,7 @@ from intervox.evaluation.table import (
     spaces_of,
     without_empty_columns,
 )
-from intervox.evaluation.verification_tables import (
+from intervox.reporting.verification_tables import (
     calibration_table,
     gaps_table,
     layers_table,

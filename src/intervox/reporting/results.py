@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from intervox.evaluation.evaluate import Compared
-from intervox.evaluation.report import Made, MapSource, write_report
 from intervox.evaluation.test_sets import CLEAN, TestSet
-from intervox.evaluation.trial_files import shown_names, trial_path, trial_table, write_trials
+from intervox.reporting.report import Made, MapSource, write_report
+from intervox.reporting.trial_files import shown_names, trial_path, trial_table, write_trials
 from intervox.storage import write_json
 
 METRICS = "metrics.json"

@@ -10,24 +10,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from intervox.corpus.store import Corpus
-from intervox.evaluation import figures
-from intervox.evaluation.claim import RULES, claim
 from intervox.evaluation.clips import Clips
-from intervox.evaluation.maps import MAP_SIZE, Map, subspace_maps
-from intervox.evaluation.matrix import separation_matrix
-from intervox.evaluation.page import render
-from intervox.evaluation.table import condition_title, human_protocols, representation_title, spaces_of
-from intervox.evaluation.tables import table_sections
-from intervox.evaluation.trial_files import (
+from intervox.evaluation.vectors import Vectors
+from intervox.recipe import Recipe, dump_recipe
+from intervox.reporting import figures
+from intervox.reporting.claim import RULES, claim
+from intervox.reporting.maps import MAP_SIZE, Map, subspace_maps
+from intervox.reporting.matrix import separation_matrix
+from intervox.reporting.page import render
+from intervox.reporting.table import condition_title, human_protocols, representation_title, spaces_of
+from intervox.reporting.tables import table_sections
+from intervox.reporting.trial_files import (
     main_stratum,
     read_trials,
     representations,
     stratum_scores,
     trial_path,
 )
-from intervox.evaluation.vectors import Vectors
-from intervox.evaluation.worst import MAX_SECONDS, AudioBudget, listen, worst_impostors, worst_targets
-from intervox.recipe import Recipe, dump_recipe
+from intervox.reporting.worst import MAX_SECONDS, AudioBudget, listen, worst_impostors, worst_targets
 from intervox.storage import write_bytes
 
 WORST = 5

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from intervox.errors import IntervoxError
 from intervox.evaluation.clips import Clips, Labels
 from intervox.evaluation.scoring import cosine
-from intervox.evaluation.table import spaces_of
 from intervox.evaluation.trials import Trials
 from intervox.evaluation.vectors import Vectors
+from intervox.reporting.table import spaces_of
 from intervox.storage import atomic_path
 
 FOLDER = "trials"

@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike
 from intervox.evaluation.embeddings import check_space, embedding_test_sets, read_embeddings
 from intervox.evaluation.evaluate import SCHEMA_VERSION, Compared, measure
 from intervox.evaluation.evidence import SpaceEvidence
+from intervox.evaluation.loading import load_test_sets, sources
 from intervox.evaluation.peers import CallableEncoder
 from intervox.evaluation.protocols import find_protocols
 from intervox.evaluation.representations import Representation
-from intervox.evaluation.results import write_results
-from intervox.evaluation.test_sets import TestSet, load_test_sets, sources
+from intervox.evaluation.test_sets import TestSet
 from intervox.parallel import default_workers
 from intervox.recipe import EvaluationSettings, FeatureSettings
+from intervox.reporting.results import write_results
 
 
 def evaluate(

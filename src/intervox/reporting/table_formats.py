@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.table import NOTHING, Table
+from intervox.reporting.table import NOTHING, Table
 from intervox.storage import write_bytes
 
 MARKERS = ("<!-- tables: begin -->", "<!-- tables: end -->")

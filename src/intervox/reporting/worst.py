@@ -12,7 +12,7 @@ import soundfile as sf
 
 from intervox.audio import SAMPLE_RATE, load_audio
 from intervox.errors import IntervoxError
-from intervox.evaluation.trial_files import main_stratum, read_trials, representations, strata
+from intervox.reporting.trial_files import main_stratum, read_trials, representations, strata
 
 MAX_SECONDS = 12
 """A recording is cut after this, so that a page stays small."""

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.claim import claim
-from intervox.evaluation.page import render
-from intervox.evaluation.table import (
+from intervox.evaluation.uncertainty import compare_systems
+from intervox.reporting.claim import claim
+from intervox.reporting.page import render
+from intervox.reporting.table import (
     NOTHING,
     Table,
     condition_title,
@@ -20,13 +21,12 @@ from intervox.evaluation.table import (
     spaces_of,
     stratum_title,
 )
-from intervox.evaluation.trial_files import (
+from intervox.reporting.trial_files import (
     read_trials,
     stratum_scores,
     stratum_trials,
     trial_path,
 )
-from intervox.evaluation.uncertainty import compare_systems
 from intervox.storage import read_json, write_bytes
 
 REPEATS = 500

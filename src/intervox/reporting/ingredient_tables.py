@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from intervox.evaluation.table import Table
+from intervox.reporting.table import Table
 
 _NOTE = (
     "In brackets the 95 % interval over the measured speakers; one training seed. * marks a value whose "
