@@ -33,9 +33,10 @@ bench: .venv/dev-ready
 figures: .venv/dev-ready
 	$(BIN)/python benchmarks/conditions.py
 
-# The README's result tables are written by this from the last quickstart run.
+# The result tables of the README and of docs/evidence.md are written by this from the last quickstart run.
 readme: .venv/run-ready
 	$(BIN)/intervox tables runs/quickstart --into README.md
+	$(BIN)/intervox tables runs/quickstart --of all --into docs/evidence.md
 
 clean:
 	rm -rf .venv runs

@@ -68,6 +68,33 @@ def test_metrics_hold_every_space_protocol_and_stratum(mini_run: Path) -> None:
     assert metrics["verification"]["synthetic"]["speaker"]["clean"]["different_text"]["eer"] < 0.35
 
 
+def test_the_metrics_hold_the_evidence(mini_run: Path) -> None:
+    metrics = json.loads((mini_run / "metrics.json").read_text())
+    for protocol, found in metrics["separation"].items():
+        matrix = found["matrix"]
+        assert {"speaker", "condition"} <= set(matrix)
+        for spaces in matrix.values():
+            assert set(spaces) == {"speaker", "content", "raw", "residual"}
+            for cell in spaces.values():
+                assert 0 < cell["chance"] < 1
+                for probe in ("linear", "mlp"):
+                    low, high = cell[probe]["shuffled_interval"]
+                    assert low <= cell[probe]["shuffled"] <= high
+        assert {"rejection", "projection", "geometry", "blocks"} <= set(found)
+        assert set(metrics["scoring"][protocol]["speaker"]["clean"]) == {
+            "cosine", "centred", "as_norm", "plda"
+        }  # fmt: skip
+        for name in ("lda", "observational"):
+            against = metrics["baselines"][name]["against"][protocol]
+            assert against["interval"][0] <= against["interval"][1]
+            assert 0 < against["p"] <= 1
+    people = set(metrics["protocols"]) - {"synthetic"}
+    assert set(metrics.get("severity", {})) == people
+    for protocol in people:
+        assert set(metrics["severity"][protocol]["speaker"]["noise"]) == {"0.00", "0.50"}
+        assert metrics["calibration"][protocol]["speaker"]["source"] == "synthetic"
+
+
 def test_the_model_carries_its_card_and_calibration(mini_run: Path) -> None:
     card = (mini_run / "model" / "README.md").read_text()
     assert "equal error rate" in card
