@@ -13,6 +13,7 @@ from intervox.errors import IntervoxError
 from intervox.evaluation import resemblyzer
 from intervox.evaluation.peers import CallableEncoder, load_peer, peer_representation
 from intervox.evaluation.resemblyzer import Resemblyzer, partial_starts
+from intervox.evaluation.vectors import unit
 from intervox.features.extraction import extract
 from intervox.recipe import FeatureSettings
 from tests.conftest import Speech
@@ -125,7 +126,9 @@ def test_a_clip_that_fails_is_kept_as_one(tmp_path: Path) -> None:
 def test_wrong_vectors_are_refused(speech: Speech) -> None:
     clips = [speech(0.5, 0), speech(0.7, 1)]
     one = CallableEncoder(lambda wave: levels([wave])[0], "one", 3, batched=False)
-    np.testing.assert_allclose(one.encode(clips)[0][:, 0], levels(clips), rtol=1e-6)
+    np.testing.assert_allclose(one.encode(clips)[0][:, 0], unit(np.array(levels(clips))), rtol=1e-6)
+    loud = CallableEncoder(lambda waves: 1e9 * np.array(levels(waves)), "loud", 3)
+    np.testing.assert_allclose(loud.encode(clips)[0], one.encode(clips)[0], rtol=1e-5)
     with pytest.raises(IntervoxError, match=r"gave vectors of shape \(2, 3\) for 2 clips: make it \(2, 4\)"):
         CallableEncoder(levels, "levels", 4).encode(clips)
     with pytest.raises(IntervoxError, match="NaN or infinite"):

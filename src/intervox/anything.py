@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from intervox.errors import IntervoxError
 from intervox.evaluation.embeddings import check_space, embedding_test_sets, read_embeddings
 from intervox.evaluation.evaluate import SCHEMA_VERSION, Compared, measure
 from intervox.evaluation.evidence import SpaceEvidence
@@ -17,7 +18,7 @@ from intervox.evaluation.representations import Representation
 from intervox.evaluation.test_sets import TestSet
 from intervox.parallel import default_workers
 from intervox.recipe import EvaluationSettings, FeatureSettings
-from intervox.reporting.results import write_results
+from intervox.reporting.results import forget_results, write_results
 
 
 def evaluate(
@@ -25,7 +26,7 @@ def evaluate(
     name: str,
     dim: int,
     folder: str | Path | None = None,
-    protocols: Sequence[str] | None = None,
+    protocols: str | Sequence[str] | None = None,
     fingerprint: str | None = None,
     batched: bool = True,
     settings: EvaluationSettings | None = None,
@@ -55,11 +56,12 @@ def evaluate(
     Raises
     ------
     IntervoxError
-        A protocol is missing, the function's vectors are not as promised, or its name won't do.
+        A protocol is missing, the folder is that of a recipe's run, the function's vectors are not as
+        promised, or its name won't do.
     """
     check_space(name)
     chosen = _settings(settings, protocols)
-    home = Path(folder or Path("runs") / name)
+    home = _home(folder, name)
     encoder = CallableEncoder(embed, name, dim, fingerprint, batched)
     found = find_protocols(chosen.protocols, chosen.max_clips)
     space = Representation(name, lambda vectors: vectors[:, 0], name)
@@ -73,7 +75,7 @@ def evaluate(
 def evaluate_embeddings(
     path: Path,
     folder: Path | None = None,
-    protocols: Sequence[str] | None = None,
+    protocols: str | Sequence[str] | None = None,
     settings: EvaluationSettings | None = None,
     workers: int | None = None,
 ) -> dict[str, Any]:
@@ -87,16 +89,28 @@ def evaluate_embeddings(
         Whose labels to take where the file has paths and no labels; by default those of the settings.
     """
     chosen = _settings(settings, protocols)
+    home = _home(folder, path.stem)
     given = read_embeddings(path)
     found = [] if "speaker" in given.columns else find_protocols(chosen.protocols)
     test_sets = embedding_test_sets(given, found, chosen.max_trials)
-    home = folder or Path("runs") / path.stem
     return _evaluate(given.factors, given.representations(), test_sets, chosen, home, workers)
 
 
-def _settings(settings: EvaluationSettings | None, protocols: Sequence[str] | None) -> EvaluationSettings:
+def _home(folder: str | Path | None, name: str) -> Path:
+    home = Path(folder or Path("runs") / name)
+    if (home / "recipe.yaml").exists():
+        raise IntervoxError(
+            f"{home} holds the run of a recipe, whose results would be lost: name another folder"
+        )
+    return home
+
+
+def _settings(
+    settings: EvaluationSettings | None, protocols: str | Sequence[str] | None
+) -> EvaluationSettings:
     chosen = settings or EvaluationSettings()
-    return chosen.model_copy(update={"protocols": tuple(protocols)}) if protocols else chosen
+    named = (protocols,) if isinstance(protocols, str) else tuple(protocols or ())
+    return chosen.model_copy(update={"protocols": named}) if named else chosen
 
 
 def _evaluate(
@@ -111,5 +125,6 @@ def _evaluate(
     compared = Compared(dict(spaces), representations, evidence=evidence)
     metrics: dict[str, Any] = {"schema": SCHEMA_VERSION, "recipe": folder.name, "seed": 0}
     metrics |= measure(compared, test_sets, settings, workers or default_workers())
+    forget_results(folder)
     write_results(folder, metrics, compared, test_sets, None, settings.recordings)
     return metrics

@@ -121,6 +121,8 @@ def evaluate(
     from intervox import pipeline
     from intervox.parallel import Pool
 
+    if embeddings is None and protocols:
+        raise IntervoxError("--protocol goes with --embeddings: name a run's in evaluation.protocols")
     if embeddings is None:
         opened = pipeline.open_run(recipe, folder, Pool(workers))
         _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
@@ -214,11 +216,14 @@ def tables(
         "all": (METRICS, metric_tables),
         "ingredients": (INGREDIENTS, ingredient_tables),
     }
-    for what, given, choices in (("tables", of, known), ("format", form, FORMATS)):
+    for what, given, choices in (("set of tables", of, known), ("format", form, FORMATS)):
         if given not in choices:
             raise IntervoxError(f"there is no {what} {given!r}: choose from {', '.join(choices)}")
+    if into is not None and form != "markdown":
+        raise IntervoxError(f"--into writes Markdown: print {form} without it")
     name, build = known[of]
-    built = build(read_json(folder / name))
+    needed = ("protocols", "verification") if name == METRICS else ()
+    built = build(read_json(folder / name, *needed))
     if into is None:
         typer.echo(FORMATS[form](built))
     else:

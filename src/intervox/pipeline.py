@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intervox.corpus.store import Corpus
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, missing_extra
 from intervox.parallel import Pool, default_workers
 from intervox.recipe import Recipe, dump_recipe, load_recipe
 from intervox.storage import read_json, write_bytes, write_json
@@ -76,12 +77,13 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
     if not written.exists() or written.read_bytes() != text:
         # Results of another recipe must not lie beside this one as if they were its own.
         _forget_results(run)
+        (run.folder / INGREDIENTS).unlink(missing_ok=True)
         write_bytes(written, text)
     return run
 
 
 def _forget_results(run: Run) -> None:
-    for name in (METRICS, REPORT, INGREDIENTS):
+    for name in (METRICS, REPORT):
         (run.folder / name).unlink(missing_ok=True)
     shutil.rmtree(run.folder / "trials", ignore_errors=True)
 
@@ -242,11 +244,17 @@ def compare_ingredients(run: Run) -> dict[str, Any]:
 def run(run: Run) -> dict[str, Any]:
     """Do every step that is not done yet and return the metrics.
 
-    The evaluation sets are looked at first: a mistake there must not show after the training.
+    The evaluation sets and peers are looked at first: a mistake there must not show after the training.
     """
+    from intervox.evaluation.peers import load_peer
     from intervox.evaluation.protocols import find_protocols
 
-    find_protocols(run.recipe.evaluation.protocols)
+    settings = run.recipe.evaluation
+    find_protocols(settings.protocols, settings.max_clips)
+    for name in settings.peers:
+        load_peer(name)
+    if "leace" in settings.baselines and find_spec("concept_erasure") is None:
+        raise missing_extra("concept-erasure", "baselines", "the baseline leace")
     synth(run)
     extract(run)
     refine(run)

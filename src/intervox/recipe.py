@@ -115,8 +115,12 @@ class EvaluationSettings(Part):
     recordings: bool = True
 
 
-_RESERVED = {"raw", "forward", "train", "eval", "type", "float", "half", "double", "apply", *dir(dict)}
-"""Names that metrics or modules use for something else."""
+_RESERVED = {
+    "raw", "residual", "forward", "train", "eval", "type", "float", "half", "double", "apply", *dir(dict),
+    "enrol", "test", "enrol_speaker", "test_speaker", "enrol_content", "test_content", "target", "all",
+    "different_text", "same_text_impostors", "same_session", "cross_session", "short", "medium", "long",
+}  # fmt: skip
+"""Names that metrics, trial files or modules use for something else."""
 
 
 class Recipe(Part):
@@ -140,7 +144,9 @@ class Recipe(Part):
             raise ValueError("subspaces: name at least one")
         for name, settings in self.subspaces.items():
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _RESERVED:
-                raise ValueError(f"subspaces: {name!r} can't be a name; use lower-case letters, not raw")
+                raise ValueError(
+                    f"subspaces: {name!r} can't be a name; use lower-case letters, no reserved word"
+                )
             if settings.map == "mlp" and self.training.initialisation == "lda":
                 raise ValueError("an mlp map can't start from lda: set training.initialisation: random")
             layers = settings.layers

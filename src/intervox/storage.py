@@ -80,15 +80,15 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, text.encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object, or say which file is missing or broken."""
+def read_json(path: Path, *needed: str) -> dict[str, Any]:
+    """Read a JSON object with the needed keys, or say which file is missing or broken."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise IntervoxError(f"{path} does not exist: run the step that writes it first") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise IntervoxError(f"{path} is not readable JSON ({error}): delete it and run again") from None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not set(needed) <= set(value):
         raise IntervoxError(f"{path} is not what Intervox writes there: delete it and run again")
     return value
 

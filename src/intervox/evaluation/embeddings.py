@@ -83,6 +83,8 @@ def read_embeddings(path: Path) -> Embeddings:
         It is missing, no ``.npz``, holds objects, or its arrays do not belong together.
     """
     try:
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("it is no archive that np.savez wrote")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
     except FileNotFoundError:
@@ -289,6 +291,11 @@ def _test_set(
         )
     kept = clips.take(np.flatnonzero(good))
     few = np.all([stored >= 0 for stored in rows.values()], axis=0)
+    if not few.any():
+        raise IntervoxError(
+            f"{given.name}.npz has no clip of {name} under every condition: embed the same few clips at all "
+            "severities"
+        )
     views = {}
     for condition, stored in rows.items():
         there = few if "@" in condition else good

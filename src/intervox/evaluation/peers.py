@@ -79,7 +79,7 @@ class CallableEncoder:
         self.fingerprint = fingerprint or uuid4().hex
 
     def encode(self, waves: Sequence[Waveform]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Embed clips of any length; see ``Encoder.encode``.
+        """Embed clips of any length, as unit vectors; see ``Encoder.encode``.
 
         Raises
         ------
@@ -95,4 +95,5 @@ class CallableEncoder:
             )
         if not np.isfinite(vectors).all():
             raise IntervoxError(f"{self.name} gave NaN or infinite numbers: correct the function")
-        return vectors[:, None], np.asarray([len(wave) for wave in waves], np.int64)
+        # Features are kept in half precision, whose range the numbers of a stranger need not be in.
+        return unit(vectors)[:, None], np.asarray([len(wave) for wave in waves], np.int64)

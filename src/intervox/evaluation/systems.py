@@ -72,14 +72,14 @@ def calibrate(model: SubspaceModel, test_sets: Sequence[TestSet]) -> dict[str, l
     Returns
     -------
     dict
-        Empty without held-out synthetic cells; without a subspace whose factor they have no label of.
+        Empty without held-out synthetic cells; without a subspace whose factor has not two values there.
     """
     return {
         space.name: [round(value, 5) for value in fit_on_held_out(space, held_out, model.factors[space.name])]
         for held_out in test_sets
         if held_out.name == SYNTHETIC
         for space in subspace_representations(model)
-        if model.factors[space.name] in held_out.clips.labels
+        if len(np.unique(held_out.clips.labels.get(model.factors[space.name], ()))) > 1
     }
 
 

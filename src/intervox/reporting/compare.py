@@ -66,7 +66,7 @@ def compare(runs: Sequence[Path], repeats: int = REPEATS, seed: int = SEED) -> d
     """
     if len(runs) < 2:
         raise IntervoxError("there is nothing to compare: name two runs or more")
-    metrics = [read_json(run / "metrics.json") for run in runs]
+    metrics = [read_json(run / "metrics.json", "protocols", "verification") for run in runs]
     return {
         "runs": [
             {

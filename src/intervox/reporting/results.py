@@ -1,5 +1,6 @@
 """What an evaluation leaves behind: ``metrics.json``, the trials behind it, and the report."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,18 @@ from typing import Any
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.test_sets import CLEAN, TestSet
 from intervox.reporting.report import Made, MapSource, write_report
-from intervox.reporting.trial_files import shown_names, trial_path, trial_table, write_trials
+from intervox.reporting.trial_files import FOLDER, shown_names, trial_path, trial_table, write_trials
 from intervox.storage import write_json
 
 METRICS = "metrics.json"
 REPORT = "report.html"
+
+
+def forget_results(folder: Path) -> None:
+    """Remove an earlier evaluation: of its trials, some may be of sets that this one has not."""
+    for name in (METRICS, REPORT):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def write_results(

@@ -175,8 +175,9 @@ def write_trials_csv(path: Path, table: pa.Table) -> None:
         pa.field(field.name, pa.string()) if pa.types.is_dictionary(field.type) else field
         for field in table.schema
     )
-    with atomic_path(path) as temporary:
-        csv.write_csv(table.cast(plain), temporary)
+    # Opened by Python: Arrow's own errors do not name the file.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        csv.write_csv(table.cast(plain), file)
 
 
 def _text(column: pa.ChunkedArray) -> NDArray[np.object_]:

@@ -62,15 +62,19 @@ def _read(name: str, base: Path) -> Protocol:
             f"protocol {name!r} has no recordings in {folder or base / corpus.folders[0]}: set INTERVOX_DATA "
             "to the folder that holds it"
         )
+    _check_speakers(name, rows)
+    with _as_distributed(name, corpus, folder):
+        lists = corpus.lists(folder, rows)
+    return Protocol(name, corpus.licence, rows, lists, corpus.source)
+
+
+def _check_speakers(name: str, rows: list[Row]) -> None:
     speakers = Counter(row.speaker for row in rows)
     if len(speakers) < 2 or max(speakers.values()) < 2:
         raise IntervoxError(
             f"protocol {name!r} needs at least two speakers, and two clips of one of them: it has "
             f"{len(rows)} clips of {len(speakers)}"
         )
-    with _as_distributed(name, corpus, folder):
-        lists = corpus.lists(folder, rows)
-    return Protocol(name, corpus.licence, rows, lists, corpus.source)
 
 
 @contextmanager
@@ -91,11 +95,13 @@ def _thin(protocol: Protocol, max_clips: int | None) -> Protocol:
         return protocol
     kept = (np.arange(max_clips) * (count / max_clips)).astype(np.int64)
     mask = np.isin(np.arange(count), kept)
+    rows = [protocol.rows[index] for index in kept]
+    _check_speakers(protocol.name, rows)
     lists = {name: trials.take(mask) for name, trials in protocol.lists.items()}
     return Protocol(
         protocol.name,
         protocol.licence,
-        [protocol.rows[index] for index in kept],
+        rows,
         {name: trials for name, trials in lists.items() if len(trials)},
         protocol.source,
     )
