@@ -6,7 +6,7 @@ Every field has a default, a range and a reason; an unknown key is an error, not
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -82,7 +82,7 @@ class SeveritySettings(Part):
     """Curves of error against severity, on at most ``clips`` clips of each human corpus."""
 
     disturbances: tuple[Disturbance, ...] = ("noise", "room", "band")
-    levels: tuple[Share, ...] = (0.25, 0.5, 0.75)
+    levels: tuple[Annotated[float, Field(ge=0.01, le=1)], ...] = (0.25, 0.5, 0.75)
     clips: int = Field(150, ge=10)
 
 

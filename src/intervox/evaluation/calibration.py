@@ -107,10 +107,11 @@ def fit_on_held_out(representation: Representation, held_out: TestSet, factor: s
     held_out
         Held-out synthetic cells, so that no human recording decides a threshold.
     """
-    labels = held_out.clips.labels[factor]
-    clips = replace(held_out.clips, labels={"speaker": labels, "content": labels})
+    known = np.flatnonzero(held_out.clips.labels[factor] != "")
+    labels = held_out.clips.labels[factor][known]
+    clips = replace(held_out.clips.take(known), labels={"speaker": labels, "content": labels})
     trials = draw_trials(clips, CALIBRATION_TRIALS, EVALUATION_SEED)["all"]
-    vectors = [representation.vectors(held_out, condition) for condition in held_out.whole]
+    vectors = [representation.vectors(held_out, condition)[known] for condition in held_out.whole]
     targets, impostors = (
         np.concatenate([cosine(points, pairs) for points in vectors])
         for pairs in (trials.targets, trials.impostors)
