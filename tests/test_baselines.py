@@ -15,7 +15,8 @@ from intervox.evaluation.baselines.base import Affine, Task, within
 from intervox.evaluation.baselines.observational import observational_representations
 from intervox.evaluation.baselines.registry import ABOUT, CLOSED_FORM, fit_baselines
 from intervox.features.store import Features, write_features
-from intervox.recipe import EvaluationSettings, Recipe, SubspaceSettings, TrainingSettings
+from intervox.recipe import EvaluationSettings, Recipe
+from intervox.recipe_training import SubspaceSettings, TrainingSettings
 from intervox.storage import write_json
 from intervox.subspaces.losses import UNLABELLED
 from intervox.subspaces.model import SubspaceModel

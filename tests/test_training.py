@@ -8,7 +8,8 @@ import torch
 
 from intervox.errors import IntervoxError
 from intervox.features.store import Features, write_features
-from intervox.recipe import LossSettings, Recipe, SubspaceSettings, TrainingSettings
+from intervox.recipe import Recipe
+from intervox.recipe_training import LossSettings, SubspaceSettings, TrainingSettings
 from intervox.storage import write_json
 from intervox.subspaces import training
 from intervox.subspaces.lda import fit_lda

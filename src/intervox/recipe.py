@@ -13,6 +13,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from intervox.errors import IntervoxError
 from intervox.recipe_corpus import CorpusRecipe
+from intervox.recipe_training import (
+    AdaptationSettings,
+    LossSettings,
+    SubspaceSettings,
+    SweepSettings,
+    TrainingSettings,
+)
 from intervox.schema import Part, Share
 
 
@@ -27,50 +34,6 @@ class FeatureSettings(Part):
     batch_seconds: float = Field(20.0, gt=0)
     window_seconds: float = Field(4.0, ge=0.5, le=30)
     max_failures: Share = 0.01
-
-
-class SubspaceSettings(Part):
-    """One named projection.
-
-    ``layers`` lists the hidden states that it may use (all by default). ``combine: sum`` is the
-    paper's weighted sum of layers before one map, ``concat`` gives each layer its own map.
-    ``shrinkage`` regularises the closed form (LDA) that is the baseline and the start of training;
-    the start scales each direction by its reliability to the power of ``reliability``.
-    """
-
-    factor: str
-    dim: int = Field(128, ge=1)
-    layers: tuple[int, ...] | None = None
-    combine: Literal["sum", "concat"] = "concat"
-    map: Literal["linear", "mlp"] = "linear"
-    temperature: float = Field(0.2, gt=0)
-    weight: float = Field(1.0, ge=0)
-    shrinkage: Share = 0.1
-    reliability: float = Field(0.25, ge=0)
-
-
-class LossSettings(Part):
-    """The multi-part loss beside its parts' own settings."""
-
-    denominator: Literal["all", "negatives"] = "negatives"
-    cross_covariance: float = Field(1.0, ge=0)
-
-
-class TrainingSettings(Part):
-    """Optimisation; a step sees ``blocks_per_step`` whole blocks.
-
-    ``batches: observational`` is the control without intervention: as many labels of each factor a
-    step, but of cells that nobody crossed.
-    """
-
-    steps: int = Field(400, ge=0)
-    blocks_per_step: int = Field(8, ge=1)
-    batches: Literal["crossed", "observational"] = "crossed"
-    learning_rate: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    warmup_steps: int = Field(20, ge=0)
-    initialisation: Literal["lda", "random"] = "lda"
-    checkpoint_every: int = Field(100, ge=1)
 
 
 Disturbance = Literal["noise", "room", "band", "clipping", "codec", "packet_loss"]
@@ -136,6 +99,8 @@ class Recipe(Part):
     )
     loss: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
+    adaptation: AdaptationSettings = AdaptationSettings()
+    sweep: SweepSettings = SweepSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
     @model_validator(mode="after")
@@ -149,10 +114,17 @@ class Recipe(Part):
                 )
             if settings.map == "mlp" and self.training.initialisation == "lda":
                 raise ValueError("an mlp map can't start from lda: set training.initialisation: random")
+            if settings.factor in settings.erase:
+                raise ValueError(f"subspaces.{name}.erase: a subspace can't lose its own factor")
             layers = settings.layers
             if layers is not None and (not layers or len(set(layers)) < len(layers) or min(layers) < 0):
                 raise ValueError(f"subspaces.{name}.layers: list each layer once, counted from 0")
         return self
+
+    @property
+    def reads_frames(self) -> bool:
+        """Whether a subspace looks at every frame, so that features must keep them."""
+        return any(settings.map == "attentive" for settings in self.subspaces.values())
 
 
 def load_recipe(source: str | Path) -> Recipe:

@@ -20,7 +20,8 @@ from intervox.audio import AudioSource, load_audio
 from intervox.backbones.base import Backbone, load_backbone
 from intervox.errors import IntervoxError
 from intervox.features.extraction import layer_means
-from intervox.recipe import FeatureSettings, SubspaceSettings
+from intervox.recipe import FeatureSettings
+from intervox.recipe_training import SubspaceSettings
 from intervox.subspaces.lda import LinearMap
 
 _MLP_WIDTH = 512

@@ -16,7 +16,8 @@ from torch import Tensor
 from intervox.errors import IntervoxError
 from intervox.features.store import Features
 from intervox.progress import progress_bar
-from intervox.recipe import LossSettings, Recipe, SubspaceSettings, TrainingSettings
+from intervox.recipe import Recipe
+from intervox.recipe_training import LossSettings, SubspaceSettings, TrainingSettings
 from intervox.storage import StepFolder, atomic_path, stable_hash, write_json
 from intervox.subspaces.lda import LinearMap, fit_lda
 from intervox.subspaces.losses import UNLABELLED, MultiPartLoss, multi_part_loss

@@ -10,7 +10,8 @@ from intervox.evaluation.baselines.factorisation import svd
 from intervox.evaluation.baselines.unsupervised import pca, random_projection, whitening
 from intervox.evaluation.representations import Representation
 from intervox.evaluation.vectors import Means, Vectors, standardised, unit
-from intervox.recipe import Recipe, SubspaceSettings
+from intervox.recipe import Recipe
+from intervox.recipe_training import SubspaceSettings
 from intervox.subspaces.model import SubspaceModel
 from intervox.subspaces.training import TrainingCells, select_layers
 
