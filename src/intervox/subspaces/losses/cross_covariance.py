@@ -30,6 +30,6 @@ def coupling(first: Tensor, second: Tensor) -> Tensor:
 def alignment(a: Tensor, b: Tensor) -> Tensor:
     """``||aᵀb||² / (||aᵀa|| ||bᵀb||)`` of matrices with as many rows, in [0, 1]."""
     # matrix_norm, unlike a square root, has a zero gradient at zero: one cell, or a collapsed space.
-    scale = matrix_norm(a.T @ a) * matrix_norm(b.T @ b)
+    scale: Tensor = matrix_norm(a.T @ a) * matrix_norm(b.T @ b)
     cross: Tensor = matrix_norm(a.T @ b).square()
     return cross / scale.clamp_min(torch.finfo(a.dtype).tiny)

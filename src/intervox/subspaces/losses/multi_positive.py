@@ -1,6 +1,6 @@
 """The contrastive loss of one space: an anchor's positives against its negatives."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,7 +114,8 @@ class _Contrast:
         row = place // logits.shape[1]
         wanted = flat[place] - offset
         share = 1 / self.positives[anchors][row].to(logits.dtype)
-        for hard in self._hard(anchors, negative):
+        if self.others:
+            hard = self._shares_another(anchors) & negative
             logits.add_(hard.to(logits.dtype), alpha=self.hard_negatives)
         if self.denominator == "all":
             flat[place] = wanted
@@ -144,11 +145,10 @@ class _Contrast:
             negative &= (own == self.within) & (own != UNLABELLED)
         return positive, negative
 
-    def _hard(self, anchors: Tensor, negative: Tensor) -> Iterator[Tensor]:
-        """Mark the negatives that share any other factor with the anchor, where that matters."""
-        if self.others:
-            shared = torch.zeros_like(negative)
-            for other in self.others:
-                own = other[anchors, None]
-                shared |= (own == other) & (own != UNLABELLED)
-            yield shared & negative
+    def _shares_another(self, anchors: Tensor) -> Tensor:
+        """Mark the keys that share any other factor with the anchors, (anchors, keys)."""
+        shared = torch.zeros(len(anchors), len(self.labels), dtype=torch.bool, device=anchors.device)
+        for other in self.others:
+            own = other[anchors, None]
+            shared |= (own == other) & (own != UNLABELLED)
+        return shared
