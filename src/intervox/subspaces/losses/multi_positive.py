@@ -115,7 +115,7 @@ class _Contrast:
         wanted = flat[place] - offset
         share = 1 / self.positives[anchors][row].to(logits.dtype)
         if self.others:
-            hard = self._shares_another(anchors) & negative
+            hard = self._shares_another(anchors)
             logits.add_(hard.to(logits.dtype), alpha=self.hard_negatives)
         if self.denominator == "all":
             flat[place] = wanted
