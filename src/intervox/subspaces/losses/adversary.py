@@ -14,7 +14,7 @@ from intervox.subspaces.losses.multi_positive import Denominator, multi_positive
 class Adversary(nn.Module):
     """A linear head on every space for every factor that is another's.
 
-    Domain-adversarial training (Ganin & Lempitsky 2015, eq. 4 to 6): a head learns to tell the factor,
+    Domain-adversarial training (Ganin & Lempitsky 2015: gradient reversal): a head learns to tell the factor,
     and its gradient goes into the space reversed. The classifier of the paper is a space here, trained
     with the multi-positive loss, since most speakers and texts are in few batches. Heads are linear
     and square: what a linear probe of the space could read is what they may read.

@@ -12,7 +12,7 @@ def invariance(vectors: Tensor, condition: Tensor, factors: Sequence[Tensor]) ->
     """Measure how far do(condition) moves a cell.
 
     The mean of ``||z_i - z_j||²`` over all pairs of cells that are alike in every one of ``factors``
-    and differ in their condition. The alignment of Wang & Isola 2020, eq. 4, whose positive pairs are
+    and differ in their condition. L_align of Wang & Isola 2020 with their alpha = 2, whose positive pairs are
     made here by an intervention, which is stricter than a positive of the contrastive loss: nothing
     but the channel differs. Computed from sums over groups of cells, so linear in the cells.
 

@@ -35,7 +35,7 @@ def multi_positive_loss(
 
     - ``all``: D = sum of exp over P and N. SupCon's L_out (Khosla et al. 2020, eq. 2): positives also
       repel each other.
-    - ``negatives``: D_p = exp(p) + sum of exp over N. SINCERE (Feeney & Hughes 2023, eq. 5): the
+    - ``negatives``: D_p = exp(p) + sum of exp over N. SINCERE (Feeney & Hughes 2023): the
       denominator of a positive holds that positive and the negatives alone.
 
     Parameters
@@ -50,7 +50,7 @@ def multi_positive_loss(
     denominator
         ``all`` or ``negatives``.
     margin
-        Additive margin on the cosine of a positive (AM-softmax, Wang et al. 2018, eq. 6): positives
+        Additive margin on the cosine of a positive (AM-softmax, Wang et al. 2018): positives
         must be nearer than negatives by this much. In [0, 1).
     others
         Labels of the other factors, each of shape (cells + more,).
@@ -58,7 +58,7 @@ def multi_positive_loss(
         Added to the logit of a negative that has the anchor's label in any of ``others``. Such a
         negative (another speaker's rendition of the same sentence) is what the space must not take
         for a positive; ``hard_negatives`` says it as exp(hard_negatives) of them would. As in the
-        re-weighting of Robinson et al. 2021, eq. 4, but hard by design, not by nearness.
+        re-weighting of Robinson et al. 2021, but hard by design, not by nearness.
     within
         Labels of shape (cells + more,); negatives are then only cells with the anchor's label here,
         and an anchor that is ``UNLABELLED`` here has none. With ``engine``, telling two engines apart

@@ -11,7 +11,7 @@ SHARPNESS = 2.0
 def uniformity(vectors: Tensor, chunk: int = 2048) -> Tensor:
     """Measure how unevenly a space fills its sphere.
 
-    ``log mean exp(-2 ||z_i - z_j||²)`` over pairs of cells (Wang & Isola 2020, eq. 5, their t = 2):
+    ``log mean exp(-2 ||z_i - z_j||²)`` over pairs of cells (Wang & Isola 2020, L_uniform with their t = 2):
     zero where all cells are one point, about -4 where a wide sphere is filled evenly. Unlike the
     contrastive loss it needs no label: it spreads cells that no factor's label tells apart.
 
