@@ -1,20 +1,60 @@
+"""The contrastive loss of one space."""
+
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from intervox.subspaces.losses import coupling, multi_part_loss, multi_positive_loss
-
-
-def unit(*rows: list[float]) -> Tensor:
-    return normalize(torch.tensor(rows, dtype=torch.float64), dim=1)
-
+from intervox.subspaces.losses import UNLABELLED, multi_positive_loss
 
 # Three cells: two of one class at right angles, one of another class opposite to the first.
-VECTORS = unit([1.0, 0.0], [0.0, 1.0], [-1.0, 0.0])
+VECTORS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
 LABELS = torch.tensor([0, 0, 1])
+DENOMINATORS = pytest.mark.parametrize("denominator", ["all", "negatives"])
+
+
+def random_cells(cells: int, dim: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return normalize(torch.randn(cells, dim, generator=generator, dtype=torch.float64), dim=1)
+
+
+def restated(
+    vectors: Tensor,
+    labels: list[int],
+    temperature: float,
+    denominator: str,
+    margin: float = 0.0,
+    others: tuple[list[int], ...] = (),
+    hard_negatives: float = 0.0,
+    within: list[int] | None = None,
+    anchors: int | None = None,
+) -> tuple[float, int]:
+    """The definition, one exponential at a time; cells from ``anchors`` on are keys alone."""
+    cosines = (vectors @ vectors.T).tolist()
+    losses, dropped = [], 0
+    for i in range(len(labels) if anchors is None else anchors):
+        if labels[i] == UNLABELLED:
+            continue
+        wanted, unwanted = [], 0.0
+        for k in range(len(labels)):
+            if k == i or labels[k] == UNLABELLED:
+                continue
+            if labels[k] == labels[i]:
+                wanted.append(math.exp((cosines[i][k] - margin) / temperature))
+            elif within is None or within[k] == within[i] != UNLABELLED:
+                hard = any(other[k] == other[i] != UNLABELLED for other in others)
+                unwanted += math.exp(cosines[i][k] / temperature + (hard_negatives if hard else 0))
+        if not wanted:
+            dropped += 1
+            continue
+        totals = [(sum(wanted) if denominator == "all" else own) + unwanted for own in wanted]
+        losses.append(
+            sum(math.log(total / own) for total, own in zip(totals, wanted, strict=True)) / len(wanted)
+        )
+    return sum(losses) / len(losses), dropped
 
 
 def test_supcon_equals_the_hand_computed_value() -> None:
@@ -27,7 +67,7 @@ def test_supcon_equals_the_hand_computed_value() -> None:
 
 
 def test_sincere_keeps_positives_out_of_each_others_denominator() -> None:
-    vectors = unit([1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-1.0, 0.0])
+    vectors = torch.cat([VECTORS[:2], torch.tensor([[0.6, 0.8]], dtype=torch.float64), VECTORS[2:]])
     labels = torch.tensor([0, 0, 0, 1])
     cosines = (vectors @ vectors.T).tolist()
     expected = 0.0
@@ -40,100 +80,151 @@ def test_sincere_keeps_positives_out_of_each_others_denominator() -> None:
     assert float(loss) == pytest.approx(expected, abs=1e-12)
 
 
+def test_a_margin_is_taken_from_the_positives_cosine() -> None:
+    # One positive at cosine 0 less 0.25, one negative at cosine -1 (anchor 0) or 0 (anchor 1).
+    expected = (math.log(1 + math.exp(-2 + 0.5)) + math.log(1 + math.exp(0.5))) / 2
+    for denominator in ("all", "negatives"):
+        loss, _ = multi_positive_loss(VECTORS, LABELS, 0.5, denominator, margin=0.25)  # type: ignore[arg-type]
+        assert float(loss) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_hard_negative_weighs_as_several() -> None:
+    # The negative shares the other factor with anchor 1 alone, and counts there three times.
+    other = torch.tensor([5, 6, 6])
+    loss, _ = multi_positive_loss(VECTORS, LABELS, 0.5, others=[other], hard_negatives=math.log(3))
+    expected = (math.log(1 + math.exp(-2)) + math.log(1 + 3)) / 2
+    assert float(loss) == pytest.approx(expected, abs=1e-12)
+
+
+def test_negatives_stay_within_a_column() -> None:
+    # Anchor 0 is of another engine than the only negative, anchor 1 of the same.
+    loss, _ = multi_positive_loss(VECTORS, LABELS, 0.5, within=torch.tensor([0, 1, 1]))
+    assert float(loss) == pytest.approx((0 + math.log(2)) / 2, abs=1e-12)
+    unknown = torch.full((3,), UNLABELLED)
+    loss, dropped = multi_positive_loss(VECTORS, LABELS, 0.5, within=unknown)
+    assert (float(loss), dropped) == (0.0, 1)
+
+
+@DENOMINATORS
+@pytest.mark.parametrize("earlier", [0, 7])
+def test_all_options_together_equal_the_definition(denominator: str, earlier: int) -> None:
+    count = 24
+    vectors = random_cells(count, 5)
+    generator = torch.Generator().manual_seed(9)
+    labels, first, second, within = torch.randint(-1, 4, (4, count), generator=generator)
+    labels[0] = 9  # an anchor without positives
+    expected = restated(
+        vectors, labels.tolist(), 0.2, denominator, 0.1, (first.tolist(), second.tolist()), 0.7,
+        within.tolist(), count - earlier,
+    )  # fmt: skip
+    loss, dropped = multi_positive_loss(
+        vectors[: count - earlier], labels, 0.2, denominator,  # type: ignore[arg-type]
+        margin=0.1, others=[first, second], hard_negatives=0.7, within=within,
+        memory=vectors[count - earlier :] if earlier else None, chunk=5,
+    )  # fmt: skip
+    assert dropped == expected[1] >= 1
+    assert float(loss) == pytest.approx(expected[0], abs=1e-12)
+
+
 def test_one_space_agrees_with_pytorch_metric_learning() -> None:
     losses = pytest.importorskip("pytorch_metric_learning.losses", reason="pip install intervox[dev]")
-    generator = torch.Generator().manual_seed(0)
-    vectors = normalize(torch.randn(64, 16, generator=generator), dim=1)
     labels = torch.arange(64) % 8
-    theirs = losses.SupConLoss(temperature=0.1)(vectors, labels)
-    ours, dropped = multi_positive_loss(vectors, labels, 0.1, "all")
+    ours_in, theirs_in = (random_cells(64, 16).float().requires_grad_() for _ in range(2))
+    theirs = losses.SupConLoss(temperature=0.1)(theirs_in, labels)
+    ours, dropped = multi_positive_loss(ours_in, labels, 0.1, "all")
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     assert dropped == 0
+    ours.backward()  # type: ignore[no-untyped-call]
+    theirs.backward()
+    # Theirs normalises, so its gradient is ours without the part along the vector.
+    assert ours_in.grad is not None
+    along = (ours_in.grad * ours_in).sum(dim=1, keepdim=True) * ours_in
+    torch.testing.assert_close(ours_in.grad - along, theirs_in.grad, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("denominator", ["all", "negatives"])
+@DENOMINATORS
+def test_gradients_are_those_of_finite_differences(denominator: str) -> None:
+    labels, other = torch.tensor([0, 0, 1, 1, 2, 2, 3, -1, 0, 1, 2, 0]), torch.arange(12) % 3
+    within = torch.tensor([0, 0, 0, 1, 1, 0, 1, 0, 0, 1, -1, 0])
+    earlier = random_cells(2, 4, seed=1)
+
+    def loss(rows: Tensor, log_temperature: Tensor) -> Tensor:
+        return multi_positive_loss(
+            normalize(rows, dim=1), labels, log_temperature.exp(), denominator,  # type: ignore[arg-type]
+            margin=0.15, others=[other], hard_negatives=0.5, within=within, memory=earlier, chunk=4,
+        )[0]  # fmt: skip
+
+    rows = (2 * random_cells(10, 4)).requires_grad_()
+    log_temperature = torch.tensor(-1.2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(loss, (rows, log_temperature))
+
+
+@DENOMINATORS
+def test_chunks_change_neither_the_loss_nor_its_gradients(denominator: str) -> None:
+    labels, other = torch.arange(50) % 7, torch.arange(50) // 7
+
+    def outcome(chunk: int) -> list[Tensor]:
+        vectors = random_cells(50, 6).requires_grad_()
+        temperature = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+        options: dict[str, Any] = {"margin": 0.1, "others": [other], "hard_negatives": 1.0, "chunk": chunk}
+        loss, _ = multi_positive_loss(vectors, labels, temperature, denominator, **options)  # type: ignore[arg-type]
+        (3 * loss).backward()  # type: ignore[no-untyped-call]
+        assert vectors.grad is not None
+        assert temperature.grad is not None
+        return [loss.detach(), vectors.grad, temperature.grad]
+
+    whole = outcome(50)
+    for chunk in (1, 16, 1000):
+        torch.testing.assert_close(outcome(chunk), whole, rtol=1e-12, atol=1e-14)
+
+
+@DENOMINATORS
 def test_unlabelled_cells_take_no_part(denominator: str) -> None:
-    generator = torch.Generator().manual_seed(1)
-    vectors = normalize(torch.randn(12, 5, generator=generator, dtype=torch.float64), dim=1)
+    vectors = random_cells(12, 5, seed=1)
     labels = torch.tensor([0, 0, 1, 1, 2, 2, -1, -1, -1, -1, -1, -1])
     whole = multi_positive_loss(vectors, labels, 0.2, denominator)  # type: ignore[arg-type]
     known = multi_positive_loss(vectors[:6], labels[:6], 0.2, denominator)  # type: ignore[arg-type]
     assert whole == known
 
 
-@pytest.mark.parametrize("denominator", ["all", "negatives"])
+@DENOMINATORS
 @pytest.mark.parametrize("labels", [[0, 1, 2], [-1, -1, -1], [0, -1, -1]])
 def test_no_positives_is_zero_with_a_zero_gradient(labels: list[int], denominator: str) -> None:
     vectors = VECTORS.clone().requires_grad_()
     loss, dropped = multi_positive_loss(vectors, torch.tensor(labels), 0.1, denominator)  # type: ignore[arg-type]
     loss.backward()  # type: ignore[no-untyped-call]
-    assert float(loss) == 0.0
+    assert loss.item() == 0.0
     assert dropped == sum(label >= 0 for label in labels)
     assert vectors.grad is not None
     assert torch.equal(vectors.grad, torch.zeros_like(vectors))
 
 
-@pytest.mark.parametrize("denominator", ["all", "negatives"])
-def test_a_single_class_has_finite_loss_and_gradient(denominator: str) -> None:
-    vectors = VECTORS.clone().requires_grad_()
-    loss, _ = multi_positive_loss(vectors, torch.zeros(3, dtype=torch.long), 0.1, denominator)  # type: ignore[arg-type]
+@DENOMINATORS
+@pytest.mark.parametrize("temperature", [1.0, 0.1, 1e-3])
+def test_anchors_without_negatives_have_a_finite_loss_and_gradient(
+    denominator: str, temperature: float
+) -> None:
+    vectors = VECTORS.float().requires_grad_()
+    learned = torch.tensor(temperature, requires_grad=True)
+    loss, _ = multi_positive_loss(vectors, torch.zeros(3, dtype=torch.long), learned, denominator)  # type: ignore[arg-type]
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
     assert vectors.grad is not None
+    assert learned.grad is not None
     assert torch.isfinite(vectors.grad).all()
+    assert torch.isfinite(learned.grad)
+    assert (loss.item() == 0.0) == (denominator == "negatives")
 
 
-@pytest.mark.parametrize("denominator", ["all", "negatives"])
-def test_gradients_in_double_precision(denominator: str) -> None:
-    generator = torch.Generator().manual_seed(2)
-    a = torch.randn(10, 4, generator=generator, dtype=torch.float64, requires_grad=True)
-    b = torch.randn(10, 3, generator=generator, dtype=torch.float64, requires_grad=True)
-    labels = {"a": torch.tensor([0, 0, 1, 1, 2, 2, 3, -1, 0, 1]), "b": torch.arange(10) % 3}
-
-    def total(x: Tensor, y: Tensor) -> Tensor:
-        spaces = {"a": normalize(x, dim=1), "b": normalize(y, dim=1)}
-        return multi_part_loss(
-            spaces,
-            labels,
-            {"a": 0.2, "b": 0.5},
-            {"a": 1.0, "b": 0.7},
-            0.3,
-            denominator,  # type: ignore[arg-type]
-        ).total
-
-    assert torch.autograd.gradcheck(total, (a, b), atol=1e-6)
-
-
-def test_the_total_is_the_weighted_sum_of_its_parts() -> None:
-    spaces = {"speaker": VECTORS, "content": VECTORS.flip(0), "condition": VECTORS}
-    labels = {"speaker": LABELS, "content": torch.tensor([0, 1, 1]), "condition": torch.tensor([0, 0, 0])}
-    result = multi_part_loss(
-        spaces, labels, dict.fromkeys(spaces, 0.5), {"speaker": 1.0, "content": 2.0, "condition": 0.5}, 3.0
-    )
-    parts = result.parts
-    expected = (
-        parts["speaker"] + 2 * parts["content"] + 0.5 * parts["condition"] + 3 * parts["cross_covariance"]
-    )
-    torch.testing.assert_close(result.total.double(), expected.double())
-    assert result.dropped == {"speaker": 1, "content": 1, "condition": 0}
-
-
-def test_coupling_is_one_for_a_rotation_and_zero_for_crossed_factors() -> None:
-    generator = torch.Generator().manual_seed(3)
-    points = torch.randn(50, 4, generator=generator, dtype=torch.float64)
-    rotation = torch.linalg.qr(torch.randn(4, 4, generator=generator, dtype=torch.float64)).Q
-    assert float(coupling(points, 3 * points @ rotation)) == pytest.approx(1.0)
-    speakers = torch.eye(3, dtype=torch.float64).repeat_interleave(4, 0)
-    contents = torch.eye(4, dtype=torch.float64).repeat(3, 1)
-    assert float(coupling(speakers, contents)) == pytest.approx(0.0, abs=1e-12)
-
-
-def test_logits_stay_in_single_precision_under_autocast() -> None:
-    generator = torch.Generator().manual_seed(4)
-    vectors = normalize(torch.randn(32, 8, generator=generator), dim=1)
-    labels = torch.arange(32) % 4
-    plain, _ = multi_positive_loss(vectors, labels, 0.01)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed, _ = multi_positive_loss(vectors, labels, 0.01)
-    assert mixed.dtype == torch.float32
-    torch.testing.assert_close(mixed, plain)
+def test_a_positive_that_is_only_in_memory_keeps_its_anchor() -> None:
+    # Anchor 2's only positive is remembered; the memory itself gets no gradient.
+    memory = torch.tensor([[0.0, 1.0], [0.0, -1.0]], dtype=torch.float64, requires_grad=True)
+    vectors = VECTORS.clone().requires_grad_()
+    labels = torch.tensor([0, 0, 1, 1, UNLABELLED])
+    loss, dropped = multi_positive_loss(vectors, labels, 1.0, memory=memory)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert dropped == 0
+    everyone = torch.cat([VECTORS, memory.detach()])
+    expected, _ = restated(everyone, labels.tolist(), 1.0, "negatives", anchors=3)
+    assert loss.item() == pytest.approx(expected)
+    assert memory.grad is None

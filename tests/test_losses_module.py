@@ -1,0 +1,287 @@
+"""The parts together, and what the loss keeps between steps."""
+
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from intervox.errors import IntervoxError
+from intervox.recipe_training import LossSettings, SubspaceSettings
+from intervox.subspaces.losses import UNLABELLED, MultiPart, columns, coupling, multi_positive_loss
+from intervox.subspaces.losses.invariance import invariance
+from intervox.subspaces.losses.orthogonality import orthogonality
+from intervox.subspaces.losses.uniformity import uniformity
+from intervox.subspaces.losses.variance import variance
+
+SUBSPACES = {
+    "voice": SubspaceSettings(factor="speaker", dim=6, weight=1.0, margin=0.1),
+    "words": SubspaceSettings(factor="content", dim=5, weight=2.0),
+    "room": SubspaceSettings(factor="condition", dim=4, weight=0.5),
+}
+TEMPERATURES: dict[str, Tensor | float] = {"voice": 0.2, "words": 0.3, "room": 0.5}
+EVERYTHING = LossSettings(
+    within="engine", hard_negatives=0.4, cross_covariance=3.0, orthogonality=0.6, uniformity=0.1,
+    variance=0.2, invariance=0.3, adversary=0.05, chunk=7,
+)  # fmt: skip
+
+
+def batch(cells: int = 24, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    vectors = {
+        name: normalize(torch.randn(cells, s.dim, generator=generator, dtype=torch.float64), dim=1)
+        for name, s in SUBSPACES.items()
+    }
+    names = ("speaker", "content", "condition", "engine")
+    labels = torch.randint(0, 3, (len(names), cells), generator=generator)
+    return vectors, dict(zip(names, labels, strict=True))
+
+
+def maps() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return {
+        name: torch.randn(s.dim, 8, generator=generator, dtype=torch.float64) for name, s in SUBSPACES.items()
+    }
+
+
+def multi_part(settings: LossSettings, subspaces: dict[str, SubspaceSettings] = SUBSPACES) -> MultiPart:
+    torch.manual_seed(0)
+    return MultiPart(subspaces, settings).double()
+
+
+def test_the_total_is_the_weighted_sum_of_its_parts() -> None:
+    vectors, labels = batch()
+    module = multi_part(EVERYTHING)
+    result = module(vectors, labels, TEMPERATURES, maps())
+    v, w, r = vectors.values()
+    a, b, c = maps().values()
+    channel = labels["condition"], [labels["speaker"], labels["content"]]
+    expected = {
+        "cross_covariance": (coupling(v, w) + coupling(v, r) + coupling(w, r)) / 3,
+        "orthogonality": (orthogonality(a, b) + orthogonality(a, c) + orthogonality(b, c)) / 3,
+        "uniformity": (uniformity(v) + uniformity(w) + uniformity(r)) / 3,
+        "variance": (variance(v) + variance(w) + variance(r)) / 3,
+        "invariance": (invariance(v, *channel) + invariance(w, *channel)) / 2,
+    }  # fmt: skip
+    for name, settings in SUBSPACES.items():
+        others = [labels[factor] for factor in {"speaker", "content", "condition"} - {settings.factor}]
+        expected[name], _ = multi_positive_loss(
+            vectors[name], labels[settings.factor], TEMPERATURES[name], margin=settings.margin,
+            others=others, hard_negatives=0.4, within=labels["engine"],
+        )  # fmt: skip
+    assert result.parts.keys() == expected.keys() | {"adversary"}
+    for name, value in expected.items():
+        torch.testing.assert_close(result.parts[name], value, msg=name)
+    weights = {n: s.weight for n, s in SUBSPACES.items()} | EVERYTHING.model_dump()
+    total = sum(weights[name] * part for name, part in result.parts.items())
+    torch.testing.assert_close(result.total, total)
+    assert result.dropped == {"voice": 0, "words": 0, "room": 0}
+
+
+def test_gradients_of_the_total_are_those_of_finite_differences() -> None:
+    _, labels = batch(9)
+    # The adversary's is reversed on purpose; see its own test.
+    module = multi_part(EVERYTHING.model_copy(update={"adversary": 0.0}))
+
+    def total(voice: Tensor, words: Tensor, room: Tensor, log_temperature: Tensor, *some: Tensor) -> Tensor:
+        spaces = {"voice": voice, "words": words, "room": room}
+        vectors = {name: normalize(rows, dim=1) for name, rows in spaces.items()}
+        temperatures: dict[str, Tensor | float] = TEMPERATURES | {"words": log_temperature.exp()}
+        result: Tensor = module(vectors, labels, temperatures, dict(zip(spaces, some, strict=True))).total
+        return result
+
+    generator = torch.Generator().manual_seed(1)
+    rows = [torch.randn(9, s.dim, generator=generator, dtype=torch.float64) for s in SUBSPACES.values()]
+    inputs = [*rows, torch.tensor(-1.0, dtype=torch.float64), *maps().values()]
+    assert torch.autograd.gradcheck(total, [x.requires_grad_() for x in inputs], fast_mode=True)
+
+
+def test_parts_of_weight_zero_are_not_computed() -> None:
+    vectors, labels = batch()
+    bare = LossSettings(cross_covariance=0.0)
+    subspaces = SUBSPACES | {"room": SUBSPACES["room"].model_copy(update={"weight": 0.0})}
+    module = multi_part(bare, subspaces)
+    vectors["room"][:] = torch.nan
+    result = module(vectors, labels, TEMPERATURES, {})
+    assert result.parts.keys() == result.dropped.keys() == {"voice", "words"}
+    assert torch.isfinite(result.total)
+    assert not module.state_dict()
+
+
+def test_one_subspace_has_nothing_to_covary_with() -> None:
+    vectors, labels = batch()
+    alone = {"voice": SUBSPACES["voice"]}
+    result = multi_part(LossSettings(), alone)({"voice": vectors["voice"]}, labels, TEMPERATURES, {})
+    assert result.parts.keys() == {"voice"}
+
+
+def test_columns_are_what_forward_reads() -> None:
+    two = {name: SUBSPACES[name] for name in ("voice", "words")}
+    assert columns(two, LossSettings()) == {"speaker", "content"}
+    assert columns(two, LossSettings(within="engine", invariance=1.0)) == {
+        "speaker", "content", "engine", "condition",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "change", "message"),
+    [
+        ({"orthogonality": 1.0}, {"map": "mlp"}, "loss.orthogonality"),
+        ({"adversary": 1.0}, {"factor": "condition"}, "loss.adversary"),
+        ({"invariance": 1.0}, {"factor": "condition"}, "loss.invariance"),
+        ({}, {"weight": 0.0}, "weight 0"),
+    ],
+)
+def test_a_part_with_nothing_to_do_is_refused(
+    settings: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
+    subspaces = {name: s.model_copy(update=change) for name, s in SUBSPACES.items()}
+    with pytest.raises(IntervoxError, match=message):
+        MultiPart(subspaces, LossSettings(**settings))
+
+
+def test_the_adversarys_gradient_reaches_a_space_reversed_and_its_head_as_it_is() -> None:
+    vectors, labels = batch()
+    two = {name: SUBSPACES[name] for name in ("voice", "words")}
+    module = multi_part(LossSettings(adversary=0.5, cross_covariance=0.0), two)
+    assert module.adversary is not None
+    heads = dict(module.adversary.heads.named_parameters())
+    assert heads.keys() == {"voice.content.weight", "words.speaker.weight"}
+    spaces = {name: vectors[name].requires_grad_() for name in two}
+    result = module(spaces, labels, TEMPERATURES, {})
+    inputs = [*spaces.values(), *heads.values()]
+    actual = torch.autograd.grad(0.5 * result.parts["adversary"], inputs)
+    of_total = torch.autograd.grad(
+        module(spaces, labels, TEMPERATURES, {}).total
+        - result.parts["voice"]
+        - 2 * result.parts["words"],
+        inputs,
+    )  # fmt: skip
+
+    objective = torch.stack(
+        [
+            multi_positive_loss(
+                normalize(spaces[space] @ heads[f"{space}.{factor}.weight"].T, dim=1),
+                labels[factor],
+                two[other].temperature,
+            )[0]
+            for space, factor, other in (("voice", "content", "words"), ("words", "speaker", "voice"))
+        ]
+    ).mean()
+    torch.testing.assert_close(result.parts["adversary"], objective)
+    voice, words, *of_heads = torch.autograd.grad(0.5 * objective, inputs)
+    torch.testing.assert_close(actual, (-voice, -words, *of_heads))
+    torch.testing.assert_close(of_total, actual)
+
+
+def test_a_head_learns_what_a_space_gives_away_and_training_hides_it() -> None:
+    # The space is the speaker's, its first dims are the content's name: the adversary finds them.
+    generator = torch.Generator().manual_seed(2)
+    speaker, content = torch.arange(32) // 8, torch.arange(32) % 8
+    names = torch.eye(12, dtype=torch.float64)
+    rows = names[:, :8][content] @ names[:8] + names[8 + speaker]
+    rows = rows + 0.01 * torch.randn(32, 12, generator=generator, dtype=torch.float64)
+    labels = {"speaker": speaker, "content": content}
+    two = {
+        "voice": SubspaceSettings(factor="speaker", dim=12),
+        "words": SubspaceSettings(factor="content", dim=12),
+    }
+    module = multi_part(LossSettings(adversary=1.0, cross_covariance=0.0), two)
+    gate = torch.ones(12, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([gate, *module.parameters()], lr=0.1)
+    for _ in range(25):
+        vectors = {"voice": normalize(rows * gate, dim=1), "words": normalize(rows, dim=1)}
+        optimizer.zero_grad()
+        module(vectors, labels, {"voice": 0.2, "words": 0.2}, {}).total.backward()
+        optimizer.step()
+    assert gate[:8].abs().mean() < 0.5 * gate[8:].abs().mean()
+
+
+def test_the_queue_changes_the_loss_as_a_concatenation_would() -> None:
+    settings = LossSettings(queue=30, cross_covariance=0.0, within="engine", hard_negatives=0.4)
+    module = multi_part(settings)
+    batches = [batch(seed=seed) for seed in range(3)]
+    for vectors, labels in batches:
+        result = module(vectors, labels, TEMPERATURES, {})
+    # The last batch saw the 30 cells before it: six of the first batch, and the second batch.
+    first, second, (vectors, labels) = batches
+    everyone = {k: torch.cat([labels[k], first[1][k][-6:], second[1][k]]) for k in labels}
+    for name, own in SUBSPACES.items():
+        expected, _ = multi_positive_loss(
+            vectors[name], everyone[own.factor], TEMPERATURES[name], margin=own.margin,
+            others=[everyone[f] for f in {"speaker", "content", "condition"} - {own.factor}],
+            hard_negatives=0.4, within=everyone["engine"],
+            memory=torch.cat([first[0][name][-6:], second[0][name]]),
+        )  # fmt: skip
+        torch.testing.assert_close(result.parts[name], expected)
+        alone = multi_part(settings)(vectors, labels, TEMPERATURES, {}).parts[name]
+        assert abs(float(alone - expected.detach())) > 1e-3
+
+
+def test_a_batch_larger_than_the_queue_leaves_its_last_cells() -> None:
+    module = multi_part(LossSettings(queue=10))
+    assert module.queue is not None
+    assert (module.queue.labels("speaker") == UNLABELLED).all()
+    vectors, labels = batch(24)
+    module(vectors, labels, TEMPERATURES, {})
+    assert torch.equal(module.queue.vectors("words"), vectors["words"][-10:])
+    assert torch.equal(module.queue.labels("content"), labels["content"][-10:])
+    kept = {name: value.clone() for name, value in module.state_dict().items()}
+    module.eval()(*batch(24, seed=1), TEMPERATURES, {})
+    torch.testing.assert_close(dict(module.state_dict()), kept, rtol=0, atol=0)
+
+
+def test_a_saved_loss_goes_on_in_the_same_bytes() -> None:
+    settings = LossSettings(queue=30, adversary=0.2)
+
+    def steps(module: MultiPart, seeds: range) -> list[bytes]:
+        totals = []
+        for seed in seeds:
+            vectors, labels = batch(seed=seed)
+            total = module({n: v.float() for n, v in vectors.items()}, labels, TEMPERATURES, {}).total
+            totals.append(total.detach().numpy().tobytes())
+        return totals
+
+    torch.manual_seed(0)
+    undisturbed = MultiPart(SUBSPACES, settings)
+    whole = steps(undisturbed, range(5))
+    torch.manual_seed(0)
+    killed = MultiPart(SUBSPACES, settings)
+    before = steps(killed, range(2))
+    resumed = MultiPart(SUBSPACES, settings)
+    resumed.load_state_dict(load(save(killed.state_dict())))
+    assert before + steps(resumed, range(2, 5)) == whole
+    assert save(resumed.state_dict()) == save(undisturbed.state_dict())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_loss_stays_in_single_precision_under_autocast(dtype: torch.dtype) -> None:
+    vectors, labels = batch(32)
+    rounded = {name: rows.to(dtype) for name, rows in vectors.items()}
+    torch.manual_seed(0)
+    module = MultiPart(SUBSPACES, EVERYTHING)
+    some = {name: weights.float() for name, weights in maps().items()}
+    cold: dict[str, Tensor | float] = dict.fromkeys(SUBSPACES, 0.01)
+    plain = module({name: rows.float() for name, rows in rounded.items()}, labels, cold, some)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = module(rounded, labels, cold, some)
+    for name, part in mixed.parts.items():
+        assert part.dtype == torch.float32
+        torch.testing.assert_close(part, plain.parts[name], msg=name)
+
+
+@pytest.mark.parametrize("cells", [1, 5])
+def test_a_batch_without_labels_has_a_finite_loss_and_gradient(cells: int) -> None:
+    vectors, labels = batch(cells)
+    unknown = {name: torch.full_like(values, UNLABELLED) for name, values in labels.items()}
+    module = multi_part(EVERYTHING.model_copy(update={"queue": 8}))
+    for _ in range(2):
+        spaces = {name: rows.clone().requires_grad_() for name, rows in vectors.items()}
+        result = module(spaces, unknown, TEMPERATURES, maps())
+        result.total.backward()
+        assert torch.isfinite(result.total)
+        for rows in spaces.values():
+            assert rows.grad is not None
+            assert torch.isfinite(rows.grad).all()
