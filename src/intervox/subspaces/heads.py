@@ -244,5 +244,6 @@ def _shared_rotation(subspaces: Mapping[str, Subspace]) -> Rotation | None:
                 raise IntervoxError(
                     f"subspaces {first!r} and {other!r} share an orthogonal matrix: give them one {field}"
                 )
-    maps = [subspace.map for subspace in subspaces.values() if isinstance(subspace.map, Orthogonal)]
-    return Orthogonal.join(maps)
+    # By name: a saved configuration is sorted, so the order given is lost.
+    maps = [subspaces[name].map for name in sorted(subspaces)]
+    return Orthogonal.join([one for one in maps if isinstance(one, Orthogonal)])

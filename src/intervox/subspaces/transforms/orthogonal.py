@@ -91,7 +91,7 @@ class Rotation(nn.Module):
         matrix[[row for row in range(rows) if row not in set(place.tolist())]] = others
         with torch.no_grad():
             self.turn.weight = matrix
-        return torch.linalg.vector_norm(wanted, dim=1)
+        return wanted.square().sum(dim=1).sqrt()
 
 
 class Orthogonal(Transform):
