@@ -153,7 +153,9 @@ def extract(run: Run) -> None:
     with _logged(run, "extract") as record:
         backbone = load_backbone(run.recipe.backbone)
         folder = run.features_folder(backbone.fingerprint) / "corpus"
-        features = extract_features(corpus, backbone, run.recipe.features, folder, "extracting")
+        features = extract_features(
+            corpus, backbone, run.recipe.features, folder, "extracting", frames=run.recipe.reads_frames
+        )
         write_json(run.folder / "features" / "current.json", {"fingerprint": backbone.fingerprint})
         record |= {"clips": len(features), "failed": len(features.errors)}
 
@@ -227,7 +229,9 @@ def _test_sets(run: Run, corpus: Corpus | None, peers: "Sequence[Encoder]" = ())
     encoders: dict[str, Backbone | Encoder] = {BACKBONE: load_backbone(recipe.backbone)}
     encoders |= {peer.name: peer for peer in peers}
     found = sources(corpus, find_protocols(settings.protocols, settings.max_clips))
-    return load_test_sets(found, encoders, settings, recipe.features, run.folder / "features")
+    return load_test_sets(
+        found, encoders, settings, recipe.features, run.folder / "features", frames=recipe.reads_frames
+    )
 
 
 def compare_ingredients(run: Run) -> dict[str, Any]:
@@ -284,6 +288,10 @@ def _corpus_and_features(run: Run) -> tuple[Corpus, Any]:
     if found != [corpus.key, run.recipe.backbone, run.recipe.features.window_seconds]:
         raise IntervoxError(
             f"{run.folder / 'features'} are of another corpus or backbone: run `intervox extract` first"
+        )
+    if run.recipe.reads_frames and not features.has_frames:
+        raise IntervoxError(
+            f"{run.folder / 'features'} lack the frames that the recipe reads: run `intervox extract` first"
         )
     return corpus, features
 

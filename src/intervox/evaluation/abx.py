@@ -85,7 +85,7 @@ def frame_embeddings(
     """Embed every frame in every subspace, and in some raw layers.
 
     For a linear map the mean of the frames' embeddings, before they are scaled to unit length, is
-    the embedding of the clip.
+    the embedding of the clip. A map that pools frames gets each as a clip of its own.
 
     Parameters
     ----------
@@ -99,10 +99,10 @@ def frame_embeddings(
     dict
         Subspace or ``raw.<layer>`` to one array of unit vectors (frames, dim) a clip.
     """
-    joined = np.concatenate(frames).astype(np.float32)
-    vectors = model.project(joined)
+    joined = torch.from_numpy(np.concatenate(frames).astype(np.float32))
     with torch.inference_mode():
-        standard = model.standardise(torch.from_numpy(joined)).numpy()
+        vectors: dict[str, Vectors] = {name: found.numpy() for name, found in model.per_frame(joined).items()}
+        standard = model.standardise(joined).numpy()
     vectors |= {f"raw.{layer}": unit(standard[:, layer]) for layer in layers}
     ends = np.cumsum([len(clip) for clip in frames])[:-1]
     return {space: np.split(found, ends) for space, found in vectors.items()}

@@ -97,6 +97,7 @@ def load_test_sets(
     settings: EvaluationSettings,
     features: FeatureSettings,
     folder: Path,
+    frames: bool = False,
 ) -> list[TestSet]:
     """Extract, or read from the cache, every source under every condition with every encoder.
 
@@ -106,13 +107,15 @@ def load_test_sets(
         Name that representations use to what turns waveforms into features.
     folder
         Where the features go, in one folder an encoder's fingerprint, source and condition.
+    frames
+        Whether backbones keep every frame of all that is measured, for a model that reads them.
     """
     found = list(found)
     rooms = folder / next(iter(encoders.values())).fingerprint
     acoustics = load_acoustics(DEGRADED, EVALUATION_SEED, rooms)
     # Running speech to put between keywords: utterances that are no keywords themselves.
     speech = next((s.clips for s in found if s.human and not has_keywords(s.clips)), None)
-    loader = _Loader(encoders, settings, features, folder, acoustics, speech)
+    loader = _Loader(encoders, settings, features, folder, frames, acoustics, speech)
     return [loader.load(source) for source in found]
 
 
@@ -124,6 +127,7 @@ class _Loader:
     settings: EvaluationSettings
     features: FeatureSettings
     folder: Path
+    frames: bool
     acoustics: Acoustics
     speech: Clips | None
 
@@ -155,7 +159,12 @@ class _Loader:
         title = f"{name}, {part.replace('_', ' ')}"
         return {
             encoder_name: extract(
-                source, encoder, self.features, self.folder / encoder.fingerprint / name / part, title
+                source,
+                encoder,
+                self.features,
+                self.folder / encoder.fingerprint / name / part,
+                title,
+                self.frames and isinstance(encoder, Backbone),
             )
             for encoder_name, encoder in self.encoders.items()
         }

@@ -1,19 +1,22 @@
 """What is compared, as one interface: our subspaces, the raw layers, and whatever else embeds a clip."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from intervox.evaluation.test_sets import TestSet, View
+from intervox.evaluation.test_sets import FeatureTable, TestSet, View
 from intervox.evaluation.vectors import Means, Vectors, unit
+from intervox.features.store import Features
 from intervox.subspaces.model import SubspaceModel
 
 BACKBONE = "backbone"
 """The encoder whose layers our subspaces, the raw layers and the baselines read."""
 
 _CHUNK = 4096
-"""Clips whose features are in memory at a time."""
+"""Clips whose means are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +29,22 @@ class Representation:
         ``<space>`` for a subspace, ``<system>.<space>`` for others, such as ``raw.3`` or
         ``lda.speaker``.
     embed
-        Maps features (clips, layers, dim) to vectors (clips, any dim).
+        Maps means (clips, layers, dim), or frames (clips, time, layers, dim) and their mask (clips,
+        time), to vectors (clips, any dim).
     encoder
         Whose features it reads.
     centred
         Whether the mean of the evaluated clips is taken away, for what has no training data to
         take it from. It flatters.
+    frames
+        Whether ``embed`` takes frames.
     """
 
     name: str
-    embed: Callable[[Means], Vectors]
+    embed: Callable[..., Vectors]
     encoder: str = BACKBONE
     centred: bool = False
+    frames: bool = False
 
     @property
     def system(self) -> str:
@@ -65,14 +72,51 @@ class Representation:
         return [unit(part) for part in parts]
 
     def _chunked(self, view: View) -> Vectors:
-        table = view.features[self.encoder]
-        starts = range(0, len(view.stored), _CHUNK)
-        return np.concatenate([self.embed(table.rows(view.stored[i : i + _CHUNK])) for i in starts])
+        parts, places = [], []
+        for place, features in _read(view.features[self.encoder], view.stored, self.frames):
+            places.append(place)
+            parts.append(self.embed(*features))
+        return _put_back(parts, places)
 
 
 def subspace_representations(model: SubspaceModel) -> list[Representation]:
     """Each trained subspace."""
-    return [Representation(name, _projector(model, name)) for name in model.subspaces]
+    return [_subspace(model, name) for name in model.subspaces]
+
+
+def embed_rows(model: SubspaceModel, features: Features, rows: NDArray[np.integer]) -> dict[str, Vectors]:
+    """Embed some clips of features in every subspace, in bounded memory: unit vectors (rows, dim).
+
+    Raises
+    ------
+    IntervoxError
+        A map reads frames, and the features were kept without.
+    """
+    project = model.project_frames if model.reads_frames else model.project
+    parts, places = [], []
+    for place, given in _read(features, rows, model.reads_frames):
+        places.append(place)
+        parts.append(project(*given))
+    return {name: _put_back([part[name] for part in parts], places) for name in model.subspaces}
+
+
+def _read(
+    table: FeatureTable, rows: NDArray[np.integer], frames: bool
+) -> Iterator[tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]]:
+    """Yield which of the rows come, and their means, or their frames and mask."""
+    if frames:
+        assert isinstance(table, Features), "only features in a folder have frames"
+        for place in table.batches(rows):
+            yield place, table.states(rows[place])
+    else:
+        for start in range(0, len(rows), _CHUNK):
+            place = np.arange(start, min(start + _CHUNK, len(rows)))
+            yield place, (table.rows(rows[place]),)
+
+
+def _put_back(parts: Sequence[Vectors], places: Sequence[NDArray[np.int64]]) -> Vectors:
+    """Join parts that came in another order."""
+    return np.concatenate(parts)[np.argsort(np.concatenate(places))]
 
 
 def raw_representations(layers: int) -> list[Representation]:
@@ -81,8 +125,12 @@ def raw_representations(layers: int) -> list[Representation]:
     return [*every, Representation("raw.mean", lambda means: np.asarray(means.mean(axis=1)), centred=True)]
 
 
-def _projector(model: SubspaceModel, name: str) -> Callable[[Means], Vectors]:
-    return lambda means: model.project(means)[name]
+def _subspace(model: SubspaceModel, name: str) -> Representation:
+    if model.subspace(name).map.reads_frames:
+        return Representation(
+            name, lambda states, mask: model.project_frames(states, mask)[name], frames=True
+        )
+    return Representation(name, lambda means: model.project(means)[name])
 
 
 def _layer(layer: int) -> Callable[[Means], Vectors]:

@@ -1,8 +1,8 @@
 """The raw space with subspaces taken out of it, or nothing but them: linear maps only.
 
 All standardised layers side by side, (layers · dim) coordinates, are the space in which every
-linear subspace lies, whatever its layers are and however it combines them. An MLP map has no such
-subspace, so nothing here exists for it.
+linear subspace lies, whatever its layers are and however it combines them. An MLP or an attentive
+map has no such subspace, so nothing here exists for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg import orth
 from sklearn.decomposition import PCA
-from torch import nn
 
 from intervox.errors import IntervoxError
 from intervox.evaluation.vectors import unit
-from intervox.subspaces.model import Subspace, SubspaceModel
+from intervox.subspaces.model import SubspaceModel
 
 MAX_DIM = 256
 MAX_CELLS = 4_000
@@ -28,8 +27,8 @@ Embed = Callable[[Means], Vectors]
 
 
 def linear_spaces(model: SubspaceModel) -> list[str]:
-    """Name the subspaces with a linear map."""
-    return [name for name in model.subspaces if isinstance(model.subspaces[name].map, nn.Linear)]
+    """Name the subspaces whose map is linear, with or without a matrix of its own."""
+    return [name for name in model.subspaces if model.subspace(name).map.is_linear]
 
 
 def subspace_basis(model: SubspaceModel, *names: str) -> NDArray[np.float64]:
@@ -81,20 +80,12 @@ def projected(model: SubspaceModel, name: str) -> Embed:
 
 def _reading(model: SubspaceModel, name: str) -> NDArray[np.float64]:
     """Weight (subspace dim, layers · dim) of a linear subspace on all standardised layers."""
-    subspace = model.subspaces[name]
-    assert isinstance(subspace, Subspace)
-    if not isinstance(subspace.map, nn.Linear):
-        raise IntervoxError(f"subspace {name!r} has an MLP map: only a linear one can be projected out")
-    layers, dim = model.mean.shape
-    weight = subspace.map.weight.detach().double()
-    shares = subspace.layer_weights().detach().double()[:, None]
-    if subspace.settings.combine == "sum":
-        by_layer = weight[:, None] * shares
-    else:
-        by_layer = weight.reshape(len(weight), -1, dim) * shares * len(shares)
-    reading = torch.zeros(len(weight), layers, dim, dtype=torch.float64)
-    reading[:, subspace.used] = by_layer
-    return np.asarray(reading.flatten(1).numpy())
+    transform = model.subspace(name).map
+    if not transform.is_linear:
+        raise IntervoxError(
+            f"subspace {name!r} has an {transform.title} map: only a linear one can be projected out"
+        )
+    return np.asarray(model.maps()[name].detach().double().numpy())
 
 
 def _flat(model: SubspaceModel, means: Means) -> Vectors:

@@ -1,10 +1,13 @@
-"""Features on disk: Arrow shards, memory-mapped, read without a copy."""
+"""Features on disk: Arrow shards of means and arrays of frames, memory-mapped, read without a copy."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
@@ -12,7 +15,7 @@ from intervox.storage import atomic_path, read_json
 
 
 class Features:
-    """Layer means of every clip of one source.
+    """Layer means of every clip of one source, and its frames where they were kept.
 
     Attributes
     ----------
@@ -20,6 +23,8 @@ class Features:
         Shape of one clip's means.
     frames
         Shape (clips,): frames behind each mean; 0 for a clip that failed.
+    has_frames
+        Whether the frames themselves are here.
     errors
         ``cell_id`` of each failed clip to its reason.
     """
@@ -30,7 +35,8 @@ class Features:
         self.about: dict[str, Any] = read_json(folder / "features.json")
         self.layers: int = self.about["layers"]
         self.dim: int = self.about["dim"]
-        tables = [_map_shard(path) for path in sorted(folder.glob("shard-*.arrow"))]
+        paths = sorted(folder.glob("shard-*.arrow"))
+        tables = [_map_shard(path) for path in paths]
         shape = (-1, self.layers, self.dim)
         self._shards = [_column(table, "mean").reshape(shape) for table in tables]
         if sum(len(shard) for shard in self._shards) != self.about["clips"]:
@@ -38,6 +44,12 @@ class Features:
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
         self.frames: NDArray[np.int64] = np.concatenate([_column(table, "frames") for table in tables])
         self.errors = read_errors(folder)
+        # Features that were cached before frames could be kept say nothing of them.
+        self.has_frames: bool = self.about.get("frames", False)
+        self._states: list[NDArray[np.float16]] = []
+        if self.has_frames:
+            self._states = [_map_frames(frames_path(folder, index)) for index in range(len(paths))]
+        self._first = self._first_frames()
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -57,6 +69,128 @@ class Features:
             chosen = shards == shard
             result[chosen] = self._shards[shard][wanted[chosen] - self._starts[shard]]
         return result
+
+    def states(
+        self,
+        indices: NDArray[np.integer],
+        crop: int | None = None,
+        random: np.random.Generator | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Copy the frames of some clips out of the mapped files.
+
+        Parameters
+        ----------
+        crop
+            The longest stretch of a clip to take, in frames; all of it without.
+        random
+            Draws where a stretch starts; at the clip's beginning without.
+
+        Returns
+        -------
+        states, mask
+            Shapes (indices, time, layers, dim), float32 and zero behind a clip's end, and (indices,
+            time): which frames are real. A clip that failed has none.
+
+        Raises
+        ------
+        IntervoxError
+            The frames were not kept.
+        """
+        if not self.has_frames:
+            raise IntervoxError(
+                f"the features of {self.about['backbone']} were kept without frames, which a subspace with "
+                "`map: attentive` reads: run `intervox extract` on its recipe"
+            )
+        wanted = np.asarray(indices)
+        counts = self.frames[wanted]
+        taken = counts if crop is None else np.minimum(counts, crop)
+        spare = counts - taken
+        starts = spare * 0 if random is None else random.integers(spare + 1)
+        time = max(1, int(taken.max(initial=0)))
+        result = np.zeros((len(wanted), time, self.layers, self.dim), np.float32)
+        shards = np.searchsorted(self._starts, wanted, side="right") - 1
+        for row, (shard, first, count) in enumerate(
+            zip(shards, self._first[wanted] + starts, taken, strict=True)
+        ):
+            result[row, :count] = self._states[shard][first : first + count]
+        return result, np.arange(time) < taken[:, None]
+
+    def batches(self, indices: NDArray[np.integer], numbers: int = 2**25) -> Iterator[NDArray[np.int64]]:
+        """Part clips so that the padded frames of each part hold at most as many numbers, or are one clip.
+
+        Yields
+        ------
+        ndarray
+            Positions in ``indices``, each once, of clips of like length.
+        """
+        counts = self.frames[np.asarray(indices)]
+        order = np.argsort(counts, kind="stable")
+        budget = numbers // (self.layers * self.dim)
+        first = 0
+        for position, index in enumerate(order):
+            if position > first and (position - first + 1) * counts[index] > budget:
+                yield order[first:position]
+                first = position
+        if len(order):
+            yield order[first:]
+
+    def _first_frames(self) -> NDArray[np.int64]:
+        """Number, in its shard's file, of each clip's first frame."""
+        by_shard = np.split(self.frames, self._starts[1:-1])
+        return np.concatenate([np.cumsum(counts) - counts for counts in by_shard])
+
+
+class FrameWriter:
+    """Writes the frames of a shard's clips one after the other, as one ``.npy`` of float16.
+
+    A context manager: the file is there when it was left without an error, and only then.
+
+    Parameters
+    ----------
+    layers, dim
+        Of a frame.
+    """
+
+    def __init__(self, path: Path, layers: int, dim: int) -> None:
+        self._path = path
+        self._shape = (layers, dim)
+        self._count = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        temporary = self._stack.enter_context(atomic_path(self._path))
+        self._file = self._stack.enter_context(temporary.open("wb"))
+        self._write_header()
+        return self
+
+    def append(self, frames: NDArray[np.floating]) -> None:
+        """Write one clip's frames (frames, layers, dim)."""
+        self._file.write(np.ascontiguousarray(frames, np.float16).data)
+        self._count += len(frames)
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            self._file.seek(0)
+            self._write_header()
+        self._stack.__exit__(*error)
+
+    def _write_header(self) -> None:
+        """Write the header, which NumPy pads so that the first dimension may grow in its place."""
+        shape = (self._count, *self._shape)
+        npy.write_array_header_1_0(
+            self._file,
+            {"descr": npy.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False, "shape": shape},
+        )
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    """Where the means of a shard lie."""
+    return folder / f"shard-{index:05d}.arrow"
+
+
+def frames_path(folder: Path, index: int) -> Path:
+    """Where the frames of a shard lie."""
+    return folder / f"frames-{index:05d}.npy"
 
 
 def write_features(
@@ -96,6 +230,13 @@ def _map_shard(path: Path) -> pa.Table:
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except pa.ArrowInvalid as error:
         raise IntervoxError(f"{path} is damaged: delete its folder and run again") from error
+
+
+def _map_frames(path: Path) -> NDArray[np.float16]:
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise IntervoxError(f"{path} is damaged or missing: delete its folder and run again") from error
 
 
 def _column(table: pa.Table, name: str) -> NDArray[Any]:

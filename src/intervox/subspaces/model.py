@@ -1,78 +1,28 @@
-"""SubspaceModel: from a backbone's layer means to named, separate subspaces."""
+"""SubspaceModel: from a backbone's hidden states to named, separate subspaces."""
 
 import io
 import math
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
-import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from intervox.audio import AudioSource, load_audio
 from intervox.backbones.base import Backbone, load_backbone
 from intervox.errors import IntervoxError
-from intervox.features.extraction import layer_means
 from intervox.recipe import FeatureSettings
-from intervox.recipe_training import SubspaceSettings
-from intervox.subspaces.lda import LinearMap
-
-_MLP_WIDTH = 512
-
-
-class Subspace(nn.Module):
-    """Layer weights, then a map, then the unit sphere.
-
-    Parameters
-    ----------
-    settings
-        Layers, how they are combined, the kind of map and its dim.
-    layers, dim
-        Of the backbone.
-    """
-
-    def __init__(self, settings: SubspaceSettings, layers: int, dim: int) -> None:
-        super().__init__()
-        used = list(settings.layers) if settings.layers is not None else list(range(layers))
-        if not used or max(used) >= layers or min(used) < 0:
-            raise IntervoxError(f"subspace layers {used}: this backbone has layers 0 to {layers - 1}")
-        self.settings = settings
-        self.used = used
-        self.layer_logits = nn.Parameter(torch.zeros(len(used)))
-        width = dim * len(used) if settings.combine == "concat" else dim
-        self.map: nn.Module = (
-            nn.Linear(width, settings.dim)
-            if settings.map == "linear"
-            else nn.Sequential(nn.Linear(width, _MLP_WIDTH), nn.GELU(), nn.Linear(_MLP_WIDTH, settings.dim))
-        )
-
-    def layer_weights(self) -> Tensor:
-        """Return the weight of each used layer; they are positive and sum to one."""
-        return torch.softmax(self.layer_logits, dim=0)
-
-    def combine(self, means: Tensor) -> Tensor:
-        """Weigh standardised layers (cells, layers, dim) and sum or concatenate them."""
-        chosen = means[:, self.used]
-        weights = self.layer_weights()
-        if self.settings.combine == "sum":
-            return torch.einsum("nld,l->nd", chosen, weights)
-        # Scaled so that equal weights leave every layer as it is.
-        return (chosen * (weights * len(weights))[:, None]).flatten(1)
-
-    def forward(self, means: Tensor) -> Tensor:
-        """Project standardised layer means (cells, layers, dim) to unit vectors (cells, dim)."""
-        return normalize(self.map(self.combine(means)), dim=-1)
+from intervox.subspaces.encoding import encode_clips, encode_frames
+from intervox.subspaces.heads import Heads
 
 
 class SubspaceModel(
-    nn.Module,
+    Heads,
     PyTorchModelHubMixin,
     library_name="intervox",
     repo_url="",
@@ -102,9 +52,6 @@ class SubspaceModel(
     (2, 128)
     """
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(
         self,
         backbone: str,
@@ -115,18 +62,10 @@ class SubspaceModel(
         window_seconds: float = 4.0,
         calibration: dict[str, list[float]] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(layers, dim, subspaces)
         self.backbone_name = backbone
         self.fingerprint = fingerprint
         self.window_seconds = window_seconds
-        self.subspaces = nn.ModuleDict(
-            {
-                name: Subspace(SubspaceSettings.model_validate(settings), layers, dim)
-                for name, settings in subspaces.items()
-            }
-        )
-        self.register_buffer("mean", torch.zeros(layers, dim))
-        self.register_buffer("scale", torch.ones(layers, dim))
         self._calibration = calibration or {}
         self._backbone: Backbone | None = None
 
@@ -143,55 +82,19 @@ class SubspaceModel(
         assert isinstance(config, dict)
         config["calibration"] = calibration
 
-    @property
-    def factors(self) -> dict[str, str]:
-        """Subspace name to the factor that it was trained for."""
-        return {name: self._subspace(name).settings.factor for name in self.subspaces}
+    @overload
+    def encode(
+        self, sources: Sequence[AudioSource], batch_seconds: float = ..., frames: Literal[False] = ...
+    ) -> dict[str, NDArray[np.float32]]: ...
 
-    def forward(self, means: Tensor) -> dict[str, Tensor]:
-        """Project layer means (cells, layers, dim) to unit vectors (cells, dim) a subspace."""
-        standard = self.standardise(means)
-        return {name: subspace(standard) for name, subspace in self.subspaces.items()}
-
-    def standardise(self, means: Tensor) -> Tensor:
-        """Give every layer and dimension zero mean and unit deviation over the training cells."""
-        return (means - self.mean) / self.scale
-
-    def fit_standardisation(self, means: Tensor) -> None:
-        """Take mean and deviation from the training cells (cells, layers, dim)."""
-        self.mean.copy_(means.mean(dim=0))
-        self.scale.copy_(means.std(dim=0).clamp_min(1e-5))
-
-    def initialise(self, name: str, linear: LinearMap) -> None:
-        """Start a linear subspace from a closed-form map; directions that it lacks start at zero."""
-        layer = self._subspace(name).map
-        if not isinstance(layer, nn.Linear):
-            raise IntervoxError(f"subspace {name!r} has an MLP map: set training.initialisation to random")
-        rows = len(linear.weight)
-        with torch.no_grad():
-            layer.weight.zero_()
-            layer.bias.zero_()
-            layer.weight[:rows].copy_(torch.from_numpy(linear.weight))
-            layer.bias[:rows].copy_(torch.from_numpy(linear.bias))
-
-    def layer_weights(self) -> dict[str, dict[int, float]]:
-        """Return, a subspace, each used layer's learned weight."""
-        result = {}
-        for name in self.subspaces:
-            subspace = self._subspace(name)
-            weights: list[float] = subspace.layer_weights().tolist()
-            result[name] = dict(zip(subspace.used, weights, strict=True))
-        return result
-
-    def project(self, means: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Project cached layer means (cells, layers, dim), in NumPy."""
-        with torch.inference_mode():
-            spaces = self(torch.from_numpy(means).to(self.mean.device))
-        return {name: vectors.cpu().numpy() for name, vectors in spaces.items()}
+    @overload
+    def encode(
+        self, sources: Sequence[AudioSource], batch_seconds: float = ..., *, frames: Literal[True]
+    ) -> dict[str, list[NDArray[np.float32]]]: ...
 
     def encode(
-        self, sources: Sequence[AudioSource], batch_seconds: float = 20.0
-    ) -> dict[str, NDArray[np.float32]]:
+        self, sources: Sequence[AudioSource], batch_seconds: float = 20.0, frames: bool = False
+    ) -> dict[str, NDArray[np.float32]] | dict[str, list[NDArray[np.float32]]]:
         """Embed clips of any length in every subspace.
 
         Parameters
@@ -200,12 +103,14 @@ class SubspaceModel(
             Paths, bytes, open files, 16 kHz arrays or tensors, or ``(array, sample rate)``.
         batch_seconds
             Upper bound on the padded length of one batch through the backbone.
+        frames
+            Whether to embed every frame instead of every clip.
 
         Returns
         -------
         dict
-            Subspace to unit vectors, shape (clips, dim), in the order given. A clip's vector does
-            not depend on the others.
+            Subspace to unit vectors, shape (clips, dim), in the order given; with ``frames`` to one
+            array (frames, dim) a clip. A clip's vectors do not depend on the others.
 
         Raises
         ------
@@ -217,16 +122,23 @@ class SubspaceModel(
             raise IntervoxError(f"batch_seconds is {batch_seconds}: give a number of seconds above 0")
         if isinstance(sources, str | bytes | Path):
             raise IntervoxError("encode takes a list of clips: write encode([clip])")
+        backbone = self._own_backbone()
+        waves = [load_audio(source) for source in sources]
+        settings = FeatureSettings(batch_seconds=batch_seconds, window_seconds=self.window_seconds)
+        embed = encode_frames if frames else encode_clips
+        return embed(self, backbone, waves, settings)
+
+    def _own_backbone(self) -> Backbone:
+        """Load the backbone once, and make sure that it is the one that was trained on."""
         if self._backbone is None:
-            self._backbone = load_backbone(self.backbone_name)
-            if self.fingerprint and self._backbone.fingerprint != self.fingerprint:
+            backbone = load_backbone(self.backbone_name)
+            if self.fingerprint and backbone.fingerprint != self.fingerprint:
                 raise IntervoxError(
                     f"the weights of {self.backbone_name} are not those that this model was trained "
                     "on: give the same backbone or refine again"
                 )
-        waves = [load_audio(source) for source in sources]
-        settings = FeatureSettings(batch_seconds=batch_seconds, window_seconds=self.window_seconds)
-        return self.project(layer_means(self._backbone, waves, settings)[0])
+            self._backbone = backbone
+        return self._backbone
 
     @classmethod
     def from_pretrained(cls, *arguments: Any, **options: Any) -> "SubspaceModel":
@@ -279,11 +191,6 @@ class SubspaceModel(
         """Raise an ``IntervoxError`` that lists the subspaces unless ``space`` is one of them."""
         if space not in self.subspaces:
             raise IntervoxError(f"there is no subspace {space!r}: this model has {', '.join(self.subspaces)}")
-
-    def _subspace(self, name: str) -> Subspace:
-        subspace = self.subspaces[name]
-        assert isinstance(subspace, Subspace)
-        return subspace
 
 
 def load_model(name: str | Path) -> SubspaceModel:

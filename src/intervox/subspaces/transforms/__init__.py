@@ -1,0 +1,1 @@
+"""From a subspace's inputs to its vectors: one class a kind of map."""
