@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from intervox.features.store import Features, write_features
+from intervox.features.store import Features, FrameWriter, frames_path, write_features
 from intervox.recipe import Recipe
 from intervox.recipe_training import LossSettings, SubspaceSettings, TrainingSettings
 from intervox.storage import write_json
@@ -15,7 +15,10 @@ SPEAKERS, CONTENTS, LAYERS, DIM = 12, 10, 3, 16
 
 
 def crossed_corpus(folder: Path, held_out: int = 0) -> tuple[pa.Table, Features]:
-    """Make three training blocks of four speakers, engine ``a``, and one of more held-out speakers, ``b``."""
+    """Make three training blocks of four speakers, engine ``a``, and one of more held-out speakers, ``b``.
+
+    A clip has 3 to 9 frames, which deviate from its mean.
+    """
     random = np.random.default_rng(0)
     voices = random.normal(size=(SPEAKERS + held_out, LAYERS, DIM))
     texts = random.normal(size=(CONTENTS, LAYERS, DIM))
@@ -38,13 +41,13 @@ def crossed_corpus(folder: Path, held_out: int = 0) -> tuple[pa.Table, Features]
             )
             means.append(voices[speaker] + texts[content] + 0.1 * random.normal(size=(LAYERS, DIM)))
     count = len(rows)
-    write_features(
-        folder / "shard-00000.arrow",
-        list(range(count)),
-        np.asarray(means, np.float32),
-        np.full(count, 50),
-        [None] * count,
-    )
+    stacked = np.asarray(means, np.float32)
+    lengths = random.integers(3, 10, count)
+    with FrameWriter(frames_path(folder, 0), LAYERS, DIM) as writer:
+        for mean, length in zip(stacked, lengths, strict=True):
+            noise = random.normal(size=(length, LAYERS, DIM))
+            writer.append((mean + noise - noise.mean(axis=0)).astype(np.float32))
+    write_features(folder / "shard-00000.arrow", list(range(count)), stacked, lengths, [None] * count)
     write_json(
         folder / "features.json",
         {
@@ -55,6 +58,7 @@ def crossed_corpus(folder: Path, held_out: int = 0) -> tuple[pa.Table, Features]
             "dim": DIM,
             "window_seconds": 4.0,
             "clips": count,
+            "frames": True,
         },
     )
     return pa.Table.from_pylist(rows), Features(folder)

@@ -1,5 +1,6 @@
 """Several gloo processes on this machine against one: the same gradients, the same weights."""
 
+import multiprocessing
 import os
 import socket
 from collections.abc import Mapping
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import multiprocessing
+from safetensors.numpy import load_file, save_file
+from torch.multiprocessing.spawn import start_processes
 
 from intervox.recipe import Recipe
 from intervox.subspaces.distributed import Step, join_processes, share
@@ -32,9 +34,11 @@ COLUMNS = {"speaker", "content", "condition"}
 
 
 def small_recipe() -> Recipe:
-    """Three steps with every part; blocks_per_step makes 80 cells, of which 7 are taken out."""
-    # 80 cells a step.
-    return crossed_recipe({"steps": 3, "ema": 0.5, "validate_every": 2}, ALL_PARTS, learn_temperature=True)
+    """Three steps of 80 cells with every part, of which one subspace reads frames."""
+    training = {"steps": 3, "ema": 0.5, "validate_every": 2, "crop_seconds": 0.1}
+    recipe = crossed_recipe(training, ALL_PARTS, learn_temperature=True)
+    attentive = recipe.subspaces["content"].model_copy(update={"map": "attentive"})
+    return recipe.model_copy(update={"subspaces": {**recipe.subspaces, "content": attentive}})
 
 
 def gradients(folder: Path, recipe: Recipe) -> dict[str, NDArray[np.float64]]:
@@ -53,7 +57,8 @@ def gradients(folder: Path, recipe: Recipe) -> dict[str, NDArray[np.float64]]:
     rows = chosen.rows[batch.cells[kept]][share(len(kept))]
     # The second forward meets the queue of the first.
     for _ in range(2):
-        total, _, _ = prepared(torch.from_numpy(features.rows(rows)).double(), None, labels)
+        states, mask = (torch.from_numpy(part) for part in features.states(rows))
+        total, _, _ = prepared(states.double(), mask, labels)
     accelerator.backward(total)
     found = {name: p.grad.numpy() for name, p in step.named_parameters() if p.grad is not None}
     return found | {"total": total.detach().numpy()}
@@ -74,7 +79,7 @@ def work(rank: int, processes: int, port: int, folder: Path) -> None:
     found = gradients(folder / f"features-{rank}", recipe)
     cells, features = crossed_corpus(folder / f"features-{rank}", held_out=4)
     refine(cells, features, recipe, folder / "model")
-    np.savez(folder / f"gradients-{rank}.npz", **found)
+    save_file(found, folder / f"gradients-{rank}.safetensors")
     torch.distributed.destroy_process_group()
 
 
@@ -101,9 +106,9 @@ def test_processes_have_the_gradients_and_weights_of_one(
     # The server imports torch once for all.
     multiprocessing.get_context("forkserver").set_forkserver_preload(["intervox.subspaces.training"])
     arguments = (processes, free_port(), tmp_path)
-    multiprocessing.start_processes(work, arguments, nprocs=processes, start_method="forkserver")
+    start_processes(work, arguments, nprocs=processes, start_method="forkserver")  # type: ignore[no-untyped-call]
     for rank in range(processes):
-        found = np.load(tmp_path / f"gradients-{rank}.npz")
+        found = load_file(tmp_path / f"gradients-{rank}.safetensors")
         assert set(found) == set(expected)
         for name, gradient in expected.items():
             np.testing.assert_allclose(found[name], gradient, rtol=1e-9, atol=1e-12, err_msg=name)

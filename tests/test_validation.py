@@ -9,6 +9,7 @@ from intervox.errors import IntervoxError
 from intervox.evaluation import detection
 from intervox.features.store import Features
 from intervox.subspaces import loop, validation
+from intervox.subspaces.checkpoint import Progress
 from intervox.subspaces.losses import UNLABELLED
 from intervox.subspaces.model import SubspaceModel
 from intervox.subspaces.training import refine
@@ -86,7 +87,9 @@ def test_the_figures_are_those_of_all_pairs(world: World, tmp_path: Path) -> Non
         same = labels[space][first] == labels[space][second]
         crossed = labels[other][first] != labels[other][second]
         rates.append(
-            detection.equal_error_rate(*detection.error_rates(cosines[same & crossed], cosines[~same & crossed]))
+            detection.equal_error_rate(
+                *detection.error_rates(cosines[same & crossed], cosines[~same & crossed])
+            )
         )
     best = next(m for m in measured if m["step"] == record(tmp_path / "model")["best_step"])
     assert [best["speaker"], best["content"]] == pytest.approx(rates, abs=2e-6)
@@ -172,10 +175,14 @@ def test_validation_that_would_not_tell_is_refused(world: World, tmp_path: Path)
 
 
 def test_the_display_says_how_it_goes() -> None:
-    done = loop.Progress(
+    done = Progress(
         step=21,
         history=[{"step": 20, "total": 3.0, "speaker": 1.0, "content": 2.0, "dropped_speaker": 0}],
-        validation=[{"step": 0, CRITERION: 0.3}, {"step": 10, CRITERION: 0.125}, {"step": 20, CRITERION: 0.2}],
+        validation=[
+            {"step": 0, CRITERION: 0.3},
+            {"step": 10, CRITERION: 0.125},
+            {"step": 20, CRITERION: 0.2},
+        ],
     )
     assert loop._note(done) == (
         "total 3.000 · speaker 1.000 · content 2.000 · best held-out EER 12.50 % at 10"

@@ -58,7 +58,9 @@ def save_checkpoint(
     scaler
         Of fp16 gradients, if there is one.
     """
-    tensors = {f"{name}.{key}": t for name, module in modules.items() for key, t in module.state_dict().items()}
+    tensors = {
+        f"{name}.{key}": t for name, module in modules.items() for key, t in module.state_dict().items()
+    }
     tensors |= {f"{_BEST}.{key}": tensor for key, tensor in progress.best.items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"{_OPTIMIZER}.{index}.{key}": tensor for key, tensor in moments.items()}
@@ -96,9 +98,7 @@ def load_checkpoint(
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
     if scaler and metadata["scaler"]:
         scaler.load_state_dict(metadata["scaler"])
-    return Progress(
-        metadata["step"], metadata["history"], metadata["validation"], _part(tensors, _BEST)
-    )
+    return Progress(metadata["step"], metadata["history"], metadata["validation"], _part(tensors, _BEST))
 
 
 def state_copy(module: nn.Module) -> dict[str, Tensor]:

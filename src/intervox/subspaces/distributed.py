@@ -115,7 +115,7 @@ def _gather(vectors: Tensor) -> Tensor:
     count = _processes()
     if count == 1:
         return vectors
-    vectors.register_hook(lambda gradient: gradient * count)
+    vectors.register_hook(lambda gradient: gradient * count)  # type: ignore[no-untyped-call]
     parts = [torch.empty_like(vectors) for _ in range(count)]
     torch.distributed.all_gather(parts, vectors.detach().contiguous())
     parts[torch.distributed.get_rank()] = vectors

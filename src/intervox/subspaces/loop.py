@@ -1,6 +1,6 @@
 """The training loop, read from top to bottom.
 
-On one process, a CPU or a GPU::
+In one process, on a CPU or a GPU::
 
     intervox refine RECIPE
 
@@ -8,8 +8,12 @@ on the four GPUs of a machine, with the same gradients (``distributed.py`` says 
 
     accelerate launch --num_processes 4 -m intervox refine RECIPE
 
-(and ``--cpu`` where there is no GPU). Either may be killed at any time; the same command goes on from
-the last checkpoint and ends in the same bytes.
+and in four processes without a GPU::
+
+    ACCELERATE_USE_CPU=1 torchrun --nproc_per_node 4 -m intervox refine RECIPE
+
+Each may be killed at any time; the same command goes on from the last checkpoint and ends in the same
+bytes.
 """
 
 import math
@@ -23,6 +27,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from intervox.errors import IntervoxError, missing_extra
@@ -78,7 +83,8 @@ def train(
     modules: dict[str, torch.nn.Module] = {"model": model, "loss": step.loss}
     averaged = None
     if settings.ema:
-        averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+        average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+        averaged = AveragedModel(model, multi_avg_fn=average)
         modules["ema"] = averaged
     kept: SubspaceModel = averaged.module if averaged else model  # type: ignore[assignment]
     done = load_checkpoint(folder, modules, optimizer, accelerator.scaler)
@@ -104,7 +110,9 @@ def train(
                 group["lr"] = learning_rate(done.step, settings)
             batch = sampler.batch(done.step)
             states, mask = _read(batch, done.step, model, cells, features, recipe)
-            labels = {name: torch.from_numpy(part).to(accelerator.device) for name, part in batch.labels.items()}
+            labels = {
+                name: torch.from_numpy(part).to(accelerator.device) for name, part in batch.labels.items()
+            }
             mask = None if mask is None else mask.to(accelerator.device)
             total, parts, dropped = prepared(states.to(accelerator.device), mask, labels)
             optimizer.zero_grad()
@@ -151,13 +159,21 @@ def _read(
     features: Features,
     recipe: Recipe,
 ) -> tuple[Tensor, Tensor | None]:
-    """Read this process' share of a batch: means, or frames and their mask."""
-    rows = cells.rows[batch.cells[share(len(batch.cells))]]
+    """Read this process' share of a batch: means, or stretches of frames and their mask."""
+    places = share(len(batch.cells))
+    rows = cells.rows[batch.cells[places]]
     if not model.reads_frames:
         return torch.from_numpy(features.rows(rows)), None
-    random = np.random.default_rng([recipe.seed, step, 15])
-    states, mask = features.states(rows, crop_frames(recipe.training), random)
-    return torch.from_numpy(states), torch.from_numpy(mask)
+    crop = crop_frames(recipe.training)
+    # One clip a call: where a stretch starts must not hang on which process reads it.
+    clips = [
+        torch.from_numpy(
+            features.states(row, crop, np.random.default_rng([recipe.seed, step, place, 15]))[0][0]
+        )
+        for row, place in zip(rows[:, None], places.tolist(), strict=True)
+    ]
+    lengths = torch.tensor([len(clip) for clip in clips])
+    return pad_sequence(clips, batch_first=True), torch.arange(int(lengths.max())) < lengths[:, None]
 
 
 def crop_frames(settings: TrainingSettings) -> int:

@@ -109,9 +109,7 @@ class Validation:
         return {name: np.concatenate([part[name] for part in parts]) for name in self.trials}
 
 
-def draw_trials(
-    labels: Mapping[str, NDArray[np.int64]], factor: str, others: list[str], seed: int
-) -> Trials:
+def draw_trials(labels: Mapping[str, NDArray[np.int64]], factor: str, others: list[str], seed: int) -> Trials:
     """Draw at most ``MAX_TRIALS`` targets and impostors, each pair once.
 
     Parameters
