@@ -1,4 +1,6 @@
 import json
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -7,72 +9,30 @@ import pytest
 import torch
 
 from intervox.errors import IntervoxError
-from intervox.features.store import Features, write_features
-from intervox.recipe import Recipe
-from intervox.recipe_training import LossSettings, SubspaceSettings, TrainingSettings
-from intervox.storage import write_json
-from intervox.subspaces import training
+from intervox.features.store import Features
+from intervox.recipe_training import TrainingSettings
+from intervox.subspaces import loop, training
+from intervox.subspaces.distributed import Step
 from intervox.subspaces.lda import fit_lda
-from intervox.subspaces.losses import UNLABELLED
+from intervox.subspaces.losses import UNLABELLED, MultiPart
 from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.sampler import BlockSampler, ObservationalSampler
-from intervox.subspaces.training import refine, training_cells
+from intervox.subspaces.schedule import learning_rate
+from intervox.subspaces.training import mean_and_deviation, refine, training_cells, training_key
+from tests.crossed import crossed_corpus
+from tests.crossed import crossed_recipe as recipe
 
-SPEAKERS, CONTENTS, LAYERS, DIM = 12, 10, 3, 16
+World = tuple[pa.Table, Features]
+WEIGHT = "subspaces.speaker.map.weight"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> tuple[pa.Table, Features]:
-    """Make crossed cells whose means are speaker + content + noise, in three blocks."""
-    random = np.random.default_rng(0)
-    voices = random.normal(size=(SPEAKERS, LAYERS, DIM))
-    texts = random.normal(size=(CONTENTS, LAYERS, DIM))
-    rows: list[dict[str, object]] = []
-    means = []
-    for speaker in range(SPEAKERS):
-        for content in range(CONTENTS):
-            rows.append(
-                {
-                    "cell_id": len(rows),
-                    "block": speaker // 4,
-                    "split": "train",
-                    "speaker": f"s{speaker}",
-                    "content": f"c{content}",
-                    "style": "" if content % 2 else f"x{content % 4}",
-                }
-            )
-            means.append(voices[speaker] + texts[content] + 0.1 * random.normal(size=(LAYERS, DIM)))
-    folder = tmp_path / "features"
-    stacked = np.asarray(means, np.float32)
-    count = len(rows)
-    write_features(
-        folder / "shard-00000.arrow", list(range(count)), stacked, np.full(count, 50), [None] * count
-    )
-    write_json(
-        folder / "features.json",
-        {
-            "key": "k",
-            "backbone": "none",
-            "fingerprint": "f",
-            "layers": LAYERS,
-            "dim": DIM,
-            "window_seconds": 4.0,
-            "clips": count,
-        },
-    )
-    return pa.Table.from_pylist(rows), Features(folder)
+def world(tmp_path: Path) -> World:
+    return crossed_corpus(tmp_path / "features")
 
 
-def recipe(steps: int = 30, **subspace: object) -> Recipe:
-    settings = {"dim": 8, **subspace}
-    return Recipe(
-        subspaces={
-            name: SubspaceSettings.model_validate({"factor": name, **settings})
-            for name in ("speaker", "content")
-        },
-        training=TrainingSettings(steps=steps, blocks_per_step=2, learning_rate=3e-3, checkpoint_every=10,
-                                  initialisation="random"),
-    )  # fmt: skip
+@pytest.fixture
+def held_out_world(tmp_path: Path) -> World:
+    return crossed_corpus(tmp_path / "features", held_out=4)
 
 
 def accuracy(vectors: np.ndarray, labels: list[str]) -> float:
@@ -82,13 +42,14 @@ def accuracy(vectors: np.ndarray, labels: list[str]) -> float:
     return float(np.mean(nearest == np.asarray(labels)))
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
-@pytest.mark.parametrize("combine", ["sum", "concat"])
-def test_training_separates_the_factors(
-    world: tuple[pa.Table, Features], tmp_path: Path, kind: str, combine: str
-) -> None:
+@pytest.mark.parametrize(
+    ("kind", "combine"),
+    [(kind, "concat") for kind in ("linear", "mlp", "attentive", "orthogonal")]
+    + [("linear", "sum"), ("attentive", "sum")],
+)
+def test_training_separates_the_factors(world: World, tmp_path: Path, kind: str, combine: str) -> None:
     cells, features = world
-    model = refine(cells, features, recipe(120, map=kind, combine=combine), tmp_path / "model")
+    model = refine(cells, features, recipe({"steps": 120}, map=kind, combine=combine), tmp_path / "model")
     spaces = model.project(features.rows())
     for space, other in (("speaker", "content"), ("content", "speaker")):
         assert accuracy(spaces[space], cells[space].to_pylist()) > 0.95
@@ -100,12 +61,10 @@ def test_training_separates_the_factors(
     assert history[-1]["total"] < history[0]["total"]
 
 
-def test_a_third_factor_with_missing_labels_needs_no_code(
-    world: tuple[pa.Table, Features], tmp_path: Path
-) -> None:
+def test_a_third_factor_with_missing_labels_needs_no_code(world: World, tmp_path: Path) -> None:
     cells, features = world
-    plan = recipe(20)
-    style = SubspaceSettings(factor="style", dim=4)
+    plan = recipe({"steps": 20})
+    style = plan.subspaces["speaker"].model_copy(update={"factor": "style", "dim": 4})
     plan = plan.model_copy(update={"subspaces": {**plan.subspaces, "style": style}})
     model = refine(cells, features, plan, tmp_path / "model")
     assert model.project(features.rows())["style"].shape == (len(features), 4)
@@ -115,10 +74,9 @@ def test_a_third_factor_with_missing_labels_needs_no_code(
         training_cells(cells, features, {"mood"})
 
 
-def test_the_start_is_the_closed_form(world: tuple[pa.Table, Features], tmp_path: Path) -> None:
+def test_the_start_is_the_closed_form(world: World, tmp_path: Path) -> None:
     cells, features = world
-    plan = recipe(0, reliability=0)
-    plan = plan.model_copy(update={"training": plan.training.model_copy(update={"initialisation": "lda"})})
+    plan = recipe({"steps": 0, "initialisation": "lda"}, reliability=0)
     model = refine(cells, features, plan, tmp_path / "model")
     means = features.rows()
     standard = model.standardise(torch.from_numpy(means)).numpy().reshape(len(means), -1)
@@ -146,87 +104,46 @@ def test_lda_agrees_with_scikit_learn() -> None:
     assert few.weight.shape == (5, 10)
 
 
-def test_a_killed_training_ends_in_the_same_bytes(
-    world: tuple[pa.Table, Features], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cells, features = world
-    refine(cells, features, recipe(), tmp_path / "whole")
-    calls = 0
-    real = training._loss
+EVERYTHING = (
+    {"ema": 0.8, "validate_every": 4, "clip_gradient": 0.5, "schedule": "linear", "checkpoint_every": 7,
+     "crop_seconds": 0.1},
+    {"queue": 60, "adversary": 0.3, "invariance": 0.1, "within": "engine", "orthogonality": 0.1},
+)  # fmt: skip
 
-    def fails_late(*arguments: object) -> object:
+
+@pytest.mark.parametrize("call", [1, 8, 30])
+@pytest.mark.parametrize("settings", [({}, {}), EVERYTHING], ids=["plain", "everything"])
+@pytest.mark.parametrize("kind", ["linear", "attentive"])
+def test_a_killed_training_ends_in_the_same_bytes(
+    held_out_world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: tuple[dict[str, object], dict[str, object]],
+    kind: str,
+    call: int,
+) -> None:
+    cells, features = held_out_world
+    plan = recipe(*settings, learn_temperature=True, map=kind)
+    refine(cells, features, plan, tmp_path / "whole")
+    calls = 0
+    real = learning_rate
+
+    def fails_late(step: int, settings: TrainingSettings) -> float:
         nonlocal calls
         calls += 1
-        if calls == 24:
+        if calls == call:
             raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(step, settings)
 
-    monkeypatch.setattr(training, "_loss", fails_late)
+    monkeypatch.setattr(loop, "learning_rate", fails_late)
     with pytest.raises(KeyboardInterrupt):
-        refine(cells, features, recipe(), tmp_path / "cut")
-    assert (tmp_path / "cut" / "checkpoint.safetensors").exists()
-    monkeypatch.setattr(training, "_loss", real)
-    refine(cells, features, recipe(), tmp_path / "cut")
+        refine(cells, features, plan, tmp_path / "cut")
+    assert (tmp_path / "cut" / "checkpoint.safetensors").exists() == (call > plan.training.checkpoint_every)
+    monkeypatch.setattr(loop, "learning_rate", real)
+    refine(cells, features, plan, tmp_path / "cut")
     for name in ("model.safetensors", "training.json", "config.json"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not (tmp_path / "cut" / "checkpoint.safetensors").exists()
-
-
-def test_blocks_follow_from_seed_and_step() -> None:
-    blocks = np.repeat(np.arange(7), 5)
-    labels = {"speaker": np.arange(35) % 5}
-
-    def cells(step: int, seed: int = 0) -> np.ndarray:
-        return BlockSampler(blocks, labels, 3, seed).batch(step)[0]
-
-    seen = [set(blocks[cells(step)].tolist()) for step in range(14)]
-    assert all(len(step) in (2, 3) for step in seen)  # two only where an epoch ends inside a step
-    counts = np.bincount([block for step in seen for block in step], minlength=7)
-    assert counts.min() >= 5
-    np.testing.assert_array_equal(cells(9), cells(9))
-    assert any(not np.array_equal(cells(s), cells(s, seed=1)) for s in range(5))
-    batch, known = BlockSampler(blocks, labels, 3, 0).batch(4)
-    np.testing.assert_array_equal(known["speaker"], labels["speaker"][batch])
-
-
-def grid(blocks: int = 6, speakers: int = 3, contents: int = 4, copies: int = 2) -> dict[str, np.ndarray]:
-    """Labels of fully crossed blocks that share no speaker and no text."""
-    axes = np.meshgrid(*(np.arange(n) for n in (blocks, speakers, contents, copies)), indexing="ij")
-    block, speaker, content, _ = (axis.ravel() for axis in axes)
-    return {"block": block, "speaker": block * speakers + speaker, "content": block * contents + content}
-
-
-def test_observational_batches_cross_nothing() -> None:
-    cells = grid()
-    labels = {factor: cells[factor] for factor in ("speaker", "content")}
-    sampler = ObservationalSampler(cells["block"], labels, 1, seed=0)
-    crossed = BlockSampler(cells["block"], labels, 1, seed=0).batch(0)[1]
-    for step in range(5):
-        batch, known = sampler.batch(step)
-        np.testing.assert_array_equal(batch, sampler.batch(step)[0])
-        for factor, other in (("speaker", "content"), ("content", "speaker")):
-            part = known[factor] != UNLABELLED
-            np.testing.assert_array_equal(known[factor][part], labels[factor][batch[part]])
-            # As many cells, classes and positives as a crossed batch has...
-            assert part.sum() == len(crossed[factor])
-            assert sorted(np.unique(known[factor][part], return_counts=True)[1]) == sorted(
-                np.unique(crossed[factor], return_counts=True)[1]
-            )
-            # ...and no negative that shares the other factor.
-            held = labels[other][batch[part]]
-            negative = known[factor][part][:, None] != known[factor][part]
-            assert not (negative & (held[:, None] == held)).any()
-        assert not ((known["speaker"] != UNLABELLED) & (known["content"] != UNLABELLED)).any()
-
-
-def test_observational_batches_leave_unlabelled_cells_out() -> None:
-    cells = grid()
-    style = np.where(cells["block"] < 2, cells["speaker"] % 2, UNLABELLED)
-    sampler = ObservationalSampler(cells["block"], {"style": style, "mood": style * 0 - 1}, 3, seed=0)
-    batch, known = sampler.batch(0)
-    assert set(cells["block"][batch].tolist()) == {0, 1}
-    assert UNLABELLED not in known["style"]
-    assert set(known["mood"].tolist()) == {UNLABELLED}
 
 
 def test_layers_beyond_the_backbone_and_mlp_from_lda_say_so() -> None:
@@ -238,10 +155,130 @@ def test_layers_beyond_the_backbone_and_mlp_from_lda_say_so() -> None:
         model.initialise("speaker", lda)
 
 
-def test_loss_settings_reach_the_loss(world: tuple[pa.Table, Features], tmp_path: Path) -> None:
+def test_loss_settings_reach_the_loss(world: World, tmp_path: Path) -> None:
     cells, features = world
-    plan = recipe(1).model_copy(update={"loss": LossSettings(cross_covariance=0)})
-    refine(cells, features, plan, tmp_path / "model")
+    refine(cells, features, recipe({"steps": 1}, {"cross_covariance": 0}), tmp_path / "model")
     record = json.loads((tmp_path / "model" / "training.json").read_text())["history"][0]
     assert "cross_covariance" not in record
     assert record["total"] == pytest.approx(record["speaker"] + record["content"], rel=1e-5)
+
+
+def test_standardisation_is_exact_in_chunks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, features = world
+    monkeypatch.setattr(training, "_ROWS_AT_ONCE", 7)
+    rows = np.arange(5, 100)
+    mean, deviation = mean_and_deviation(features, rows)
+    exact = features.rows(rows).astype(np.float64)
+    np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(deviation, exact.std(axis=0, ddof=1), rtol=1e-12)
+
+
+def test_the_schedules_warm_up_and_end_where_they_say() -> None:
+    def rates(schedule: str) -> list[float]:
+        settings = TrainingSettings.model_validate(
+            {"steps": 12, "warmup_steps": 2, "learning_rate": 1.0, "schedule": schedule}
+        )
+        return [learning_rate(step, settings) for step in (0, 1, 2, 7, 11)]
+
+    assert rates("constant") == [0.5, 1, 1, 1, 1]
+    assert rates("linear") == pytest.approx([0.5, 1, 1, 0.5, 0.1])
+    # 0.5 (1 + cos(0.9 π))
+    assert rates("cosine") == pytest.approx([0.5, 1, 1, 0.5, 0.02447174])
+
+
+def test_the_average_is_that_of_the_weights(world: World, tmp_path: Path) -> None:
+    cells, features = world
+
+    def weight(steps: int, **settings: object) -> torch.Tensor:
+        plan = recipe({"steps": steps, "schedule": "constant", **settings})
+        folder = tmp_path / f"{steps}-{settings}"
+        found: torch.Tensor = refine(cells, features, plan, folder).state_dict()[WEIGHT]
+        return found
+
+    one, two, three = weight(1), weight(2), weight(3)
+    torch.testing.assert_close(weight(3, ema=0.9), 0.81 * one + 0.09 * two + 0.1 * three)
+
+
+def test_gradients_are_clipped_together(world: World, tmp_path: Path) -> None:
+    cells, features = world
+    # One step of Adam has the length of its gradient's signs; momentum shows what came before it.
+    loud = refine(cells, features, recipe({"steps": 3}), tmp_path / "loud").state_dict()
+    same = refine(cells, features, recipe({"steps": 3, "clip_gradient": 1e6}), tmp_path / "same").state_dict()
+    clipped = refine(
+        cells, features, recipe({"steps": 3, "clip_gradient": 0.01}), tmp_path / "c"
+    ).state_dict()
+    assert torch.equal(loud[WEIGHT], same[WEIGHT])
+    assert not torch.equal(loud[WEIGHT], clipped[WEIGHT])
+
+
+def test_half_precision_stays_near_full(world: World, tmp_path: Path) -> None:
+    cells, features = world
+    full = refine(cells, features, recipe(), tmp_path / "full")
+    half = refine(cells, features, recipe({"precision": "bf16"}), tmp_path / "half")
+    a, b = (model.project(features.rows())["speaker"] for model in (full, half))
+    assert not np.array_equal(a, b)
+    assert np.mean(np.sum(a * b, axis=1)) > 0.98
+    if not torch.cuda.is_available():
+        with pytest.raises(IntervoxError, match=r"training\.precision: fp16"):
+            refine(cells, features, recipe({"precision": "fp16"}), tmp_path / "refused")
+
+
+def test_a_loss_that_is_not_finite_says_what_to_do(world: World, tmp_path: Path) -> None:
+    cells, features = world
+    with pytest.raises(IntervoxError, match=r"lower training\.learning_rate"):
+        refine(cells, features, recipe(temperature=1e-39), tmp_path / "model")
+
+
+def test_what_does_not_change_the_weights_is_not_in_the_key(world: World) -> None:
+    _, features = world
+    key = training_key(features, recipe())
+    assert training_key(features, recipe({"checkpoint_every": 3, "tensorboard": True})) == key
+    assert training_key(features, recipe({"ema": 0.5})) != key
+
+
+def test_tensorboard_is_an_extra(world: World, tmp_path: Path) -> None:
+    cells, features = world
+    plan = recipe({"tensorboard": True, "steps": 11})
+    if find_spec("tensorboard") is None:
+        with pytest.raises(IntervoxError, match=r"intervox\[tensorboard\]"):
+            refine(cells, features, plan, tmp_path / "model")
+        return
+    refine(cells, features, plan, tmp_path / "model")
+    reading = import_module("tensorboard.backend.event_processing.event_accumulator")
+    log = reading.EventAccumulator(str(tmp_path / "model" / "tensorboard")).Reload()
+    history = json.loads((tmp_path / "model" / "training.json").read_text())["history"]
+    shown = [(event.step, event.value) for event in log.Scalars("loss/total")]
+    assert shown == [(record["step"], pytest.approx(record["total"])) for record in history]
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "attentive", "orthogonal"])
+def test_every_parameter_has_a_gradient_whatever_the_batch(world: World, kind: str) -> None:
+    """Several processes would wait for the ones that have none."""
+    _, features = world
+    plan = recipe(loss=EVERYTHING[1] | {"orthogonality": 0.0}, learn_temperature=True, map=kind)
+    spaces = {name: settings.model_dump(mode="json") for name, settings in plan.subspaces.items()}
+    model = SubspaceModel("none", features.layers, features.dim, spaces)
+    step = Step(model, MultiPart(plan.subspaces, plan.loss))
+    labels = {name: torch.full((6,), UNLABELLED) for name in ("speaker", "content", "condition", "engine")}
+    states, mask = (torch.from_numpy(part) for part in features.states(np.arange(6)))
+    step(states, mask, labels)[0].backward()
+    assert [name for name, p in step.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_erasure_and_whitening_are_fitted_before_the_start(world: World, tmp_path: Path) -> None:
+    cells, features = world
+    plan = recipe({"steps": 0, "initialisation": "lda"}, map="orthogonal")
+    speaker = plan.subspaces["speaker"].model_copy(update={"erase": ("content",), "map": "linear"})
+    plan = plan.model_copy(update={"subspaces": {**plan.subspaces, "speaker": speaker}})
+    model = refine(cells, features, plan, tmp_path / "model")
+    vectors = model.project(features.rows())
+    assert accuracy(vectors["speaker"], cells["speaker"].to_pylist()) == 1
+    assert accuracy(vectors["content"], cells["content"].to_pylist()) == 1
+    standard = model.standardise(torch.from_numpy(features.rows()))
+    erased = model.erased("speaker", standard)
+    content = np.unique(cells["content"].to_pylist(), return_inverse=True)[1]
+
+    def spread(states: torch.Tensor) -> float:
+        return float(torch.stack([states[content == c].mean(dim=0) for c in range(10)]).square().mean())
+
+    assert spread(erased) < 0.05 * spread(standard)

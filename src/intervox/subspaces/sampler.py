@@ -3,23 +3,49 @@
 So a resumed run sees what an undisturbed one would have.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intervox.recipe_training import TrainingSettings
+from intervox.subspaces.cells import TrainingCells
 from intervox.subspaces.losses import UNLABELLED
 
 Labels = Mapping[str, NDArray[np.int64]]
-"""Factor to integers of shape (cells,)."""
+"""Factor, or other column that the loss reads, to integers of shape (cells,)."""
+
+
+class Batch(NamedTuple):
+    """What a step sees.
+
+    Attributes
+    ----------
+    cells
+        Shape (cells of the batch,): numbers of cells.
+    labels
+        Column to the labels that the loss may use, of the same shape.
+    """
+
+    cells: NDArray[np.int64]
+    labels: dict[str, NDArray[np.int64]]
 
 
 class Sampler(Protocol):
     """Makes the batches of training."""
 
-    def batch(self, step: int) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-        """Return the cell indices of a step's batch and, by factor, the labels that the loss may use."""
+    def batch(self, step: int) -> Batch:
+        """Return what a step sees."""
+
+
+def make_sampler(
+    cells: TrainingCells, factors: Sequence[str], settings: TrainingSettings, seed: int
+) -> Sampler:
+    """Choose the sampler that ``training.batches`` names; ``factors`` are those of the subspaces."""
+    if settings.batches == "crossed":
+        return BlockSampler(cells.blocks, cells.labels, settings.blocks_per_step, seed)
+    return ObservationalSampler(cells.blocks, cells.labels, settings.blocks_per_step, seed, factors)
 
 
 class BlockSampler:
@@ -43,16 +69,16 @@ class BlockSampler:
         self._per_step = min(blocks_per_step, len(self._members))
         self._seed = seed
 
-    def batch(self, step: int) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-        first = step * self._per_step
-        chosen = [self._block_at(position) for position in range(first, first + self._per_step)]
-        cells = np.concatenate([self._members[block] for block in dict.fromkeys(chosen)])
-        return cells, {factor: values[cells] for factor, values in self._labels.items()}
+    def batch(self, step: int) -> Batch:
+        epoch, place = divmod(step * self._per_step, len(self._members))
+        # The step may go over the epoch's end; a block that it then meets twice is in it once.
+        following = [*self._order(epoch), *self._order(epoch + 1)]
+        chosen = dict.fromkeys(following[place : place + self._per_step])
+        cells = np.concatenate([self._members[block] for block in chosen])
+        return Batch(cells, {column: values[cells] for column, values in self._labels.items()})
 
-    def _block_at(self, position: int) -> int:
-        epoch, place = divmod(position, len(self._members))
-        order = np.random.default_rng([self._seed, epoch, 8]).permutation(len(self._members))
-        return int(order[place])
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self._seed, epoch, 8]).permutation(len(self._members))
 
 
 class ObservationalSampler:
@@ -70,23 +96,31 @@ class ObservationalSampler:
     blocks, labels, blocks_per_step, seed
         As for ``BlockSampler``. A part holds as many classes as ``blocks_per_step`` blocks do, at
         most one of each block.
+    factors
+        Those of the subspaces; other columns keep their labels in every part.
     """
 
-    def __init__(self, blocks: NDArray[np.integer], labels: Labels, blocks_per_step: int, seed: int) -> None:
+    def __init__(
+        self,
+        blocks: NDArray[np.integer],
+        labels: Labels,
+        blocks_per_step: int,
+        seed: int,
+        factors: Sequence[str],
+    ) -> None:
         self._labels = labels
-        self._classes = {factor: _classes(blocks, values) for factor, values in labels.items()}
+        self._classes = {factor: _classes(blocks, labels[factor]) for factor in sorted(set(factors))}
         self._per_step = blocks_per_step
         self._seed = seed
 
-    def batch(self, step: int) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
+    def batch(self, step: int) -> Batch:
         parts = {factor: self._part(step, index) for index, factor in enumerate(self._classes)}
         cells = np.concatenate(list(parts.values()))
         owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
-        labels = {
-            factor: np.where(owner == index, self._labels[factor][cells], UNLABELLED)
-            for index, factor in enumerate(parts)
-        }
-        return cells, labels
+        labels = {column: values[cells] for column, values in self._labels.items()}
+        for index, factor in enumerate(parts):
+            labels[factor] = np.where(owner == index, labels[factor], UNLABELLED)
+        return Batch(cells, labels)
 
     def _part(self, step: int, index: int) -> NDArray[np.int64]:
         by_block = list(self._classes.values())[index]
