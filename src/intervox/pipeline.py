@@ -263,7 +263,7 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> dict[
     recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})
     corpus, features = _corpus_and_features(run)
     repeats = seeds or recipe.sweep.seeds
-    variants = choose_variants(recipe, corpus.cells, parse_vary(vary), repeats)
+    variants = choose_variants(recipe, corpus.cells, features, parse_vary(vary), repeats)
     with _logged(run, "sweep"):
         test_sets = _test_sets(replace(run, recipe=recipe), None)
         if own := held_out(corpus):

@@ -1,6 +1,7 @@
 """``sweep.json`` as a plot: each variant's difference from the recipe with its interval."""
 
 import io
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -42,7 +43,7 @@ def difference_plot(found: dict[str, Any]) -> str:
             grid[0].set_ylim(len(names) - 0.5, -0.5)
             handles = [
                 matplotlib.lines.Line2D([], [], color=colour, marker="o", markersize=4, label=protocol)
-                for protocol, colour in zip(found["protocols"], COLOURS, strict=False)
+                for protocol, colour in zip(found["protocols"], cycle(COLOURS), strict=False)
             ]
             figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
         buffer = io.StringIO()
@@ -60,7 +61,7 @@ def _drawn(found: dict[str, Any], key: str) -> list[str]:
 def _panel(axes: Axes, key: str, found: dict[str, Any]) -> None:
     axes.axvline(0, color="0.6", linewidth=0.8, zorder=0)
     spread = np.linspace(-0.3, 0.3, max(2, len(found["protocols"])))
-    for protocol, colour, offset in zip(found["protocols"], COLOURS, spread, strict=False):
+    for protocol, colour, offset in zip(found["protocols"], cycle(COLOURS), spread, strict=False):
         for place, row in enumerate(found["variants"][1:]):
             figure = row["figures"].get(f"{protocol} {key}")
             if figure is None:
