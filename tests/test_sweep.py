@@ -1,6 +1,7 @@
 """Variants of a recipe: which are refused, what is trained, and how they are compared."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,8 @@ from intervox.evaluation.clips import Clips
 from intervox.evaluation.overrides import Variant, choose_variants, parse_vary
 from intervox.evaluation.representations import BACKBONE, Representation
 from intervox.evaluation.sweep import HELD_OUT, compare_variants, held_out, light
-from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet, View
+from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, View
+from intervox.evaluation.test_sets import TestSet as Prepared
 from intervox.evaluation.trials import draw_trials
 from intervox.evaluation.variants import MEASURES, measure, train_on, with_content_trials
 from intervox.evaluation.verification import verify
@@ -28,6 +30,7 @@ from intervox.reporting.sweep_plot import difference_plot
 from intervox.reporting.sweep_tables import selection_sentence, sweep_tables
 from intervox.reporting.table_formats import csv, markdown
 from intervox.storage import write_json
+from intervox.subspaces.training import refine
 
 from .corpora import tone_rows, write_corpus
 
@@ -61,7 +64,7 @@ class World:
         write_json(self.folder / name / "features.json", about | shape)
         return Features(self.folder / name)
 
-    def test_set(self, name: str, people: range, noise: float) -> TestSet:
+    def test_set(self, name: str, people: range, noise: float) -> Prepared:
         grid = [(s, c) for s in people for c in range(TEXTS) for _ in range(2)]
         labels = {
             "speaker": np.array([f"s{s:02d}" for s, _ in grid]),
@@ -76,7 +79,7 @@ class World:
             condition: View(rows, {BACKBONE: self.features(f"{name}-{condition}", grid, more * noise)}, rows)
             for condition, more in ((CLEAN, 1.0), (CROSS_CONDITION, 1.5))
         }
-        return TestSet(name, "none", clips, views, draw_trials(clips, 2000, EVALUATION_SEED))
+        return Prepared(name, "none", clips, views, draw_trials(clips, 2000, EVALUATION_SEED))
 
 
 def small_recipe(**changes: Any) -> Recipe:
@@ -91,7 +94,8 @@ def small_recipe(**changes: Any) -> Recipe:
 
 def plan(people: int = 8) -> tuple[pa.Table, list[tuple[int, int]]]:
     """Make two blocks of half of the people each, every text under two copies, and a test block."""
-    rows, grid = [], []
+    rows: list[Found] = []
+    grid = []
     for person in range(people):
         for text in range(TEXTS):
             for copy in range(2):
@@ -252,7 +256,7 @@ def test_content_trials_cross_speakers(world: World) -> None:
         first, second = pairs.T
         assert (clips.speakers[first] != clips.speakers[second]).all()
         assert ((clips.contents[first] == clips.contents[second]) == same).all()
-    alone = replace(test_set.clips, labels=test_set.clips.labels | {"content": clips.speakers})
+    alone = replace(test_set.clips, labels={**clips.labels, "content": clips.speakers})
     assert "content" not in with_content_trials(replace(test_set, clips=alone, trials={}), 2000).trials
 
 
@@ -275,20 +279,23 @@ def test_seeds_and_speakers_are_resampled_together() -> None:
 
 
 @pytest.fixture
-def sets(world: World) -> list[TestSet]:
+def sets(world: World) -> list[Prepared]:
     return [world.test_set(HELD_OUT, range(8, 13), 0.6), world.test_set("people", range(13, 18), 0.9)]
 
 
-VARIANTS = {"none": {"training.steps": 0}, "start": {"training.steps": 0, "training.initialisation": "lda"}}
+VARIANTS: Found = {
+    "none": {"training.steps": 0},
+    "start": {"training.steps": 0, "training.initialisation": "lda"},
+}
 
 
-def compared(corpus: Setting, sets: list[TestSet], folder: Path, seeds: int = 2) -> Found:
+def compared(corpus: Setting, sets: list[Prepared], folder: Path, seeds: int = 2) -> Found:
     recipe = small_recipe()
     variants = choose_variants(recipe, *corpus, VARIANTS, seeds)
     return compare_variants(*corpus, sets, recipe, variants, seeds, folder)
 
 
-def test_variants_are_compared_with_the_recipe(corpus: Setting, sets: list[TestSet], tmp_path: Path) -> None:
+def test_variants_are_compared_with_the_recipe(corpus: Setting, sets: list[Prepared], tmp_path: Path) -> None:
     found = compared(corpus, sets, tmp_path / "sweep")
     assert json.loads(json.dumps(found)) == found
     rows = {row["name"]: row for row in found["variants"]}
@@ -315,7 +322,7 @@ def test_variants_are_compared_with_the_recipe(corpus: Setting, sets: list[TestS
     assert best["figures"][column]["value"] < mean["figures"][column]["value"]
 
 
-def test_the_choice_reads_no_human_column(corpus: Setting, sets: list[TestSet], tmp_path: Path) -> None:
+def test_the_choice_reads_no_human_column(corpus: Setting, sets: list[Prepared], tmp_path: Path) -> None:
     held, human = sets
     chosen = compared(corpus, sets, tmp_path / "both", 1)["selected"]
     shuffled = np.random.default_rng(0).permutation(len(human.clips))
@@ -332,11 +339,10 @@ def test_the_choice_reads_no_human_column(corpus: Setting, sets: list[TestSet], 
 
 
 def test_an_interrupted_sweep_goes_on(
-    corpus: Setting, sets: list[TestSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Setting, sets: list[Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = compared(corpus, sets, tmp_path / "whole")
-    trained = []
-    refine = sweep.refine
+    trained: list[tuple[int, int]] = []
 
     def limited(limit: int) -> Callable[..., Any]:
         def call(cells: Any, features: Any, recipe: Recipe, folder: Path) -> Any:
@@ -465,24 +471,26 @@ def test_the_papers_comparison_can_be_trained(tmp_path: Path) -> None:
 def test_the_command_sweeps_a_run(
     mini_run: Path, command: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
 ) -> None:
-    words = ("mini", "--folder", str(mini_run))
+    run = tmp_path / "mini"
+    shutil.copytree(mini_run, run)
+    words = ("mini", "--folder", str(run))
     refused = command("sweep", *words, "--vary", "training.steps=0,-2")
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[-1].startswith("error: variant 'steps=-2': `training.steps`")
-    assert not (mini_run / "sweep").exists()
+    assert not (run / "sweep").exists()
     done = command("sweep", *words, "--vary", "training.steps=0", "--vary", "cells=clean", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found == json.loads((mini_run / "sweep.json").read_text())
-    assert (mini_run / "sweep.svg").read_text().count("<svg") == 1
+    assert found == json.loads((run / "sweep.json").read_text())
+    assert (run / "sweep.svg").read_text().count("<svg") == 1
     assert [row["name"] for row in found["variants"]] == ["recipe", "steps=0, cells=clean"]
     assert 0 < found["variants"][1]["cells"] < found["variants"][0]["cells"]
     # The recipe's own variant is the run's model, measured on the same cells and trials.
-    verification = json.loads((mini_run / "metrics.json").read_text())["verification"]
+    verification = json.loads((run / "metrics.json").read_text())["verification"]
     own = verification["synthetic"]["speaker"]["clean"]["different_text"]["eer"]
     figures = found["variants"][0]["figures"]
     assert figures["held-out clean different_text"]["value"] == pytest.approx(own, abs=1e-5)
     page = tmp_path / "page.md"
     page.write_text("<!-- tables: begin -->\n<!-- tables: end -->\n")
-    assert command("tables", str(mini_run), "--of", "sweep", "--into", str(page)).returncode == 0
+    assert command("tables", str(run), "--of", "sweep", "--into", str(page)).returncode == 0
     assert "Sweep on held-out: recipe mini" in page.read_text()
