@@ -269,6 +269,7 @@ def test_seeds_and_speakers_are_resampled_together() -> None:
         joint = sweep._over_seeds(np.repeat(np.array(values)[:, None], 40_001, axis=1))
         assert joint[0] == np.mean(values)
         assert joint[1:].std() == pytest.approx(np.std(values, ddof=1) / np.sqrt(len(values)), rel=0.02)
+    assert sweep._over_seeds(np.array([[1.0], [2.0]])).tolist() == [1.5]
     # Speakers without any spread over seeds: theirs alone is left.
     speakers = random.normal(size=4_000)
     same = sweep._over_seeds(np.stack([speakers, speakers]))
