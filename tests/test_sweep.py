@@ -461,8 +461,13 @@ def test_the_papers_comparison_can_be_trained(tmp_path: Path) -> None:
     conditions = recipe.corpus.conditions
     assert (recipe.corpus.dry_copy, recipe.corpus.copies, conditions.clean) == (True, 2, 0)
     assert all(s.combine == "sum" and s.layers is None for s in recipe.subspaces.values())
-    cells, grid = plan()
-    variants: list[Variant] = choose_variants(recipe, cells, World(tmp_path).features("c", grid, 0.1), {}, 1)
+    cells, _ = plan()
+    write_features(
+        tmp_path / "shard-00000.arrow", [0], np.zeros((1, 6, 384), np.float32), np.ones(1, np.int64), [None]
+    )
+    about = {"backbone": recipe.backbone, "layers": 6, "dim": 384, "clips": 1}
+    write_json(tmp_path / "features.json", about)
+    variants: list[Variant] = choose_variants(recipe, cells, Features(tmp_path), {}, 1)
     assert len(variants) == 11
     unlike = {(v.recipe.model_dump_json(), v.mask.tobytes()) for v in variants}
     assert len(unlike) == len(variants)
