@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from intervox.cli_corpus import corpus_app
+from intervox.cli_sweep import sweep
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(corpus_app, name="corpus")
+app.command()(sweep)
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A built-in recipe (quickstart, standard, mini) or the path of a .yaml file.")
@@ -200,13 +202,14 @@ def tables(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")] = Path("runs/quickstart"),
     into: Annotated[Path | None, typer.Option(help="Markdown file whose marked tables are replaced.")] = None,
     of: Annotated[
-        str, typer.Option(help="metrics (the headlines), all (every table), or ingredients.")
+        str, typer.Option(help="metrics (the headlines), all (every table), ingredients or sweep.")
     ] = "metrics",
     form: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
 ) -> None:
     """Print the tables of a finished run in Markdown, LaTeX or CSV, or write them into a Markdown file."""
-    from intervox.pipeline import INGREDIENTS, METRICS
+    from intervox.pipeline import INGREDIENTS, METRICS, SWEEP
     from intervox.reporting.ingredient_tables import ingredient_tables
+    from intervox.reporting.sweep_tables import sweep_tables
     from intervox.reporting.table_formats import FORMATS, insert_markdown
     from intervox.reporting.tables import headline_tables, metric_tables
     from intervox.storage import read_json
@@ -215,6 +218,7 @@ def tables(
         "metrics": (METRICS, headline_tables),
         "all": (METRICS, metric_tables),
         "ingredients": (INGREDIENTS, ingredient_tables),
+        "sweep": (SWEEP, sweep_tables),
     }
     for what, given, choices in (("set of tables", of, known), ("format", form, FORMATS)):
         if given not in choices:

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 METRICS = "metrics.json"
 REPORT = "report.html"
 INGREDIENTS = "ingredients.json"
+SWEEP = "sweep.json"
+SWEEP_PLOT = "sweep.svg"
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,41 @@ def compare_ingredients(run: Run) -> dict[str, Any]:
     with _logged(run, "ingredients"):
         found = compare(corpus, features, _test_sets(run, None), run.recipe, run.folder / "ingredients")
         write_json(run.folder / INGREDIENTS, found)
+    return found
+
+
+def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> dict[str, Any]:
+    """Train the recipe's variants and measure them; write ``sweep.json`` and ``sweep.svg``.
+
+    Parameters
+    ----------
+    vary
+        ``FIELD=V1,V2,...``: the full crossing is compared beside the recipe's own ``sweep.variants``.
+    seeds
+        By default the recipe's ``sweep.seeds``.
+    """
+    from intervox.backbones.base import load_backbone
+    from intervox.evaluation.loading import load_test_sets
+    from intervox.evaluation.overrides import choose_variants, parse_vary
+    from intervox.evaluation.representations import BACKBONE
+    from intervox.evaluation.sweep import HELD_OUT, compare_variants, held_out, light
+    from intervox.reporting.sweep_plot import difference_plot
+
+    recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})
+    corpus, features = _corpus_and_features(run)
+    repeats = seeds or recipe.sweep.seeds
+    variants = choose_variants(recipe, corpus.cells, features, parse_vary(vary), repeats)
+    with _logged(run, "sweep"):
+        test_sets = _test_sets(replace(run, recipe=recipe), None)
+        if own := held_out(corpus):
+            encoders = {BACKBONE: load_backbone(recipe.backbone)}
+            places = recipe.evaluation, recipe.features, run.folder / "features"
+            (loaded,) = load_test_sets([own], encoders, *places)
+            test_sets.insert(0, replace(loaded, name=HELD_OUT))
+        folder = run.folder / "sweep"
+        found = compare_variants(corpus.cells, features, test_sets, recipe, variants, repeats, folder)
+        write_json(run.folder / SWEEP, found)
+        write_bytes(run.folder / SWEEP_PLOT, difference_plot(found).encode())
     return found
 
 

@@ -16,22 +16,27 @@ from numpy.typing import NDArray
 
 from intervox.corpus.store import Corpus
 from intervox.errors import IntervoxError
-from intervox.evaluation.detection import equal_error_rate, error_rates
-from intervox.evaluation.keywords import shot_resamples
-from intervox.evaluation.representations import subspace_representations
-from intervox.evaluation.scoring import cosine
 from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet
-from intervox.evaluation.uncertainty import bootstrap_rates, interval
+from intervox.evaluation.uncertainty import interval
+from intervox.evaluation.variants import (
+    Mask,
+    Samples,
+    matched,
+    measure,
+    measured_factors,
+    spaces_of,
+    train_on,
+)
 from intervox.features.store import Features
 from intervox.recipe import Recipe
 from intervox.storage import read_json, stable_hash, write_json
-from intervox.subspaces.model import SubspaceModel
 from intervox.subspaces.training import refine
 
-Mask = NDArray[np.bool_]
-Samples = NDArray[np.float64]
 MIXTURE = "*"
 """What marks the name of a mixed voice."""
+
+REPORTED = ("different_text", "same_text_impostors", "one_shot")
+"""The measures of the tables."""
 
 
 class TrainingPlan:
@@ -166,7 +171,7 @@ def compare_ingredients(
         condition and measure, a value with its ``interval`` and that of its ``difference`` from the
         group's first.
     """
-    if not {"speaker", "content"} <= {settings.factor for settings in recipe.subspaces.values()}:
+    if not measured_factors(recipe):
         raise IntervoxError(
             "ingredients are measured on a speaker and a content subspace: add the one missing"
         )
@@ -182,9 +187,10 @@ def compare_ingredients(
         name = stable_hash([features.about["key"], recipe.model_dump(mode="json"), measured, kept])
         home = folder / name
         if not (home / "samples.json").exists():
-            table = _only(corpus.cells, mask)
-            model = refine(table, features, _matched(recipe, plan, mask), home / "model")
-            write_json(home / "samples.json", _measure(model, test_sets, recipe))
+            table = train_on(corpus.cells, mask)
+            model = refine(table, features, matched(recipe, corpus.cells, mask), home / "model")
+            found = measure(spaces_of(model), test_sets, recipe.evaluation, REPORTED)
+            write_json(home / "samples.json", found)
         samples = {key: np.asarray(value) for key, value in read_json(home / "samples.json").items()}
         first = reference.setdefault(variant.group, samples)
         rows.append(
@@ -198,53 +204,6 @@ def compare_ingredients(
             }
         )
     return {"recipe": recipe.name, "seed": recipe.seed, "variants": rows}
-
-
-def _only(cells: pa.Table, mask: Mask) -> pa.Table:
-    """Take the cells outside the mask out of training."""
-    split = pa.array(np.where(mask, "train", "unused"), pa.string())
-    return cells.set_column(cells.column_names.index("split"), "split", split)
-
-
-def _matched(recipe: Recipe, plan: TrainingPlan, mask: Mask) -> Recipe:
-    """Give smaller blocks more of them a step: every variant sees as many cells a step."""
-    per_block = plan.train.sum() / plan.blocks
-    kept = mask.sum() / len(np.unique(plan.columns["block"][mask]))
-    blocks = max(1, round(recipe.training.blocks_per_step * float(per_block / kept)))
-    training = recipe.training.model_copy(update={"blocks_per_step": blocks})
-    return recipe.model_copy(update={"training": training})
-
-
-def _measure(model: SubspaceModel, test_sets: list[TestSet], recipe: Recipe) -> dict[str, list[float]]:
-    """Return, by column, the value on all speakers and then those of its resamples."""
-    spaces = {model.factors[space.name]: space for space in reversed(subspace_representations(model))}
-    result: dict[str, list[float]] = {}
-    for test_set in test_sets:
-        speakers = test_set.clips.speakers
-        for condition in test_set.whole:
-            heard = spaces["speaker"].vectors(test_set, condition)
-            for stratum in ("different_text", "same_text_impostors"):
-                if stratum in test_set.trials and (condition == "clean" or stratum == "different_text"):
-                    trials = test_set.trials[stratum]
-                    pairs = trials.targets, trials.impostors
-                    scores = cosine(heard, pairs[0]), cosine(heard, pairs[1])
-                    resampled = bootstrap_rates(
-                        scores, trials, speakers, recipe.evaluation.bootstrap, EVALUATION_SEED
-                    )
-                    value = equal_error_rate(*error_rates(*scores))
-                    result[f"{test_set.name} {condition} {stratum}"] = [value, *resampled.tolist()]
-            if test_set.has_keywords and condition == "clean":
-                found = shot_resamples(
-                    spaces["content"].vectors(test_set, condition),
-                    test_set.clips,
-                    1,
-                    recipe.evaluation.episodes,
-                    recipe.evaluation.bootstrap,
-                    EVALUATION_SEED,
-                )
-                if found:
-                    result[f"{test_set.name} {condition} one_shot"] = [found[0], *found[1].tolist()]
-    return result
 
 
 def _figure(samples: Samples, first: Samples) -> dict[str, Any]:
