@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from intervox import pipeline
+from intervox import cli_adapt, pipeline
 from intervox.adaptation import training
 from intervox.adaptation.cached import Vectors, cached_step
 from intervox.adaptation.encoding import encode_with_gradient, micro_batches
 from intervox.adaptation.lora import add_lora, save_adapter
 from intervox.adaptation.training import adapt, read_waves
 from intervox.audio import load_audio
+from intervox.backbones.adapted import declare_adapted
 from intervox.backbones.base import Backbone, load_backbone
 from intervox.corpus.store import Corpus
 from intervox.errors import IntervoxError
@@ -375,8 +377,6 @@ def test_another_base_is_refused(world: World, copy: Path, tmp_path: Path) -> No
     other = save_family("whisper", tmp_path / "other")
     weights = load_file(other / "model.safetensors")
     weights["model.encoder.layer_norm.bias"] += 1
-    from safetensors.torch import save_file
-
     save_file(weights, other / "model.safetensors", {"format": "pt"})
     about = json.loads((copy / "backbone.json").read_text())
     (copy / "backbone.json").write_text(json.dumps(about | {"base": str(other)}))
@@ -384,15 +384,25 @@ def test_another_base_is_refused(world: World, copy: Path, tmp_path: Path) -> No
         load_backbone(str(copy))
 
 
-def test_an_adapter_of_other_modules_is_refused(world: World, copy: Path) -> None:
-    from intervox.backbones.adapted import declare_adapted
-
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("target_modules", r"layers\.1\.fc1", "other modules"),
+        ("target_modules", "nothing", "nothing"),
+        ("r", 2, "another rank"),
+        ("use_rslora", True, "use_rslora is True"),
+        ("peft_type", "IA3", "peft_type is 'IA3'"),
+        ("megatron_core", "antigravity", "megatron_core is 'antigravity'"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(
+    world: World, copy: Path, field: str, value: object, message: str
+) -> None:
     config = json.loads((copy / "adapter_config.json").read_text())
-    config["target_modules"] = r"layers\.1\.fc1"
-    (copy / "adapter_config.json").write_text(json.dumps(config))
+    (copy / "adapter_config.json").write_text(json.dumps(config | {field: value}))
     base = load_backbone(world.recipe.backbone)
     declare_adapted(copy, base.name, base.fingerprint)
-    with pytest.raises(IntervoxError, match="does not fit its base"):
+    with pytest.raises(IntervoxError, match=f"does not fit its base .*({message})"):
         load_backbone(str(copy))
 
 
@@ -420,6 +430,12 @@ def test_maps_that_pool_frames_are_trained_on_stretches(
     products = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     assert all(bool(tensor.any()) for tensor in products.values())
     assert SubspaceModel.from_pretrained(tmp_path / "adapter" / "model").reads_frames
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(world: World, tmp_path: Path) -> None:
+    with pytest.raises(IntervoxError, match=r"the loss is nan at step \d+: lower adaptation.learning_rate"):
+        world.adapt(tmp_path / "adapter", learning_rate=1e30)
+    assert not (tmp_path / "adapter" / "backbone.json").exists()
 
 
 def test_a_run_can_not_adapt_its_own_adapter(world: World, adapted: Path) -> None:
@@ -462,12 +478,8 @@ def recipe_file(tmp_path: Path) -> Path:
 def test_the_command_takes_a_run_and_a_recipe_takes_its_adapter(
     recipe_file: Path, tmp_path: Path, speech: Speech
 ) -> None:
-    import typer
-
-    from intervox.cli_adapt import adapt as command
-
     app = typer.Typer()
-    app.command()(command)
+    app.command()(cli_adapt.adapt)
     home = tmp_path / "run"
     call = [str(recipe_file), "--folder", str(home)]
     too_early = CliRunner().invoke(app, call)

@@ -1,5 +1,6 @@
 """Training of the adapter: waveforms in, an adapted backbone out, in one readable loop."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +54,8 @@ def adapt(corpus: Corpus, features: Features, recipe: Recipe, start: Path, folde
     Raises
     ------
     IntervoxError
-        The settings don't fit the backbone, or it is not the one that the features are of.
+        The settings don't fit the backbone, it is not the one that the features are of, or the loss
+        is not finite.
     """
     if Path(recipe.backbone).resolve() == folder.resolve():
         raise IntervoxError(
@@ -182,9 +184,12 @@ def _highest_layer(recipe: Recipe, backbone: Backbone) -> int:
 
 
 def _record(step: int, loss: MultiPartLoss) -> Record:
+    total = round(float(loss.total.detach()), 6)
+    if not math.isfinite(total):
+        raise IntervoxError(f"the loss is {total} at step {step}: lower adaptation.learning_rate")
     parts = {name: round(float(part.detach()), 6) for name, part in loss.parts.items()}
     dropped = {f"dropped_{name}": count for name, count in loss.dropped.items()}
-    return {"step": step, "total": round(float(loss.total.detach()), 6), **parts, **dropped}
+    return {"step": step, "total": total, **parts, **dropped}
 
 
 def _save_model(model: SubspaceModel, start: Path, folder: Path, fingerprint: str) -> None:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
+_FIELDS = ("r", "lora_alpha", "lora_dropout", "target_modules")
+_ORIGIN = ("base_model_name_or_path", "revision", "peft_version", "auto_mapping", "inference_mode")
+"""Fields that say where an adapter comes from, not what it computes."""
+
 
 def load_adapted(name: str, device: torch.device) -> Backbone:
     """Load the base backbone of an adapter's folder and merge the adapter into it.
@@ -86,16 +90,16 @@ def _fingerprint(folder: Path, base: str) -> str:
 def _merge(model: nn.Module, folder: Path) -> None:
     """Add the adapter's products to the weights in place."""
     try:
-        from peft import LoraConfig, set_peft_model_state_dict
+        from peft import set_peft_model_state_dict
     except ImportError:
         raise missing_extra("peft", "adapt", f"the adapted backbone {folder}") from None
 
     try:
-        config = LoraConfig.from_pretrained(str(folder))
-        adapter = wrap(model, config)
+        adapter = wrap(model, _config(folder))
         tensors = load_file(folder / ADAPTER_WEIGHTS)
-        if tensors.keys() != adapter_state(adapter).keys():
-            raise ValueError("its weights are of other modules")
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        if shapes != {name: tensor.shape for name, tensor in adapter_state(adapter).items()}:
+            raise ValueError("its weights are of other modules or another rank")
         set_peft_model_state_dict(adapter, tensors)
     except (ValueError, TypeError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
@@ -104,3 +108,15 @@ def _merge(model: nn.Module, folder: Path) -> None:
         ) from error
     adapter.merge_and_unload()
     model.eval().requires_grad_(False)
+
+
+def _config(folder: Path) -> "LoraConfig":
+    """Read what makes a plain adapter; a stranger's file could name modules for peft to import."""
+    from peft import LoraConfig
+
+    given = read_json(folder / ADAPTER_CONFIG, *_FIELDS)
+    config = LoraConfig(**{name: given[name] for name in _FIELDS})
+    for name, usual in config.to_dict().items():
+        if name not in _ORIGIN and given.get(name, usual) != usual:
+            raise ValueError(f"{name} is {given[name]!r} in its {ADAPTER_CONFIG}")
+    return config
