@@ -101,6 +101,29 @@ def test_layers_agree_with_the_models_own_hidden_states(name: str, tmp_path: Pat
         torch.testing.assert_close(ours[layer], theirs.hidden_states[layer][0], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", [*FAMILIES, "whisper"])
+def test_states_end_at_the_highest_layer_and_forward_passes_no_gradient(
+    name: str, tmp_path: Path, speech: Speech
+) -> None:
+    backbone = load_backbone(str(save_family(name, tmp_path)))
+    clips = [speech(0.6, 0), speech(1.0, 1)]
+    every = backbone.forward(clips)
+    ran: list[int] = []
+    for number, block in enumerate(backbone.blocks):
+        block.register_forward_hook(lambda *_, number=number: ran.append(number))
+    for highest in range(backbone.layers):
+        ran.clear()
+        some = backbone.states(clips, highest)
+        assert torch.equal(some.layers, every.layers[:, : highest + 1])
+        assert torch.equal(some.frames, every.frames)
+        assert max(ran, default=0) <= max(highest - 1, 0)
+    assert not some.layers.requires_grad
+    weight = next(backbone.blocks[1].parameters()).requires_grad_()
+    assert not backbone.forward(clips).layers.requires_grad
+    torch.autograd.backward(backbone.states(clips).layers.sum())
+    assert weight.grad is not None
+
+
 def test_whisper_layers_agree_with_transformers_on_a_full_window(tmp_path: Path, speech: Speech) -> None:
     folder = save_family("whisper", tmp_path)
     clip = speech(30.0, 0)

@@ -24,7 +24,7 @@ class HiddenStates:
     ----------
     layers
         Shape (batch, layers, frames, dim). Layer 0 is the input to the first transformer block, n
-        the output of the last one, n + 1 the final norm where there is one.
+        the output of the n-th, and after that of the last comes the final norm where there is one.
     frames
         Shape (batch,): how many leading frames of each clip are real, the rest is padding.
     """
@@ -44,6 +44,10 @@ class Backbone(ABC):
         Count of hidden states and their width.
     fingerprint
         16 hex digits over weights and configuration; features are cached under it.
+    model
+        The module that holds the weights.
+    blocks
+        Its transformer blocks: block i makes layer i + 1 of layer i.
     """
 
     name: str
@@ -51,14 +55,30 @@ class Backbone(ABC):
     dim: int
     fingerprint: str
     device: torch.device
+    model: Any
+    blocks: nn.ModuleList
 
     @abstractmethod
-    def forward(self, waves: Sequence[Waveform]) -> HiddenStates:
+    def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:
         """Encode clips of at most 30 s, where Whisper's positional table ends, in one batch.
 
-        A clip's real frames are the same to 1e-4 alone and in any batch.
+        A clip's real frames are the same to 1e-4 alone and in any batch. Differentiable with regard
+        to weights that require a gradient; none does unless an adapter was added.
+
+        Parameters
+        ----------
+        highest
+            Last layer to compute and return; all by default.
         """
 
+    @torch.inference_mode()
+    def forward(self, waves: Sequence[Waveform]) -> HiddenStates:
+        """Return every layer's ``states``, which no gradient can pass."""
+        return self.states(waves)
+
+
+ADAPTED = "backbone.json"
+"""The file in a folder that makes it an adapted backbone: which base the adapter there belongs to."""
 
 _NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "architectures")
 """Configuration keys that say where and by what a checkpoint was loaded, not what it computes."""
@@ -70,8 +90,8 @@ def load_backbone(name: str, device: str | None = None) -> Backbone:
     Parameters
     ----------
     name
-        ``bundled:whisper-tiny.en``, a local folder, or a Hugging Face hub id such as
-        ``microsoft/wavlm-base-plus``.
+        ``bundled:whisper-tiny.en``, a local folder, a Hugging Face hub id such as
+        ``microsoft/wavlm-base-plus``, or the ``adapter`` folder of a run.
     device
         Torch device; by default the GPU where there is one.
 
@@ -86,6 +106,10 @@ def load_backbone(name: str, device: str | None = None) -> Backbone:
         from intervox.backbones.whisper import WhisperBackbone
 
         return WhisperBackbone(name, bundled_checkpoint(name), where)
+    if (Path(name) / ADAPTED).is_file():
+        from intervox.backbones.adapted import load_adapted
+
+        return load_adapted(name, where)
     config = _read_config(name)
     if config.model_type == "whisper":
         from intervox.backbones.whisper import WhisperBackbone

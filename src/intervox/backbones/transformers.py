@@ -35,32 +35,37 @@ class TransformersBackbone(Backbone):
 
         self.name = name
         self.device = device
-        self._model = load_pretrained(AutoModel, name).to(device)
+        self.model = load_pretrained(AutoModel, name).to(device)
         self._normalise = bool(load_feature_extractor(name).do_normalize)
-        config = self._model.config
+        self.blocks = self.model.encoder.layers
+        config = self.model.config
         self._final_norm = bool(getattr(config, "do_stable_layer_norm", False))
         self._group_norm = getattr(config, "feat_extract_norm", "layer") == "group"
         self.layers = config.num_hidden_layers + 1 + self._final_norm
         self.dim = config.hidden_size
-        self.fingerprint = fingerprint(self._model, config.to_dict())
+        self.fingerprint = fingerprint(self.model, config.to_dict())
 
-    @torch.inference_mode()
-    def forward(self, waves: Sequence[Waveform]) -> HiddenStates:
+    def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:
         """Encode a batch."""
+        highest = self.layers - 1 if highest is None else highest
         local, frames = self._front_end([self._prepare(wave) for wave in waves])
-        projected = self._model.feature_projection(local)
+        projected = self.model.feature_projection(local)
         hidden = projected[0] if isinstance(projected, tuple) else projected
         mask = torch.arange(hidden.shape[1], device=self.device) < frames[:, None]
-        states, hooks = record_layers(self._model.encoder.layers)
+        encoder = self.model.encoder
+        needed = self.blocks[: max(highest, 1)]
+        states, hooks = record_layers(needed)
         hooks += self._mask_positions(mask)
+        encoder.layers = needed
         try:
-            output = self._model.encoder(hidden, attention_mask=mask)
+            output = encoder(hidden, attention_mask=mask)
         finally:
+            encoder.layers = self.blocks
             for hook in hooks:
                 hook.remove()
         if self._final_norm:
             states.append(output.last_hidden_state)
-        return HiddenStates(torch.stack(states, dim=1), frames)
+        return HiddenStates(torch.stack(states[: highest + 1], dim=1), frames)
 
     def _prepare(self, wave: Waveform) -> Tensor:
         """Normalise over the clip's own samples, and lengthen what is shorter than one frame."""
@@ -71,18 +76,18 @@ class TransformersBackbone(Backbone):
 
     def _front_end(self, waves: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Convolutional features (batch, frames, channels), zero-padded, and their lengths."""
-        extract = self._model.feature_extractor
+        extract = self.model.feature_extractor
         if self._group_norm:
             clips = [extract(wave[None])[0].T for wave in waves]
             frames = torch.tensor([len(clip) for clip in clips], device=self.device)
             return pad_sequence(clips, batch_first=True), frames
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
-        frames = self._model._get_feat_extract_output_lengths(lengths)
+        frames = self.model._get_feat_extract_output_lengths(lengths)
         return extract(pad_sequence(waves, batch_first=True)).transpose(1, 2), frames
 
     def _mask_positions(self, mask: Tensor) -> list[Any]:
         """Zero the padding before each positional convolution of a stack (data2vec)."""
-        stack = getattr(self._model.encoder.pos_conv_embed, "layers", ())
+        stack = getattr(self.model.encoder.pos_conv_embed, "layers", ())
 
         def zero_padding(_module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
             return (args[0] * mask[:, None],)

@@ -31,32 +31,33 @@ class WhisperBackbone(Backbone):
 
         self.name = name
         self.device = device
-        self._encoder = load_pretrained(WhisperEncoder, os.fspath(checkpoint), key_mapping=_ENCODER_KEYS).to(
-            device
-        )
+        self.model = load_pretrained(WhisperEncoder, os.fspath(checkpoint), key_mapping=_ENCODER_KEYS)
+        self.model.to(device)
+        self.blocks = self.model.layers
         self._features = load_feature_extractor(os.fspath(checkpoint))
-        config = self._encoder.config
+        config = self.model.config
         self.layers = config.encoder_layers + 2
         self.dim = config.d_model
-        self.fingerprint = fingerprint(self._encoder, config.to_dict())
+        self.fingerprint = fingerprint(self.model, config.to_dict())
 
-    @torch.inference_mode()
-    def forward(self, waves: Sequence[Waveform]) -> HiddenStates:
+    def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:
         """Encode a batch; 50 frames a second."""
+        highest = self.layers - 1 if highest is None else highest
         mel, mel_frames = self._mel(waves)
         frames = (mel_frames + 1) // 2
-        hidden = nn.functional.gelu(self._encoder.conv1(mel.to(self.device)))
+        hidden = nn.functional.gelu(self.model.conv1(mel.to(self.device)))
         # Beyond a clip's end the first convolution leaves its bias; the second must see zeros there.
         hidden = hidden * _mask(mel_frames, hidden.shape[-1]).to(self.device)[:, None]
-        hidden = nn.functional.gelu(self._encoder.conv2(hidden)).transpose(1, 2)
-        hidden = hidden + self._encoder.embed_positions.weight[: hidden.shape[1]]
+        hidden = nn.functional.gelu(self.model.conv2(hidden)).transpose(1, 2)
+        hidden = hidden + self.model.embed_positions.weight[: hidden.shape[1]]
         padding = ~_mask(frames, hidden.shape[1]).to(self.device)
         bias = torch.zeros(padding.shape, device=self.device).masked_fill(padding, float("-inf"))
         attention = bias[:, None, None] if padding.any() else None
         states = [hidden]
-        for layer in self._encoder.layers:
-            states.append(layer(states[-1], attention))
-        states.append(self._encoder.layer_norm(states[-1]))
+        for block in self.blocks[:highest]:
+            states.append(block(states[-1], attention))
+        if highest > len(self.blocks):
+            states.append(self.model.layer_norm(states[-1]))
         return HiddenStates(torch.stack(states, dim=1), frames.to(self.device))
 
     def _mel(self, waves: Sequence[Waveform]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,1 @@
+"""Post-training of the backbone itself: low-rank adapters, trained from waveforms."""
