@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from intervox.errors import IntervoxError
 from intervox.evaluation.uncertainty import compare_systems
+from intervox.reporting import METRICS
 from intervox.reporting.claim import claim
 from intervox.reporting.page import render
 from intervox.reporting.table import (
@@ -66,7 +67,7 @@ def compare(runs: Sequence[Path], repeats: int = REPEATS, seed: int = SEED) -> d
     """
     if len(runs) < 2:
         raise IntervoxError("there is nothing to compare: name two runs or more")
-    metrics = [read_json(run / "metrics.json", "protocols", "verification") for run in runs]
+    metrics = [read_json(run / METRICS, "protocols", "verification") for run in runs]
     return {
         "runs": [
             {
