@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
+from intervox.evaluation import SYNTHETIC
 from intervox.evaluation.clips import Clips
 from intervox.evaluation.loading import protocol_clips
 from intervox.evaluation.protocols import Protocol
 from intervox.evaluation.representations import Representation
-from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, SYNTHETIC, TestSet, View
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet, View
 from intervox.evaluation.trials import TrialList, draw_trials
 from intervox.evaluation.vectors import Means
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from intervox.evaluation import SYNTHETIC
 from intervox.evaluation.arrangement import RAW, Result, arrange, headline
 from intervox.evaluation.calibration import fit_on_held_out, reliability
 from intervox.evaluation.evidence import SpaceEvidence
@@ -13,7 +14,7 @@ from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.representations import Representation
 from intervox.evaluation.running import running_speech
 from intervox.evaluation.scoring import Scorer, cosine
-from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, SYNTHETIC, TestSet
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet
 from intervox.evaluation.trials import draw_trials
 from intervox.evaluation.uncertainty import compare_systems
 from intervox.evaluation.vectors import Vectors

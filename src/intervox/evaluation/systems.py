@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from intervox.corpus.store import Corpus
+from intervox.evaluation import SYNTHETIC
 from intervox.evaluation.baselines.observational import observational_representations
 from intervox.evaluation.baselines.registry import ABOUT, CLOSED_FORM, OBSERVATIONAL, fit_baselines
 from intervox.evaluation.calibration import fit_on_held_out
@@ -14,7 +15,7 @@ from intervox.evaluation.evidence import SpaceEvidence
 from intervox.evaluation.peers import peer_representation
 from intervox.evaluation.representations import raw_representations, subspace_representations
 from intervox.evaluation.scoring import AsNorm, Plda, Scorer, centred, cosine
-from intervox.evaluation.test_sets import SYNTHETIC, TestSet
+from intervox.evaluation.test_sets import TestSet
 from intervox.evaluation.vectors import Means
 from intervox.features.extraction import Encoder
 from intervox.features.store import Features

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-SYNTHETIC = "synthetic"
-"""Name of the protocol that is not human speech."""
+from intervox.evaluation import SYNTHETIC
 
 NOTHING = "–"
 """A cell without a value."""
