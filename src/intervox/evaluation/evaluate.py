@@ -15,7 +15,7 @@ from intervox.evaluation.representations import Representation
 from intervox.evaluation.running import running_speech
 from intervox.evaluation.scoring import Scorer, cosine
 from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet
-from intervox.evaluation.trials import draw_trials
+from intervox.evaluation.trials import draw_trials, usual_stratum
 from intervox.evaluation.uncertainty import compare_systems
 from intervox.evaluation.vectors import Vectors
 from intervox.evaluation.verification import Calibration, verify
@@ -171,7 +171,7 @@ def _reliability(clean: Vectors, test_set: TestSet, calibration: Calibration | N
     """Say how predicted probabilities of clean trials came true."""
     if calibration is None or test_set.name == SYNTHETIC:
         return {}
-    trials = test_set.trials.get("different_text") or test_set.trials["all"]
+    trials = test_set.trials[usual_stratum(test_set.trials)]
     slope, offset = calibration
     targets, impostors = (
         slope * cosine(clean, pairs) + offset for pairs in (trials.targets, trials.impostors)
@@ -208,7 +208,7 @@ def _scoring(
     settings: EvaluationSettings,
 ) -> Result:
     """Score the own speaker space by every back-end, on the usual stratum."""
-    trials = {"usual": test_set.trials.get("different_text") or test_set.trials["all"]}
+    trials = {"usual": test_set.trials[usual_stratum(test_set.trials)]}
     result: Result = {}
     for name, scorer in scorers.items():
         sampling = settings.bootstrap, EVALUATION_SEED
@@ -222,7 +222,7 @@ def _against(
     vectors: Mapping[str, Vectors], own: Representation, test_set: TestSet, settings: EvaluationSettings
 ) -> Result:
     """Compare another system's speaker space with ours: its EER less ours, clean and degraded."""
-    trials = test_set.trials.get("different_text") or test_set.trials["all"]
+    trials = test_set.trials[usual_stratum(test_set.trials)]
     found = {}
     for condition, points in vectors.items():
         theirs, ours = (

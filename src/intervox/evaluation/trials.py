@@ -5,7 +5,7 @@ every impostor says exactly the enrolled words. A representation that answers "s
 there. Others hold the session or the duration.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,11 @@ class TrialList:
         number = np.cumsum(kept) - 1
         both = kept[self.enrol] & kept[self.test]
         return TrialList(number[self.enrol[both]], number[self.test[both]], self.target[both])
+
+
+def usual_stratum(there: Container[str]) -> str:
+    """Name the stratum of single figures: different texts, or any pair where no texts are known."""
+    return "different_text" if "different_text" in there else "all"
 
 
 def draw_trials(

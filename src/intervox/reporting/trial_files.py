@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from intervox.errors import IntervoxError
 from intervox.evaluation.clips import Clips, Labels
 from intervox.evaluation.scoring import cosine
-from intervox.evaluation.trials import Trials
+from intervox.evaluation.trials import Trials, usual_stratum
 from intervox.evaluation.vectors import Vectors
 from intervox.reporting.table import spaces_of
 from intervox.storage import atomic_path
@@ -143,9 +143,8 @@ def representations(table: pa.Table) -> list[str]:
 
 
 def main_stratum(table: pa.Table) -> str:
-    """Return the stratum that figures show: different texts, or else the first there is."""
-    there = strata(table)
-    return "different_text" if "different_text" in there else there[0]
+    """Return the stratum that figures show."""
+    return usual_stratum(strata(table))
 
 
 def stratum_scores(
