@@ -149,21 +149,25 @@ def _severity(
     representation: Representation, test_set: TestSet, clean: Vectors, settings: EvaluationSettings
 ) -> Result:
     """EER by disturbance and severity, all on the same few clips; severity 0.00 is clean."""
+    views = test_set.severities
+    if not views:
+        return {}
+    rows = next(iter(views.values())).rows
+    clips = test_set.clips.take(rows)
+    trials = draw_trials(clips, settings.max_trials, EVALUATION_SEED)
+    if not trials:
+        return {}
+    points = {name: representation.vectors(test_set, name) for name in views} | {CLEAN: clean[rows]}
+    usual = {"usual": trials[usual_stratum(trials)]}
+    found = verify(points, usual, clips.speakers, settings.bootstrap, EVALUATION_SEED)["conditions"]
+    rates = {
+        name: {key: strata["usual"][key] for key in ("eer", "eer_interval", "targets", "impostors")}
+        for name, strata in found.items()
+    }
     curves: Result = {}
-    for condition, view in test_set.severities.items():
-        clips = test_set.clips.take(view.rows)
-        trials = draw_trials(clips, settings.max_trials, EVALUATION_SEED)
-        if not trials:
-            continue
-        pairs = {"usual": trials.get("different_text") or trials["all"]}
-        disturbance, level = condition.split("@")
-        points = {level: representation.vectors(test_set, condition)}
-        if disturbance not in curves:
-            points = {"0.00": clean[view.rows]} | points
-        found = verify(points, pairs, clips.speakers, settings.bootstrap, EVALUATION_SEED)["conditions"]
-        for name, strata in found.items():
-            kept = ("eer", "eer_interval", "targets", "impostors")
-            curves.setdefault(disturbance, {})[name] = {key: strata["usual"][key] for key in kept}
+    for name in views:
+        disturbance, level = name.split("@")
+        curves.setdefault(disturbance, {"0.00": rates[CLEAN]})[level] = rates[name]
     return curves
 
 
