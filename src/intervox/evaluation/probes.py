@@ -20,6 +20,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
 from intervox.evaluation.information import pointwise_bits
+from intervox.evaluation.vectors import Vectors
 
 FOLDS = 3
 MAX_CLASSES = 50
@@ -33,7 +34,7 @@ MLP_RATE = 0.03
 
 Kind = Literal["linear", "mlp"]
 KINDS: tuple[Kind, ...] = ("linear", "mlp")
-Vectors = NDArray[np.float32]
+Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
@@ -199,14 +200,14 @@ def _training_labels(task: Task, fold: int, shuffled: bool) -> Integers:
     return np.random.default_rng([seed, fold, 10]).permutation(labels) if shuffled else labels
 
 
-def _standardised(inputs: Vectors, test: Integers) -> tuple[Vectors, Vectors]:
+def _standardised(inputs: Vectors, test: Integers) -> tuple[Floats, Floats]:
     """Training and held-out inputs, with zero mean and unit deviation over the training ones."""
     train = np.delete(inputs, test, axis=0)
     mean, deviation = train.mean(axis=0), train.std(axis=0) + 1e-6
     return (train - mean) / deviation, (inputs[test] - mean) / deviation
 
 
-def _fit_linear(inputs: Vectors, targets: list[Integers], task: Task) -> list[Vectors]:
+def _fit_linear(inputs: Vectors, targets: list[Integers], task: Task) -> list[Floats]:
     """Return log-probabilities (held out, classes) of every fit; a class never seen has -inf."""
     scores = []
     for (_, test), labels in zip(task.folds, targets, strict=True):
@@ -228,7 +229,7 @@ def _fit_linear(inputs: Vectors, targets: list[Integers], task: Task) -> list[Ve
     return scores
 
 
-def _fit_mlp(inputs: Vectors, targets: list[Integers], task: Task) -> list[Vectors]:
+def _fit_mlp(inputs: Vectors, targets: list[Integers], task: Task) -> list[Floats]:
     """Return log-probabilities (held out, classes) of every fit; all fits are trained in one batch.
 
     Adam treats every weight by itself, so the fits of a batch do not see each other. Training folds
