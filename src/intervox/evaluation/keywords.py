@@ -13,10 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from intervox.evaluation.clips import Clips
-from intervox.evaluation.detections import bootstrap_weights
 from intervox.evaluation.enrolment import Rows, draw_episodes, prototypes
 from intervox.evaluation.open_set import detect_unknown
-from intervox.evaluation.uncertainty import interval
+from intervox.evaluation.uncertainty import bootstrap_weights, interval
 
 SHOTS = (1, 5, 10)
 FOLDS = 3

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from intervox.evaluation.clips import Clips, Labels
 from intervox.evaluation.detection import equal_error_rate
-from intervox.evaluation.detections import Detections, bootstrap_weights, count_detections, miss_at, thinned
+from intervox.evaluation.detections import Detections, count_detections, miss_at, thinned
 from intervox.evaluation.enrolment import draw_episodes, prototypes
-from intervox.evaluation.uncertainty import interval
+from intervox.evaluation.uncertainty import bootstrap_weights, interval
 
 SHOTS = 5
 FALSE_ACCEPTS = (0.01, 0.05, 0.10)
