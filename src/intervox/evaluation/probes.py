@@ -8,7 +8,7 @@ factor right by recognising a clip's other factor.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -168,6 +168,23 @@ def probe(vectors: Vectors, task: Task, kind: Kind, repeats: int, shuffled: bool
     )
 
 
+def logistic(inputs: Vectors, labels: NDArray[Any]) -> LogisticRegression:
+    """Fit the logistic regression of every linear probe.
+
+    Parameters
+    ----------
+    inputs
+        Standardised, shape (clips, dim).
+    labels
+        Shape (clips,): two classes at least.
+    """
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=LINEAR_STEPS)
+    with warnings.catch_warnings():
+        # An early stop regularises: the accuracy has long settled, and a control has nothing to converge to.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(inputs, labels)
+
+
 def estimate(values: Sequence[NDArray[np.bool_ | np.float64]], task: Task, repeats: int) -> Estimate:
     """Average over the held-out clips of all fits, with an interval over groups and fits.
 
@@ -217,11 +234,7 @@ def _fit_linear(inputs: Vectors, targets: list[Integers], task: Task) -> list[Fl
         if (labels == labels[0]).all():  # the groups of all other classes are held out together
             score[:, labels[0]] = 0
             continue
-        model = LogisticRegression(C=INVERSE_PENALTY, max_iter=LINEAR_STEPS)
-        with warnings.catch_warnings():
-            # A control has nothing to converge to in these steps.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(train, labels)
+        model = logistic(train, labels)
         logits = model.decision_function(held_out)
         if logits.ndim == 1:  # of two classes scikit-learn gives the second one's
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
