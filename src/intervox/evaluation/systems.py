@@ -12,7 +12,7 @@ from intervox.evaluation.baselines.registry import ABOUT, CLOSED_FORM, OBSERVATI
 from intervox.evaluation.calibration import fit_on_held_out
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.evidence import SpaceEvidence
-from intervox.evaluation.peers import peer_representation
+from intervox.evaluation.peers import ABOUT_PEERS, peer_representation
 from intervox.evaluation.representations import raw_representations, subspace_representations
 from intervox.evaluation.scoring import AsNorm, Plda, Scorer, centred, cosine
 from intervox.evaluation.test_sets import TestSet
@@ -61,7 +61,7 @@ def compared_in_run(
         model.factors,
         [*own, *raw_representations(features.layers), *others]
         + [peer_representation(peer, speaker) for peer in peers],
-        ABOUT | {peer.name: "a peer with weights of its own" for peer in peers},
+        ABOUT | ABOUT_PEERS,
         _scorers(model, means, chosen, recipe),
         SpaceEvidence.of_model(model, own, means) if settings.separation else None,
     )

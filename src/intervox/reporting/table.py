@@ -10,7 +10,7 @@ from intervox.evaluation import SYNTHETIC
 NOTHING = "–"
 """A cell without a value."""
 
-_TITLES = {"lda": "LDA", "svd": "SVD", "pca": "PCA", "nca": "NCA", "wccn": "WCCN", "cca": "CCA"}
+_TITLES = {"lda": "LDA", "svd": "SVD", "pca": "PCA", "leace": "LEACE", "resemblyzer": "Resemblyzer"}
 _STRATA = {
     "all": "all pairs",
     "different_text": "different text",
