@@ -57,10 +57,11 @@ def compared_in_run(
     if OBSERVATIONAL in settings.baselines:
         others += observational_representations(corpus.cells, features, recipe, folder / OBSERVATIONAL)
     speaker = next((name for name, factor in model.factors.items() if factor == SPEAKER), SPEAKER)
+    listed_once = {peer.name: peer for peer in peers}
     return Compared(
         model.factors,
         [*own, *raw_representations(features.layers), *others]
-        + [peer_representation(peer, speaker) for peer in peers],
+        + [peer_representation(peer, speaker) for peer in listed_once.values()],
         ABOUT | ABOUT_PEERS,
         _scorers(model, means, chosen, recipe),
         SpaceEvidence.of_model(model, own, means) if settings.separation else None,
