@@ -22,6 +22,12 @@ PAIR_LIMIT = 2_000_000
 BANDS = {"short": (0.0, 1.5), "medium": (1.5, 4.0), "long": (4.0, np.inf)}
 """Seconds of both clips: over the first bound, up to the second."""
 
+STRATA = ("all", "different_text", "same_text_impostors", "same_session", "cross_session", *BANDS)
+"""What ``draw_trials`` can form, beside official lists."""
+
+PAIR_COLUMNS = ("enrol", "test", "enrol_speaker", "test_speaker", "enrol_content", "test_content", "target")
+"""Columns of a trial file that say who is compared with whom; those of strata and scores follow."""
+
 
 @dataclass(frozen=True)
 class Trials:
