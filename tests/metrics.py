@@ -161,6 +161,7 @@ def _words(chance: float, probe: float, one_shot: float) -> dict[str, Any]:
         "eer": 0.11,
         "eer_interval": [0.09, 0.13],
         "false_reject_at_false_accept": {"0.01": 0.4, "0.05": 0.2, "0.10": 0.12},
+        "curve": [[1.0, 0.01], [0.5, 0.03], [0.1, 0.12], [0.01, 0.4], [0.0, 1.0]],
         "false_alarms_per_hour": [[0.5, 40.0, 0.05], [0.7, 5.0, 0.3]],
         "miss_at_false_alarms_per_hour": {"10": 0.2},
     }

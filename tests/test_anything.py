@@ -13,6 +13,7 @@ import pytest
 import soundfile as sf
 
 import intervox
+from intervox import anything
 from intervox.anything import evaluate_embeddings
 from intervox.audio import Waveform
 from intervox.errors import IntervoxError
@@ -108,6 +109,30 @@ def test_the_results_are_written(leaking: list[dict[str, Any]], folder: Path) ->
 def test_a_second_call_gives_the_same(leaking: list[dict[str, Any]], folder: Path) -> None:
     again = evaluate_embeddings(folder / "leak1.0.npz", folder / "run1.0", settings=QUICK, workers=2)
     assert again == leaking[SHARES.index(1.0)]
+
+
+def test_protocols_beside_a_file_with_labels_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", **planted(0.0))
+    with pytest.raises(IntervoxError, match=r"own\.npz has labels of its own"):
+        evaluate_embeddings(tmp_path / "own.npz", tmp_path / "run", ["fsdd"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_old_results_are_gone_before_new_ones_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "own.npz", **planted(0.0))
+    home = tmp_path / "run"
+    (home / "trials").mkdir(parents=True)
+    for old in ("metrics.json", "report.html", "trials/older-clean.parquet"):
+        (home / old).write_text("old")
+    with pytest.raises(IntervoxError):
+        evaluate_embeddings(tmp_path / "absent.npz", home)
+    assert (home / "metrics.json").exists()
+    monkeypatch.setattr(anything, "measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(pytest.fail.Exception, match="measured"):
+        evaluate_embeddings(tmp_path / "own.npz", home)
+    assert not any(path.is_file() for path in home.rglob("*"))
 
 
 def test_conditions_of_a_file_have_gaps_and_curves(folder: Path) -> None:

@@ -227,6 +227,10 @@ def test_a_recipe_can_ask_for_every_closed_form() -> None:
     assert EvaluationSettings.model_validate({"baselines": list(CLOSED_FORM)}).baselines == tuple(CLOSED_FORM)
 
 
+def test_a_baseline_that_is_listed_twice_is_fitted_once() -> None:
+    assert fitted(["pca", "lda", "pca"], recipe())[2] == fitted(["pca", "lda"], recipe())[2]
+
+
 def test_unknown_and_missing_baselines_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(IntervoxError, match="there is no baseline 'ica': choose from random, pca"):
         fitted(["ica"], recipe())

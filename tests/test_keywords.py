@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from intervox.evaluation.clips import Clips
-from intervox.evaluation.detections import bootstrap_weights
 from intervox.evaluation.enrolment import draw_episodes, prototypes
 from intervox.evaluation.keywords import probe_correct, shot_resamples, shots_correct, spot_keywords
 from intervox.evaluation.trials import Trials
-from intervox.evaluation.uncertainty import bootstrap_rates, interval
+from intervox.evaluation.uncertainty import bootstrap_rates, bootstrap_weights, interval
 from intervox.evaluation.vectors import unit
 from tests.clips import grid
 

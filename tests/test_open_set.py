@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
+from intervox.evaluation.detection import equal_error_rate
 from intervox.evaluation.detections import count_detections, miss_at, thinned
 from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.open_set import detect_unknown
@@ -81,6 +82,18 @@ def test_noise_is_at_chance() -> None:
     assert result["eer"] == pytest.approx(0.8, abs=0.03)
     low, high = result["eer_interval"]
     assert low <= result["eer"] <= high
+
+
+def test_the_curve_holds_the_error_rates() -> None:
+    result = detect_unknown(words(0.5), CLIPS, 12, 0, 0)
+    assert result is not None
+    accept, reject = np.array(result["curve"]).T
+    assert (accept[0], accept[-1], reject[-1]) == (1, 0, 1)
+    assert (np.diff(accept) <= 0).all()
+    assert (np.diff(reject) >= 0).all()
+    assert equal_error_rate(accept, reject) == pytest.approx(result["eer"], abs=0.02)
+    for rate, missed in result["false_reject_at_false_accept"].items():
+        assert np.interp(-float(rate), -accept, reject) == pytest.approx(missed, abs=0.05)
 
 
 def test_false_alarms_are_counted_by_the_hour_of_unknown_speech() -> None:

@@ -11,11 +11,12 @@ from intervox.audio import Waveform
 from intervox.corpus.store import Recordings
 from intervox.errors import IntervoxError
 from intervox.evaluation import resemblyzer
-from intervox.evaluation.peers import CallableEncoder, load_peer, peer_representation
+from intervox.evaluation.peers import ABOUT_PEERS, PEERS, CallableEncoder, load_peer, peer_representation
 from intervox.evaluation.resemblyzer import Resemblyzer, partial_starts
 from intervox.evaluation.vectors import unit
 from intervox.features.extraction import extract
 from intervox.recipe import FeatureSettings
+from intervox.reporting.table import representation_title
 from tests.conftest import Speech
 
 
@@ -28,6 +29,13 @@ def levels(waves: Sequence[Waveform]) -> list[list[float]]:
 def peer() -> Resemblyzer:
     pytest.importorskip("_webrtcvad", reason="the extra peers is not installed")
     return Resemblyzer()
+
+
+def test_every_peer_says_what_it_is_and_has_its_name_in_tables() -> None:
+    assert set(ABOUT_PEERS) == set(PEERS)
+    assert "VoxCeleb" in ABOUT_PEERS["resemblyzer"]
+    assert representation_title("resemblyzer.speaker", ["speaker"]) == "Resemblyzer"
+    assert representation_title("leace.speaker", ["speaker"]) == "LEACE"
 
 
 def test_resemblyzer_agrees_with_its_package(

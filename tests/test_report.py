@@ -87,6 +87,16 @@ def test_the_maps_name_their_dots(page: str) -> None:
     assert "<title>s03: w1</title>" in maps
 
 
+def test_the_open_set_has_its_curves_beside_those_of_voices(page: str) -> None:
+    det = page[page.index('id="det"') : page.index('id="maps"')]
+    fsdd = det[det.index("<summary>fsdd") :]
+    captions = re.findall(r"<figcaption>([^<]+?)\s*<", fsdd)
+    open_set = "Open set, clean."
+    assert captions == ["DET, clean.", "DET, cross-condition.", open_set, "Scores, clean."]
+    drawn = fsdd[fsdd.index("DET, cross-condition.") : fsdd.index(open_set)]
+    assert all(f"{name}</text>" in drawn for name in ("content subspace", "raw, layer 1"))
+
+
 def test_recordings_can_be_left_out(run: Path, tmp_path: Path) -> None:
     (tmp_path / "trials").symlink_to(run / "trials")
     write_report(tmp_path / "report.html", schema_2_metrics(), embed_audio=False)

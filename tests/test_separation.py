@@ -15,8 +15,6 @@ from intervox.evaluation.separation import FactorData, factor_data, linear_readi
 from intervox.evaluation.vectors import unit
 from intervox.subspaces.model import SubspaceModel
 
-Vectors = NDArray[np.float32]
-
 
 def crossed_clips(speakers: int, contents: int, repeats: int) -> Clips:
     cells = [(s, c) for s in range(speakers) for c in range(contents) for _ in range(repeats)]

@@ -1,5 +1,8 @@
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from intervox.errors import IntervoxError
@@ -49,6 +52,27 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
         fail()
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
     assert target.read_text() == "old"
+
+
+def test_a_write_that_fails_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    target = tmp_path / "lost" / "found.parquet"
+    table = pa.table({"a": [1]})
+
+    def write_as_the_folder_goes(write: Callable[[Path], object]) -> None:
+        with atomic_path(target) as temporary:
+            target.parent.rmdir()
+            write(temporary)
+
+    for write in (lambda path: path.write_text("x"), lambda path: pq.write_table(table, path)):
+        with pytest.raises(FileNotFoundError) as lost:
+            write_as_the_folder_goes(write)
+        assert lost.value.filename == str(target)
+        assert ".tmp" not in str(lost.value)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as caught, atomic_path(tmp_path / "folder") as temporary:
+        temporary.write_text("x")
+    assert caught.value.filename == str(tmp_path / "folder")
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
 
 
 def test_hashes_are_of_the_value_and_broken_json_is_named(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 from intervox.errors import IntervoxError
 from intervox.evaluation.detection import equal_error_rate, error_rates
 from intervox.evaluation.scoring import cosine
+from intervox.evaluation.trials import PAIR_COLUMNS
 from intervox.evaluation.verification import verify
 from intervox.reporting.trial_files import (
-    PAIR_COLUMNS,
     read_trials,
     representations,
     strata,
@@ -104,8 +104,6 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         select_trials(tmp_path, "people", stratum="twins")
     with pytest.raises(IntervoxError, match=r"no space 'content': choose from speaker, raw\.1"):
         select_trials(tmp_path, "people", space="content")
-    with pytest.raises(IntervoxError, match="'target', a column"):
-        trial_table(clips, small_trials(clips), {"target": small_vectors(clips, 1.0)})
     trial_path(tmp_path, "people", "clean").write_bytes(b"nothing")
     with pytest.raises(IntervoxError, match="is no trial file"):
         read_trials(tmp_path, "people")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from intervox.evaluation import trials as module
 from intervox.evaluation.clips import Clips
-from intervox.evaluation.trials import TrialList, Trials, draw_trials
+from intervox.evaluation.trials import STRATA, TrialList, Trials, draw_trials
 
 Numbers = NDArray[np.int64]
 Labels = NDArray[Any]
@@ -118,6 +118,13 @@ def test_bands_hold_both_durations() -> None:
             assert ((duration[pairs] >= low) & (duration[pairs] <= high)).all()
             assert (what[pairs[:, 0]] != what[pairs[:, 1]]).all()
     assert "long" not in draw_trials(clips(who, what, np.full(len(who), 5.0)), 1000, 0)
+
+
+def test_every_stratum_is_named() -> None:
+    who, what = grid(8, 12)
+    random = np.random.default_rng(0)
+    duration, session = random.uniform(0.5, 8, len(who)), random.choice(["a", "b"], len(who))
+    assert tuple(draw_trials(clips(who, what, duration, session=session), 10**6, 0)) == STRATA
 
 
 def test_official_lists_are_taken_whole_and_follow_the_clips_that_are_left() -> None:

@@ -110,6 +110,18 @@ def test_separated_and_constant_scores_have_a_finite_calibration() -> None:
         assert np.isfinite(fit_calibration(targets, impostors)).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("place", "scale"), [(0.99, 0.001), (20, 0.1), (-3, 0.001), (200, 1e-6)])
+def test_scores_in_single_precision_are_calibrated_as_in_double(place: float, scale: float) -> None:
+    random = np.random.default_rng(0)
+    scores = [(place + scale * random.normal(mean, 1, 300)).astype(np.float32) for mean in (0.5, 0)]
+    slope, offset = fit_calibration(*scores)
+    assert (slope, offset) == fit_calibration(*(each.astype(np.float64) for each in scores))
+    middle = np.concatenate(scores).astype(np.float64).mean()
+    assert slope >= 0
+    assert slope * middle + offset == pytest.approx(0, abs=0.1)
+
+
 def test_cross_fitting_calibrates_a_half_by_the_other_only() -> None:
     random = np.random.default_rng(0)
     who = np.repeat(np.arange(40).astype(str), 10)

@@ -64,6 +64,7 @@ def evaluate(
     home = _home(folder, name)
     encoder = CallableEncoder(embed, name, dim, fingerprint, batched)
     found = find_protocols(chosen.protocols, chosen.max_clips)
+    forget_results(home)
     space = Representation(name, lambda vectors: vectors[:, 0], name)
     # Nobody can tell whether a function without a fingerprint is the same next time.
     with TemporaryDirectory() as scratch:
@@ -87,12 +88,24 @@ def evaluate_embeddings(
         Where the results go; ``runs/<file name>`` by default.
     protocols
         Whose labels to take where the file has paths and no labels; by default those of the settings.
+
+    Raises
+    ------
+    IntervoxError
+        The file, a protocol or the folder won't do, or protocols are named for a file with labels.
     """
     chosen = _settings(settings, protocols)
     home = _home(folder, path.stem)
     given = read_embeddings(path)
-    found = [] if "speaker" in given.columns else find_protocols(chosen.protocols)
+    labelled = "speaker" in given.columns
+    if labelled and protocols:
+        raise IntervoxError(
+            f"{path} has labels of its own, so that no protocol is asked for them: leave --protocol out, or "
+            "the column speaker"
+        )
+    found = [] if labelled else find_protocols(chosen.protocols)
     test_sets = embedding_test_sets(given, found, chosen.max_trials)
+    forget_results(home)
     return _evaluate(given.factors, given.representations(), test_sets, chosen, home, workers)
 
 
@@ -125,6 +138,5 @@ def _evaluate(
     compared = Compared(dict(spaces), representations, evidence=evidence)
     metrics: dict[str, Any] = {"schema": SCHEMA_VERSION, "recipe": folder.name, "seed": 0}
     metrics |= measure(compared, test_sets, settings, workers or default_workers())
-    forget_results(folder)
     write_results(folder, metrics, compared, test_sets, None, settings.recordings)
     return metrics

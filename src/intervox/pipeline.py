@@ -18,6 +18,7 @@ from intervox.corpus.store import Corpus
 from intervox.errors import IntervoxError, missing_extra
 from intervox.parallel import Pool, default_workers
 from intervox.recipe import Recipe, dump_recipe, load_recipe
+from intervox.reporting import METRICS, REPORT
 from intervox.storage import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from intervox.features.extraction import Encoder
     from intervox.features.store import Features
 
-METRICS = "metrics.json"
-REPORT = "report.html"
 INGREDIENTS = "ingredients.json"
 SWEEP = "sweep.json"
 SWEEP_PLOT = "sweep.svg"

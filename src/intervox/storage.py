@@ -51,6 +51,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     ------
     IntervoxError
         The disk is full. What was complete before stays.
+    OSError
+        Another failure to write, with ``path`` as its file name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -63,6 +65,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
                 f"the disk is full while writing {path}: free some space and run the same command "
                 "again; everything finished so far is kept"
             ) from error
+        if isinstance(error, OSError) and error.errno and temporary.name in str(error):
+            # The temporary name is ours: what the caller gave is what they can mend.
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)

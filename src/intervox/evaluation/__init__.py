@@ -1,1 +1,4 @@
 """Does it separate, and on whose speech? Verification, keywords, baselines and the report."""
+
+SYNTHETIC = "synthetic"
+"""Name of the protocol that is not human speech: a run's held-out cells."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from intervox.evaluation.representations import Representation
 from intervox.evaluation.test_sets import CLEAN
+from intervox.evaluation.trials import usual_stratum
 
 RAW = "raw"
 KINDS = ("verification", "gaps", "severity", "calibration", "keywords", "running")
@@ -67,8 +68,7 @@ def _raw(by_space: Mapping[str, Result], kind: str) -> Result:
     best_layer = {}
     for condition in by_space["mean"][kind]:
         if kind == "verification":
-            strata = layers["0"][condition]
-            stratum = "different_text" if "different_text" in strata else "all"
+            stratum = usual_stratum(layers["0"][condition])
             best_layer[condition] = min(layers, key=lambda layer: layers[layer][condition][stratum]["eer"])
         else:
             best_layer[condition] = max(layers, key=lambda layer: _keyword_score(layers[layer], condition))

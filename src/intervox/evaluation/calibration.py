@@ -25,6 +25,9 @@ def fit_calibration(targets: Scores, impostors: Scores) -> tuple[float, float]:
     ratios. It reads the scores from a histogram of 1,000 bins, which moves a score by half a
     thousandth of their range at most and costs the same for any number of trials.
     """
+    # The solver takes the precision of what it is given: in single, its Hessian is singular for scores
+    # that lie close together or far from zero, and it stops where it starts.
+    targets, impostors = targets.astype(np.float64), impostors.astype(np.float64)
     pooled_range = min(targets.min(), impostors.min()), max(targets.max(), impostors.max())
     counts, edges = zip(
         *(np.histogram(each, SCORE_BINS, pooled_range) for each in (targets, impostors)), strict=True

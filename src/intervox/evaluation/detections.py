@@ -113,19 +113,3 @@ def thinned(alarms: Curve, points: int = 40) -> NDArray[np.int64]:
     limits = np.geomspace(alarms[alarms > 0].min(), alarms[0], points)
     chosen = [int(np.argmax(alarms <= limit * (1 + 1e-9))) for limit in limits]
     return np.unique([*chosen, len(alarms) - 1])
-
-
-def bootstrap_weights(groups: int, repeats: int, seed: int) -> NDArray[np.int64]:
-    """Draw groups, such as speakers, with replacement: how often each is drawn.
-
-    The same seed gives the same draws for as many groups, also those of ``bootstrap_rates``: measures
-    of two representations can be compared resample by resample.
-
-    Returns
-    -------
-    ndarray
-        Shape (repeats, groups).
-    """
-    drawn = np.random.default_rng([seed, 6]).integers(groups, size=(repeats, groups))
-    cells = drawn + groups * np.arange(repeats)[:, None]
-    return np.bincount(cells.ravel(), minlength=repeats * groups).reshape(repeats, groups)

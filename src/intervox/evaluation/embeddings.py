@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
+from intervox.evaluation import SYNTHETIC
 from intervox.evaluation.clips import Clips
 from intervox.evaluation.loading import protocol_clips
 from intervox.evaluation.protocols import Protocol
 from intervox.evaluation.representations import Representation
-from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, SYNTHETIC, TestSet, View
-from intervox.evaluation.trials import TrialList, draw_trials
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet, View
+from intervox.evaluation.trials import PAIR_COLUMNS, STRATA, TrialList, draw_trials
 from intervox.evaluation.vectors import Means
 
 PREFIX = "embedding"
@@ -31,8 +32,8 @@ MISSING_SHARE = 0.01
 _COLUMNS = ("path", "condition", "duration", "split")
 """Columns that are no factors."""
 
-_RESERVED = ("raw", "residual")
-"""Names that the results use for other spaces."""
+_RESERVED = ("raw", "residual", *PAIR_COLUMNS, *STRATA)
+"""Names that the results use for other spaces, and for columns of trial files."""
 
 _CONDITION = re.compile(r"\w[\w.-]*(@[01]\.\d\d)?")
 _UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -158,12 +159,13 @@ def check_space(name: str) -> str:
     Raises
     ------
     IntervoxError
-        It has other characters than letters, digits, ``_`` and ``-``, or means another space.
+        It has other characters than letters, digits, ``_`` and ``-``, or means something else.
     """
-    if not re.fullmatch(r"[\w-]+", name) or name in _RESERVED:
+    if not re.fullmatch(r"[\w-]+", name):
+        raise IntervoxError(f"a space can't be named {name!r}: use letters, digits, _ and -")
+    if name in _RESERVED:
         raise IntervoxError(
-            f"a space can't be named {name!r}: use letters, digits, _ and -, and neither of "
-            f"{' and '.join(_RESERVED)}"
+            f"a space can't be named {name!r}, which means something else in the results: choose another name"
         )
     return name
 

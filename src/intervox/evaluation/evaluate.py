@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from intervox.evaluation import SYNTHETIC
 from intervox.evaluation.arrangement import RAW, Result, arrange, headline
 from intervox.evaluation.calibration import fit_on_held_out, reliability
 from intervox.evaluation.evidence import SpaceEvidence
@@ -13,8 +14,8 @@ from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.representations import Representation
 from intervox.evaluation.running import running_speech
 from intervox.evaluation.scoring import Scorer, cosine
-from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, SYNTHETIC, TestSet
-from intervox.evaluation.trials import draw_trials
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet
+from intervox.evaluation.trials import draw_trials, usual_stratum
 from intervox.evaluation.uncertainty import compare_systems
 from intervox.evaluation.vectors import Vectors
 from intervox.evaluation.verification import Calibration, verify
@@ -148,21 +149,25 @@ def _severity(
     representation: Representation, test_set: TestSet, clean: Vectors, settings: EvaluationSettings
 ) -> Result:
     """EER by disturbance and severity, all on the same few clips; severity 0.00 is clean."""
+    views = test_set.severities
+    if not views:
+        return {}
+    rows = next(iter(views.values())).rows
+    clips = test_set.clips.take(rows)
+    trials = draw_trials(clips, settings.max_trials, EVALUATION_SEED)
+    if not trials:
+        return {}
+    points = {name: representation.vectors(test_set, name) for name in views} | {CLEAN: clean[rows]}
+    usual = {"usual": trials[usual_stratum(trials)]}
+    found = verify(points, usual, clips.speakers, settings.bootstrap, EVALUATION_SEED)["conditions"]
+    rates = {
+        name: {key: strata["usual"][key] for key in ("eer", "eer_interval", "targets", "impostors")}
+        for name, strata in found.items()
+    }
     curves: Result = {}
-    for condition, view in test_set.severities.items():
-        clips = test_set.clips.take(view.rows)
-        trials = draw_trials(clips, settings.max_trials, EVALUATION_SEED)
-        if not trials:
-            continue
-        pairs = {"usual": trials.get("different_text") or trials["all"]}
-        disturbance, level = condition.split("@")
-        points = {level: representation.vectors(test_set, condition)}
-        if disturbance not in curves:
-            points = {"0.00": clean[view.rows]} | points
-        found = verify(points, pairs, clips.speakers, settings.bootstrap, EVALUATION_SEED)["conditions"]
-        for name, strata in found.items():
-            kept = ("eer", "eer_interval", "targets", "impostors")
-            curves.setdefault(disturbance, {})[name] = {key: strata["usual"][key] for key in kept}
+    for name in views:
+        disturbance, level = name.split("@")
+        curves.setdefault(disturbance, {"0.00": rates[CLEAN]})[level] = rates[name]
     return curves
 
 
@@ -170,7 +175,7 @@ def _reliability(clean: Vectors, test_set: TestSet, calibration: Calibration | N
     """Say how predicted probabilities of clean trials came true."""
     if calibration is None or test_set.name == SYNTHETIC:
         return {}
-    trials = test_set.trials.get("different_text") or test_set.trials["all"]
+    trials = test_set.trials[usual_stratum(test_set.trials)]
     slope, offset = calibration
     targets, impostors = (
         slope * cosine(clean, pairs) + offset for pairs in (trials.targets, trials.impostors)
@@ -207,7 +212,7 @@ def _scoring(
     settings: EvaluationSettings,
 ) -> Result:
     """Score the own speaker space by every back-end, on the usual stratum."""
-    trials = {"usual": test_set.trials.get("different_text") or test_set.trials["all"]}
+    trials = {"usual": test_set.trials[usual_stratum(test_set.trials)]}
     result: Result = {}
     for name, scorer in scorers.items():
         sampling = settings.bootstrap, EVALUATION_SEED
@@ -221,7 +226,7 @@ def _against(
     vectors: Mapping[str, Vectors], own: Representation, test_set: TestSet, settings: EvaluationSettings
 ) -> Result:
     """Compare another system's speaker space with ours: its EER less ours, clean and degraded."""
-    trials = test_set.trials.get("different_text") or test_set.trials["all"]
+    trials = test_set.trials[usual_stratum(test_set.trials)]
     found = {}
     for condition, points in vectors.items():
         theirs, ours = (

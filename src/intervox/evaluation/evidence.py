@@ -7,6 +7,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from intervox.evaluation.abx import abx_error, frame_embeddings
+from intervox.evaluation.arrangement import RAW
 from intervox.evaluation.blocks import block_scores
 from intervox.evaluation.geometry import dependence, principal_angles
 from intervox.evaluation.representations import Representation
@@ -23,7 +24,6 @@ from intervox.evaluation.vectors import Means, Vectors
 from intervox.subspaces.model import SubspaceModel
 
 RESIDUAL = "residual"
-RAW = "raw"
 CONDITION_SEVERITY = "0.50"
 """Of the copies that the condition is told from; each disturbance is a class, clean another."""
 

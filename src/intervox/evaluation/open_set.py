@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from intervox.evaluation.clips import Clips, Labels
 from intervox.evaluation.detection import equal_error_rate
-from intervox.evaluation.detections import Detections, bootstrap_weights, count_detections, miss_at, thinned
+from intervox.evaluation.detections import Detections, count_detections, miss_at, thinned
 from intervox.evaluation.enrolment import draw_episodes, prototypes
-from intervox.evaluation.uncertainty import interval
+from intervox.evaluation.uncertainty import bootstrap_weights, interval
 
 SHOTS = 5
 FALSE_ACCEPTS = (0.01, 0.05, 0.10)
@@ -44,9 +44,10 @@ def detect_unknown(
     dict or None
         ``unknown`` and ``known`` (how many contents an episode has of each), ``shots``, ``eer`` and
         its ``eer_interval`` (95 %, bootstrap over tested speakers), ``false_reject_at_false_accept``,
-        ``false_alarms_per_hour`` (threshold, false alarms an hour of unknown speech, miss rate) and
-        ``miss_at_false_alarms_per_hour``; the last two are absent where durations are unknown. None
-        with fewer than three contents, or too few examples of one.
+        ``curve`` (false accepts, false rejects), ``false_alarms_per_hour`` (threshold, false alarms an
+        hour of unknown speech, miss rate) and ``miss_at_false_alarms_per_hour``; the last two are
+        absent where durations are unknown. None with fewer than three contents, or too few examples
+        of one.
     """
     contents, counts = np.unique(clips.contents, return_counts=True)
     unknown = len(contents) // 3
@@ -70,6 +71,7 @@ def detect_unknown(
         "false_reject_at_false_accept": {
             f"{limit:.2f}": round(miss_at(accept, reject, limit), 5) for limit in FALSE_ACCEPTS
         },
+        "curve": np.stack([accept, reject], axis=1)[thinned(accept)].round(5).tolist(),
     }
     if unknown_hours:
         hourly = accept * trials.exposure.sum() / unknown_hours

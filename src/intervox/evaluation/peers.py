@@ -18,6 +18,8 @@ from intervox.evaluation.vectors import unit
 from intervox.features.extraction import Encoder
 
 PEERS: dict[str, Callable[[], Encoder]] = {Resemblyzer.name: Resemblyzer}
+ABOUT_PEERS = {Resemblyzer.name: Resemblyzer.about}
+"""Every peer to one clause that says what it is."""
 
 
 def load_peer(name: str) -> Encoder:

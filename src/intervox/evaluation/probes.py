@@ -8,7 +8,7 @@ factor right by recognising a clip's other factor.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
 from intervox.evaluation.information import pointwise_bits
+from intervox.evaluation.vectors import Vectors
 
 FOLDS = 3
 MAX_CLASSES = 50
@@ -33,7 +34,7 @@ MLP_RATE = 0.03
 
 Kind = Literal["linear", "mlp"]
 KINDS: tuple[Kind, ...] = ("linear", "mlp")
-Vectors = NDArray[np.float32]
+Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 
@@ -167,6 +168,23 @@ def probe(vectors: Vectors, task: Task, kind: Kind, repeats: int, shuffled: bool
     )
 
 
+def logistic(inputs: Vectors, labels: NDArray[Any]) -> LogisticRegression:
+    """Fit the logistic regression of every linear probe.
+
+    Parameters
+    ----------
+    inputs
+        Standardised, shape (clips, dim).
+    labels
+        Shape (clips,): two classes at least.
+    """
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=LINEAR_STEPS)
+    with warnings.catch_warnings():
+        # An early stop regularises: the accuracy has long settled, and a control has nothing to converge to.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(inputs, labels)
+
+
 def estimate(values: Sequence[NDArray[np.bool_ | np.float64]], task: Task, repeats: int) -> Estimate:
     """Average over the held-out clips of all fits, with an interval over groups and fits.
 
@@ -199,14 +217,14 @@ def _training_labels(task: Task, fold: int, shuffled: bool) -> Integers:
     return np.random.default_rng([seed, fold, 10]).permutation(labels) if shuffled else labels
 
 
-def _standardised(inputs: Vectors, test: Integers) -> tuple[Vectors, Vectors]:
+def _standardised(inputs: Vectors, test: Integers) -> tuple[Floats, Floats]:
     """Training and held-out inputs, with zero mean and unit deviation over the training ones."""
     train = np.delete(inputs, test, axis=0)
     mean, deviation = train.mean(axis=0), train.std(axis=0) + 1e-6
     return (train - mean) / deviation, (inputs[test] - mean) / deviation
 
 
-def _fit_linear(inputs: Vectors, targets: list[Integers], task: Task) -> list[Vectors]:
+def _fit_linear(inputs: Vectors, targets: list[Integers], task: Task) -> list[Floats]:
     """Return log-probabilities (held out, classes) of every fit; a class never seen has -inf."""
     scores = []
     for (_, test), labels in zip(task.folds, targets, strict=True):
@@ -216,11 +234,7 @@ def _fit_linear(inputs: Vectors, targets: list[Integers], task: Task) -> list[Ve
         if (labels == labels[0]).all():  # the groups of all other classes are held out together
             score[:, labels[0]] = 0
             continue
-        model = LogisticRegression(C=INVERSE_PENALTY, max_iter=LINEAR_STEPS)
-        with warnings.catch_warnings():
-            # A control has nothing to converge to in these steps.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(train, labels)
+        model = logistic(train, labels)
         logits = model.decision_function(held_out)
         if logits.ndim == 1:  # of two classes scikit-learn gives the second one's
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
@@ -228,7 +242,7 @@ def _fit_linear(inputs: Vectors, targets: list[Integers], task: Task) -> list[Ve
     return scores
 
 
-def _fit_mlp(inputs: Vectors, targets: list[Integers], task: Task) -> list[Vectors]:
+def _fit_mlp(inputs: Vectors, targets: list[Integers], task: Task) -> list[Floats]:
     """Return log-probabilities (held out, classes) of every fit; all fits are trained in one batch.
 
     Adam treats every weight by itself, so the fits of a batch do not see each other. Training folds

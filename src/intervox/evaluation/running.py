@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from intervox.evaluation.clips import Clips, Labels
-from intervox.evaluation.detections import Detections, bootstrap_weights, count_detections, miss_at, thinned
+from intervox.evaluation.detections import Detections, count_detections, miss_at, thinned
 from intervox.evaluation.enrolment import prototypes
 from intervox.evaluation.streams import EXAMPLES, Event, StreamSet, StreamWindows
-from intervox.evaluation.uncertainty import interval
+from intervox.evaluation.uncertainty import bootstrap_weights, interval
 
 DRAWS = 10
 REFRACTORY_SECONDS = 0.75

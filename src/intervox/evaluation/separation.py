@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from intervox.evaluation.clips import Clips, Labels
 from intervox.evaluation.probes import KINDS, Probed, Task, draw_task, probe
+from intervox.evaluation.vectors import Vectors
 
 SEEDS = 3
 CONDITION = "condition"
 
-Vectors = NDArray[np.float32]
 Measure = Callable[[Vectors, Task], dict[str, Any]]
 
 

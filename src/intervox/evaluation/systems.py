@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from intervox.corpus.store import Corpus
+from intervox.evaluation import SYNTHETIC
 from intervox.evaluation.baselines.observational import observational_representations
 from intervox.evaluation.baselines.registry import ABOUT, CLOSED_FORM, OBSERVATIONAL, fit_baselines
 from intervox.evaluation.calibration import fit_on_held_out
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.evidence import SpaceEvidence
-from intervox.evaluation.peers import peer_representation
+from intervox.evaluation.peers import ABOUT_PEERS, peer_representation
 from intervox.evaluation.representations import raw_representations, subspace_representations
 from intervox.evaluation.scoring import AsNorm, Plda, Scorer, centred, cosine
-from intervox.evaluation.test_sets import SYNTHETIC, TestSet
+from intervox.evaluation.test_sets import TestSet
 from intervox.evaluation.vectors import Means
 from intervox.features.extraction import Encoder
 from intervox.features.store import Features
@@ -56,11 +57,12 @@ def compared_in_run(
     if OBSERVATIONAL in settings.baselines:
         others += observational_representations(corpus.cells, features, recipe, folder / OBSERVATIONAL)
     speaker = next((name for name, factor in model.factors.items() if factor == SPEAKER), SPEAKER)
+    listed_once = {peer.name: peer for peer in peers}
     return Compared(
         model.factors,
         [*own, *raw_representations(features.layers), *others]
-        + [peer_representation(peer, speaker) for peer in peers],
-        ABOUT | {peer.name: "a peer with weights of its own" for peer in peers},
+        + [peer_representation(peer, speaker) for peer in listed_once.values()],
+        ABOUT | ABOUT_PEERS,
         _scorers(model, means, chosen, recipe),
         SpaceEvidence.of_model(model, own, means) if settings.separation else None,
     )

@@ -5,7 +5,7 @@ every impostor says exactly the enrolled words. A representation that answers "s
 there. Others hold the session or the duration.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,12 @@ PAIR_LIMIT = 2_000_000
 
 BANDS = {"short": (0.0, 1.5), "medium": (1.5, 4.0), "long": (4.0, np.inf)}
 """Seconds of both clips: over the first bound, up to the second."""
+
+STRATA = ("all", "different_text", "same_text_impostors", "same_session", "cross_session", *BANDS)
+"""What ``draw_trials`` can form, beside official lists."""
+
+PAIR_COLUMNS = ("enrol", "test", "enrol_speaker", "test_speaker", "enrol_content", "test_content", "target")
+"""Columns of a trial file that say who is compared with whom; those of strata and scores follow."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,11 @@ class TrialList:
         number = np.cumsum(kept) - 1
         both = kept[self.enrol] & kept[self.test]
         return TrialList(number[self.enrol[both]], number[self.test[both]], self.target[both])
+
+
+def usual_stratum(there: Container[str]) -> str:
+    """Name the stratum of single figures: different texts, or any pair where no texts are known."""
+    return "different_text" if "different_text" in there else "all"
 
 
 def draw_trials(

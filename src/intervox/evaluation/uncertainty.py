@@ -27,6 +27,22 @@ Samples = NDArray[np.float64]
 """A rate in each resample, shape (repeats,); NaN where one had no trial of a kind."""
 
 
+def bootstrap_weights(groups: int, repeats: int, seed: int) -> NDArray[np.int64]:
+    """Draw groups, such as speakers, with replacement: how often each is drawn.
+
+    The same seed gives the same draws for as many groups: whatever is measured on them can be compared
+    resample by resample.
+
+    Returns
+    -------
+    ndarray
+        Shape (repeats, groups).
+    """
+    drawn = np.random.default_rng([seed, 6]).integers(groups, size=(repeats, groups))
+    cells = drawn + groups * np.arange(repeats)[:, None]
+    return np.bincount(cells.ravel(), minlength=repeats * groups).reshape(repeats, groups)
+
+
 class SpeakerResamples:
     """Draws of as many speakers as there are, with replacement.
 
@@ -43,10 +59,7 @@ class SpeakerResamples:
     def __init__(self, speakers: NDArray[Any], repeats: int, seed: int) -> None:
         self._who = np.unique(speakers, return_inverse=True)[1]
         count = int(self._who.max()) + 1
-        picks = np.random.default_rng([seed, 6]).integers(count, size=(repeats, count))
-        self._drawn: Draws = np.zeros((count, repeats), np.float32)
-        for repeat, pick in enumerate(picks):
-            self._drawn[:, repeat] = np.bincount(pick, minlength=count)
+        self._drawn: Draws = np.ascontiguousarray(bootstrap_weights(count, repeats, seed).T, np.float32)
 
     def equal_error_rates(self, scores: tuple[Scores, Scores], trials: Trials) -> Samples:
         """Return the EER of every resample.

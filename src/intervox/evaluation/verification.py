@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from intervox.evaluation.calibration import cross_fitted
 from intervox.evaluation.detection import Scores, cllr, equal_error_rate, error_rates, min_cllr, min_dcf
 from intervox.evaluation.scoring import Scorer, cosine
-from intervox.evaluation.trials import Trials
+from intervox.evaluation.trials import Trials, usual_stratum
 from intervox.evaluation.uncertainty import Samples, SpeakerResamples, gap, interval
 from intervox.evaluation.vectors import Vectors
 
@@ -93,7 +93,7 @@ def headline_gaps(strata: list[str]) -> dict[str, tuple[Cell, Cell]]:
         degraded. ``cross_session``: the targets' sessions differ. ``short``: short clips in place
         of the longest there are. Each with what it is compared to first.
     """
-    usual = "different_text" if "different_text" in strata else "all"
+    usual = usual_stratum(strata)
     longest = "long" if "long" in strata else "medium"
     return {
         "same_text": (("clean", usual), ("clean", "same_text_impostors")),

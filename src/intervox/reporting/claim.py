@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from intervox.evaluation.trials import usual_stratum
 from intervox.reporting.table import human_protocols, spaces_of, systems
 
 Outcome = Literal["separated", "partly", "not", "void"]
@@ -203,7 +204,7 @@ def _verification(metrics: dict[str, Any], protocol: str) -> list[str]:
         others = []
         for title, result in systems(metrics, "verification", protocol, "speaker", metrics["baselines"]):
             strata = result["clean"]
-            theirs = strata.get("different_text") or strata.get("all")
+            theirs = strata.get(usual_stratum(strata))
             if theirs and not title.endswith("subspace") and not title.startswith("raw, mean"):
                 name, chosen = _named(title)
                 words = ", ".join(filter(None, (_rate(theirs), chosen)))
@@ -231,7 +232,7 @@ def _harder(metrics: dict[str, Any], protocol: str, space: str) -> str:
     strata = metrics["verification"][protocol][space]
     cross = strata.get("cross_condition", {})
     parts = []
-    if degraded := cross.get("different_text") or cross.get("all"):
+    if degraded := cross.get(usual_stratum(cross)):
         parts.append(f"{_rate(degraded)} with every clip degraded")
     if same_text := strata["clean"].get("same_text_impostors"):
         parts.append(f"{_rate(same_text)} against impostors who say the same words")
@@ -267,7 +268,7 @@ def _keywords(metrics: dict[str, Any], protocol: str) -> list[str]:
 
 def _different_text(metrics: dict[str, Any], protocol: str, space: str) -> dict[str, Any]:
     strata = metrics["verification"].get(protocol, {}).get(space, {}).get("clean", {})
-    return strata.get("different_text") or strata.get("all") or {}
+    return strata.get(usual_stratum(strata)) or {}
 
 
 def _cell(metrics: dict[str, Any], protocol: str, factor: str, space: str) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from intervox.errors import IntervoxError
+from intervox.evaluation.trials import usual_stratum
 from intervox.evaluation.uncertainty import compare_systems
+from intervox.reporting import METRICS
 from intervox.reporting.claim import claim
 from intervox.reporting.page import render
 from intervox.reporting.table import (
@@ -66,7 +68,7 @@ def compare(runs: Sequence[Path], repeats: int = REPEATS, seed: int = SEED) -> d
     """
     if len(runs) < 2:
         raise IntervoxError("there is nothing to compare: name two runs or more")
-    metrics = [read_json(run / "metrics.json", "protocols", "verification") for run in runs]
+    metrics = [read_json(run / METRICS, "protocols", "verification") for run in runs]
     return {
         "runs": [
             {
@@ -152,7 +154,7 @@ def _headline(metrics: dict[str, Any], protocol: str) -> Iterator[tuple[str, dic
             yield _title(condition, stratum), _of(result["eer"], result.get("eer_interval"))
     for space in spaces_of(metrics, "content")[:1]:
         strata = verification.get(space, {}).get("clean", {})
-        result = strata.get("different_text") or strata.get("all")
+        result = strata.get(usual_stratum(strata))
         if result and space not in speakers:
             yield "EER of the speaker from content", _of(result["eer"], result.get("eer_interval"))
         keywords = metrics.get("keywords", {}).get(protocol, {}).get(space, {})

@@ -12,10 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from intervox.evaluation.detection import error_rates
-
-Scores = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Of targets and of impostors."""
+Rates = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""False accepts, falling, and false rejects, rising."""
 
 COLOURS = ("#2f7ed8", "#e07b39", "#3a9d6b", "#b3589a", "#8a7fd1", "#c9a227", "#5aa9b5", "#9a6a4f", "#888888")
 """Readable on a light and on a dark page."""
@@ -38,12 +36,11 @@ _STYLE: Any = {
 }
 
 
-def det_curves(scores: Mapping[str, Scores]) -> str:
+def det_curves(rates: Mapping[str, Rates]) -> str:
     """False rejects against false accepts on normal-deviate axes, one line a representation."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(4.4, 4.2)
-        for name, (targets, impostors) in scores.items():
-            accept, reject = error_rates(targets, impostors)
+        for name, (accept, reject) in rates.items():
             kept = np.linspace(0, len(accept) - 1, min(len(accept), 500)).astype(int)
             limits = 5e-4, 1 - 5e-4
             axes.plot(norm.ppf(accept[kept].clip(*limits)), norm.ppf(reject[kept].clip(*limits)), label=name)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from intervox.corpus.store import Corpus
 from intervox.evaluation.clips import Clips
+from intervox.evaluation.detection import error_rates
 from intervox.evaluation.vectors import Vectors
 from intervox.recipe import Recipe, dump_recipe
 from intervox.reporting import figures
@@ -123,7 +124,11 @@ def write_report(
         ],
         "reliability": _by_protocol(metrics, "calibration", "bins", figures.reliability),
         "running": _by_protocol(metrics, "running", "curve", figures.running_curves),
-        "det": {protocol: _det(found, metrics, protocol, speaker) for protocol, found in trials.items()},
+        "det": {
+            protocol: drawings
+            for protocol in metrics["protocols"]
+            if (drawings := _det(trials.get(protocol, {}), metrics, protocol, speaker))
+        },
         "worst": _worst(trials, metrics, speaker, AudioBudget(AUDIO_BYTES if embed_audio else 0)),
         "maps": {source.name: _maps(source, metrics) for source in sources},
     }
@@ -181,17 +186,20 @@ def _by_protocol(metrics: dict[str, Any], kind: str, part: str, draw: Any) -> li
 def _det(
     by_condition: dict[str, pa.Table], metrics: dict[str, Any], protocol: str, speaker: str
 ) -> list[dict[str, str]]:
-    """DET curves under each condition, and histograms of clean scores."""
+    """DET curves under each condition and of the open set, and histograms of clean scores."""
     drawings = []
     for condition, table in by_condition.items():
         stratum = main_stratum(table)
         curves = {
-            representation_title(name, metrics["spaces"]): stratum_scores(table, name, stratum)
+            representation_title(name, metrics["spaces"]): error_rates(*stratum_scores(table, name, stratum))
             for name in representations(table)
         }
         link = str(trial_path(Path(), protocol, condition))
         caption = f"DET, {condition_title(condition)}."
         drawings.append({"drawing": figures.det_curves(curves), "caption": caption, "link": link})
+    if open_set := _open_set_rates(metrics, protocol):
+        caption = "Open set, clean."
+        drawings.append({"drawing": figures.det_curves(open_set), "caption": caption, "link": ""})
     clean = by_condition.get("clean")
     if clean is not None and speaker in representations(clean):
         scores: dict[str, NDArray[np.float32]] = {}
@@ -205,6 +213,21 @@ def _det(
             drawing = figures.score_histograms(scores, speaker)
             drawings.append({"drawing": drawing, "caption": "Scores, clean.", "link": link})
     return drawings
+
+
+def _open_set_rates(metrics: dict[str, Any], protocol: str) -> dict[str, figures.Rates]:
+    """Error rates of keywords among unknown words: of the content subspaces, and of raw layers."""
+    found = metrics.get("keywords", {}).get(protocol, {})
+    shown = {space: found[space] for space in spaces_of(metrics, "content") if space in found}
+    if raw := found.get("raw"):
+        best = raw["best_layer"]["clean"]
+        shown |= {f"raw.{best}": raw["layers"][best], "raw.mean": raw["mean"]}
+    rates = {}
+    for name, by_condition in shown.items():
+        if curve := (by_condition["clean"].get("open_set") or {}).get("curve"):
+            accept, reject = np.asarray(curve, np.float64).T
+            rates[representation_title(name, metrics["spaces"])] = accept, reject
+    return rates
 
 
 def _worst(

@@ -7,12 +7,10 @@ from typing import Any
 
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.test_sets import CLEAN, TestSet
+from intervox.reporting import METRICS, REPORT
 from intervox.reporting.report import Made, MapSource, write_report
 from intervox.reporting.trial_files import FOLDER, shown_names, trial_path, trial_table, write_trials
 from intervox.storage import write_json
-
-METRICS = "metrics.json"
-REPORT = "report.html"
 
 
 def forget_results(folder: Path) -> None:

@@ -5,13 +5,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-SYNTHETIC = "synthetic"
-"""Name of the protocol that is not human speech."""
+from intervox.evaluation import SYNTHETIC
 
 NOTHING = "–"
 """A cell without a value."""
 
-_TITLES = {"lda": "LDA", "svd": "SVD", "pca": "PCA", "nca": "NCA", "wccn": "WCCN", "cca": "CCA"}
+_TITLES = {"lda": "LDA", "svd": "SVD", "pca": "PCA", "leace": "LEACE", "resemblyzer": "Resemblyzer"}
 _STRATA = {
     "all": "all pairs",
     "different_text": "different text",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from intervox.evaluation.trials import usual_stratum
 from intervox.reporting.keyword_tables import (
     keywords_table,
     one_shot,
@@ -133,7 +134,7 @@ def baselines_table(metrics: dict[str, Any]) -> Table:
 
 def _different_text(result: dict[str, Any], condition: str) -> str:
     strata = result.get(condition, {})
-    return error_rate(strata.get("different_text") or strata.get("all"))
+    return error_rate(strata.get(usual_stratum(strata)))
 
 
 _SECTIONS: dict[str, tuple[Callable[[dict[str, Any]], Table], ...]] = {

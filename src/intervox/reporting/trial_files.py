@@ -13,16 +13,12 @@ from numpy.typing import NDArray
 from intervox.errors import IntervoxError
 from intervox.evaluation.clips import Clips, Labels
 from intervox.evaluation.scoring import cosine
-from intervox.evaluation.trials import Trials
+from intervox.evaluation.trials import PAIR_COLUMNS, Trials, usual_stratum
 from intervox.evaluation.vectors import Vectors
 from intervox.reporting.table import spaces_of
 from intervox.storage import atomic_path
 
 FOLDER = "trials"
-PAIR_COLUMNS = ("enrol", "test", "enrol_speaker", "test_speaker", "enrol_content", "test_content", "target")
-"""Who is compared with whom; then one boolean column a stratum, and one float32 column a representation."""
-
-
 SHOWN_BASELINES = ("lda", "resemblyzer")
 """Those that stand beside the subspaces in the files and figures; the others are in the tables."""
 
@@ -58,17 +54,14 @@ def trial_table(clips: Clips, trials: Mapping[str, Trials], vectors: Mapping[str
     trials
         Stratum to trials.
     vectors
-        Representation to unit vectors, shape (clips, dim).
+        Representation to unit vectors, shape (clips, dim); none has the name of another column, as
+        recipes and files of embeddings with such a name are refused.
 
     Returns
     -------
     pyarrow.Table
-        A row a trial, sorted by its clips; see ``PAIR_COLUMNS``.
-
-    Raises
-    ------
-    IntervoxError
-        A representation has the name of another column.
+        A row a trial, sorted by its clips: ``PAIR_COLUMNS``, one boolean column a stratum and one float32
+        column a representation.
     """
     parts = [pairs for t in trials.values() for pairs in (t.targets, t.impostors)]
     clip_count = np.int64(len(clips))
@@ -93,9 +86,6 @@ def trial_table(clips: Clips, trials: Mapping[str, Trials], vectors: Mapping[str
             indices = pa.array(codes[pairs[:, side]].astype(np.int32))
             columns[f"{role}{prefix}"] = pa.DictionaryArray.from_arrays(indices, pa.array(names.tolist()))
     columns = {name: columns[name] for name in PAIR_COLUMNS[:-1]} | {"target": pa.array(is_target)}
-    taken = [name for name in vectors if name in columns or name in strata]
-    if taken:
-        raise IntervoxError(f"a space can't be named {taken[0]!r}, a column of the trial files: rename it")
     scores = {name: pa.array(cosine(points, pairs)) for name, points in vectors.items()}
     return pa.table(columns | strata | scores)
 
@@ -143,9 +133,8 @@ def representations(table: pa.Table) -> list[str]:
 
 
 def main_stratum(table: pa.Table) -> str:
-    """Return the stratum that figures show: different texts, or else the first there is."""
-    there = strata(table)
-    return "different_text" if "different_text" in there else there[0]
+    """Return the stratum that figures show."""
+    return usual_stratum(strata(table))
 
 
 def stratum_scores(

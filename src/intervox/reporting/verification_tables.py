@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from intervox.evaluation.trials import usual_stratum
 from intervox.reporting.table import (
     NOTHING,
     Table,
@@ -190,7 +191,7 @@ def layers_table(metrics: dict[str, Any]) -> Table:
         names = sorted(layers, key=int) or names
         for condition in layers[names[0]] if layers else ():
             strata = [layers[name][condition] for name in names]
-            chosen = "different_text" if "different_text" in strata[0] else "all"
+            chosen = usual_stratum(strata[0])
             rows.append([protocol, condition_title(condition), *(percent(s[chosen]["eer"]) for s in strata)])
     return Table(
         "Raw layers: EER in % of each",

@@ -39,7 +39,7 @@ def fit_baselines(
     Parameters
     ----------
     names
-        Keys of ``CLOSED_FORM``.
+        Keys of ``CLOSED_FORM``; one that is listed twice is fitted once.
     model
         Its standardisation is that of all baselines.
     means
@@ -71,7 +71,7 @@ def fit_baselines(
             settings.shrinkage,
             recipe.seed,
         )
-        for name in names:
+        for name in dict.fromkeys(names):
             embed = _embedder(model, settings, CLOSED_FORM[name].fit(task))
             result.append(Representation(f"{name}.{space}", embed))
     return result
