@@ -114,7 +114,7 @@ def test_an_hour_is_embedded_in_windows(mini_run: Path, tmp_path: Path, speech: 
         name, layers, dim, fingerprint = "counting", 6, 384, model.fingerprint
         longest = windows = 0.0
 
-        def forward(self, waves: object) -> base.HiddenStates:
+        def states(self, waves: object, highest: int | None = None) -> base.HiddenStates:
             import torch
 
             clips = list(waves)  # type: ignore[call-overload]

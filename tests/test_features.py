@@ -27,7 +27,7 @@ class Ramp(Backbone):
 
     name, fingerprint, layers, dim = "ramp", "ramp", 2, 3
 
-    def forward(self, waves: Sequence[Waveform]) -> HiddenStates:
+    def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:
         counts = [len(wave) // 1600 for wave in waves]
         states = torch.full((len(waves), 2, max(counts), 3), 99.0)
         for i, wave in enumerate(waves):

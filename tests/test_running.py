@@ -106,7 +106,7 @@ class Loudness(Backbone):
 
     name, layers, dim, fingerprint, device = "loudness", 1, 1, "0", torch.device("cpu")
 
-    def forward(self, waves: Sequence[Waveform]) -> HiddenStates:
+    def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:
         frames = torch.tensor([len(wave) // 160 for wave in waves])
         energy = torch.zeros(len(waves), 1, int(frames.max()), 1)
         for index, wave in enumerate(waves):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from intervox.cli_adapt import adapt
 from intervox.cli_corpus import corpus_app
 from intervox.cli_sweep import sweep
 from intervox.errors import IntervoxError
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(corpus_app, name="corpus")
+app.command()(adapt)
 app.command()(sweep)
 
 RecipeArgument = Annotated[
@@ -100,6 +102,7 @@ def refine(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     recipe: RecipeArgument = "quickstart",
     folder: FolderOption = None,
     workers: WorkersOption = None,
@@ -129,6 +132,9 @@ def evaluate(
         opened = pipeline.open_run(recipe, folder, Pool(workers))
         _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
         return
+    source = context.get_parameter_source("recipe")
+    if source is not None and source.name != "DEFAULT":
+        raise IntervoxError(f"--embeddings measures a file without a recipe: leave {recipe!r} out")
     from intervox.anything import evaluate_embeddings
 
     home = folder or Path("runs") / embeddings.stem
@@ -207,7 +213,8 @@ def tables(
     form: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
 ) -> None:
     """Print the tables of a finished run in Markdown, LaTeX or CSV, or write them into a Markdown file."""
-    from intervox.pipeline import INGREDIENTS, METRICS, SWEEP
+    from intervox.pipeline import INGREDIENTS, SWEEP
+    from intervox.reporting import METRICS
     from intervox.reporting.ingredient_tables import ingredient_tables
     from intervox.reporting.sweep_tables import sweep_tables
     from intervox.reporting.table_formats import FORMATS, insert_markdown
@@ -327,7 +334,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> None:
-    from intervox.pipeline import METRICS, REPORT
+    from intervox.reporting import METRICS, REPORT
     from intervox.reporting.table_formats import print_tables
     from intervox.reporting.tables import headline_tables
 

@@ -20,7 +20,6 @@ def adapt(
     Another recipe takes the result as its backbone: FOLDER/adapter.
     """
     from intervox import pipeline
-    from intervox.adaptation.run import adapt_run
 
-    home = adapt_run(pipeline.open_run(recipe, folder))
+    home = pipeline.adapt(pipeline.open_run(recipe, folder))
     typer.echo(f"adapter in {home}; train on it with `backbone: {home}` in a recipe of another name")

@@ -5,6 +5,7 @@ on where it stopped.
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -78,7 +79,8 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
     if not written.exists() or written.read_bytes() != text:
         # Results of another recipe must not lie beside this one as if they were its own.
         _forget_results(run)
-        (run.folder / INGREDIENTS).unlink(missing_ok=True)
+        for name in (INGREDIENTS, SWEEP, SWEEP_PLOT):
+            (run.folder / name).unlink(missing_ok=True)
         write_bytes(written, text)
     return run
 
@@ -272,13 +274,25 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> dict[
         if own := held_out(corpus):
             encoders = {BACKBONE: load_backbone(recipe.backbone)}
             places = recipe.evaluation, recipe.features, run.folder / "features"
-            (loaded,) = load_test_sets([own], encoders, *places)
+            (loaded,) = load_test_sets([own], encoders, *places, frames=recipe.reads_frames)
             test_sets.insert(0, replace(loaded, name=HELD_OUT))
         folder = run.folder / "sweep"
         found = compare_variants(corpus.cells, features, test_sets, recipe, variants, repeats, folder)
         write_json(run.folder / SWEEP, found)
         write_bytes(run.folder / SWEEP_PLOT, difference_plot(found).encode())
     return found
+
+
+def adapt(run: Run) -> Path:
+    """Adapt the backbone to the run's corpus, from the run's model on; returns the adapter's folder."""
+    from intervox.adaptation.training import adapt as train
+
+    corpus, features = _corpus_and_features(run)
+    _training_record(run, features)
+    folder = run.folder / "adapter"
+    with _logged(run, "adapt"):
+        train(corpus, features, run.recipe, run.folder / "model", folder)
+    return folder
 
 
 def run(run: Run) -> dict[str, Any]:
@@ -344,6 +358,7 @@ def _logged(run: Run, step: str) -> Iterator[dict[str, Any]]:
         raise
     finally:
         record["seconds"] = round(time.monotonic() - begun, 1)
-        # A log that can't be written must not hide why the step failed.
-        with suppress(OSError), (run.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        # One of several processes writes. A log that can't be written must not hide why the step failed.
+        if os.environ.get("RANK", "0") == "0":
+            with suppress(OSError), (run.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")

@@ -29,6 +29,8 @@ class Bar:
         self._progress.advance(self._task, count)
         speed = self._progress.tasks[self._task].speed
         rate = f"{speed:,.1f} {self._unit}/s" if speed else ""
+        if speed and speed < 1:
+            rate = f"{1 / speed:,.1f} s each"
         self._progress.update(self._task, rate=" · ".join(part for part in (rate, note) if part))
 
 

@@ -11,12 +11,11 @@ from scipy.linalg import subspace_angles
 
 from intervox.evaluation.information import shared_bits
 from intervox.evaluation.residual import linear_spaces, subspace_basis
+from intervox.evaluation.vectors import Vectors
 from intervox.subspaces.losses import coupling
 from intervox.subspaces.model import SubspaceModel
 
 PERMUTATIONS = 20
-
-Vectors = NDArray[np.float32]
 
 
 def principal_angles(model: SubspaceModel, seed: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from intervox.backbones.base import Backbone
 from intervox.corpus.acoustics import Acoustics, load_acoustics
 from intervox.corpus.conditions import apply_condition, draw_condition
 from intervox.corpus.store import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
+from intervox.evaluation import SYNTHETIC
 from intervox.evaluation.abx import draw_grids
 from intervox.evaluation.clips import Clips
 from intervox.evaluation.protocols import Protocol
@@ -22,7 +23,6 @@ from intervox.evaluation.test_sets import (
     CLEAN,
     CROSS_CONDITION,
     EVALUATION_SEED,
-    SYNTHETIC,
     Listening,
     Spoken,
     TestSet,

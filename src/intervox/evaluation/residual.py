@@ -14,15 +14,13 @@ from scipy.linalg import orth
 from sklearn.decomposition import PCA
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.vectors import unit
+from intervox.evaluation.vectors import Means, Vectors, unit
 from intervox.subspaces.model import SubspaceModel
 
 MAX_DIM = 256
 MAX_CELLS = 4_000
 """Cells that the principal components are fitted on."""
 
-Means = NDArray[np.float32]
-Vectors = NDArray[np.float32]
 Embed = Callable[[Means], Vectors]
 
 

@@ -17,11 +17,12 @@ import pyarrow.compute as pc
 
 from intervox.corpus.store import Corpus, CorpusSplit
 from intervox.errors import IntervoxError
+from intervox.evaluation import SYNTHETIC
 from intervox.evaluation.clips import Clips
 from intervox.evaluation.loading import Source
 from intervox.evaluation.overrides import Variant
 from intervox.evaluation.representations import BACKBONE, raw_representations
-from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, SYNTHETIC, TestSet
+from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet
 from intervox.evaluation.uncertainty import interval
 from intervox.evaluation.variants import (
     MEASURES,
@@ -40,8 +41,11 @@ from intervox.subspaces.training import refine, training_key
 
 SCHEMA_VERSION = 1
 HELD_OUT = "held-out"
-CHOSEN_BY = (f"{HELD_OUT} {CLEAN} different_text", f"{HELD_OUT} {CLEAN} content_eer")
-"""The columns whose mean decides which variant is best."""
+_CHOSEN_MEASURES = ("different_text", "content_eer")
+CHOSEN_BY = tuple(
+    f"{HELD_OUT} {condition} {name}" for name in _CHOSEN_MEASURES for condition in (CLEAN, CROSS_CONDITION)
+)
+"""The columns whose mean decides which variant is best: clean clips alone would choose for the channel."""
 
 _LABELS = ("speaker", "content", "engine", "language")
 
@@ -198,10 +202,12 @@ def _raw_rows(
     ]
     held = [test_set for test_set in judge.test_sets if test_set.name == HELD_OUT]
     once = judge.settings.model_copy(update={"bootstrap": 0})
-    names = [column.split()[-1] for column in CHOSEN_BY]
-    found = [measure({"speaker": raw, "content": raw}, held, once, names) for raw in by_layer]
+    found = [measure({"speaker": raw, "content": raw}, held, once, _CHOSEN_MEASURES) for raw in by_layer]
     if all(column in found[0] for column in CHOSEN_BY):
-        speaker, content = (int(np.argmin([each[column][0] for each in found])) for column in CHOSEN_BY)
+        speaker, content = (
+            int(np.argmin([sum(each[c][0] for c in CHOSEN_BY if c.endswith(name)) for each in found]))
+            for name in _CHOSEN_MEASURES
+        )
         spaces = {"speaker": by_layer[speaker], "content": by_layer[content]}
         best = {"speaker": speaker, "content": content}
         rows.append((f"raw, layers {speaker} / {content}", best, spaces))

@@ -13,10 +13,9 @@ from intervox.evaluation.calibration import fit_on_held_out
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.evidence import SpaceEvidence
 from intervox.evaluation.peers import ABOUT_PEERS, peer_representation
-from intervox.evaluation.representations import raw_representations, subspace_representations
+from intervox.evaluation.representations import embed_rows, raw_representations, subspace_representations
 from intervox.evaluation.scoring import AsNorm, Plda, Scorer, centred, cosine
 from intervox.evaluation.test_sets import TestSet
-from intervox.evaluation.vectors import Means
 from intervox.features.extraction import Encoder
 from intervox.features.store import Features
 from intervox.recipe import Recipe
@@ -63,7 +62,7 @@ def compared_in_run(
         [*own, *raw_representations(features.layers), *others]
         + [peer_representation(peer, speaker) for peer in listed_once.values()],
         ABOUT | ABOUT_PEERS,
-        _scorers(model, means, chosen, recipe),
+        _scorers(model, features, chosen, recipe),
         SpaceEvidence.of_model(model, own, means) if settings.separation else None,
     )
 
@@ -86,13 +85,14 @@ def calibrate(model: SubspaceModel, test_sets: Sequence[TestSet]) -> dict[str, l
 
 
 def _scorers(
-    model: SubspaceModel, means: Means, chosen: TrainingCells, recipe: Recipe
+    model: SubspaceModel, features: Features, chosen: TrainingCells, recipe: Recipe
 ) -> Mapping[str, Scorer]:
     """Fit the back-ends that the recipe asks for on the training cells of the speaker space."""
     space = next((name for name, factor in model.factors.items() if factor == SPEAKER), None)
     if space is None:
         return {}
-    vectors, speakers = model.project(means)[space], chosen.labels[SPEAKER].astype(np.str_)
+    vectors = embed_rows(model, features, chosen.rows)[space]
+    speakers = chosen.labels[SPEAKER].astype(np.str_)
     fits: dict[str, Callable[[], Scorer]] = {
         "cosine": lambda: cosine,
         "centred": lambda: centred(vectors.mean(axis=0)),

@@ -14,7 +14,6 @@ from intervox.evaluation.trials import Trials
 from intervox.evaluation.vectors import Means
 from intervox.features.frames import Frames
 
-SYNTHETIC = "synthetic"
 CLEAN = "clean"
 CROSS_CONDITION = "cross_condition"
 EVALUATION_SEED = 1_234
