@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from intervox.adaptation.cached import Vectors
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import Backbone
-from intervox.features.extraction import windows
+from intervox.features.extraction import cut_windows
 from intervox.recipe import FeatureSettings
 from intervox.subspaces.model import SubspaceModel
 
@@ -31,7 +31,7 @@ def encode_with_gradient(
     highest
         Last layer that the model uses: the backbone's forward ends there.
     """
-    windows = [windows(wave, settings) for wave in waves]
+    windows = [cut_windows(wave, settings) for wave in waves]
     states = backbone.states([part for parts in windows for part in parts], highest)
     clips, mask = _join(states.layers, states.frames, [len(parts) for parts in windows])
     # Higher layers are of no subspace: what stands there does not matter.
@@ -54,7 +54,7 @@ def micro_batches(waves: Sequence[Waveform], settings: FeatureSettings) -> list[
 
     A clip that is longer than that on its own is a group of its own.
     """
-    windows = [windows(wave, settings) for wave in waves]
+    windows = [cut_windows(wave, settings) for wave in waves]
     batches: list[list[int]] = []
     count = 0
     for number in sorted(range(len(waves)), key=lambda number: len(windows[number][0])):

@@ -134,7 +134,7 @@ def _run(
     windows = [
         (clip, number, part)
         for clip, wave in enumerate(waves)
-        for number, part in enumerate(windows(wave, settings))
+        for number, part in enumerate(cut_windows(wave, settings))
     ]
     windows.sort(key=lambda window: len(window[2]))
     for batch in _batches([len(part) for _, _, part in windows], settings.batch_seconds):
@@ -264,7 +264,7 @@ def _keep_frames(
     return means, counts
 
 
-def windows(wave: Waveform, settings: FeatureSettings) -> list[Waveform]:
+def cut_windows(wave: Waveform, settings: FeatureSettings) -> list[Waveform]:
     """Cut into equal windows, so that none is a mere remainder."""
     count = max(1, math.ceil(len(wave) / (settings.window_seconds * SAMPLE_RATE)))
     return np.array_split(wave, count)
