@@ -1,10 +1,11 @@
 # make quickstart   set up, run the whole path, say where the report is
 # make standard     set up, and run the recipe with two engines and all checks
+# make model        set up, and rebuild the model in the package (needs flite, see docs/default.md)
 # make test         set up, then lint, types and tests
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart standard test lint unit bench figures readme clean
+.PHONY: quickstart standard model test lint unit bench figures readme clean
 
 quickstart: .venv/run-ready
 	$(BIN)/intervox run quickstart
@@ -13,6 +14,15 @@ quickstart: .venv/run-ready
 standard: .venv/standard-ready
 	$(BIN)/intervox assets kokoro
 	$(BIN)/intervox run standard
+
+# The model that comes with the package: corpus, training, evaluation, then the folder with its hashes.
+PACKAGED := src/intervox/models/default
+model: .venv/model-ready
+	$(BIN)/intervox assets kokoro
+	$(BIN)/intervox run default
+	mkdir -p $(PACKAGED)
+	cp $(addprefix runs/default/model/,config.json model.safetensors README.md) $(PACKAGED)
+	cd $(PACKAGED) && sha256sum config.json model.safetensors README.md > SHA256SUMS
 
 test: lint unit
 
@@ -28,6 +38,7 @@ bench: .venv/dev-ready
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/synthesis.py
 	$(BIN)/python benchmarks/verification.py
+	$(BIN)/python benchmarks/loss.py
 
 # The figure and the measured table of docs/conditions.md.
 figures: .venv/dev-ready
@@ -49,6 +60,10 @@ clean:
 
 .venv/standard-ready: .venv/run-ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline,kokoro,quality,baselines,peers]"
+	touch $@
+
+.venv/model-ready: .venv/standard-ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[piper,voices]"
 	touch $@
 
 .venv/dev-ready: .venv/run-ready

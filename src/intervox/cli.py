@@ -12,6 +12,7 @@ import typer
 from intervox.cli_adapt import adapt
 from intervox.cli_corpus import corpus_app
 from intervox.cli_sweep import sweep
+from intervox.default_model import DEFAULT
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
@@ -43,9 +44,12 @@ PoolOption = Annotated[
     str,
     typer.Option("--engine-pool", help="Where speech is rendered: processes, ray, or ray://host:port."),
 ]
-ModelOption = Annotated[Path, typer.Option("--model", "-m", help="Folder or hub id of a refined model.")]
+ModelOption = Annotated[
+    Path,
+    typer.Option("--model", "-m", help="Folder or hub id of a refined model; default: the packaged one."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-DEFAULT_MODEL = Path("runs/quickstart/model")
+DEFAULT_MODEL = Path(DEFAULT)
 _INTERRUPTED = 130
 
 

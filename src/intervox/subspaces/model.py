@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from intervox.audio import AudioSource, load_audio
 from intervox.backbones.base import Backbone, load_backbone
+from intervox.default_model import DEFAULT, default_model_folder
 from intervox.errors import IntervoxError
 from intervox.recipe import FeatureSettings
 from intervox.subspaces.encoding import encode_clips, encode_frames
@@ -47,7 +48,7 @@ class SubspaceModel(
 
     Examples
     --------
-    >>> model = SubspaceModel.from_pretrained("runs/quickstart/model")  # doctest: +SKIP
+    >>> model = SubspaceModel.from_pretrained("default")  # doctest: +SKIP
     >>> model.encode(["a.wav", "b.wav"])["speaker"].shape  # doctest: +SKIP
     (2, 128)
     """
@@ -141,10 +142,13 @@ class SubspaceModel(
         return self._backbone
 
     @classmethod
-    def from_pretrained(cls, *arguments: Any, **options: Any) -> "SubspaceModel":
-        """Load from a folder or the hub, as the hub mixin does, but print nothing."""
+    def from_pretrained(  # type: ignore[override]
+        cls, name: str | Path = DEFAULT, **options: Any
+    ) -> "SubspaceModel":
+        """Load the packaged model, a folder or a hub id, as the hub mixin does, but print nothing."""
+        folder = default_model_folder() if str(name) == DEFAULT else name
         with redirect_stdout(io.StringIO()):
-            model = super().from_pretrained(*arguments, **options)
+            model = super().from_pretrained(str(folder), **options)
         assert isinstance(model, SubspaceModel)
         return model
 
@@ -199,7 +203,7 @@ def load_model(name: str | Path) -> SubspaceModel:
     Parameters
     ----------
     name
-        Folder that ``save_pretrained`` wrote, or a hub id.
+        Folder that ``save_pretrained`` wrote, a hub id, or ``default``, the model in the package.
 
     Raises
     ------
@@ -211,7 +215,7 @@ def load_model(name: str | Path) -> SubspaceModel:
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise IntervoxError(
             f"{name} holds no refined model (config.json and model.safetensors): run "
-            "`intervox run quickstart`, or give --model"
+            "`intervox run quickstart`, or give --model default"
         ) from error
     except (ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]

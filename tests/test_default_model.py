@@ -1,0 +1,58 @@
+"""The model in the package: whole, small, and usable right after installation."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from intervox import SubspaceModel, default_model
+from intervox.errors import IntervoxError
+from intervox.subspaces.model import load_model
+from tests.conftest import Speech
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_the_packaged_model_is_small_whole_and_has_a_card() -> None:
+    folder = default_model.default_model_folder()
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 2_000_000
+    card = (folder / "README.md").read_text()
+    assert "Recipe `default`" in card
+    assert "speech_commands" in card
+    model = load_model("default")
+    assert set(model.factors.values()) == {"speaker", "content"}
+    assert set(model.calibration) == set(model.subspaces)
+
+
+def test_another_byte_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(default_model.default_model_folder(), tmp_path / "models" / "default")
+    weights = tmp_path / "models" / "default" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    monkeypatch.setattr(default_model, "files", lambda _package: tmp_path)
+    with pytest.raises(IntervoxError, match="is not the packaged file"):
+        SubspaceModel.from_pretrained("default")
+    weights.unlink()
+    with pytest.raises(IntervoxError, match="lacks"):
+        load_model("default")
+
+
+def test_embed_and_verify_need_no_training(tmp_path: Path, command: Command, speech: Speech) -> None:
+    import soundfile as sf
+
+    for name, seed in (("a", 1), ("b", 2)):
+        sf.write(tmp_path / f"{name}.wav", speech(1.0, seed), 16_000)
+    done = command("verify", "a.wav", "a.wav", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["same"] is True
+    assert said["score"] == pytest.approx(1, abs=1e-4)
+    done = command("embed", "a.wav", "b.wav", "--space", "content", "--out", "z.npy", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    vectors = np.load(tmp_path / "z.npy")
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
