@@ -5,7 +5,7 @@ seeds. The choice among variants reads the held-out cells of the corpus alone.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from intervox.evaluation.representations import BACKBONE, raw_representations
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet
 from intervox.evaluation.uncertainty import interval
 from intervox.evaluation.variants import (
+    CHOSEN_MEASURES,
     MEASURES,
     Samples,
     Spaces,
@@ -41,9 +42,8 @@ from intervox.subspaces.training import refine, training_key
 
 SCHEMA_VERSION = 1
 HELD_OUT = "held-out"
-_CHOSEN_MEASURES = ("different_text", "content_eer")
 CHOSEN_BY = tuple(
-    f"{HELD_OUT} {condition} {name}" for name in _CHOSEN_MEASURES for condition in (CLEAN, CROSS_CONDITION)
+    f"{HELD_OUT} {condition} {name}" for name in CHOSEN_MEASURES for condition in (CLEAN, CROSS_CONDITION)
 )
 """The columns whose mean decides which variant is best: clean clips alone would choose for the channel."""
 
@@ -202,11 +202,11 @@ def _raw_rows(
     ]
     held = [test_set for test_set in judge.test_sets if test_set.name == HELD_OUT]
     once = judge.settings.model_copy(update={"bootstrap": 0})
-    found = [measure({"speaker": raw, "content": raw}, held, once, _CHOSEN_MEASURES) for raw in by_layer]
-    if all(column in found[0] for column in CHOSEN_BY):
+    found = [measure({"speaker": raw, "content": raw}, held, once, CHOSEN_MEASURES) for raw in by_layer]
+    if chosen_by := _chosen_by(found[0]):
         speaker, content = (
-            int(np.argmin([sum(each[c][0] for c in CHOSEN_BY if c.endswith(name)) for each in found]))
-            for name in _CHOSEN_MEASURES
+            int(np.argmin([sum(each[c][0] for c in chosen_by if c.endswith(name)) for each in found]))
+            for name in CHOSEN_MEASURES
         )
         spaces = {"speaker": by_layer[speaker], "content": by_layer[content]}
         best = {"speaker": speaker, "content": content}
@@ -284,8 +284,16 @@ def _over_seeds(samples: Samples) -> Samples:
 
 def _selected(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """Choose the variant with the lowest mean error on the held-out cells; the first of equals."""
-    if not all(column in rows[0]["figures"] for column in CHOSEN_BY):
+    chosen_by = _chosen_by(rows[0]["figures"])
+    if not chosen_by:
         return None
-    scores = [float(np.mean([row["figures"][column]["value"] for column in CHOSEN_BY])) for row in rows]
+    scores = [float(np.mean([row["figures"][column]["value"] for column in chosen_by])) for row in rows]
     best = int(np.argmin(scores))
-    return {"variant": rows[best]["name"], "score": round(scores[best], 5), "by": list(CHOSEN_BY)}
+    return {"variant": rows[best]["name"], "score": round(scores[best], 5), "by": chosen_by}
+
+
+def _chosen_by(columns: Collection[str]) -> list[str]:
+    """List the columns of ``CHOSEN_BY`` that were measured; none unless both factors were."""
+    found = [column for column in CHOSEN_BY if column in columns]
+    both = all(any(column.endswith(name) for column in found) for name in CHOSEN_MEASURES)
+    return found if both else []

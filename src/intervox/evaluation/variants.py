@@ -85,14 +85,14 @@ def measure(
 ) -> dict[str, list[float]]:
     """Return the samples of every measure in ``names``, keyed ``<protocol> <condition> <measure>``.
 
-    Clips under drawn conditions are asked for their speakers of different text alone.
+    Clips under drawn conditions are asked for ``CHOSEN_MEASURES`` alone.
     """
     result = {}
     for test_set in test_sets:
         for condition in test_set.whole:
             vectors = {factor: space.vectors(test_set, condition) for factor, space in spaces.items()}
             for name, samples in MEASURES.items():
-                if name in names and (condition == CLEAN or name == "different_text"):
+                if name in names and (condition == CLEAN or name in CHOSEN_MEASURES):
                     found = samples(test_set, vectors, settings)
                     if found is not None:
                         result[f"{test_set.name} {condition} {name}"] = found.tolist()
@@ -126,6 +126,9 @@ def _one_shot(
     )
     return np.array([found[0], *found[1]]) if found else None
 
+
+CHOSEN_MEASURES = ("different_text", "content_eer")
+"""What a choice among variants reads: whether each subspace knows its own factor."""
 
 MEASURES: dict[str, _Measure] = {
     "different_text": _errors("speaker", "different_text"),
