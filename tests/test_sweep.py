@@ -232,6 +232,7 @@ def test_measures_are_those_of_the_evaluation(world: World) -> None:
     assert set(found) == {
         "people clean different_text", "people clean same_text_impostors", "people clean one_shot",
         "people clean content_eer", "people clean speaker_leak", "people cross_condition different_text",
+        "people cross_condition content_eer",
     }  # fmt: skip
     vectors = {condition: spaces["speaker"].vectors(test_set, condition) for condition in test_set.whole}
     speakers = test_set.clips.speakers

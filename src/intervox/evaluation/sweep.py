@@ -25,6 +25,7 @@ from intervox.evaluation.representations import BACKBONE, raw_representations
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet
 from intervox.evaluation.uncertainty import interval
 from intervox.evaluation.variants import (
+    DEGRADED_MEASURES,
     MEASURES,
     Samples,
     Spaces,
@@ -41,9 +42,8 @@ from intervox.subspaces.training import refine, training_key
 
 SCHEMA_VERSION = 1
 HELD_OUT = "held-out"
-_CHOSEN_MEASURES = ("different_text", "content_eer")
 CHOSEN_BY = tuple(
-    f"{HELD_OUT} {condition} {name}" for name in _CHOSEN_MEASURES for condition in (CLEAN, CROSS_CONDITION)
+    f"{HELD_OUT} {condition} {name}" for name in DEGRADED_MEASURES for condition in (CLEAN, CROSS_CONDITION)
 )
 """The columns whose mean decides which variant is best: clean clips alone would choose for the channel."""
 
@@ -135,7 +135,10 @@ class _Judge:
         self.test_sets = [with_content_trials(one, settings.max_trials) for one in test_sets]
         self.settings = settings
         limits = [settings.max_trials, settings.bootstrap, settings.episodes]
-        self.key = stable_hash([SCHEMA_VERSION, EVALUATION_SEED, limits, *map(_contents, test_sets)])
+        measures = [*MEASURES, *DEGRADED_MEASURES]
+        self.key = stable_hash(
+            [SCHEMA_VERSION, EVALUATION_SEED, limits, measures, *map(_contents, test_sets)]
+        )
 
     def samples(self, home: Path, spaces: Callable[[], Spaces]) -> dict[str, Samples]:
         """Return the samples of every measure, by column."""
@@ -202,11 +205,11 @@ def _raw_rows(
     ]
     held = [test_set for test_set in judge.test_sets if test_set.name == HELD_OUT]
     once = judge.settings.model_copy(update={"bootstrap": 0})
-    found = [measure({"speaker": raw, "content": raw}, held, once, _CHOSEN_MEASURES) for raw in by_layer]
+    found = [measure({"speaker": raw, "content": raw}, held, once, DEGRADED_MEASURES) for raw in by_layer]
     if all(column in found[0] for column in CHOSEN_BY):
         speaker, content = (
             int(np.argmin([sum(each[c][0] for c in CHOSEN_BY if c.endswith(name)) for each in found]))
-            for name in _CHOSEN_MEASURES
+            for name in DEGRADED_MEASURES
         )
         spaces = {"speaker": by_layer[speaker], "content": by_layer[content]}
         best = {"speaker": speaker, "content": content}

@@ -85,14 +85,14 @@ def measure(
 ) -> dict[str, list[float]]:
     """Return the samples of every measure in ``names``, keyed ``<protocol> <condition> <measure>``.
 
-    Clips under drawn conditions are asked for their speakers of different text alone.
+    Clips under drawn conditions are asked for ``DEGRADED_MEASURES`` alone.
     """
     result = {}
     for test_set in test_sets:
         for condition in test_set.whole:
             vectors = {factor: space.vectors(test_set, condition) for factor, space in spaces.items()}
             for name, samples in MEASURES.items():
-                if name in names and (condition == CLEAN or name == "different_text"):
+                if name in names and (condition == CLEAN or name in DEGRADED_MEASURES):
                     found = samples(test_set, vectors, settings)
                     if found is not None:
                         result[f"{test_set.name} {condition} {name}"] = found.tolist()
@@ -135,3 +135,6 @@ MEASURES: dict[str, _Measure] = {
     "speaker_leak": _errors("content", "different_text"),
 }
 """What is measured, in this order: the speaker subspace, words in the content subspace, voices in it."""
+
+DEGRADED_MEASURES = ("different_text", "content_eer")
+"""What is also measured across conditions: each subspace's own factor."""
