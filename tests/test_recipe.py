@@ -23,6 +23,8 @@ def test_built_in_recipes_survive_being_written_out(name: str, tmp_path: Path) -
         ("corpus: {conditions: {snr_db: [30, 5]}}", "the lower bound first"),
         ("subspaces: {}", "name at least one"),
         ("subspaces: {raw: {factor: speaker}}", "'raw' can't be a name"),
+        ("subspaces: {variance: {factor: speaker}}", "'variance' can't be a name"),
+        ("training: {patience: 3}", "set validate_every too"),
         ("subspaces: {a: {factor: speaker, layers: [1, 1]}}", "list each layer once"),
         ("subspaces: {a: {factor: speaker, map: mlp}}", "initialisation: random"),
         ("corpus: {engines: [{name: espeak}, {name: espeak}]}", "each once"),

@@ -37,7 +37,11 @@ class Heads(nn.Module):
     def __init__(self, layers: int, dim: int, subspaces: Mapping[str, Any]) -> None:
         super().__init__()
         settings = {name: _settings(given) for name, given in subspaces.items()}
-        self.subspaces = nn.ModuleDict({name: Subspace(s, layers, dim) for name, s in settings.items()})
+        self.subspaces = nn.ModuleDict()
+        for name, own in settings.items():
+            if hasattr(self.subspaces, name):
+                raise IntervoxError(f"subspaces: {name!r} can't be a name, torch uses it: choose another")
+            self.subspaces[name] = Subspace(own, layers, dim)
         self.rotation = _shared_rotation(self._orthogonal())
         self.register_buffer("mean", torch.zeros(layers, dim))
         self.register_buffer("scale", torch.ones(layers, dim))
