@@ -177,8 +177,7 @@ def _prepare(model: SubspaceModel, chosen: TrainingCells, features: Features, re
     The standardisation reads some rows at a time; the others hold those of all cells, in fp32.
     """
     mean, deviation = mean_and_deviation(features, chosen.rows)
-    model.mean.copy_(torch.from_numpy(mean))
-    model.scale.copy_(torch.from_numpy(deviation).clamp_min(1e-5))
+    model.set_standardisation(torch.from_numpy(mean), torch.from_numpy(deviation))
     erasing = [name for name, settings in recipe.subspaces.items() if settings.erase]
     from_lda = recipe.training.initialisation == "lda"
     if not (erasing or model.shares_orthogonal or from_lda):
