@@ -203,7 +203,7 @@ def fitted(names: list[str], plan: Recipe) -> tuple[SubspaceModel, list[NDArray[
     means = speech_like()
     settings = {name: s.model_dump() for name, s in plan.subspaces.items()}
     model = SubspaceModel("none", LAYERS, DIM, settings)
-    model.fit_standardisation(torch.from_numpy(means))
+    model.set_standardisation(*map(torch.from_numpy, (means.mean(axis=0), means.std(axis=0, ddof=1))))
     labels = {"speaker": speaker, "content": content}
     chosen = TrainingCells(np.arange(len(means)), block, labels)
     found = fit_baselines(names, model, plan, means, chosen)

@@ -10,6 +10,7 @@ import torch
 
 from intervox.errors import IntervoxError
 from intervox.features.store import Features
+from intervox.recipe import Recipe
 from intervox.recipe_training import TrainingSettings
 from intervox.subspaces import loop, training
 from intervox.subspaces.distributed import Step
@@ -17,7 +18,13 @@ from intervox.subspaces.lda import fit_lda
 from intervox.subspaces.losses import UNLABELLED, MultiPart
 from intervox.subspaces.model import SubspaceModel
 from intervox.subspaces.schedule import learning_rate
-from intervox.subspaces.training import mean_and_deviation, refine, training_cells, training_key
+from intervox.subspaces.training import (
+    check_settings,
+    mean_and_deviation,
+    refine,
+    training_cells,
+    training_key,
+)
 from tests.crossed import crossed_corpus
 from tests.crossed import crossed_recipe as recipe
 
@@ -72,6 +79,24 @@ def test_a_third_factor_with_missing_labels_needs_no_code(world: World, tmp_path
     assert set(chosen.labels["style"][1::2]) == {-1}
     with pytest.raises(IntervoxError, match="no column 'mood'"):
         training_cells(cells, features, {"mood"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"loss": {"within": "mood"}}, "no column 'mood'"),
+        ({"subspaces": {"speaker": {"factor": "speaker", "layers": [9]}}}, "layers 0 to 5"),
+        ({"subspaces": {"training": {"factor": "speaker"}}}, "'training' can't be a name"),
+        ({"subspaces": {"speaker": {"factor": "speaker", "weight": 0}}}, "every subspace has weight 0"),
+    ],
+)
+def test_what_would_stop_a_training_is_found_without_its_cells(
+    fields: dict[str, object], complaint: str
+) -> None:
+    plan = ["speaker", "content", "engine"]
+    check_settings(Recipe(), 6, 8, plan)
+    with pytest.raises(IntervoxError, match=complaint):
+        check_settings(Recipe.model_validate(fields), 6, 8, plan)
 
 
 def test_the_start_is_the_closed_form(world: World, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def correlated(cells: int = 200) -> Tensor:
 
 
 def whitened(model: SubspaceModel, means: Tensor) -> SubspaceModel:
-    model.fit_standardisation(means)
+    model.set_standardisation(means.mean(dim=0), means.std(dim=0))
     model.fit_whitening(means)
     return model
 

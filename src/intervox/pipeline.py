@@ -298,7 +298,7 @@ def adapt(run: Run) -> Path:
 def run(run: Run) -> dict[str, Any]:
     """Do every step that is not done yet and return the metrics.
 
-    The evaluation sets and peers are looked at first: a mistake there must not show after the training.
+    What the later steps are told is looked at first: a mistake there must not show after the synthesis.
     """
     from intervox.evaluation.peers import load_peer
     from intervox.evaluation.protocols import find_protocols
@@ -309,10 +309,30 @@ def run(run: Run) -> dict[str, Any]:
         load_peer(name)
     if "leace" in settings.baselines and find_spec("concept_erasure") is None:
         raise missing_extra("concept-erasure", "baselines", "the baseline leace")
+    check_training(run.recipe)
     synth(run)
     extract(run)
     refine(run)
     return evaluate(run)
+
+
+def check_training(recipe: Recipe) -> None:
+    """Refuse what `refine` would refuse once the corpus is made.
+
+    Raises
+    ------
+    IntervoxError
+        The backbone is not to be had, or the recipe's training does not fit it or the corpus.
+    """
+    from intervox.backbones.base import load_backbone
+    from intervox.corpus.store import CELL_SCHEMA
+    from intervox.subspaces.cells import no_validation_cells
+    from intervox.subspaces.training import check_settings
+
+    backbone = load_backbone(recipe.backbone)
+    check_settings(recipe, backbone.layers, backbone.dim, CELL_SCHEMA.names)
+    if recipe.training.validate_every and not recipe.corpus.validation.blocks:
+        raise no_validation_cells()
 
 
 def _corpus(run: Run) -> Corpus:

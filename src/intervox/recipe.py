@@ -82,8 +82,9 @@ _RESERVED = {
     "raw", "residual", "forward", "train", "eval", "type", "float", "half", "double", "apply", *dir(dict),
     "enrol", "test", "enrol_speaker", "test_speaker", "enrol_content", "test_content", "target", "all",
     "different_text", "same_text_impostors", "same_session", "cross_session", "short", "medium", "long",
+    "step", "total", "mean", *LossSettings.model_fields,
 }  # fmt: skip
-"""Names that metrics, trial files or modules use for something else."""
+"""Names that metrics, trial files, the training log or modules use for something else."""
 
 
 class Recipe(Part):

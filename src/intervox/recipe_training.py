@@ -92,6 +92,12 @@ class TrainingSettings(Part):
     crop_seconds: float = Field(2.0, gt=0)
     tensorboard: bool = False
 
+    @model_validator(mode="after")
+    def _measured(self) -> "TrainingSettings":
+        if self.patience and not self.validate_every:
+            raise ValueError("patience counts measurements: set validate_every too, or patience to 0")
+        return self
+
 
 class AdaptationSettings(Part):
     """Low-rank adaptation (LoRA) of the backbone itself, from waveforms, with the recipe's loss.

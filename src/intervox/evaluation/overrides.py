@@ -14,7 +14,8 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.variants import Mask, matched, measured_factors
 from intervox.features.store import Features
 from intervox.recipe import Recipe
-from intervox.subspaces.model import SubspaceModel
+from intervox.subspaces.cells import validation_cells
+from intervox.subspaces.training import check_settings
 
 RECIPE = "recipe"
 """The name of the variant that changes nothing."""
@@ -164,15 +165,9 @@ def _check(changed: Recipe, recipe: Recipe, cells: pa.Table, features: Features)
             "an attentive map reads frames, which this run's features do not keep: make it the recipe's own "
             "map, and vary the others"
         )
-    columns = {settings.factor for settings in changed.subspaces.values()}
-    columns |= {factor for settings in changed.subspaces.values() for factor in settings.erase}
-    columns |= {changed.loss.within} if changed.loss.within else set()
-    if missing := columns - set(cells.column_names):
-        raise IntervoxError(
-            f"no column {min(missing)!r} in the corpus: choose from {', '.join(cells.column_names)}"
-        )
-    subspaces = {name: settings.model_dump(mode="json") for name, settings in changed.subspaces.items()}
-    SubspaceModel(features.about["backbone"], features.layers, features.dim, subspaces)
+    check_settings(changed, features.layers, features.dim, cells.column_names)
+    if changed.training.validate_every:
+        validation_cells(cells, features, set())
 
 
 def _kept(cells: pa.Table, choice: Any) -> Mask:

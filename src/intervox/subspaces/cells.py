@@ -1,6 +1,6 @@
 """The cells that training and its validation see, with the labels that they may use."""
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +62,7 @@ def validation_cells(cells: Any, features: Features, factors: Set[str]) -> Train
     """
     chosen = cells_of("validation", cells, features, factors)
     if not len(chosen.rows):
-        raise IntervoxError(
-            "training.validate_every needs validation cells: raise corpus.validation.blocks and give "
-            "them an engine with `splits: [validation]`, or set validate_every to 0"
-        )
+        raise no_validation_cells()
     split, engine = (np.asarray(cells[name].to_pylist()) for name in ("split", "engine"))
     shared = np.intersect1d(engine[split == "train"], engine[split == "validation"])
     if len(shared):
@@ -76,14 +73,17 @@ def validation_cells(cells: Any, features: Features, factors: Set[str]) -> Train
     return chosen
 
 
+def no_validation_cells() -> IntervoxError:
+    """Say what to do where there is nothing to validate on."""
+    return IntervoxError(
+        "training.validate_every needs validation cells: raise corpus.validation.blocks and give "
+        "them an engine with `splits: [validation]`, or set validate_every to 0"
+    )
+
+
 def cells_of(split: str, cells: Any, features: Features, columns: Set[str]) -> TrainingCells:
     """Choose and label a split's cells whose features exist; there may be none."""
-    missing = columns - set(cells.column_names)
-    if missing:
-        raise IntervoxError(
-            f"no column {sorted(missing)[0]!r} in the corpus: what a subspace or the loss tells cells "
-            "apart by is one of " + ", ".join(cells.column_names)
-        )
+    check_columns(columns, cells.column_names)
     there = np.asarray(cells["split"].to_pylist()) == split
     rows = np.flatnonzero(there & (features.frames > 0))
     labels = {}
@@ -92,3 +92,12 @@ def cells_of(split: str, cells: Any, features: Features, columns: Set[str]) -> T
         numbers = np.unique(values, return_inverse=True)[1]
         labels[column] = np.where(values == "", UNLABELLED, numbers)
     return TrainingCells(rows, cells["block"].to_numpy()[rows], labels)
+
+
+def check_columns(wanted: Set[str], plan: Collection[str]) -> None:
+    """Refuse labels that a corpus' plan has no column for."""
+    if missing := wanted - set(plan):
+        raise IntervoxError(
+            f"no column {min(missing)!r} in the corpus: what a subspace or the loss tells cells "
+            "apart by is one of " + ", ".join(plan)
+        )

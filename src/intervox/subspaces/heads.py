@@ -37,7 +37,11 @@ class Heads(nn.Module):
     def __init__(self, layers: int, dim: int, subspaces: Mapping[str, Any]) -> None:
         super().__init__()
         settings = {name: _settings(given) for name, given in subspaces.items()}
-        self.subspaces = nn.ModuleDict({name: Subspace(s, layers, dim) for name, s in settings.items()})
+        self.subspaces = nn.ModuleDict()
+        for name, own in settings.items():
+            if hasattr(self.subspaces, name):
+                raise IntervoxError(f"subspaces: {name!r} can't be a name, torch uses it: choose another")
+            self.subspaces[name] = Subspace(own, layers, dim)
         self.rotation = _shared_rotation(self._orthogonal())
         self.register_buffer("mean", torch.zeros(layers, dim))
         self.register_buffer("scale", torch.ones(layers, dim))
@@ -120,15 +124,15 @@ class Heads(nn.Module):
         """Give every layer and dimension zero mean and unit deviation over the training cells."""
         return (states - self.mean) / self.scale
 
-    def fit_standardisation(self, means: Tensor) -> None:
-        """Take mean and deviation from the training cells (cells, layers, dim)."""
-        self.mean.copy_(means.mean(dim=0))
-        self.scale.copy_(means.std(dim=0).clamp_min(1e-5))
+    def set_standardisation(self, mean: Tensor, deviation: Tensor) -> None:
+        """Take mean and deviation of the training cells, each (layers, dim)."""
+        self.mean.copy_(mean)
+        self.scale.copy_(deviation.clamp_min(1e-5))
 
     def fit_erasure(
         self, name: str, means: Tensor, labels: Mapping[str, Labels], blocks: Labels | None = None
     ) -> None:
-        """Project out the factors that a subspace's settings want erased; after ``fit_standardisation``.
+        """Project out the factors that a subspace's settings want erased; after ``set_standardisation``.
 
         Parameters
         ----------
@@ -157,7 +161,7 @@ class Heads(nn.Module):
     def fit_whitening(self, means: Tensor) -> None:
         """Whiten what orthogonal subspaces share, on the training cells' means (cells, layers, dim).
 
-        After ``fit_standardisation`` and ``fit_erasure``, before ``initialise``. Their covariance is
+        After ``set_standardisation`` and ``fit_erasure``, before ``initialise``. Their covariance is
         shrunk by the largest shrinkage among them.
         """
         assert self.rotation is not None

@@ -1,5 +1,6 @@
 """From cached features to a SubspaceModel: the start, the loop, and what is written in the end."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,24 @@ from intervox.features.store import Features
 from intervox.recipe import Recipe
 from intervox.recipe_training import SubspaceSettings
 from intervox.storage import StepFolder, stable_hash, write_json
-from intervox.subspaces.cells import TrainingCells, training_cells, validation_cells
+from intervox.subspaces.cells import TrainingCells, check_columns, training_cells, validation_cells
 from intervox.subspaces.checkpoint import CHECKPOINT
 from intervox.subspaces.distributed import from_main, join_processes
 from intervox.subspaces.lda import LinearMap, fit_lda
 from intervox.subspaces.loop import best_step, crop_frames, train
-from intervox.subspaces.losses import UNLABELLED, columns
+from intervox.subspaces.losses import UNLABELLED, MultiPart, columns
 from intervox.subspaces.model import SubspaceModel
 from intervox.subspaces.validation import Validation
 
-__all__ = ["TrainingCells", "closed_form", "refine", "select_layers", "training_cells", "training_key"]
+__all__ = [
+    "TrainingCells",
+    "check_settings",
+    "closed_form",
+    "refine",
+    "select_layers",
+    "training_cells",
+    "training_key",
+]
 
 SCHEMA_VERSION = 2
 _ROWS_AT_ONCE = 4096
@@ -77,6 +86,29 @@ def refine(cells: Any, features: Features, recipe: Recipe, folder: Path) -> Subs
             (folder / CHECKPOINT).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     return SubspaceModel.from_pretrained(folder)
+
+
+def check_settings(recipe: Recipe, layers: int, dim: int, plan: Collection[str]) -> None:
+    """Raise what would stop ``refine`` whatever the cells are, before they are made for it.
+
+    Parameters
+    ----------
+    layers, dim
+        Of the backbone.
+    plan
+        Columns of the corpus' plan.
+
+    Raises
+    ------
+    IntervoxError
+        A factor has no column, a part of the loss has nothing to act on, the backbone lacks a layer,
+        or the device can't compute in the precision.
+    """
+    check_columns(_columns(recipe), plan)
+    settings = {name: one.model_dump(mode="json") for name, one in recipe.subspaces.items()}
+    SubspaceModel(recipe.backbone, layers, dim, settings)
+    MultiPart(recipe.subspaces, recipe.loss)
+    join_processes(recipe.training.precision)
 
 
 def training_key(features: Features, recipe: Recipe) -> str:
@@ -145,8 +177,7 @@ def _prepare(model: SubspaceModel, chosen: TrainingCells, features: Features, re
     The standardisation reads some rows at a time; the others hold those of all cells, in fp32.
     """
     mean, deviation = mean_and_deviation(features, chosen.rows)
-    model.mean.copy_(torch.from_numpy(mean))
-    model.scale.copy_(torch.from_numpy(deviation).clamp_min(1e-5))
+    model.set_standardisation(torch.from_numpy(mean), torch.from_numpy(deviation))
     erasing = [name for name, settings in recipe.subspaces.items() if settings.erase]
     from_lda = recipe.training.initialisation == "lda"
     if not (erasing or model.shares_orthogonal or from_lda):
