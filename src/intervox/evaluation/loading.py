@@ -34,7 +34,7 @@ from intervox.features.extraction import Encoder, extract
 from intervox.features.frames import extract_frames
 from intervox.features.store import Features
 from intervox.recipe import EvaluationSettings, FeatureSettings
-from intervox.recipe_corpus import ConditionSettings
+from intervox.recipe_corpus import ConditionSettings, Split
 from intervox.storage import stable_hash
 
 SCHEMA_VERSION = 1
@@ -67,8 +67,8 @@ class Source:
 
 def sources(corpus: Corpus | None, protocols: Sequence[Protocol]) -> Iterator[Source]:
     """Yield the corpus' held-out cells and every protocol."""
-    if corpus and (held_out := _held_out(corpus)):
-        yield held_out
+    if corpus and (own := held_out(corpus)):
+        yield own
     for protocol in protocols:
         paths = [row.path for row in protocol.rows]
         clips = protocol_clips(protocol)
@@ -222,18 +222,18 @@ def _degraded(source: ClipSource, acoustics: Acoustics) -> Transformed:
     return Transformed(source, degrade, key)
 
 
-def _held_out(corpus: Corpus) -> Source | None:
-    """Take the corpus' test cells, with every label that its plan has."""
-    cells = corpus.cells.filter(pc.field("split") == "test")
+def held_out(corpus: Corpus, split: Split = "test", name: str = SYNTHETIC) -> Source | None:
+    """Take the corpus' cells of a split, with every label that its plan has; None without any."""
+    cells = corpus.cells.filter(pc.field("split") == split)
     if not cells.num_rows:
         return None
-    names = ("speaker", "content", "engine", "kind", "language")
-    labels = {name: np.array(cells[name].to_pylist()) for name in names if name in cells.column_names}
-    source = CorpusSplit(corpus, "test")
+    known = ("speaker", "content", "engine", "kind", "language")
+    labels = {label: np.array(cells[label].to_pylist()) for label in known if label in cells.column_names}
+    source = CorpusSplit(corpus, split)
     clips = Clips(
         np.array([f"cell {cell}" for cell in cells["cell_id"].to_pylist()]),
         labels,
         source.durations(),
-        np.full(cells.num_rows, "test"),
+        np.full(cells.num_rows, split),
     )
-    return Source(SYNTHETIC, "synthesised", source, clips)
+    return Source(name, "synthesised", source, clips)

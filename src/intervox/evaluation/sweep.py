@@ -13,12 +13,10 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from intervox.corpus.store import Corpus, CorpusSplit
+from intervox.corpus.store import Corpus
 from intervox.errors import IntervoxError
-from intervox.evaluation import SYNTHETIC
-from intervox.evaluation.clips import Clips
+from intervox.evaluation import loading
 from intervox.evaluation.loading import Source
 from intervox.evaluation.overrides import Variant
 from intervox.evaluation.representations import BACKBONE, raw_representations
@@ -47,8 +45,6 @@ CHOSEN_BY = tuple(
 )
 """The columns whose mean decides which variant is best: clean clips alone would choose for the channel."""
 
-_LABELS = ("speaker", "content", "engine", "language")
-
 
 def light(settings: EvaluationSettings) -> EvaluationSettings:
     """Leave out of an evaluation what a sweep does not measure."""
@@ -58,15 +54,7 @@ def light(settings: EvaluationSettings) -> EvaluationSettings:
 
 def held_out(corpus: Corpus) -> Source | None:
     """Take the validation cells of a corpus, or the test cells where it has none."""
-    for split, name in (("validation", "validation"), ("test", SYNTHETIC)):
-        cells = corpus.cells.filter(pc.field("split") == split)
-        if cells.num_rows:
-            source = CorpusSplit(corpus, split)
-            labels = {label: np.array(cells[label].to_pylist()) for label in _LABELS}
-            paths = np.array([f"cell {cell}" for cell in cells["cell_id"].to_pylist()])
-            clips = Clips(paths, labels, source.durations(), np.full(len(paths), split))
-            return Source(name, "synthesised", source, clips)
-    return None
+    return loading.held_out(corpus, "validation", "validation") or loading.held_out(corpus)
 
 
 def compare_variants(
