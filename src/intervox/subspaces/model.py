@@ -1,5 +1,6 @@
 """SubspaceModel: from a backbone's hidden states to named, separate subspaces."""
 
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
@@ -19,6 +20,7 @@ from intervox.backbones.base import Backbone, load_backbone
 from intervox.default_model import DEFAULT, default_model_folder
 from intervox.errors import IntervoxError
 from intervox.recipe import FeatureSettings
+from intervox.storage import stable_hash
 from intervox.subspaces.encoding import Vectors, encode_clips, encode_frames, is_one_clip, load_groups
 from intervox.subspaces.heads import Heads
 from intervox.subspaces.references import References
@@ -54,6 +56,11 @@ class SubspaceModel(
     references
         Factor to the labels of the references, one a line; their vectors are among the weights.
 
+    Attributes
+    ----------
+    name
+        What ``from_pretrained`` was given, a folder in full; empty for a model that was not loaded.
+
     Examples
     --------
     >>> model = SubspaceModel.from_pretrained("default")  # doctest: +SKIP
@@ -77,6 +84,7 @@ class SubspaceModel(
     ) -> None:
         super().__init__(layers, dim, subspaces)
         self.backbone_name = backbone
+        self.name = ""
         self.fingerprint = fingerprint
         self.window_seconds = window_seconds
         self._calibration = calibration or {}
@@ -114,6 +122,15 @@ class SubspaceModel(
         # One line of the file a factor, not one a cell.
         lines = {name: "\n".join(values) for name, values in references.labels.items()}
         self._tell_hub("references", lines)
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of what decides an embedding: the backbone's weights, windows and the maps."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            if not name.startswith(_REFERENCE):
+                digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return stable_hash([self.fingerprint, self.window_seconds, digest.hexdigest()])
 
     def _tell_hub(self, name: str, value: Any) -> None:
         """Correct what the hub mixin writes: what the constructor was given, not what came after."""
@@ -245,6 +262,7 @@ class SubspaceModel(
         with redirect_stdout(io.StringIO()):
             model = super().from_pretrained(str(folder), **options)
         assert isinstance(model, SubspaceModel)
+        model.name = str(Path(name).resolve()) if str(name) != DEFAULT and Path(name).is_dir() else str(name)
         return model
 
     def generate_model_card(self, *_arguments: Any, **_options: Any) -> ModelCard:
