@@ -13,6 +13,8 @@ _PUBLIC = {
     "load_engine": "intervox.engines.base",
     "multi_part_loss": "intervox.subspaces.losses",
     "SubspaceModel": "intervox.subspaces.model",
+    "SpeakerVerifier": "intervox.applications.verifier",
+    "KeywordSpotter": "intervox.applications.spotter",
     "evaluate": "intervox.anything",
     "open_run": "intervox.pipeline",
     "run": "intervox.pipeline",

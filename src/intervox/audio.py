@@ -1,6 +1,7 @@
 """The one place where a file, bytes or an array becomes a waveform: float32, mono, 16 kHz."""
 
 import io
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,11 +23,14 @@ SILENCE = 1e-5
 Waveform = NDArray[np.float32]
 """Shape (samples,), mono, 16 kHz, nominally within [-1, 1]."""
 
-AudioSource = str | PathLike[str] | bytes | BinaryIO | NDArray[Any] | tuple[NDArray[Any], int]
+AudioSource = (
+    str | PathLike[str] | bytes | BinaryIO | NDArray[Any] | tuple[NDArray[Any], int] | Mapping[str, Any]
+)
 """A path, encoded bytes, an open binary file, a 16 kHz array, or ``(array, sample rate)``.
 
 Arrays are shaped (samples,) or (samples, channels); anything with ``__array__``, such as a torch
-tensor on the CPU, counts as an array.
+tensor on the CPU, counts as an array. A mapping is a row of an Audio column of ``datasets``:
+``{"array", "sampling_rate"}``, or ``{"bytes", "path"}`` of which one may be None.
 """
 
 _BLOCK_SECONDS = 30
@@ -43,23 +47,63 @@ def load_audio(source: AudioSource) -> Waveform:
     IntervoxError
         The clip is missing, undecodable, empty, shorter than 25 ms, silent or not finite.
     """
-    if isinstance(source, str | PathLike):
-        name = str(source)
-        if not Path(source).is_file():
-            raise IntervoxError(f"{name} is not a file: give the path of an audio file")
-        wave = _decode(name, name)
-    elif isinstance(source, bytes):
-        name = "the audio given as bytes"
-        wave = _decode(io.BytesIO(source), name)
-    elif hasattr(source, "read"):
-        name = str(getattr(source, "name", "the open audio file"))
-        wave = _decode(source, name)
-    else:
-        name = "the audio given as an array"
-        samples, rate = source if isinstance(source, tuple) else (source, SAMPLE_RATE)
-        wave = _from_array(np.asarray(samples), rate, name)
-    _check(wave, name)
+    name, blocks = _open(source, _BLOCK_SECONDS)
+    parts = list(blocks)
+    wave = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    _check_length(len(wave), name)
+    _check_finite(wave, name)
+    if np.abs(wave).max() < SILENCE:
+        raise IntervoxError(f"{name} is silent: give a clip that holds speech")
     return wave
+
+
+def stream_audio(source: AudioSource, block_seconds: float = _BLOCK_SECONDS) -> Iterator[Waveform]:
+    """Yield a recording of any length in blocks, mono at 16 kHz, in bounded memory.
+
+    Parameters
+    ----------
+    block_seconds
+        About how long a block is; resampling may move its end by a few milliseconds.
+
+    Raises
+    ------
+    IntervoxError
+        The recording is missing, undecodable, empty, shorter than 25 ms or not finite. Silence is
+        part of a long recording and is yielded as it is.
+    """
+    name, blocks = _open(source, block_seconds)
+    length = 0
+    for block in blocks:
+        _check_finite(block, name)
+        length += len(block)
+        yield block
+    _check_length(length, name)
+
+
+def resample_chunks(chunks: Iterable[NDArray[Any]], rate: int) -> Iterator[Waveform]:
+    """Turn a live iterator of sound into mono at 16 kHz, chunk by chunk.
+
+    Parameters
+    ----------
+    chunks
+        Arrays of any lengths, (samples,) or (samples, channels), integers or floats in [-1, 1].
+    rate
+        Of the chunks, in Hz. Another rate than 16 kHz delays the sound by some milliseconds.
+
+    Raises
+    ------
+    IntervoxError
+        A chunk is no array of numbers, or not finite; the rate is not a whole number above 0.
+    """
+    name = "a chunk of sound"
+    _check_rate(rate, name)
+    stream = _resampler(rate)
+    for chunk in chunks:
+        mono = _mono(np.asarray(chunk), name)
+        _check_finite(mono, name)
+        yield stream.resample_chunk(mono[:, None])[:, 0] if stream else mono
+    if stream:
+        yield stream.resample_chunk(np.zeros((0, 1), np.float32), last=True)[:, 0]
 
 
 def encode_flac(wave: Waveform) -> bytes:
@@ -80,30 +124,71 @@ def duration_seconds(path: str | PathLike[str]) -> float:
         return 0.0
 
 
-def _decode(file: Any, name: str) -> Waveform:
+def _open(source: AudioSource, block_seconds: float) -> tuple[str, Iterator[Waveform]]:
+    """Return what to call a source in messages, and its sound in blocks at 16 kHz."""
+    if isinstance(source, Mapping):
+        return _open(_row(source), block_seconds)
+    if isinstance(source, str | PathLike):
+        name = str(source)
+        if not Path(source).is_file():
+            raise IntervoxError(f"{name} is not a file: give the path of an audio file")
+        return name, _decode(name, name, block_seconds)
+    if isinstance(source, bytes):
+        name = "the audio given as bytes"
+        return name, _decode(io.BytesIO(source), name, block_seconds)
+    if hasattr(source, "read"):
+        name = str(getattr(source, "name", "the open audio file"))
+        return name, _decode(source, name, block_seconds)
+    name = "the audio given as an array"
+    samples, rate = source if isinstance(source, tuple) else (source, SAMPLE_RATE)
+    wave = _from_array(np.asarray(samples), rate, name)
+    size = max(1, round(block_seconds * SAMPLE_RATE))
+    return name, (wave[start : start + size] for start in range(0, len(wave), size))
+
+
+def _row(row: Mapping[str, Any]) -> AudioSource:
+    """Take the sound out of a row of an Audio column of ``datasets``."""
+    if row.get("array") is not None and "sampling_rate" in row:
+        return np.asarray(row["array"]), row["sampling_rate"]
+    for key in ("bytes", "path"):
+        if row.get(key) is not None:
+            found: AudioSource = row[key]
+            return found
+    raise IntervoxError(
+        f"a mapping with the keys {', '.join(map(str, row)) or '(none)'} is no clip: give array and "
+        "sampling_rate, or bytes, or path"
+    )
+
+
+def _decode(file: Any, name: str, block_seconds: float) -> Iterator[Waveform]:
     try:
         with sf.SoundFile(file) as sound:
-            rate = sound.samplerate
-            blocks = [block.mean(axis=1) for block in _resampled(sound, rate) if len(block)]
+            stream = _resampler(sound.samplerate)
+            size = max(1, round(block_seconds * sound.samplerate))
+            for block in sound.blocks(size, dtype="float32", always_2d=True):
+                mono = block.mean(axis=1, keepdims=True)
+                yield (stream.resample_chunk(mono) if stream else mono)[:, 0]
+            if stream:
+                yield stream.resample_chunk(np.zeros((0, 1), np.float32), last=True)[:, 0]
     except (sf.SoundFileError, OSError, RuntimeError, TypeError) as error:
         reason = str(error).split(": ")[-1].rstrip(".") or type(error).__name__
         raise IntervoxError(
             f"{name} can't be read as audio ({reason}): give a WAV, FLAC, OGG or MP3 file"
         ) from None
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
-def _resampled(sound: sf.SoundFile, rate: int) -> Any:
-    """Yield (samples, 1) float32 blocks at 16 kHz."""
-    stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32") if rate != SAMPLE_RATE else None
-    for block in sound.blocks(_BLOCK_SECONDS * rate, dtype="float32", always_2d=True):
-        mono = block.mean(axis=1, keepdims=True)
-        yield stream.resample_chunk(mono) if stream else mono
-    if stream:
-        yield stream.resample_chunk(np.zeros((0, 1), np.float32), last=True)
+def _resampler(rate: int) -> Any:
+    """A stateful resampler of one channel to 16 kHz; None where there is nothing to do."""
+    return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32") if rate != SAMPLE_RATE else None
 
 
 def _from_array(samples: NDArray[Any], rate: int, name: str) -> Waveform:
+    mono = _mono(samples, name)
+    _check_rate(rate, name)
+    return mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE).astype(np.float32)
+
+
+def _mono(samples: NDArray[Any], name: str) -> Waveform:
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu":
         raise IntervoxError(
             f"{name} has shape {samples.shape} and type {samples.dtype}: give numbers shaped "
@@ -113,22 +198,25 @@ def _from_array(samples: NDArray[Any], rate: int, name: str) -> Waveform:
         raise IntervoxError(
             f"{name} has {samples.shape[1]} channels: give shape (samples, channels), not its transpose"
         )
-    if not isinstance(rate, int | np.integer) or rate <= 0:
-        raise IntervoxError(f"{name} has sample rate {rate!r}: give it in Hz, as a whole number above 0")
     wave = samples.astype(np.float32)
     if samples.dtype.kind in "iu":
         half = 2.0 ** (8 * samples.dtype.itemsize - 1)
         wave = (wave - half if samples.dtype.kind == "u" else wave) / np.float32(half)
-    mono = wave if wave.ndim == 1 else wave.mean(axis=1)
-    return mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE).astype(np.float32)
+    return wave if wave.ndim == 1 else wave.mean(axis=1)
 
 
-def _check(wave: Waveform, name: str) -> None:
-    if len(wave) == 0:
-        raise IntervoxError(f"{name} is empty: give a clip that holds speech")
+def _check_rate(rate: int, name: str) -> None:
+    if not isinstance(rate, int | np.integer) or rate <= 0:
+        raise IntervoxError(f"{name} has sample rate {rate!r}: give it in Hz, as a whole number above 0")
+
+
+def _check_finite(wave: Waveform, name: str) -> None:
     if not np.isfinite(wave).all():
         raise IntervoxError(f"{name} holds NaN or infinite samples: write the file again")
-    if len(wave) < MIN_SAMPLES:
-        raise IntervoxError(f"{name} is too short ({len(wave)} samples at 16 kHz): give at least 25 ms")
-    if np.abs(wave).max() < SILENCE:
-        raise IntervoxError(f"{name} is silent: give a clip that holds speech")
+
+
+def _check_length(length: int, name: str) -> None:
+    if length == 0:
+        raise IntervoxError(f"{name} is empty: give a clip that holds speech")
+    if length < MIN_SAMPLES:
+        raise IntervoxError(f"{name} is too short ({length} samples at 16 kHz): give at least 25 ms")

@@ -176,7 +176,7 @@ def evaluate(run: Run) -> dict[str, Any]:
     """Measure on held-out cells and human corpora; write ``metrics.json`` and ``report.html``."""
     from intervox.evaluation.evaluate import SCHEMA_VERSION, measure
     from intervox.evaluation.peers import load_peer
-    from intervox.evaluation.systems import calibrate, compared_in_run
+    from intervox.evaluation.systems import calibrate, compared_in_run, draw_references
     from intervox.reporting.card import model_card
     from intervox.reporting.report import Made
     from intervox.reporting.results import write_results
@@ -201,6 +201,8 @@ def evaluate(run: Run) -> dict[str, Any]:
         }
         metrics |= measure(compared, test_sets, settings, run.processes)
         model.calibration = calibrate(model, test_sets)
+        if references := draw_references(model, test_sets):
+            model.references = references
         model.save_pretrained(model_folder)
         write_bytes(model_folder / "README.md", model_card(metrics, corpus.about).encode())
         made = Made(recipe, corpus, model.layer_weights(), training["history"])

@@ -227,7 +227,7 @@ def held_out(corpus: Corpus, split: Split = "test", name: str = SYNTHETIC) -> So
     cells = corpus.cells.filter(pc.field("split") == split)
     if not cells.num_rows:
         return None
-    known = ("speaker", "content", "engine", "kind", "language")
+    known = ("speaker", "content", "text", "engine", "kind", "language")
     labels = {label: np.array(cells[label].to_pylist()) for label in known if label in cells.column_names}
     source = CorpusSplit(corpus, split)
     clips = Clips(

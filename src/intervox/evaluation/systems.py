@@ -15,14 +15,18 @@ from intervox.evaluation.evidence import SpaceEvidence
 from intervox.evaluation.peers import ABOUT_PEERS, peer_representation
 from intervox.evaluation.representations import embed_rows, raw_representations, subspace_representations
 from intervox.evaluation.scoring import AsNorm, Plda, Scorer, centred, cosine
-from intervox.evaluation.test_sets import TestSet
+from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet
 from intervox.features.extraction import Encoder
 from intervox.features.store import Features
 from intervox.recipe import Recipe
 from intervox.subspaces.model import SubspaceModel
+from intervox.subspaces.references import CONDITION, TEXT, References
 from intervox.subspaces.training import TrainingCells, training_cells
 
 SPEAKER = "speaker"
+
+REFERENCE_CELLS = 240
+"""Cells that a model carries, in each condition: 57,000 pairs of different speakers in 140 kB."""
 
 
 def compared_in_run(
@@ -82,6 +86,33 @@ def calibrate(model: SubspaceModel, test_sets: Sequence[TestSet]) -> dict[str, l
         for space in subspace_representations(model)
         if len(np.unique(held_out.clips.labels.get(model.factors[space.name], ()))) > 1
     }
+
+
+def draw_references(model: SubspaceModel, test_sets: Sequence[TestSet]) -> References | None:
+    """Draw held-out synthetic cells that a model carries, each clean and degraded.
+
+    Returns
+    -------
+    References or None
+        None without held-out cells.
+    """
+    held_out = next((test_set for test_set in test_sets if test_set.name == SYNTHETIC), None)
+    if held_out is None:
+        return None
+    random = np.random.default_rng([EVALUATION_SEED, 15])
+    count = min(REFERENCE_CELLS, len(held_out.clips))
+    rows = np.sort(random.choice(len(held_out.clips), count, replace=False))
+    conditions = [name for name in (CLEAN, CROSS_CONDITION) if name in held_out.whole]
+    known = [name for name in (*model.factors.values(), TEXT) if name in held_out.clips.labels]
+    labels = {name: [str(held_out.clips.labels[name][row]) for row in rows] for name in known}
+    return References(
+        {
+            space.name: np.concatenate([space.vectors(held_out, name)[rows] for name in conditions])
+            for space in subspace_representations(model)
+        },
+        {name: values * len(conditions) for name, values in labels.items()}
+        | {CONDITION: np.repeat(conditions, count).tolist()},
+    )
 
 
 def _scorers(

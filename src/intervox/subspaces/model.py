@@ -1,25 +1,33 @@
 """SubspaceModel: from a backbone's hidden states to named, separate subspaces."""
 
+import hashlib
 import io
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
+import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+from scipy.special import expit, logit
 
-from intervox.audio import AudioSource, load_audio
+from intervox.audio import AudioSource
 from intervox.backbones.base import Backbone, load_backbone
 from intervox.default_model import DEFAULT, default_model_folder
 from intervox.errors import IntervoxError
 from intervox.recipe import FeatureSettings
-from intervox.subspaces.encoding import encode_clips, encode_frames
+from intervox.storage import stable_hash
+from intervox.subspaces.encoding import Vectors, encode_clips, encode_frames, is_one_clip, load_groups
 from intervox.subspaces.heads import Heads
+from intervox.subspaces.references import References
+from intervox.subspaces.similarity import similarity, similarity_pairwise
+
+_REFERENCE = "reference_"
+"""Of the buffers that hold the references, a subspace each."""
 
 
 class SubspaceModel(
@@ -45,13 +53,23 @@ class SubspaceModel(
         Windows of the features that it was trained on.
     calibration
         Subspace to slope and offset from a cosine to the log odds of "the same".
+    references
+        Factor to the labels of the references, one a line; their vectors are among the weights.
+
+    Attributes
+    ----------
+    name
+        What ``from_pretrained`` was given, a folder in full; empty for a model that was not loaded.
 
     Examples
     --------
     >>> model = SubspaceModel.from_pretrained("default")  # doctest: +SKIP
     >>> model.encode(["a.wav", "b.wav"])["speaker"].shape  # doctest: +SKIP
-    (2, 128)
+    (2, 96)
     """
+
+    similarity = staticmethod(similarity)
+    similarity_pairwise = staticmethod(similarity_pairwise)
 
     def __init__(
         self,
@@ -62,13 +80,21 @@ class SubspaceModel(
         fingerprint: str = "",
         window_seconds: float = 4.0,
         calibration: dict[str, list[float]] | None = None,
+        references: dict[str, str] | None = None,
     ) -> None:
         super().__init__(layers, dim, subspaces)
         self.backbone_name = backbone
+        self.name = ""
         self.fingerprint = fingerprint
         self.window_seconds = window_seconds
         self._calibration = calibration or {}
+        self._reference_labels = {name: lines.split("\n") for name, lines in (references or {}).items()}
         self._backbone: Backbone | None = None
+        if self._reference_labels:
+            count = len(next(iter(self._reference_labels.values())))
+            for name in self.subspaces:
+                empty = torch.zeros(count, self.subspace(name).settings.dim, dtype=torch.float16)
+                self.register_buffer(_REFERENCE + name, empty)
 
     @property
     def calibration(self) -> dict[str, list[float]]:
@@ -78,34 +104,90 @@ class SubspaceModel(
     @calibration.setter
     def calibration(self, calibration: dict[str, list[float]]) -> None:
         self._calibration = calibration
-        # The hub mixin writes what the constructor was given; this is known only afterwards.
+        self._tell_hub("calibration", calibration)
+
+    @property
+    def references(self) -> References | None:
+        """Held-out synthetic speech in every subspace; saved with the model, None before it is measured."""
+        if not self._reference_labels:
+            return None
+        vectors = {name: self.get_buffer(_REFERENCE + name).float().cpu().numpy() for name in self.subspaces}
+        return References(vectors, self._reference_labels)
+
+    @references.setter
+    def references(self, references: References) -> None:
+        self._reference_labels = references.labels
+        for name, vectors in references.vectors.items():
+            self.register_buffer(_REFERENCE + name, torch.from_numpy(vectors).half())
+        # One line of the file a factor, not one a cell.
+        lines = {name: "\n".join(values) for name, values in references.labels.items()}
+        self._tell_hub("references", lines)
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of what decides an embedding: the backbone's weights, windows and the maps."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            if not name.startswith(_REFERENCE):
+                digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return stable_hash([self.fingerprint, self.window_seconds, digest.hexdigest()])
+
+    def _tell_hub(self, name: str, value: Any) -> None:
+        """Correct what the hub mixin writes: what the constructor was given, not what came after."""
         config = self._hub_mixin_config
         assert isinstance(config, dict)
-        config["calibration"] = calibration
+        config[name] = value
 
     @overload
     def encode(
-        self, sources: Sequence[AudioSource], batch_seconds: float = ..., frames: Literal[False] = ...
-    ) -> dict[str, NDArray[np.float32]]: ...
+        self,
+        sources: Iterable[AudioSource],
+        batch_seconds: float = ...,
+        frames: Literal[False] = ...,
+        output: Literal["numpy"] = ...,
+    ) -> dict[str, Vectors]: ...
 
     @overload
     def encode(
-        self, sources: Sequence[AudioSource], batch_seconds: float = ..., *, frames: Literal[True]
-    ) -> dict[str, list[NDArray[np.float32]]]: ...
+        self,
+        sources: Iterable[AudioSource],
+        batch_seconds: float = ...,
+        *,
+        frames: Literal[True],
+        output: Literal["numpy"] = ...,
+    ) -> dict[str, list[Vectors]]: ...
+
+    @overload
+    def encode(
+        self,
+        sources: Iterable[AudioSource],
+        batch_seconds: float = ...,
+        frames: bool = ...,
+        *,
+        output: Literal["torch"],
+    ) -> dict[str, Any]: ...
 
     def encode(
-        self, sources: Sequence[AudioSource], batch_seconds: float = 20.0, frames: bool = False
-    ) -> dict[str, NDArray[np.float32]] | dict[str, list[NDArray[np.float32]]]:
+        self,
+        sources: Iterable[AudioSource],
+        batch_seconds: float = 20.0,
+        frames: bool = False,
+        output: Literal["numpy", "torch"] = "numpy",
+    ) -> dict[str, Any]:
         """Embed clips of any length in every subspace.
 
         Parameters
         ----------
         sources
-            Paths, bytes, open files, 16 kHz arrays or tensors, or ``(array, sample rate)``.
+            Paths, bytes, open files, 16 kHz arrays or tensors, ``(array, sample rate)``, or rows of
+            an Audio column of ``datasets``. A generator is read as it is needed: some ten minutes
+            of sound are in memory, and the vectors.
         batch_seconds
             Upper bound on the padded length of one batch through the backbone.
         frames
             Whether to embed every frame instead of every clip.
+        output
+            ``numpy`` arrays or ``torch`` tensors, on the CPU.
 
         Returns
         -------
@@ -119,15 +201,45 @@ class SubspaceModel(
             A clip can't be embedded (the message says which and why), or the backbone is not the
             one that the model was trained on.
         """
-        if batch_seconds <= 0:
+        if output not in ("numpy", "torch"):
+            raise IntervoxError(f"there is no output {output!r}: choose numpy or torch")
+        found = list(self.iter_encode(sources, batch_seconds, frames))
+        convert = torch.from_numpy if output == "torch" else np.asarray
+        if frames:
+            return {name: [convert(clip[name]) for clip in found] for name in self.subspaces}
+        # What no clips give, so that there is something to stack where there are none.
+        none = {name: np.zeros((0, self.subspace(name).settings.dim), np.float32) for name in self.subspaces}
+        return {
+            name: convert(np.stack([clip[name] for clip in found]) if found else none[name]) for name in none
+        }
+
+    def iter_encode(
+        self, sources: Iterable[AudioSource], batch_seconds: float = 20.0, frames: bool = False
+    ) -> Iterator[dict[str, Vectors]]:
+        """Embed clips as ``encode`` does, and yield those of one clip after the other.
+
+        Clips are read as they are needed, and nothing is kept of those that were yielded: for
+        collections that do not fit into memory, or whose vectors go into a file.
+
+        Yields
+        ------
+        dict
+            Subspace to a unit vector (dim,), with ``frames`` to one a frame (frames, dim).
+        """
+        if not batch_seconds > 0:
             raise IntervoxError(f"batch_seconds is {batch_seconds}: give a number of seconds above 0")
-        if isinstance(sources, str | bytes | Path):
+        if is_one_clip(sources):
             raise IntervoxError("encode takes a list of clips: write encode([clip])")
         backbone = self._own_backbone()
-        waves = [load_audio(source) for source in sources]
         settings = FeatureSettings(batch_seconds=batch_seconds, window_seconds=self.window_seconds)
         embed = encode_frames if frames else encode_clips
-        return embed(self, backbone, waves, settings)
+        groups = load_groups(sources, batch_seconds)
+        return (
+            {name: values[row] for name, values in vectors.items()}
+            for waves in groups
+            for vectors in [embed(self, backbone, waves, settings)]
+            for row in range(len(waves))
+        )
 
     def _own_backbone(self) -> Backbone:
         """Load the backbone once, and make sure that it is the one that was trained on."""
@@ -150,6 +262,7 @@ class SubspaceModel(
         with redirect_stdout(io.StringIO()):
             model = super().from_pretrained(str(folder), **options)
         assert isinstance(model, SubspaceModel)
+        model.name = str(Path(name).resolve()) if str(name) != DEFAULT and Path(name).is_dir() else str(name)
         return model
 
     def generate_model_card(self, *_arguments: Any, **_options: Any) -> ModelCard:
@@ -175,21 +288,46 @@ class SubspaceModel(
         IntervoxError
             The subspace does not exist or was never calibrated.
         """
-        self.check_space(space)
-        if space not in self.calibration:
-            raise IntervoxError(
-                f"subspace {space!r} has no calibration: run `intervox evaluate` on the recipe first"
-            )
-        vectors = self.encode([first, second])[space]
-        score = float(vectors[0] @ vectors[1])
-        slope, offset = self.calibration[space]
-        probability = 1 / (1 + math.exp(-(slope * score + offset)))
+        self._calibration_of(space)
+        vectors = self.encode([first, second])
+        score = float(vectors[space][0] @ vectors[space][1])
+        probability = float(self.probability(np.array([score]), space)[0])
         return {
             "space": space,
             "score": round(score, 5),
             "probability": round(probability, 5),
             "same": probability >= 0.5,
         }
+
+    def probability(
+        self, scores: NDArray[np.floating], space: str = "speaker", prior: float = 0.5
+    ) -> NDArray[np.float64]:
+        """Turn cosines into probabilities of sharing a subspace's factor.
+
+        Parameters
+        ----------
+        scores
+            Of any shape, in [-1, 1].
+        prior
+            How probable it is before anything is heard, in (0, 1).
+
+        Raises
+        ------
+        IntervoxError
+            The subspace does not exist or was never calibrated, or the prior is out of range.
+        """
+        slope, offset = self._calibration_of(space)
+        if not 0 < prior < 1:
+            raise IntervoxError(f"the prior is {prior}: give a probability above 0 and below 1")
+        return np.asarray(expit(slope * np.asarray(scores, np.float64) + offset + logit(prior)))
+
+    def _calibration_of(self, space: str) -> list[float]:
+        self.check_space(space)
+        if space not in self.calibration:
+            raise IntervoxError(
+                f"subspace {space!r} has no calibration: run `intervox evaluate` on the recipe first"
+            )
+        return self.calibration[space]
 
     def check_space(self, space: str) -> None:
         """Raise an ``IntervoxError`` that lists the subspaces unless ``space`` is one of them."""

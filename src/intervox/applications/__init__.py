@@ -1,0 +1,1 @@
+"""What people do with a model: verify speakers, spot keywords, from examples that they enrol."""

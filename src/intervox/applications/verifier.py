@@ -1,0 +1,97 @@
+"""Is this the speaker? Enrolled people, scores, probabilities and a threshold of a chosen rate."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from intervox.applications.enrolled import Enrolled
+from intervox.audio import AudioSource
+from intervox.errors import IntervoxError
+
+_MOST_AVERAGED = 5
+"""Most of the references' speakers have at least so many cells."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was found of one clip and one name.
+
+    Attributes
+    ----------
+    score
+        Cosine, in [-1, 1].
+    probability
+        Calibrated, at even odds.
+    accepted
+        Whether the score reaches the threshold.
+    """
+
+    name: str
+    score: float
+    probability: float
+    accepted: bool
+
+
+class SpeakerVerifier(Enrolled):
+    """Speakers known by one clip or more each.
+
+    Parameters
+    ----------
+    model, space, threshold
+        As of ``Enrolled``. The calibration behind the default threshold comes from synthetic
+        speakers that training never heard, clean and degraded.
+
+    Examples
+    --------
+    >>> verifier = SpeakerVerifier()
+    >>> verifier.enrol("alice", ["a1.wav", "a2.wav"])  # doctest: +SKIP
+    >>> verifier.verify("who.wav", "alice").accepted  # doctest: +SKIP
+    True
+    """
+
+    def verify(self, clip: AudioSource, name: str) -> Decision:
+        """Say whether a clip is of an enrolled speaker.
+
+        Raises
+        ------
+        IntervoxError
+            The name is not enrolled, or the clip can't be embedded.
+        """
+        self.check_name(name)
+        score = float(self.decision_function([clip])[0, self.classes_.tolist().index(name)])
+        return self.decide(name, score)
+
+    def decide(self, name: str, score: float) -> Decision:
+        """Turn a cosine with a name's prototype into a decision."""
+        probability = self.model_.probability(np.array(score), self.space)
+        return Decision(name, score, float(probability), score >= self.threshold_)
+
+    def set_false_accept_rate(self, rate: float, impostors: Iterable[AudioSource] | None = None) -> Self:
+        """Choose the threshold by how often a stranger may be accepted.
+
+        Parameters
+        ----------
+        rate
+            Share of trials of a stranger against an enrolled speaker, in (0, 1).
+        impostors
+            Clips of people who are not enrolled, recorded as clips will be: they are scored against
+            everybody who is, and the rate holds on them. Without, the rate holds on the model's
+            references, which are synthetic voices: on people it is a start, not a promise.
+
+        Raises
+        ------
+        IntervoxError
+            There are too few impostors for the rate, or the model has no references.
+        """
+        if impostors is not None:
+            return self.set_threshold(self.decision_function(impostors), rate)
+        references = self.model_.references
+        if references is None:
+            raise IntervoxError("this model has no references: give clips of people who are not enrolled")
+        # Averages of several examples are closer to everyone: the references are averaged likewise.
+        examples = round(float(np.median(list(self.counts_.values())))) if self.counts_ else 1
+        factor = self.model_.factors[self.space]
+        scores = references.impostor_scores(self.space, factor, min(examples, _MOST_AVERAGED))
+        return self.set_threshold(scores, rate)
