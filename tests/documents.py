@@ -31,12 +31,15 @@ from .conftest import ROOT
 
 PARSED = {
     "intervox assets kokoro": "downloads; its arguments, and its files: tests/test_engine_assets.py",
+    "intervox sweep default": "needs the four engines of its recipe; `intervox sweep paper` is run",
+    "intervox tables runs/default --of sweep": "as above",
     "intervox synth mine.yaml --engine-pool ray": "starts Ray; tests/test_parallel.py does",
     "intervox synth mine.yaml --engine-pool ray://head-node:10001": "needs a cluster",
 }
 """Lines whose arguments are only parsed by the real command line, and why."""
 
 SHOWN = {
+    ". .venv/bin/activate": "there is no such environment here",
     "apt-get install flite": "changes the machine",
 }
 """Lines that nothing here can check, and why."""
@@ -56,31 +59,34 @@ ANSWERS_NO: dict[str, str] = {}
 HUB = {"microsoft/wavlm-base-plus": "wavlm"}
 """Hub ids, and the random checkpoint of ``tests/test_backbones.py`` that stands for each."""
 
-_TINY_CORPUS = {
-    "texts": {"count": 60},
-    "train": {"blocks": 3, "speakers": 4, "contents": 4},
-    "test": {"blocks": 1, "speakers": 3, "contents": 3},
-    "conditions": {"rooms": 2},
-}
-_TINY_EVALUATION = {
-    "protocols": [], "bootstrap": 10, "episodes": 5, "max_trials": 1000, "baselines": ["lda"], "seeds": 1,
-    "running_minutes": 0, "recordings": False,
-}  # fmt: skip
-
-SMALLER: dict[str, dict[str, Any]] = {
-    "mine.yaml": {
-        "corpus": _TINY_CORPUS
-        | {"engines": [{"name": "espeak", "voices": 40, "languages": ["en"]}], "casting": None,
-           "quality": {"recognise": False}, "validation": {"blocks": 0}},
+TINY: dict[str, Any] = {
+    "corpus": {
+        "engines": [{"name": "espeak", "voices": 40}],
+        "texts": {"count": 60},
+        "train": {"blocks": 3, "speakers": 4, "contents": 4},
+        "validation": {"blocks": 0},
+        "test": {"blocks": 1, "speakers": 3, "contents": 3},
+        "conditions": {"rooms": 2},
     },
-    "people.yaml": {},
-    "wavlm.yaml": {"corpus": _TINY_CORPUS, "training": {"steps": 5}, "evaluation": _TINY_EVALUATION},
+    "subspaces": {name: {"factor": name, "layers": [2], "dim": 16} for name in ("speaker", "content")},
+    "training": {"steps": 5, "blocks_per_step": 2},
+    "adaptation": {"steps": 1, "blocks_per_step": 1},
+    "evaluation": {
+        "protocols": ["fsdd"], "bootstrap": 10, "episodes": 5, "max_trials": 1000, "baselines": ["lda"], "seeds": 1,
+        "running_minutes": 0.1, "severities": {"disturbances": []},
+    },
 }  # fmt: skip
-"""Recipes on a page that take too long: they are checked as printed, and run with these changes."""
+"""What stands for the recipes of the package, with their names and the variants of their sweeps."""
 
 BUILT_IN = ("quickstart", "standard", "paper", "default", "mini")
-"""Recipes of the package. The finished run of ``mini`` stands for each of them: its settings with their
-names, and the variants of their sweeps."""
+
+SMALLER: dict[str, dict[str, Any]] = {
+    "mine.yaml": {"corpus": TINY["corpus"] | {"casting": None, "quality": {"recognise": False}}},
+    "wavlm.yaml": {name: TINY[name] for name in ("corpus", "training")}
+    | {"evaluation": TINY["evaluation"] | {"protocols": []}},
+    "adapted.yaml": TINY | {"evaluation": TINY["evaluation"] | {"protocols": []}},
+}
+"""Recipes on a page that take too long: they are checked as printed, and run with these changes."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +150,7 @@ class Reader:
             text = text.replace(hub_id, checkpoint)
         match block.language:
             case "python":
-                # Lines of a traceback are then those of the page.
-                exec(compile("\n" * block.line + text, block.page, "exec"), self.names)
+                self._python("\n" * block.line + text)  # a traceback's lines are then the page's
             case "yaml":
                 self._write_or_check(text)
             case "sh":
@@ -155,6 +160,10 @@ class Reader:
                 pass
             case other:
                 raise AssertionError(f"a block of {other!r}: fence it as python, sh, yaml or text (output)")
+
+    def _python(self, code: str) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile(code, "the page", "exec"), self.names)
 
     def _write_or_check(self, text: str) -> None:
         named = re.match(r"# (\S+\.yaml)\n", text)
@@ -261,11 +270,9 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 def small_recipes(folder: Path) -> Path:
     """Write the recipes that stand for the built-in ones."""
     folder.mkdir()
-    package = ROOT / "src" / "intervox" / "recipes"
-    mini = yaml.safe_load((package / "mini.yaml").read_text())
     for name in BUILT_IN:
-        own = yaml.safe_load((package / f"{name}.yaml").read_text())
-        recipe = mini | {"name": name, "sweep": own.get("sweep", {})}
+        own = load_recipe(name).model_dump(mode="json")
+        recipe = TINY | {"name": name, "sweep": own["sweep"]}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
     return folder
 

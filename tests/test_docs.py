@@ -16,6 +16,7 @@ import transformers
 
 import intervox
 from intervox.engines.base import load_engine
+from intervox.recipe import dump_recipe, load_recipe
 from intervox.recipe_corpus import EspeakSettings
 
 from . import documents
@@ -64,31 +65,53 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {hub_id: str(home / family) for hub_id, family in HUB.items()}
 
 
+@pytest.fixture(scope="session")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with what stands for the recipes of the package."""
+    return small_recipes(tmp_path_factory.mktemp("package") / "recipes")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, speech_folder: Path, recipes: Path) -> Path:
+    """Return the folder of a finished run, which stands for all that the pages speak of."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        _small_world(patch, folder, speech_folder, recipes)
+        intervox.run(intervox.open_run("quickstart", folder / "quickstart"))
+    return folder / "quickstart"
+
+
+def _small_world(patch: pytest.MonkeyPatch, folder: Path, speech: Path, recipes: Path) -> None:
+    patch.chdir(folder)
+    patch.setenv("INTERVOX_DATA", str(speech / "data"))
+    patch.setattr("intervox.recipe.files", lambda _package: recipes)
+    # One process: starting others costs more than these corpora.
+    patch.setattr(os, "sched_getaffinity", lambda _pid: {0})
+
+
 @pytest.fixture
 def desk(
-    request: pytest.FixtureRequest, tmp_path: Path, speech_folder: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    speech_folder: Path,
+    recipes: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
-    """Fill a folder with clips, evaluation sets and, where the page asks for them, finished runs."""
-    folder = shutil.copytree(speech_folder, tmp_path / "desk")
-    recipes = small_recipes(tmp_path / "recipes")
-    page: Path = request.getfixturevalue("page")
+    """Fill a folder with clips, evaluation sets and, where the page speaks of them, finished runs."""
+    folder = shutil.copytree(speech_folder, tmp_path / "desk", ignore=shutil.ignore_patterns("data"))
+    _small_world(monkeypatch, folder, speech_folder, recipes)
     text = page.read_text(encoding="utf-8")
-    if any(re.search(rf"intervox.* {name}\b|runs/{name}\b", text) for name in BUILT_IN):
-        finished: Path = request.getfixturevalue("mini_run")
-        for name in BUILT_IN:
-            if re.search(rf"intervox.* {name}\b|runs/{name}\b", text):
-                shutil.copytree(finished, folder / "runs" / name)
+    for name in BUILT_IN:
+        if re.search(rf"intervox.* {name}\b|runs/{name}\b", text):
+            run = shutil.copytree(request.getfixturevalue("finished"), folder / "runs" / name)
+            (run / "recipe.yaml").write_text(dump_recipe(load_recipe(name)))
     if "mine.npz" in text:
-        clips = sorted((folder / "data" / "fsdd" / "recordings").iterdir())
+        clips = sorted((speech_folder / "data" / "fsdd" / "recordings").iterdir())
         vectors = np.random.default_rng(0).normal(size=(len(clips), 8))
         np.savez(folder / "mine.npz", embedding=vectors, path=np.array([str(clip) for clip in clips]))
     shutil.copy(ROOT / "README.md", folder)
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("*.ipynb", "*.py"))
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("INTERVOX_DATA", str(folder / "data"))
-    monkeypatch.setattr("intervox.recipe.files", lambda _package: recipes)
-    # One process: starting others costs more than these corpora.
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
     return folder
 
 
