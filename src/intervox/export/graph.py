@@ -121,7 +121,9 @@ def join(model: SubspaceModel, parts: Parts) -> ModelProto:
         ir_version=_IR_VERSION,
         opset=OPSET,
         domain=_DOMAIN,
-        outputs=", ".join(f"float[{model.subspace(name).settings.dim}] {value}" for value, name in spaces.items()),
+        outputs=", ".join(
+            f"float[{model.subspace(name).settings.dim}] {value}" for value, name in spaces.items()
+        ),
         window=model.window_seconds * SAMPLE_RATE,
         start=f"0, {shape}" if frames else shape,
         so_far=f"past, {shape}" if frames else shape,
@@ -209,7 +211,9 @@ def _properties(model: SubspaceModel) -> dict[str, str]:
 def _function(name: str, model: ModelProto) -> FunctionProto:
     """Make a model a function; its weights become constants."""
     graph = model.graph
-    constants = [helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in graph.initializer]
+    constants = [
+        helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in graph.initializer
+    ]
     return helper.make_function(
         _DOMAIN,
         name,

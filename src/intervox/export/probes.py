@@ -18,7 +18,9 @@ def probe(seconds: float, seed: int) -> Waveform:
     random = np.random.default_rng(seed)
     size = round(seconds * SAMPLE_RATE)
     pitch, tract = random.uniform(85, 240), random.uniform(0.85, 1.2)
-    phase = np.cumsum(pitch * (1 + 0.1 * np.sin(2 * np.pi * 0.7 * np.arange(size) / SAMPLE_RATE)) / SAMPLE_RATE)
+    phase = np.cumsum(
+        pitch * (1 + 0.1 * np.sin(2 * np.pi * 0.7 * np.arange(size) / SAMPLE_RATE)) / SAMPLE_RATE
+    )
     pulses = np.diff(np.floor(phase), prepend=0)
     wave = np.zeros(size)
     start = 0
@@ -26,7 +28,9 @@ def probe(seconds: float, seed: int) -> Waveform:
         end = start + int(random.uniform(0.05, 0.2) * SAMPLE_RATE)
         kind = random.choice(["voiced", "voiceless", "pause"], p=[0.65, 0.25, 0.1])
         noise = random.normal(size=len(wave[start:end]))
-        sound = {"voiced": pulses[start:end] + 0.003 * noise, "voiceless": 0.02 * noise, "pause": 0 * noise}[kind]
+        sound = {"voiced": pulses[start:end] + 0.003 * noise, "voiceless": 0.02 * noise, "pause": 0 * noise}[
+            kind
+        ]
         for low, high in _FORMANTS:
             sound = _resonance(sound, tract * random.uniform(low, high))
         wave[start:end] = sound * np.hanning(len(sound)) ** 0.2
