@@ -14,18 +14,19 @@ _HEADING = "## In ONNX"
 
 _SECTION = """{heading}
 
-The graphs hold the backbone `{backbone}` and every subspace: `audio` in (float32, mono, 16 kHz, 25 ms or more), \
-one unit vector a subspace out. Opset {opset}, standard operators only, onnxruntime on a CPU. `example.py` uses \
-them without Intervox and PyTorch; `config.json` says under `onnx` what a program has to know, the calibration \
-too. `SubspaceModel.from_pretrained` takes `model.safetensors` and finds the backbone by its name.
+The graphs hold the backbone `{backbone}` and every subspace. `audio` in: float32, mono, 16 kHz, 25 ms or \
+more; one unit vector a subspace out. Opset {opset}, standard operators only, onnxruntime on a CPU. \
+`example.py` uses them without Intervox and PyTorch; `config.json` says under `onnx` what a program has to \
+know, the calibration too. `SubspaceModel.from_pretrained` takes `model.safetensors` and finds the backbone \
+by its name.
 
 | file | size | agreement |
 | --- | --- | --- |
 {rows}
 
-Found on {clips} clips of {shortest:g} to {longest:g} s, {made} of them speech-like sounds made by a formula and \
-{given} given, when this folder was written; a graph that differs from PyTorch by more than {tolerance:g} is not. \
-All figures above are of the PyTorch model.
+Found on {clips} clips of {shortest:g} to {longest:g} s when this folder was written: {made} speech-like \
+sounds made by a formula, and {given} given recordings. A graph that differs from PyTorch by more than \
+{tolerance:g} is not written. All figures above are of the PyTorch model.
 
 The backbone's weights in the graphs keep their own licence{licence}.
 """
@@ -42,7 +43,7 @@ def export_card(model: SubspaceModel, check: Check, folder: Path, files: dict[st
         Precision, ``fp32`` and perhaps ``int8``, to the graph's file name in the folder.
     """
     card = ModelCard(own_card(model))
-    card.data.tags = list(dict.fromkeys([*(card.data.tags or []), "onnx"]))
+    card.data["tags"] = list(dict.fromkeys([*(card.data.get("tags") or []), "onnx"]))
     agreements = {"fp32": f"PyTorch: largest difference {check.difference:.1g}"}
     if check.int8 is not None:
         cosines = [f"{name} {one.lowest:.4f} / {one.mean:.4f}" for name, one in check.int8.items()]

@@ -94,8 +94,8 @@ def onnx_config(model: SubspaceModel, files: dict[str, str]) -> dict[str, Any]:
         "dims": {name: model.subspace(name).settings.dim for name in model.subspaces},
         "factors": model.factors,
         "score": "the product of two clips' vectors: unit length, so their cosine",
-        "probability": "1 / (1 + exp(-(slope * score + offset))): of sharing the factor, at even odds, with the "
-        "slope and offset of calibration",
+        "probability": "1 / (1 + exp(-(slope * score + offset))): of sharing the factor, at even odds",
+        "calibration_fields": ["slope", "offset"],
         "calibration": model.calibration,
     }
 

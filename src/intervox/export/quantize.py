@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnx
 from onnx import ModelProto
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
 
 from intervox.export.quiet import quiet
 
