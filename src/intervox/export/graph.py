@@ -52,12 +52,15 @@ class Parts:
         From a window (samples,) to its states (frames, layers, dim).
     heads
         From a clip's means (layers, dim), or all its frames (frames, layers, dim), to unit vectors.
+    spaces
+        What these are called, in order.
     layers, dim
         Of the states: up to the highest layer that a subspace reads.
     """
 
     encoder: ModelProto
     heads: ModelProto
+    spaces: list[str]
     layers: int
     dim: int
 
@@ -98,11 +101,12 @@ def trace(model: SubspaceModel) -> Parts:
             f"backbone {model.backbone_name!r} takes {size / 1e9:.1f} GB up to layer {layers - 1}, and an "
             "ONNX file ends at 2: refine on lower layers or a smaller backbone"
         )
-    dim = model.mean.shape[1]
+    spaces, dim = list(model.subspaces), model.mean.shape[1]
     example = torch.randn(3, layers, dim) if model.reads_frames else torch.randn(layers, dim)
     return Parts(
         _trace(encoder, torch.randn(longest), "samples", [INPUT], ["states"], MIN_SAMPLES),
-        _trace(heads, example, "frames" if model.reads_frames else None, ["pooled"], list(model.subspaces)),
+        _trace(heads, example, "frames" if model.reads_frames else None, ["pooled"], spaces),
+        spaces,
         layers,
         dim,
     )
@@ -114,7 +118,7 @@ def join(model: SubspaceModel, parts: Parts) -> ModelProto:
     A clip is cut as ``features.extraction.cut_windows`` cuts it. Where every map reads means, the
     windows' frames are summed; where one reads frames, they are kept.
     """
-    spaces = {f"space_{number}": name for number, name in enumerate(model.subspaces)}
+    spaces = {f"space_{number}": name for number, name in enumerate(parts.spaces)}
     shape = f"{parts.layers}, {parts.dim}"
     frames = model.reads_frames
     text = _GRAPH.format(
