@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-import httpx
 from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import (  # type: ignore[attr-defined]
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+)
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from intervox.errors import IntervoxError
@@ -69,7 +72,7 @@ def push_folder(folder: Path | str, repository: str, private: bool | None = None
                 f"this token may not write to {repository}: {_LOG_IN}, or give another USER/NAME ({again})"
             ) from error
         raise IntervoxError(f"the hub refused {repository} ({_reason(error)}); {again}") from error
-    except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
         raise IntervoxError(
             f"the hub can't be reached ({_reason(error)}): look at the network and try again ({again})"
         ) from error
