@@ -1,14 +1,15 @@
 """Eight-bit weights: a third of the size, faster, and nearly the same vectors.
 
-Measured on Whisper tiny.en: with convolutions left in fp32, and one scale a column instead of one a
-matrix, the cosine to fp32 stays above 0.99; with the convolutions it falls to 0.9. Weights are
-unsigned on purpose. Signed ones are faster where the processor has VNNI, but elsewhere on x86 the
-products of an 8-bit activation and a signed weight overflow 16 bits in pairs, silently: cosines of
-0.94. Nobody knows on which processor a file will run.
+What keeps them close, by ``benchmarks/export.py --variants`` on clips made by a formula (lowest
+cosine to fp32 of Whisper tiny.en's speaker space, 0.998 as it is done here): convolutions in fp32
+(with theirs in 8 bits 0.96) and one scale a column (one a matrix: 0.99). Weights are unsigned on
+purpose. Signed ones are faster where the processor has VNNI, and overflow 16 bits in silence on
+other x86 processors (0.95), as ONNX Runtime's manual warns; nobody knows where a file will run.
 """
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx import ModelProto
@@ -16,21 +17,27 @@ from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore
 
 from intervox.export.quiet import quiet
 
+SETTINGS: dict[str, Any] = {
+    "op_types_to_quantize": ["MatMul", "Gemm"],
+    "per_channel": True,
+    "weight_type": QuantType.QUInt8,
+    "extra_options": {"MatMulConstBOnly": True},
+}
+"""Of ``quantize_dynamic``: matrices of weights alone."""
 
-def quantize(encoder: ModelProto) -> ModelProto:
+
+def quantize(encoder: ModelProto, **other: Any) -> ModelProto:
     """Give every matrix of weights 8 bits; activations get theirs as they come (dynamic quantisation).
 
     The spectrum, convolutions and attention itself stay in fp32, and so do the subspaces, which are
     no part of the encoder.
+
+    Parameters
+    ----------
+    other
+        In place of some of ``SETTINGS``.
     """
     with tempfile.TemporaryDirectory() as folder, quiet():
         path = Path(folder) / "encoder.onnx"
-        quantize_dynamic(
-            encoder,
-            path,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            per_channel=True,
-            weight_type=QuantType.QUInt8,
-            extra_options={"MatMulConstBOnly": True},
-        )
+        quantize_dynamic(encoder, path, **SETTINGS | other)
         return onnx.load(path)
