@@ -41,6 +41,8 @@ bench: .venv/dev-ready
 	$(BIN)/python benchmarks/synthesis.py
 	$(BIN)/python benchmarks/verification.py
 	$(BIN)/python benchmarks/loss.py
+	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/export.py
 
 # The figure and the measured table of docs/conditions.md.
 figures: .venv/dev-ready
