@@ -33,8 +33,9 @@ lint: .venv/dev-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A worker a core, and a thread a worker.
 unit: .venv/dev-ready
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 bench: .venv/dev-ready
 	$(BIN)/python benchmarks/extraction.py
