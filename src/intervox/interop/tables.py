@@ -119,10 +119,11 @@ def read_parquet(path: Path) -> Table:
 
 def _stacked(path: Path, name: str, values: Any) -> Vectors:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    if not pa.types.is_fixed_size_list(values.type) or not pa.types.is_floating(values.type.value_type):
-        raise IntervoxError(
-            f"{path}: {name} holds no vectors of one dimension: read it with pyarrow or datasets"
-        )
+    listed = pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type)
+    lengths = pc.unique(pc.list_value_length(values)).to_pylist() if listed else []
+    if len(lengths) != 1 or not pa.types.is_floating(values.type.value_type):
+        raise IntervoxError(f"{path}: {name} holds frames or no vectors: read it with pyarrow or datasets")
     flat = values.flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, np.float32).reshape(-1, values.type.list_size)
+    return np.asarray(flat, np.float32).reshape(-1, lengths[0])
