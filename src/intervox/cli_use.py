@@ -290,10 +290,13 @@ def _put(
 
 
 def _kind(keyword: bool) -> "type[Enrolled]":
-    from intervox.applications.spotter import KeywordSpotter
+    if keyword:
+        from intervox.applications.spotter import KeywordSpotter
+
+        return KeywordSpotter
     from intervox.applications.verifier import SpeakerVerifier
 
-    return KeywordSpotter if keyword else SpeakerVerifier
+    return SpeakerVerifier
 
 
 def _spotter(enrolled: dict[str, list[str]], keywords: Path | None, model: str | None) -> "KeywordSpotter":
