@@ -1,20 +1,25 @@
-"""embed, verify and enrol as scripts use them: pipes, patterns, lists, exit codes."""
+"""embed, verify, enrol and spot as scripts use them: pipes, patterns, lists, exit codes."""
 
 import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
+from numpy.typing import NDArray
 
+from intervox.cli_output import watched
 from intervox.interop import read_vectors
+from intervox.interop.clips import examples
 from intervox.subspaces import model as model_module
 from intervox.subspaces.model import SubspaceModel, load_model
 
@@ -61,7 +66,7 @@ def lines(output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
 
 
-def expected(*names: str, space: str = "speaker") -> "np.ndarray[Any, Any]":
+def expected(*names: str, space: str = "speaker") -> NDArray[np.float32]:
     sources = [spoken(CLIPS[name][0], SENTENCES[CLIPS[name][1]]) for name in names]
     return default().encode(sources)[space]
 
@@ -312,6 +317,32 @@ def test_a_bad_clip_changes_nothing(run: Run, clips: Path) -> None:
     assert (code, "let it end in .safetensors" in error) == (2, True)
 
 
+def test_a_bar_is_for_terminals_that_show_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import intervox.progress
+
+    def shown(count: int, error: bool, output: bool, prints: bool) -> bool:
+        bars = []
+
+        @contextmanager
+        def bar(_description: str, total: int, _unit: str) -> Iterator[SimpleNamespace]:
+            bars.append(total)
+            yield SimpleNamespace(advance=lambda _count: None)
+
+        monkeypatch.setattr(intervox.progress, "progress_bar", bar)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: error)
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: output)
+        assert list(watched(iter(range(count)), count, "embedding", prints)) == list(range(count))
+        return bars == [count]
+
+    assert shown(50, error=True, output=False, prints=True)
+    assert shown(50, error=True, output=True, prints=False)
+    assert not shown(50, error=True, output=True, prints=True)
+    assert not shown(50, error=False, output=False, prints=True)
+    assert not shown(3, error=True, output=False, prints=False)
+
+
 # the process
 
 
@@ -373,3 +404,192 @@ def test_a_reader_that_has_had_enough_ends_it_quietly(clips: Path) -> None:
     assert process.wait(timeout=60) == 141
     assert process.stderr is not None
     assert process.stderr.read() == b""
+
+
+# spot
+
+KEYWORDS = ("marmalade", "telephone")
+
+
+@pytest.fixture
+def words(clips: Path) -> Path:
+    """Return the working folder with examples of two keywords, and a talk with one at 1.5 s."""
+    for keyword in KEYWORDS:
+        for seed in (1, 2, 3):
+            path = clips / "words" / keyword / f"{seed}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sf.write(path, spoken(0, keyword, seed), 16_000)
+    sf.write(clips / "talk.wav", talk(), 16_000)
+    return clips
+
+
+def talk() -> NDArray[np.float32]:
+    """Room noise with a keyword in it, from 1.5 s on."""
+    sound = np.random.default_rng(0).normal(0, 1e-3, 16_000 * 5).astype(np.float32)
+    keyword = spoken(0, "marmalade", 4)
+    sound[24_000 : 24_000 + len(keyword)] += keyword
+    return sound
+
+
+def assert_heard(found: list[dict[str, Any]], clip: str) -> None:
+    """The keyword is found, where it is, and no other is."""
+    assert {(detection["clip"], detection["keyword"]) for detection in found} == {(clip, "marmalade")}
+    detection = max(found, key=lambda one: float(one["score"]))
+    assert detection["start"] < 1.5 + len(spoken(0, "marmalade", 4)) / 32_000 < detection["end"]
+    assert 0.5 <= detection["probability"] <= 1
+
+
+def test_a_keyword_is_found_by_its_examples(run: Run, words: Path) -> None:
+    code, output, error = run("spot", "talk.wav", "--examples", "words", "--json")
+    assert (code, error) == (0, "")
+    assert_heard(lines(output), "talk.wav")
+    told = [
+        f"talk.wav: {one['start']:.2f}-{one['end']:.2f} s  marmalade  (cosine {one['score']:.3f}, "
+        f"probability {one['probability']:.3f} at even odds)"
+        for one in lines(output)
+    ]
+    assert run("spot", "talk.wav", "--examples", "words")[1].splitlines() == told
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("words",),
+        ("words/",),
+        ("words/marmalade", "words/telephone"),
+        ("marmalade=words/marmalade/*.wav", "telephone=words/telephone/[0-9].wav"),
+        ("words/telephone", "marmalade=words/marmalade/1.wav", "marmalade=words/marmalade/[23].wav"),
+    ],
+)
+def test_examples_are_folders_or_patterns(given: tuple[str, ...], words: Path) -> None:
+    (words / "words" / "README.md").write_text("no keyword")
+    (words / "words" / "marmalade" / "notes.txt").write_text("no example")
+    assert examples(given) == {
+        keyword: [f"words/{keyword}/{seed}.wav" for seed in (1, 2, 3)] for keyword in KEYWORDS
+    }
+
+
+def test_examples_in_the_folder_itself_are_named_after_it(
+    words: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(words / "words" / "telephone")
+    assert list(examples(["."])) == ["telephone"]
+
+
+def test_nothing_found_is_a_no(run: Run, words: Path) -> None:
+    assert run("spot", "talk.wav", "--examples", "words", "--threshold", "1") == (1, "", "")
+
+
+def test_other_recordings_are_heard_where_one_is_bad(run: Run, words: Path) -> None:
+    code, output, error = run("spot", "gone.wav", "talk.wav", "--examples", "words", "--json")
+    assert code == 2
+    assert is_one_sentence(error)
+    assert "gone.wav" in error
+    broken, *found = lines(output)
+    assert broken["clip"] == "gone.wav"
+    assert_heard(found, "talk.wav")
+
+
+def test_enrolled_keywords_are_spotted(run: Run, words: Path) -> None:
+    for keyword in KEYWORDS:
+        into = ("--into", "words.safetensors")
+        assert run("enrol", "--keyword", keyword, f"words/{keyword}/?.wav", *into)[0] == 0
+    code, output, _ = run("spot", "talk.wav", "--keywords", "words.safetensors", "--json")
+    assert code == 0
+    assert_heard(lines(output), "talk.wav")
+    code, _, error = run("verify", "words.safetensors", "a.wav", "--speaker", "marmalade")
+    assert code == 2
+    assert "KeywordSpotter" in error
+
+
+@pytest.mark.parametrize("form", ["wav", "raw"])
+def test_a_pipe_is_heard_while_it_is_open(form: str, words: Path) -> None:
+    pcm = (talk() * 32_767).astype("<i2").tobytes()
+    header = io.BytesIO()
+    sf.write(header, np.zeros(0, np.int16), 16_000, format="WAV", subtype="PCM_16")
+    # As ffmpeg writes to a pipe, whose length it can't know.
+    endless = header.getvalue()[:40] + b"\xff\xff\xff\xff"
+    process = start("spot", "-", "--examples", "words", "--json", *(["--raw"] if form == "raw" else []))
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(pcm if form == "raw" else endless + pcm)
+    process.stdin.flush()
+    found = [json.loads(process.stdout.readline())]
+    process.stdin.close()
+    found += lines(process.stdout.read().decode())
+    assert process.wait(timeout=60) == 0
+    assert_heard(found, "-")
+
+
+def test_what_is_no_sound_is_no_pipe(words: Path) -> None:
+    process = start("spot", "-", "--examples", "words")
+    _, error = process.communicate(b"no sound at all, but text", timeout=60)
+    assert process.returncode == 2
+    assert is_one_sentence(error.decode())
+    assert "with --raw" in error.decode()
+
+
+class _Microphone:
+    """What sounddevice's InputStream does, until somebody presses Ctrl-C."""
+
+    def __init__(self, samplerate: int, channels: int, dtype: str) -> None:
+        assert (samplerate, channels, dtype) == (16_000, 1, "float32")
+        self.sound = talk()[:, None]
+
+    def __enter__(self) -> "_Microphone":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.sound = self.sound[:0]
+
+    def read(self, frames: int) -> tuple[NDArray[np.float32], bool]:
+        if not len(self.sound):
+            raise KeyboardInterrupt
+        chunk, self.sound = self.sound[:frames], self.sound[frames:]
+        return chunk, False
+
+
+def test_a_microphone_is_heard_until_ctrl_c(run: Run, words: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = SimpleNamespace(InputStream=_Microphone, PortAudioError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    code, output, _ = run("spot", "--microphone", "--examples", "words", "--json")
+    assert code == 0
+    assert_heard(lines(output), "microphone")
+
+
+def test_without_a_microphone_the_mend_is_named(
+    run: Run, words: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(**_options: object) -> None:
+        raise RuntimeError("Error querying device -1")
+
+    for module, mend in (
+        (None, "pip install intervox[microphone]"),
+        (SimpleNamespace(InputStream=none, PortAudioError=RuntimeError), "pipe sound to -"),
+    ):
+        monkeypatch.setitem(sys.modules, "sounddevice", module)
+        code, output, error = run("spot", "--microphone", "--examples", "words")
+        assert (code, output) == (2, "")
+        assert is_one_sentence(error)
+        assert mend in error
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ((), "say where to listen"),
+        (("talk.wav", "--microphone"), "say where to listen"),
+        (("talk.wav", "--examples", "words/marmalade/1.wav"), "is no folder of examples"),
+        (("talk.wav", "--examples", "empty"), "holds no audio files"),
+        (("talk.wav", "--examples", "yes=none/*.wav"), "no file matches"),
+        (("talk.wav", "--keywords", "gone.safetensors"), "gone.safetensors is not a file"),
+        (("talk.wav",), "say what to listen for"),
+    ],
+)
+def test_what_is_not_said_is_asked_for(given: tuple[str, ...], complaint: str, run: Run, words: Path) -> None:
+    (words / "empty").mkdir()
+    listening = () if "what to" in complaint or len(given) > 2 else ("--examples", "words")
+    code, output, error = run("spot", *given, *listening)
+    assert (code, output) == (2, "")
+    assert is_one_sentence(error)
+    assert complaint in error

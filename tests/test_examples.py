@@ -100,7 +100,9 @@ def test_masks_may_be_boolean_and_silence_is_nobody() -> None:
 
 def test_the_recognition_has_speechbrains_interface(model: SubspaceModel, clips: Path) -> None:
     recognition = load("speechbrain_verification").IntervoxSpeakerRecognition()
-    waves = [torch.from_numpy(spoken(*who)) for who in ((0, SENTENCES[0]), (0, SENTENCES[1]), (7, SENTENCES[2]))]
+    waves = [
+        torch.from_numpy(spoken(*who)) for who in ((0, SENTENCES[0]), (0, SENTENCES[1]), (7, SENTENCES[2]))
+    ]
     assert recognition.encode_batch(waves[0]).shape == (1, 1, model.subspace("speaker").settings.dim)
     one, same, other = (wave[None] for wave in waves)
     score, prediction = recognition.verify_batch(one, same)
