@@ -163,6 +163,21 @@ def test_a_file_holds_the_good_clips_under_their_names(run: Run, clips: Path) ->
         assert read_vectors(Path(name))[0] == ["a.wav", "b.wav"]
 
 
+def test_names_that_a_format_cannot_hold_are_errors_of_their_clips(run: Run, clips: Path) -> None:
+    pytest.importorskip("kaldiio")
+    (clips / "b.wav").rename(clips / "my clip.wav")
+    (clips / "c.wav").rename(clips / "c\udce4.wav")
+    code, _, error = run("embed", "*.wav", "--out", "v.txt")
+    assert code == 2
+    assert ["no UTF-8" in line for line in error.splitlines()] == [True, False]
+    assert "'my clip.wav', for its spaces" in error.splitlines()[1]
+    assert read_vectors(Path("v.txt"))[0] == ["a.wav"]
+    for words in (("verify", "a.wav"), ("enrol", "carol", "--into", "v.safetensors"), ("embed",)):
+        code, _, error = run(*words, "c\udce4.wav")
+        assert (code, is_one_sentence(error)) == (2, True)
+        assert r"'c\udce4.wav' is no UTF-8: rename the file" in error
+
+
 def test_rows_without_names_stay_where_they_belong(run: Run, clips: Path) -> None:
     (clips / "bad.wav").write_bytes(b"no audio")
     assert run("embed", "a.wav", "bad.wav", "b.wav", "--out", "v.npy")[0] == 2
@@ -385,6 +400,13 @@ def test_a_list_from_a_pipe_is_answered_as_it_comes(clips: Path) -> None:
         assert answer["clip"] == name
     process.stdin.close()
     assert process.wait(timeout=60) == 2
+
+
+def test_a_list_may_be_a_shells_substitution(clips: Path) -> None:
+    command = f"{sys.executable} -m intervox.cli embed --list <(printf 'a.wav\\nu2 b.wav\\n') --out v.npz"
+    done = subprocess.run(["bash", "-c", command], env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
+    assert done.returncode == 0
+    assert read_vectors(Path("v.npz"))[0] == ["a.wav", "u2"]
 
 
 def test_a_reader_that_has_had_enough_ends_it_quietly(clips: Path) -> None:

@@ -30,8 +30,10 @@ app = typer.Typer(
 app.add_typer(corpus_app, name="corpus")
 app.command()(adapt)
 app.command()(sweep)
-for use in (embed, verify, enrol, spot):
-    app.command()(use)
+app.command()(embed)
+app.command()(verify)
+app.command()(enrol)
+app.command()(spot)
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A built-in recipe (quickstart, standard, mini) or the path of a .yaml file.")

@@ -274,18 +274,20 @@ def _put(
 
     good = failed = 0
     for clip, vectors in found:
-        if isinstance(vectors, IntervoxError):
+        try:
+            if isinstance(vectors, IntervoxError):
+                raise vectors
+            if writer:
+                writer.append(clip, vectors)
+            else:
+                for space in spaces:
+                    typer.echo(json_line(clip, space, vectors[space]))
+            good += 1
+        except IntervoxError as error:
             failed += 1
-            complain(clip, vectors, as_json)
+            complain(clip, error, as_json)
             if writer:
                 writer.skip(clip)
-            continue
-        good += 1
-        if writer:
-            writer.append(clip, vectors)
-        else:
-            for space in spaces:
-                typer.echo(json_line(clip, space, vectors[space]))
     return good, failed
 
 
@@ -309,12 +311,12 @@ def _spotter(enrolled: dict[str, list[str]], keywords: Path | None, model: str |
 
 
 def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: bool) -> "Iterator[Detection]":
-    from intervox.interop.clips import PIPE
+    from intervox.interop.clips import PIPE, open_clip
     from intervox.interop.live import microphone_sound, piped_sound
 
     if microphone:
         return spotter.stream(microphone_sound())
-    return spotter.stream(*piped_sound(raw)) if path == PIPE else spotter.scan(path)
+    return spotter.stream(*piped_sound(raw)) if path == PIPE else spotter.scan(open_clip(path))
 
 
 def _load(model: str | None) -> "SubspaceModel":

@@ -58,12 +58,14 @@ def listed(source: str) -> tuple[Iterable[Clip], int | None]:
     if source == PIPE:
         return _Ahead(_piped_list()), None
     path = Path(source)
-    try:
-        with path.open("rb") as file:
-            total = sum(1 for line in file if line.strip())
-    except FileNotFoundError:
-        raise IntervoxError(f"{path} is missing: give a list of clips, or - for standard input") from None
-    return (read_scp(path) if path.suffix == ".scp" else _list_file(path)), total
+    if not path.exists():
+        raise IntervoxError(f"{path} is missing: give a list of clips, or - for standard input")
+    clips = read_scp(path) if path.suffix == ".scp" else _list_file(path)
+    if not path.is_file():
+        # A pipe with a name, as a shell's <(...): it can be read but once.
+        return _Ahead(clips), None
+    with path.open("rb") as file:
+        return clips, sum(1 for line in file if line.strip())
 
 
 def examples(words: Sequence[str]) -> dict[str, list[str]]:
@@ -95,7 +97,14 @@ def examples(words: Sequence[str]) -> dict[str, list[str]]:
 
 
 def open_clip(path: str) -> AudioSource:
-    """Return what ``load_audio`` takes for a path, or for ``-`` standard input to its end."""
+    """Return what ``load_audio`` takes for a path, or for ``-`` standard input to its end.
+
+    Raises
+    ------
+    IntervoxError
+        The path is no UTF-8, which Python itself could open, but libsndfile can't.
+    """
+    _check_text(path)
     if path != PIPE:
         return path
     clip = io.BytesIO(sys.stdin.buffer.read())
@@ -135,6 +144,7 @@ def _groups(clips: Iterable[Clip]) -> Iterator[list[tuple[str, Waveform | Interv
     seconds, most = 0.0, _FIRST_SECONDS
     for name, path in clips:
         try:
+            _check_text(name)
             wave = load_audio(open_clip(path))
             seconds += len(wave) / SAMPLE_RATE
             group.append((name, wave))
@@ -169,7 +179,8 @@ class _Ahead:
         try:
             for clip in clips:
                 self._queue.put(clip)
-        except (IntervoxError, OSError) as error:
+        except Exception as error:
+            # To be raised where clips are taken.
             self._queue.put(error)
         self._queue.put(None)
 
@@ -183,6 +194,13 @@ def _piped_list() -> Iterator[Clip]:
 def _list_file(path: Path) -> Iterator[Clip]:
     with path.open(encoding="utf-8", errors=_ANY_NAME) as lines:
         yield from read_list(lines, str(path))
+
+
+def _check_text(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise IntervoxError(f"the name {name!r} is no UTF-8: rename the file") from None
 
 
 def _audio_files(folder: Path) -> list[str]:

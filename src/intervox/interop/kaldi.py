@@ -19,7 +19,6 @@ from intervox.storage import atomic_path
 _BINARY = b"\0B"
 """What Kaldi begins a binary object with."""
 
-
 _NOT_KALDI = (ValueError, TypeError, AssertionError, RuntimeError, struct.error)
 """What kaldiio's readers answer other bytes with."""
 

@@ -71,7 +71,7 @@ def microphone_sound() -> Chunks:
 
 def _sounddevice() -> Any:
     try:
-        import sounddevice
+        import sounddevice  # type: ignore[import-not-found, import-untyped]
     except ImportError:
         raise missing_extra("sounddevice", "microphone", "the microphone") from None
     except OSError:

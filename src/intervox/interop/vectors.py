@@ -79,6 +79,8 @@ class VectorWriter:
 
         Raises
         ------
+        IntervoxError
+            The format can't hold the name.
         ValueError
             A vector has another shape than the file was opened for.
         """
