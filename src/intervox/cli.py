@@ -347,7 +347,7 @@ def main() -> None:
     except SystemExit as leaving:
         # Typer turns an interrupt into a bare exit code.
         if leaving.code == _INTERRUPTED:
-            print("interrupted: the same command goes on from here", file=sys.stderr)
+            print("interrupted: a run goes on from here with the same command", file=sys.stderr)
         raise
 
 
