@@ -48,7 +48,7 @@ class Verdict:
         if self.probability is None:
             return "Not calibrated: only the score is known"
         same, different = self.alternatives
-        sure = "Very likely" if abs(self.probability - 0.5) >= 0.4 else "Rather"
+        sure = "Very likely" if abs(self.probability - 0.5) >= 0.4 else "Probably"
         return f"{sure} {same if self.probability >= 0.5 else different}"
 
     @property

@@ -134,7 +134,7 @@ def _keyword(model: SubspaceModel, limits: Limits) -> None:
 
 
 def _clip_input(label: str, name: str) -> gr.Audio:
-    return gr.Audio(type="filepath", label=label, elem_id=name, buttons=[])
+    return gr.Audio(type="filepath", label=label, elem_id=name, buttons=[], min_width=280)
 
 
 def _ask(label: str, answer: Callable[..., str], inputs: list[gr.components.Component]) -> None:
