@@ -1,5 +1,6 @@
 """The server of the page: one socket, one model, uploads in a folder that goes when the server does."""
 
+import logging
 import os
 import signal
 import socket
@@ -49,7 +50,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(name: str, host: str, port: int, limits: Limits, announce: Callable[[str], None]) -> None:
-    """Show the page until Ctrl-C or SIGTERM.
+    """Show the page until Ctrl-C or SIGTERM; an answer under way is finished first.
 
     Parameters
     ----------
@@ -69,6 +70,8 @@ def serve(name: str, host: str, port: int, limits: Limits, announce: Callable[[s
         import uvicorn
 
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        # Connections that the end cuts off are no errors.
+        logging.getLogger("uvicorn.error").addFilter(lambda _record: not server.should_exit)
         shown = f"[{host}]" if ":" in host else host
         announce(f"http://{shown}:{taken.getsockname()[1]}/")
         with suppress(KeyboardInterrupt):
