@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart standard model test lint unit bench figures readme clean
+.PHONY: quickstart standard model demo test lint unit bench figures readme clean
 
 quickstart: .venv/run-ready
 	$(BIN)/intervox run quickstart
@@ -25,6 +25,9 @@ model: .venv/model-ready
 	mkdir -p $(PACKAGED)
 	cp $(addprefix runs/default/model/,config.json model.safetensors README.md) $(PACKAGED)
 	cd $(PACKAGED) && sha256sum config.json model.safetensors README.md > SHA256SUMS
+
+demo: .venv/demo-ready
+	$(BIN)/intervox demo
 
 test: lint unit
 
@@ -69,6 +72,10 @@ clean:
 
 .venv/model-ready: .venv/standard-ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[piper,voices]"
+	touch $@
+
+.venv/demo-ready: .venv/run-ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline,demo]"
 	touch $@
 
 .venv/dev-ready: .venv/run-ready

@@ -12,6 +12,7 @@ import typer
 
 from intervox.cli_adapt import adapt
 from intervox.cli_corpus import corpus_app
+from intervox.cli_demo import demo
 from intervox.cli_export import export
 from intervox.cli_sweep import sweep
 from intervox.cli_use import embed, enrol, spot, verify
@@ -32,6 +33,7 @@ app.add_typer(corpus_app, name="corpus")
 app.command()(adapt)
 app.command()(export)
 app.command()(sweep)
+app.command()(demo)
 app.command()(embed)
 app.command()(verify)
 app.command()(enrol)
