@@ -1,11 +1,13 @@
 # make quickstart   set up, run the whole path, say where the report is
 # make standard     set up, and run the recipe with two engines and all checks
 # make model        set up, and rebuild the model in the package (needs flite, see docs/default.md)
+# make demo         set up, and open the demo page on this machine
+# make docs         set up, build the documentation site, and say where it is
 # make test         set up, then lint, types and tests
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart standard model test lint unit bench figures readme clean
+.PHONY: quickstart standard model demo test lint unit bench figures readme clean
 
 quickstart: .venv/run-ready
 	$(BIN)/intervox run quickstart
@@ -24,6 +26,9 @@ model: .venv/model-ready
 	cp $(addprefix runs/default/model/,config.json model.safetensors README.md) $(PACKAGED)
 	cd $(PACKAGED) && sha256sum config.json model.safetensors README.md > SHA256SUMS
 
+demo: .venv/demo-ready
+	$(BIN)/intervox demo
+
 test: lint unit
 
 lint: .venv/dev-ready
@@ -31,14 +36,17 @@ lint: .venv/dev-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A worker a core, and a thread a worker.
 unit: .venv/dev-ready
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 bench: .venv/dev-ready
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/synthesis.py
 	$(BIN)/python benchmarks/verification.py
 	$(BIN)/python benchmarks/loss.py
+	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/export.py
 
 # The figure and the measured table of docs/conditions.md.
 figures: .venv/dev-ready
@@ -64,6 +72,10 @@ clean:
 
 .venv/model-ready: .venv/standard-ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[piper,voices]"
+	touch $@
+
+.venv/demo-ready: .venv/run-ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline,demo]"
 	touch $@
 
 .venv/dev-ready: .venv/run-ready

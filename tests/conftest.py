@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from filelock import FileLock
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[1]
@@ -60,12 +61,18 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "subproce
 
 @pytest.fixture(scope="session")
 def mini_run(
-    tmp_path_factory: pytest.TempPathFactory, command: Callable[..., "subprocess.CompletedProcess[str]"]
+    tmp_path_factory: pytest.TempPathFactory,
+    command: Callable[..., "subprocess.CompletedProcess[str]"],
+    worker_id: str,
 ) -> Path:
-    """Return the folder of an undisturbed run of the mini recipe."""
-    folder = tmp_path_factory.mktemp("runs") / "mini"
-    done = command("run", "mini", "--folder", str(folder))
-    assert done.returncode == 0, done.stderr
+    """Return the folder of an undisturbed run of the mini recipe, which all workers share."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    folder = shared / "mini"
+    with FileLock(shared / "mini.lock"):
+        if not (folder / "report.html").exists():
+            done = command("run", "mini", "--folder", str(folder))
+            assert done.returncode == 0, done.stderr
     return folder
 
 

@@ -281,5 +281,5 @@ def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from here" in said
+    assert "a run goes on from here with the same command" in said
     assert "Traceback" not in said
