@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart standard model demo test lint unit bench figures readme clean
+.PHONY: quickstart standard model demo docs test lint unit bench figures readme clean
 
 quickstart: .venv/run-ready
 	$(BIN)/intervox run quickstart
@@ -28,6 +28,10 @@ model: .venv/model-ready
 
 demo: .venv/demo-ready
 	$(BIN)/intervox demo
+
+docs: .venv/docs-ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open build/site/index.html; search needs a server: $(BIN)/python -m http.server -d build/site"
 
 test: lint unit
 
@@ -76,6 +80,10 @@ clean:
 
 .venv/demo-ready: .venv/run-ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline,demo]"
+	touch $@
+
+.venv/docs-ready: .venv/run-ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	touch $@
 
 .venv/dev-ready: .venv/run-ready

@@ -30,13 +30,20 @@ from intervox.recipe import Recipe, load_recipe
 from .conftest import ROOT
 
 PARSED = {
-    "intervox assets kokoro": "downloads; its arguments, and its files: tests/test_engine_assets.py",
+    "intervox run paper": "the desk has its finished run",
+    "intervox run standard": "the desk has its finished run",
+    "README.md: intervox export --out exported --int8": "docs/export.md runs it",
+    "intervox assets kokoro": "downloads; tests/test_engine_assets.py has its files",
     "intervox sweep default": "needs the four engines of its recipe; `intervox sweep paper` is run",
     "intervox tables runs/default --of sweep": "as above",
     "intervox synth mine.yaml --engine-pool ray": "starts Ray; tests/test_parallel.py does",
     "intervox synth mine.yaml --engine-pool ray://head-node:10001": "needs a cluster",
+    "intervox demo": "serves until it is stopped; tests/test_demo.py opens the page",
+    "intervox demo --model runs/quickstart/model --port 8000": "as above",
+    "intervox demo --megabytes 50 --minutes 30": "as above",
+    "intervox demo --host 0.0.0.0": "as above",
 }
-"""Lines whose arguments are only parsed by the real command line, and why."""
+"""Lines whose arguments are only parsed by the real command line, and why; with a page, on that one alone."""
 
 SHOWN = {
     ". .venv/bin/activate": "there is no such environment here",
@@ -155,7 +162,10 @@ class Reader:
                 self._write_or_check(text)
             case "sh":
                 for line in Block(block.page, block.line, "sh", text).lines():
-                    self._type(line)
+                    if line in PARSED or f"{block.page}: {line}" in PARSED:
+                        parse(expand(line, self.folder)[1:])
+                    else:
+                        self._type(line)
             case "text":
                 pass
             case other:
@@ -181,9 +191,7 @@ class Reader:
         program = next(word for word in shlex.split(line) if "=" not in word)
         if line in SHOWN:
             return
-        if line in PARSED:
-            parse(expand(line, self.folder)[1:])
-        elif program in PROGRAMS:
+        if program in PROGRAMS:
             check_program(line)
         elif program == "intervox" and not re.search(r"[|<>;]|&&", line):
             code, said = intervox(expand(line, self.folder)[1:])
@@ -280,10 +288,12 @@ def small_recipes(folder: Path) -> Path:
 def unknown_entries() -> Iterator[str]:
     """Name the entries of the tables that match nothing on any page."""
     found = [block for page in pages() for block in blocks(page)]
-    lines = {line for block in found if block.language == "sh" for line in block.lines()}
+    shell = [block for block in found if block.language == "sh"]
+    lines = {line for block in shell for line in block.lines()}
+    on_pages = lines | {f"{block.page}: {line}" for block in shell for line in block.lines()}
     everything = "\n".join(block.text for block in found)
     programs = {shlex.split(re.sub(r"^([A-Z_]+=\S+ )+", "", line))[0] for line in lines}
-    yield from (line for table in (PARSED, SHOWN, ANSWERS_NO) for line in table if line not in lines)
+    yield from (line for table in (PARSED, SHOWN, ANSWERS_NO) for line in table if line not in on_pages)
     yield from (program for program in PROGRAMS if program not in programs)
     yield from (hub_id for hub_id in HUB if hub_id not in everything)
     yield from (name for name in SMALLER if f"# {name}\n" not in everything)
