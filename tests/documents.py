@@ -30,6 +30,7 @@ from intervox.recipe import Recipe, load_recipe
 from .conftest import ROOT
 
 PARSED = {
+    "intervox run quickstart": "the desk has its finished run",
     "intervox run paper": "the desk has its finished run",
     "intervox run standard": "the desk has its finished run",
     "README.md: intervox export --out exported --int8": "docs/export.md runs it",
