@@ -6,7 +6,14 @@ import pytest
 import soundfile as sf
 import torch
 
-from intervox.audio import SAMPLE_RATE, duration_seconds, encode_flac, load_audio
+from intervox.audio import (
+    SAMPLE_RATE,
+    duration_seconds,
+    encode_flac,
+    load_audio,
+    resample_chunks,
+    stream_audio,
+)
 from intervox.errors import IntervoxError
 
 
@@ -107,3 +114,58 @@ def test_sphere_files_are_read_unless_shorten_compressed_them(tmp_path: Path) ->
     path.write_bytes(header[:1024] + b"ajkg" + plain[1028:])
     with pytest.raises(IntervoxError, match=r"an251-fash-b.sph can't be read as audio \(.*\): give a WAV"):
         load_audio(path)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_a_stream_is_the_clip_in_pieces(tmp_path: Path, rate: int) -> None:
+    sf.write(tmp_path / "a.wav", tone(rate, 3.3), rate, subtype="FLOAT")
+    wave = load_audio(tmp_path / "a.wav")
+    blocks = list(stream_audio(tmp_path / "a.wav", 0.5))
+    np.testing.assert_allclose(np.concatenate(blocks), wave, atol=1e-6)
+    assert max(len(block) for block in blocks) <= 1.5 * 0.5 * SAMPLE_RATE
+    array = list(stream_audio(wave, 0.5))
+    assert [len(block) for block in array[:-1]] == [8_000] * (len(array) - 1)
+    np.testing.assert_array_equal(np.concatenate(array), wave)
+
+
+def test_a_stream_may_be_silent_but_not_broken(tmp_path: Path) -> None:
+    assert sum(len(block) for block in stream_audio(np.zeros(20_000, np.float32))) == 20_000
+    broken = np.zeros(20_000, np.float32)
+    broken[-1] = np.nan
+    stream = stream_audio(broken, 1.0)
+    assert len(next(stream)) == 16_000
+    with pytest.raises(IntervoxError, match="NaN"):
+        next(stream)
+    with pytest.raises(IntervoxError, match="too short"):
+        list(stream_audio(np.zeros(9, np.float32)))
+    with pytest.raises(IntervoxError, match="is not a file"):
+        list(stream_audio(tmp_path / "none.wav"))
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_chunks_of_any_length_are_resampled_as_one(rate: int) -> None:
+    wave = tone(rate, 2.0)
+    cuts = np.cumsum(np.random.default_rng(0).integers(0, 3_000, 100))
+    stereo = [np.stack([part, part], 1) for part in np.split(wave, cuts[cuts < len(wave)])]
+    joined = np.concatenate(list(resample_chunks(stereo, rate)))
+    expected = load_audio((wave, rate))
+    assert abs(len(joined) - len(expected)) <= 1
+    np.testing.assert_allclose(joined[1000:31000], expected[1000:31000], atol=2e-3)
+    integers = list(resample_chunks([(wave * 32767).astype(np.int16)], rate))
+    np.testing.assert_allclose(np.concatenate(integers)[1000:31000], expected[1000:31000], atol=2e-3)
+
+
+def test_bad_chunks_are_refused() -> None:
+    with pytest.raises(IntervoxError, match="NaN"):
+        list(resample_chunks([np.full(10, np.nan, np.float32)], 16_000))
+    with pytest.raises(IntervoxError, match="sample rate 0"):
+        list(resample_chunks([], 0))
+    with pytest.raises(IntervoxError, match="a chunk of sound has shape"):
+        list(resample_chunks([np.array(["a"])], 16_000))
+
+
+def test_a_row_without_sound_is_refused() -> None:
+    with pytest.raises(IntervoxError, match="a mapping with the keys text is no clip"):
+        load_audio({"text": "yes"})
+    with pytest.raises(IntervoxError, match="a mapping with the keys path, bytes"):
+        load_audio({"path": None, "bytes": None})

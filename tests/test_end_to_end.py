@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import soundfile as sf
 
 from intervox import SubspaceModel
 from intervox.backbones.base import load_backbone
-from intervox.corpus.store import Recordings
+from intervox.corpus.store import Corpus, Recordings
 from intervox.errors import IntervoxError
 from intervox.features.extraction import extract
 from intervox.features.store import Features
@@ -100,7 +101,14 @@ def test_the_model_carries_its_card_and_calibration(mini_run: Path) -> None:
     assert "equal error rate" in card
     assert "GPL-3.0" in card
     assert "More Information Needed" not in card
-    assert set(SubspaceModel.from_pretrained(mini_run / "model").calibration) == {"speaker", "content"}
+    model = SubspaceModel.from_pretrained(mini_run / "model")
+    assert set(model.calibration) == {"speaker", "content"}
+    assert model.references
+    held_out = Corpus(mini_run / "corpus").cells.filter(pc.field("split") == "test").to_pylist()
+    # Every cell that was held out, clean and degraded.
+    for factor in ("speaker", "content", "text"):
+        values = [cell[factor] for cell in held_out]
+        assert sorted(model.references.labels[factor]) == sorted(2 * values)
 
 
 def test_features_are_mapped_shards_in_half_precision(mini_run: Path) -> None:

@@ -22,7 +22,7 @@ UNKNOWN = "unknown"
 """What ``predict`` says of a clip that is close enough to nobody."""
 
 _METADATA = "intervox"
-_MIN_FALSE_ACCEPTS = 3
+MIN_FALSE_ACCEPTS = 3
 """A rate is set where at least so many scores lie above the threshold: fewer say nothing about it."""
 
 
@@ -196,10 +196,10 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         if not 0 < rate < 1:
             raise IntervoxError(f"the rate is {rate}: give a share above 0 and below 1, such as 0.01")
         accepted = int(rate * scores.size)
-        if accepted < _MIN_FALSE_ACCEPTS:
+        if accepted < MIN_FALSE_ACCEPTS:
             raise IntervoxError(
                 f"{scores.size:,} scores are too few for a rate of {rate}: at least "
-                f"{int(np.ceil(_MIN_FALSE_ACCEPTS / rate)):,} are needed; give more impostors"
+                f"{int(np.ceil(MIN_FALSE_ACCEPTS / rate)):,} are needed; give more impostors"
             )
         # Just above the highest score that must be refused.
         highest = np.partition(scores.ravel(), -accepted - 1)[-accepted - 1]

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, eigh
 
 from intervox.errors import IntervoxError
 
@@ -55,6 +54,9 @@ def fit_lda(
     shrinkage
         Share of the within-class covariance that is replaced by its mean variance, in [0, 1].
     """
+    # Whoever embeds a clip fits nothing: they need not wait for SciPy.
+    from scipy.linalg import LinAlgError, eigh
+
     _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
     centre = inputs.mean(axis=0)
     sums = np.zeros((len(counts), inputs.shape[1]), np.float64)

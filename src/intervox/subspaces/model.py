@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -13,7 +14,6 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from scipy.special import expit, logit
 
 from intervox.audio import AudioSource
 from intervox.backbones.base import Backbone, load_backbone
@@ -319,7 +319,10 @@ class SubspaceModel(
         slope, offset = self._calibration_of(space)
         if not 0 < prior < 1:
             raise IntervoxError(f"the prior is {prior}: give a probability above 0 and below 1")
-        return np.asarray(expit(slope * np.asarray(scores, np.float64) + offset + logit(prior)))
+        odds = torch.as_tensor(np.asarray(scores, np.float64) * slope + offset) + math.log(
+            prior / (1 - prior)
+        )
+        return torch.sigmoid(odds).numpy()
 
     def _calibration_of(self, space: str) -> list[float]:
         self.check_space(space)
