@@ -13,7 +13,7 @@ import typer
 from intervox.cli_adapt import adapt
 from intervox.cli_corpus import corpus_app
 from intervox.cli_sweep import sweep
-from intervox.default_model import DEFAULT
+from intervox.cli_use import embed, enrol, spot, verify
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ app = typer.Typer(
 app.add_typer(corpus_app, name="corpus")
 app.command()(adapt)
 app.command()(sweep)
+for use in (embed, verify, enrol, spot):
+    app.command()(use)
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A built-in recipe (quickstart, standard, mini) or the path of a .yaml file.")
@@ -45,12 +47,7 @@ PoolOption = Annotated[
     str,
     typer.Option("--engine-pool", help="Where speech is rendered: processes, ray, or ray://host:port."),
 ]
-ModelOption = Annotated[
-    Path,
-    typer.Option("--model", "-m", help="Folder or hub id of a refined model; default: the packaged one."),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-DEFAULT_MODEL = Path(DEFAULT)
 _INTERRUPTED = 130
 
 
@@ -244,52 +241,6 @@ def tables(
         typer.echo(FORMATS[form](built))
     else:
         insert_markdown(into, built)
-
-
-@app.command()
-def embed(
-    clips: Annotated[list[str], typer.Argument(help="Audio files.")],
-    model: ModelOption = DEFAULT_MODEL,
-    space: Annotated[str, typer.Option(help="Which subspace.")] = "speaker",
-    out: Annotated[
-        Path | None, typer.Option(help="Write a (clips, dim) .npy file instead of JSON lines.")
-    ] = None,
-) -> None:
-    """Print one JSON line a clip, with its vector in a subspace, or write them as .npy."""
-    import numpy as np
-
-    from intervox.storage import atomic_path
-    from intervox.subspaces.model import load_model
-
-    loaded = load_model(model)
-    loaded.check_space(space)
-    vectors = loaded.encode(clips)[space]
-    if out is None:
-        for clip, vector in zip(clips, vectors, strict=True):
-            typer.echo(json.dumps({"clip": clip, "space": space, "vector": vector.tolist()}))
-        return
-    with atomic_path(out) as temporary, temporary.open("wb") as file:
-        np.save(file, vectors)
-
-
-@app.command()
-def verify(
-    enrol: Annotated[str, typer.Argument(help="Audio file of the known speaker.")],
-    test: Annotated[str, typer.Argument(help="Audio file to compare.")],
-    model: ModelOption = DEFAULT_MODEL,
-    as_json: JsonOption = False,
-) -> None:
-    """Say whether two clips have the same speaker: score, probability and decision."""
-    from intervox.subspaces.model import load_model
-
-    result = load_model(model).compare(enrol, test)
-    if as_json:
-        typer.echo(json.dumps(result))
-    else:
-        typer.echo(
-            f"{'same' if result['same'] else 'different'} speaker  (cosine {result['score']:.3f}, "
-            f"probability {result['probability']:.3f} at even odds)"
-        )
 
 
 @app.command()

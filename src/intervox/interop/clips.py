@@ -1,0 +1,189 @@
+"""What people name on the command line as clips: paths, patterns, folders of examples, lists, a pipe."""
+
+import io
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
+from intervox.errors import IntervoxError
+from intervox.interop.base import Vectors
+from intervox.interop.lists import Clip, read_list, read_scp
+
+if TYPE_CHECKING:
+    from intervox.subspaces.model import SubspaceModel
+
+PIPE = "-"
+"""Standard input."""
+
+SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au"}
+"""What counts as audio in a folder of examples."""
+
+_ANY_NAME = "surrogateescape"
+"""How Python itself holds names of files that are no UTF-8."""
+
+_FIRST_SECONDS = 10.0
+_MOST_SECONDS = 600.0
+"""Sound that is embedded together: little at first, for an early result, then more, for speed."""
+
+
+def expand(words: Iterable[str]) -> list[str]:
+    """Return the paths that words stand for; a pattern that the shell left as it is becomes its files.
+
+    Raises
+    ------
+    IntervoxError
+        A pattern has no match, or a word is a folder.
+    """
+    return [path for word in words for path in _expand(word)]
+
+
+def _expand(word: str) -> list[str]:
+    if Path(word).is_dir():
+        raise IntervoxError(f"{word} is a folder: name its clips, as in '{word.rstrip('/')}/*.wav'")
+    if word == PIPE or not has_magic(word) or Path(word).exists():
+        return [word]
+    found = sorted(path for path in glob(word, recursive=True) if Path(path).is_file())
+    if not found:
+        raise IntervoxError(f"no file matches {word!r}: check the folder and the suffix")
+    return found
+
+
+def listed(source: str) -> tuple[Iterable[Clip], int | None]:
+    """Return the clips of a list file or of ``-``, read when needed, and how many where that is known."""
+    if source == PIPE:
+        return _Ahead(_piped_list()), None
+    path = Path(source)
+    try:
+        with path.open("rb") as file:
+            total = sum(1 for line in file if line.strip())
+    except FileNotFoundError:
+        raise IntervoxError(f"{path} is missing: give a list of clips, or - for standard input") from None
+    return (read_scp(path) if path.suffix == ".scp" else _list_file(path)), total
+
+
+def examples(words: Sequence[str]) -> dict[str, list[str]]:
+    """Return keyword to clips, of words that are each a folder or ``NAME=PATTERN``.
+
+    A folder of clips is named like its keyword; in a folder of folders each is a keyword.
+
+    Raises
+    ------
+    IntervoxError
+        A word is neither, or leads to no clips.
+    """
+    found: dict[str, list[str]] = {}
+    for word in words:
+        name, sign, pattern = word.partition("=")
+        folder = Path(word)
+        if folder.is_dir():
+            folders = [folder] if _audio_files(folder) else sorted(filter(Path.is_dir, folder.iterdir()))
+            keywords = {inner.resolve().name: files for inner in folders if (files := _audio_files(inner))}
+        elif sign and name:
+            keywords = {name: expand([pattern])}
+        else:
+            raise IntervoxError(f"{word} is no folder of examples: give one, or NAME='FOLDER/*.wav'")
+        if not keywords:
+            raise IntervoxError(f"{word} holds no audio files: put a keyword's examples there")
+        for keyword, files in keywords.items():
+            found.setdefault(keyword, []).extend(files)
+    return found
+
+
+def open_clip(path: str) -> AudioSource:
+    """Return what ``load_audio`` takes for a path, or for ``-`` standard input to its end."""
+    if path != PIPE:
+        return path
+    clip = io.BytesIO(sys.stdin.buffer.read())
+    clip.name = "standard input"
+    return clip
+
+
+def embed_clips(
+    model: "SubspaceModel", clips: Iterable[Clip], frames: bool = False
+) -> Iterator[tuple[str, dict[str, Vectors] | IntervoxError]]:
+    """Embed clips one after the other; in the place of one that can't be is what is wrong with it.
+
+    Parameters
+    ----------
+    clips
+        Names and paths, read as they are needed.
+    frames
+        Whether to embed every frame instead of every clip.
+
+    Yields
+    ------
+    name
+        Of the clip.
+    found
+        Space to a vector (dim,) or (frames, dim), or an ``IntervoxError``.
+    """
+    for group in _groups(clips):
+        vectors = model.iter_encode(
+            [wave for _, wave in group if not isinstance(wave, IntervoxError)], frames=frames
+        )
+        for name, wave in group:
+            yield name, (wave if isinstance(wave, IntervoxError) else next(vectors))
+
+
+def _groups(clips: Iterable[Clip]) -> Iterator[list[tuple[str, Waveform | IntervoxError]]]:
+    group: list[tuple[str, Waveform | IntervoxError]] = []
+    seconds, most = 0.0, _FIRST_SECONDS
+    for name, path in clips:
+        try:
+            wave = load_audio(open_clip(path))
+            seconds += len(wave) / SAMPLE_RATE
+            group.append((name, wave))
+        except IntervoxError as error:
+            group.append((name, error))
+        if seconds >= most or (isinstance(clips, _Ahead) and clips.waits):
+            yield group
+            group, seconds, most = [], 0.0, min(2 * most, _MOST_SECONDS)
+    if group:
+        yield group
+
+
+class _Ahead:
+    """Clips of a pipe, read in a thread, so that what has come can be embedded while more is awaited."""
+
+    def __init__(self, clips: Iterable[Clip]) -> None:
+        self._queue: Queue[Clip | Exception | None] = Queue(maxsize=1_000)
+        Thread(target=self._fill, args=(clips,), daemon=True).start()
+
+    @property
+    def waits(self) -> bool:
+        """Whether no further clip is there yet."""
+        return self._queue.empty()
+
+    def __iter__(self) -> Iterator[Clip]:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    def _fill(self, clips: Iterable[Clip]) -> None:
+        try:
+            for clip in clips:
+                self._queue.put(clip)
+        except (IntervoxError, OSError) as error:
+            self._queue.put(error)
+        self._queue.put(None)
+
+
+def _piped_list() -> Iterator[Clip]:
+    # A file object of its own: Python locks sys.stdin as it ends, where a thread may still read it.
+    with open(sys.stdin.fileno(), encoding="utf-8", errors=_ANY_NAME, closefd=False) as lines:
+        yield from read_list(lines, "standard input")
+
+
+def _list_file(path: Path) -> Iterator[Clip]:
+    with path.open(encoding="utf-8", errors=_ANY_NAME) as lines:
+        yield from read_list(lines, str(path))
+
+
+def _audio_files(folder: Path) -> list[str]:
+    return sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)

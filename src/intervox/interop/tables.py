@@ -1,0 +1,129 @@
+"""JSON lines and Parquet: a row a clip."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from intervox.errors import IntervoxError
+from intervox.interop.base import NAMES, Row, Table, Vectors, column, space_of
+from intervox.storage import atomic_path
+
+_WAITING = 4_000_000
+"""Numbers that wait in memory for a Parquet row group, about: 16 MB."""
+
+
+def json_line(name: str, space: str, vectors: Vectors) -> str:
+    """Return a clip's vector, or its frames' vectors, in one space as a line of JSON."""
+    kind = "vector" if vectors.ndim == 1 else "frames"
+    return json.dumps({"clip": name, "space": space, kind: vectors.tolist()})
+
+
+@contextmanager
+def write_jsonl(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+    """Write what ``intervox embed`` prints: a line a clip and space."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+
+        def row(name: str, vectors: Mapping[str, Vectors]) -> None:
+            file.writelines(json_line(name, space, vectors[space]) + "\n" for space in dims)
+
+        yield row
+
+
+def read_jsonl(path: Path) -> Table:
+    """Read the lines of ``intervox embed``; every clip has a line a space."""
+    names: list[str] = []
+    spaces: dict[str, list[Vectors]] = {}
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json.loads(line)
+                name, vector = record["clip"], np.asarray(record["vector"], np.float32).reshape(-1)
+                found = spaces.setdefault(record["space"], [])
+            except (ValueError, KeyError, TypeError):
+                raise IntervoxError(
+                    f"{path}, line {number} is no vector: write clip, space and vector, as `intervox embed`"
+                ) from None
+            found.append(vector)
+            if len(found) > len(names):
+                names.append(name)
+            if names[len(found) - 1] != name:
+                raise IntervoxError(f"{path}, line {number}: {name} lacks a space that another clip has")
+    if {len(found) for found in spaces.values()} - {len(names)}:
+        raise IntervoxError(f"{path}: {names[-1]} lacks a space that another clip has: embed the clips again")
+    try:
+        return names, {space: np.stack(vectors) for space, vectors in spaces.items()}
+    except ValueError:
+        raise IntervoxError(f"{path} holds vectors of different dimensions: embed the clips again") from None
+
+
+@contextmanager
+def write_parquet(path: Path, dims: Mapping[str, int], frames: bool) -> Iterator[Row]:
+    """Write a table that ``datasets.load_dataset("parquet", ...)`` opens, vectors as lists of fixed size."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {space: pa.list_(pa.float32(), dim) for space, dim in dims.items()}
+    columns = {column(space): pa.list_(kind) if frames else kind for space, kind in kinds.items()}
+    schema = pa.schema({NAMES: pa.string(), **columns})
+    names: list[str] = []
+    waiting: dict[str, list[Vectors]] = {space: [] for space in dims}
+
+    def arrow(space: str) -> Any:
+        flat = pa.array(np.concatenate([part.reshape(-1) for part in waiting[space]]))
+        vectors = pa.FixedSizeListArray.from_arrays(flat, dims[space])
+        if not frames:
+            return vectors
+        ends = np.cumsum([0, *(len(part) for part in waiting[space])])
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), vectors)
+
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+
+        def flush() -> None:
+            writer.write_table(pa.table([names, *map(arrow, dims)], schema=schema))
+            names.clear()
+            for parts in waiting.values():
+                parts.clear()
+
+        def row(name: str, vectors: Mapping[str, Vectors]) -> None:
+            names.append(name)
+            for space, parts in waiting.items():
+                parts.append(vectors[space])
+            if sum(vectors[space].size for space in dims) * len(names) >= _WAITING:
+                flush()
+
+        yield row
+        if names:
+            flush()
+
+
+def read_parquet(path: Path) -> Table:
+    """Read what ``write_parquet`` wrote, or any table with such columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise IntervoxError(f"{path} is not a readable Parquet file ({error})") from None
+    spaces = {}
+    for name in table.column_names:
+        if (space := space_of(name)) is not None:
+            spaces[space] = _stacked(path, name, table[name].combine_chunks())
+    names = table[NAMES].to_pylist() if NAMES in table.column_names else [str(n) for n in range(len(table))]
+    return names, spaces
+
+
+def _stacked(path: Path, name: str, values: Any) -> Vectors:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    listed = pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type)
+    lengths = pc.unique(pc.list_value_length(values)).to_pylist() if listed else []
+    if len(lengths) != 1 or not pa.types.is_floating(values.type.value_type):
+        raise IntervoxError(f"{path}: {name} holds frames or no vectors: read it with pyarrow or datasets")
+    flat = values.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, np.float32).reshape(-1, lengths[0])
