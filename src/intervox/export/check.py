@@ -1,0 +1,107 @@
+"""Hold a written graph to the PyTorch model that it was traced from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from intervox.audio import SAMPLE_RATE, Waveform
+from intervox.errors import IntervoxError
+from intervox.export.graph import INPUT
+from intervox.export.probes import probe
+from intervox.subspaces.model import SubspaceModel
+
+TOLERANCE = 1e-4
+"""Most that any number of a unit vector may differ from PyTorch's."""
+
+_SECONDS = (0.1, 0.3, 0.5, 0.77, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+_WINDOWS = (1, 3)
+"""Clips that fill so many windows, and others a sample longer, whose windows differ by a sample."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How close a graph's vectors are to those of another, a subspace.
+
+    Attributes
+    ----------
+    lowest, mean
+        Cosine over the clips.
+    """
+
+    lowest: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found on the clips of a check.
+
+    Attributes
+    ----------
+    clips
+        How many, of ``shortest`` to ``longest`` seconds.
+    given
+        How many of them the caller gave; the others are made by a formula.
+    difference
+        Largest between any number of a vector in PyTorch and in the fp32 graph.
+    int8
+        Subspace to its agreement with the fp32 graph; None where there is no such graph.
+    """
+
+    clips: int
+    shortest: float
+    longest: float
+    given: int
+    difference: float
+    int8: dict[str, Agreement] | None
+
+
+def made_clips(window_seconds: float) -> list[Waveform]:
+    """Return clips of 0.1 to 60 s, among them some that end with a window or a sample later."""
+    whole = [round(window_seconds * count * SAMPLE_RATE) for count in _WINDOWS]
+    lengths = {round(seconds * SAMPLE_RATE) for seconds in _SECONDS} | {*whole, *(size + 1 for size in whole)}
+    return [probe(size / SAMPLE_RATE, seed) for seed, size in enumerate(sorted(lengths))]
+
+
+def run_graph(path: Path, clips: Sequence[Waveform]) -> dict[str, NDArray[np.float32]]:
+    """Run a graph on clips: subspace to unit vectors (clips, dim)."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    rows = [session.run(None, {INPUT: clip}) for clip in clips]
+    names = [output.name for output in session.get_outputs()]
+    return {name: np.stack(vectors) for name, vectors in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def largest_difference(
+    model: SubspaceModel, found: dict[str, NDArray[np.float32]], clips: Sequence[Waveform]
+) -> float:
+    """Return the largest difference of a graph's vectors from those of ``model.encode``.
+
+    Raises
+    ------
+    IntervoxError
+        It is more than ``TOLERANCE``.
+    """
+    wanted = model.encode(clips)
+    differences = {name: np.abs(found[name] - vectors).max(axis=1) for name, vectors in wanted.items()}
+    for name, by_clip in differences.items():
+        worst = int(by_clip.argmax())
+        # Asked this way, NaN is refused too.
+        if not by_clip[worst] <= TOLERANCE:
+            raise IntervoxError(
+                f"the graph's {name} vector of a clip of {len(clips[worst]) / SAMPLE_RATE:g} s differs from "
+                f"PyTorch's by {by_clip[worst]:.2g}, more than {TOLERANCE:g}: nothing was written; export "
+                "with other versions of torch, onnxscript and onnxruntime"
+            )
+    return float(max(by_clip.max() for by_clip in differences.values()))
+
+
+def agreement(
+    one: dict[str, NDArray[np.float32]], other: dict[str, NDArray[np.float32]]
+) -> dict[str, Agreement]:
+    """Compare the vectors of two graphs, clip by clip."""
+    cosines = {name: np.einsum("nd,nd->n", vectors, other[name]) for name, vectors in one.items()}
+    return {name: Agreement(float(values.min()), float(values.mean())) for name, values in cosines.items()}
