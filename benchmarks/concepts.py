@@ -265,7 +265,8 @@ def calibration(model: SubspaceModel) -> Figure:
             axes.plot(middle / total, found / total, style, color=colour, markersize=4, linewidth=1.4,
                       label=condition.replace("_", "-"))  # fmt: skip
             shares = ", ".join(f"{share:.2f}" for share in found / total)
-            print(f"calibration: {space}, {condition}: shares by bin {shares}")
+            print(f"calibration: {space}, {condition}: shares by bin {shares}; {total[0] + total[-1]:.2f} "
+                  "of the weight in the first and last")  # fmt: skip
         axes.set(title=f"{space} subspace", xlabel="predicted probability", xlim=(0, 1), ylim=(0, 1))
         axes.set_aspect("equal")
         axes.legend(loc="upper left")
