@@ -38,6 +38,7 @@ PARSED = {
 
 SHOWN = {
     "apt-get install flite": "changes the machine",
+    ". .venv/bin/activate": "`intervox` is on the path here",
 }
 """Lines that nothing here can check, and why."""
 
@@ -50,7 +51,9 @@ PROGRAMS = {
 }
 """Programs that are not run, and what is checked in their place."""
 
-ANSWERS_NO: dict[str, str] = {}
+ANSWERS_NO = {
+    "intervox verify people.safetensors clips/*.wav --speaker alice --json": "two of the clips' people are not",
+}
 """Commands whose exit code is 1, which says no, and what they say."""
 
 HUB = {"microsoft/wavlm-base-plus": "wavlm"}
@@ -72,6 +75,8 @@ SMALLER: dict[str, dict[str, Any]] = {
         "corpus": _TINY_CORPUS
         | {"engines": [{"name": "espeak", "voices": 40, "languages": ["en"]}], "casting": None,
            "quality": {"recognise": False}, "validation": {"blocks": 0}},
+        "training": {"steps": 5},
+        "evaluation": _TINY_EVALUATION,
     },
     "people.yaml": {},
     "wavlm.yaml": {"corpus": _TINY_CORPUS, "training": {"steps": 5}, "evaluation": _TINY_EVALUATION},
@@ -136,6 +141,12 @@ class Reader:
         self.folder = folder
         self.names: dict[str, Any] = {"__name__": "__main__"}
         self._hub = hub
+
+    def copy_recipes(self, page: Path) -> None:
+        """Write the recipes of a page, which may come after the first command that takes one."""
+        for block in blocks(page):
+            if block.language == "yaml" and block.text.startswith("# "):
+                self.follow(block)
 
     def follow(self, block: Block) -> None:
         """Execute a block; an ``AssertionError`` says where the page is wrong."""
