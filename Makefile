@@ -1,6 +1,8 @@
 # make quickstart   set up, run the whole path, say where the report is
 # make standard     set up, and run the recipe with two engines and all checks
 # make model        set up, and rebuild the model in the package (needs flite, see docs/default.md)
+# make demo         set up, and open the demo page on this machine
+# make docs         set up, build the documentation site, and say where it is
 # make test         set up, then lint, types and tests
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,6 +41,8 @@ bench: .venv/dev-ready
 	$(BIN)/python benchmarks/synthesis.py
 	$(BIN)/python benchmarks/verification.py
 	$(BIN)/python benchmarks/loss.py
+	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/export.py
 
 # The figure and the measured table of docs/conditions.md.
 figures: .venv/dev-ready

@@ -32,12 +32,7 @@ REPOSITORY = "someone/voices"
 COMMIT = "0" * 39 + "1"
 
 # The real command line; the command is registered here in case it is not yet.
-COMMAND = """
-from intervox.cli import app, main
-from intervox.cli_export import export
-app.command()(export)
-main()
-"""
+COMMAND = "from intervox.cli import main; main()"
 
 
 class Hub(ThreadingHTTPServer):

@@ -15,6 +15,8 @@ _PUBLIC = {
     "SubspaceModel": "intervox.subspaces.model",
     "SpeakerVerifier": "intervox.applications.verifier",
     "KeywordSpotter": "intervox.applications.spotter",
+    "export_folder": "intervox.export",
+    "export_onnx": "intervox.export",
     "evaluate": "intervox.anything",
     "open_run": "intervox.pipeline",
     "run": "intervox.pipeline",

@@ -12,6 +12,7 @@ import typer
 
 from intervox.cli_adapt import adapt
 from intervox.cli_corpus import corpus_app
+from intervox.cli_export import export
 from intervox.cli_sweep import sweep
 from intervox.cli_use import embed, enrol, spot, verify
 from intervox.errors import IntervoxError
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(corpus_app, name="corpus")
 app.command()(adapt)
+app.command()(export)
 app.command()(sweep)
 for use in (embed, verify, enrol, spot):
     app.command()(use)

@@ -65,9 +65,7 @@ def export_card(model: SubspaceModel, check: Check, folder: Path, files: dict[st
         tolerance=TOLERANCE,
         licence=_LICENCES.get(model.backbone_name, ""),
     )
-    # True of a model's own folder, and no longer here.
-    text = card.text.replace("not part of this folder", "in the graphs, not in `model.safetensors`")
-    return f"---\n{card.data}\n---\n\n{text.strip()}\n\n{section}"
+    return f"---\n{card.data}\n---\n\n{card.text.strip()}\n\n{section}"
 
 
 def own_card(model: SubspaceModel) -> str:

@@ -111,6 +111,10 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
     before = folder.with_name(f".{folder.name}.{os.getpid()}.before")
     try:
         temporary.mkdir(parents=True)
+    except OSError as error:
+        # The temporary name is ours: what the caller gave is what they can mend.
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(folder)) from error
+    try:
         yield temporary
         if folder.exists():
             folder.rename(before)

@@ -11,6 +11,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from intervox.errors import IntervoxError
+from intervox.export.quiet import quiet
 
 _LOG_IN = "run `hf auth login`, or set HF_TOKEN to a token that may write"
 
@@ -56,13 +57,14 @@ def push_folder(folder: Path | str, repository: str, private: bool | None = None
         raise IntervoxError(f"nobody is logged in to the hub: {_LOG_IN} ({again})")
     api = HfApi()
     try:
-        address = api.create_repo(repository, private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            delete_patterns="*.onnx",
-            commit_message="Upload subspaces and their ONNX graphs",
-        )
+        with quiet():  # the client tells of every try that fails; we, what came of them
+            address = api.create_repo(repository, private=private, exist_ok=True)
+            api.upload_folder(
+                repo_id=repository,
+                folder_path=folder,
+                delete_patterns="*.onnx",
+                commit_message="Upload subspaces and their ONNX graphs",
+            )
     except HfHubHTTPError as error:
         status = error.response.status_code
         if status == 401:

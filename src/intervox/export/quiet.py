@@ -1,4 +1,4 @@
-"""Silence for what exporters say about themselves: nothing in it is the user's to mend."""
+"""Silence for what libraries say while they work: nothing in it is the user's to mend."""
 
 import logging
 import warnings

@@ -14,7 +14,7 @@ tags: [speech, speaker-verification, keyword-spotting]
 # Intervox subspaces of {backbone}
 
 Recipe `{recipe}`, seed {seed}; trained on {hours} hours of synthetic speech and no human recording.
-Backbone weights: fingerprint `{fingerprint}`, not part of this folder.
+Backbone weights: fingerprint `{fingerprint}`, not part of `model.safetensors`.
 
 ```python
 from intervox import SubspaceModel

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import logging as hub_logging
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
@@ -351,13 +353,26 @@ def load_model(name: str | Path) -> SubspaceModel:
     IntervoxError
         Nothing usable is there.
     """
+    nothing = IntervoxError(
+        f"{name} holds no refined model (config.json and model.safetensors): run "
+        "`intervox run quickstart`, or give --model default"
+    )
+    if not Path(name).is_dir() and _is_path(Path(name)):
+        # The hub would be asked for half a minute where it can't be reached.
+        raise nothing
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)  # not every attempt to reach the hub is worth a warning
     try:
         return SubspaceModel.from_pretrained(str(name))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
-        raise IntervoxError(
-            f"{name} holds no refined model (config.json and model.safetensors): run "
-            "`intervox run quickstart`, or give --model default"
-        ) from error
+        raise nothing from error
     except (ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise IntervoxError(f"the model in {name} is damaged ({reason}): refine it again") from error
+    finally:
+        hub_logging.set_verbosity(verbosity)
+
+
+def _is_path(path: Path) -> bool:
+    """Whether a name can't be a hub id, ``name`` or ``user/name``, or begins with a folder that is here."""
+    return path.is_absolute() or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.is_dir())
