@@ -166,8 +166,12 @@ def loss() -> Figure:
         for row, column in zip(*np.nonzero(roles >= 2), strict=True):
             sign = "+" if roles[row, column] == 3 else "−"
             axes.text(column, row, sign, ha="center", va="center", color="white" if sign == "+" else INK)
-        ticks = [f"{'abc'[speaker]}{content + 1}" for speaker, content in zip(speakers, contents, strict=True)]
-        axes.set(title=f"{space} space", xticks=range(9), yticks=range(9), xticklabels=ticks, yticklabels=ticks)
+        ticks = [
+            f"{'abc'[speaker]}{content + 1}" for speaker, content in zip(speakers, contents, strict=True)
+        ]
+        axes.set(
+            title=f"{space} space", xticks=range(9), yticks=range(9), xticklabels=ticks, yticklabels=ticks
+        )
         axes.set(xlabel="compared with", ylabel="anchor")
         axes.hlines(np.arange(8) + 0.5, -0.5, 8.5, color="white", linewidth=1)
         axes.vlines(np.arange(8) + 0.5, -0.5, 8.5, color="white", linewidth=1)
@@ -280,7 +284,9 @@ def _references(model: SubspaceModel, condition: str) -> tuple[dict[str, Vectors
     assert references is not None, "the packaged model has references"
     chosen = np.flatnonzero(np.asarray(references.labels["condition"]) == condition)
     speakers, contents = ([references.labels[name][row] for row in chosen] for name in ("speaker", "content"))
-    return {name: vectors[chosen] for name, vectors in references.vectors.items()}, Pairs.of(speakers, contents)
+    return {name: vectors[chosen] for name, vectors in references.vectors.items()}, Pairs.of(
+        speakers, contents
+    )
 
 
 def figures() -> dict[str, Callable[[], Figure]]:
