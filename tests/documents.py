@@ -79,6 +79,7 @@ SMALLER: dict[str, dict[str, Any]] = {
         "evaluation": _TINY_EVALUATION,
     },
     "people.yaml": {},
+    "own.yaml": {"corpus": {"train": {"blocks": 3}, "test": {"blocks": 1}, "conditions": {"rooms": 2}}},
     "wavlm.yaml": {"corpus": _TINY_CORPUS, "training": {"steps": 5}, "evaluation": _TINY_EVALUATION},
 }  # fmt: skip
 """Recipes on a page that take too long: they are checked as printed, and run with these changes."""
