@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -39,7 +40,7 @@ TEXTS = (
 VOICES = 8
 CLEAN, DEGRADED = "clean", "cross_condition"
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#E69F00", "#009E73", "#9AA3AD", "#1b1f24"
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "intervox", "font.family": "sans-serif", "font.size": 10,
     "axes.spines.top": False, "axes.spines.right": False, "text.color": INK, "axes.labelcolor": INK,
     "legend.frameon": False, "axes.titlesize": 11,
@@ -67,7 +68,7 @@ class Pairs:
 
     def cosines(self, vectors: Vectors) -> NDArray[np.float64]:
         """Score every pair of unit vectors."""
-        return np.einsum("nd,nd->n", vectors[self.first], vectors[self.second], dtype=np.float64)
+        return np.asarray(np.sum(vectors[self.first] * vectors[self.second], axis=1), np.float64)
 
     def kinds(self) -> dict[str, Same]:
         """Split the pairs by what they share, but for those that share both."""
@@ -166,13 +167,10 @@ def loss() -> Figure:
         for row, column in zip(*np.nonzero(roles >= 2), strict=True):
             sign = "+" if roles[row, column] == 3 else "−"
             axes.text(column, row, sign, ha="center", va="center", color="white" if sign == "+" else INK)
-        ticks = [
-            f"{'abc'[speaker]}{content + 1}" for speaker, content in zip(speakers, contents, strict=True)
-        ]
-        axes.set(
-            title=f"{space} space", xticks=range(9), yticks=range(9), xticklabels=ticks, yticklabels=ticks
-        )
-        axes.set(xlabel="compared with", ylabel="anchor")
+        cells = [f"{'abc'[cell // 3]}{cell % 3 + 1}" for cell in range(9)]
+        axes.set_xticks(range(9), cells)
+        axes.set_yticks(range(9), cells)
+        axes.set(title=f"{space} space", xlabel="compared with", ylabel="anchor")
         axes.hlines(np.arange(8) + 0.5, -0.5, 8.5, color="white", linewidth=1)
         axes.vlines(np.arange(8) + 0.5, -0.5, 8.5, color="white", linewidth=1)
     shown = [matplotlib.patches.Patch(color=colours(index), label=names[index]) for index in (3, 2, 1)]

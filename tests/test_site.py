@@ -1,4 +1,4 @@
-"""The site builds without a warning, its pages ask no other host for anything, and their links lead somewhere."""
+"""The site builds without a warning, asks no other host for anything, and its links lead somewhere."""
 
 import os
 import subprocess
