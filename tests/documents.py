@@ -80,13 +80,21 @@ SMALLER: dict[str, dict[str, Any]] = {
     },
     "people.yaml": {},
     "own.yaml": {"corpus": {"train": {"blocks": 3}, "test": {"blocks": 1}, "conditions": {"rooms": 2}}},
+    "language.yaml": {
+        "corpus": _TINY_CORPUS | {"engines": [{"name": "espeak", "voices": 48, "languages": ["en", "de", "es"]}]},
+        "training": {"steps": 5},
+        "evaluation": _TINY_EVALUATION,
+    },
     "wavlm.yaml": {"corpus": _TINY_CORPUS, "training": {"steps": 5}, "evaluation": _TINY_EVALUATION},
 }  # fmt: skip
 """Recipes on a page that take too long: they are checked as printed, and run with these changes."""
 
 BUILT_IN = ("quickstart", "standard", "paper", "default", "mini")
 """Recipes of the package. The finished run of ``mini`` stands for each of them: its settings with their
-names, and the variants of their sweeps."""
+names, and the first variants of their sweeps."""
+
+_VARIANTS = 2
+"""Of a sweep; ``tests/test_sweep.py`` reads all."""
 
 
 @dataclass(frozen=True)
@@ -277,7 +285,9 @@ def small_recipes(folder: Path) -> Path:
     mini = yaml.safe_load((package / "mini.yaml").read_text())
     for name in BUILT_IN:
         own = yaml.safe_load((package / f"{name}.yaml").read_text())
-        recipe = mini | {"name": name, "sweep": own.get("sweep", {})}
+        sweep = own.get("sweep", {})
+        sweep["variants"] = dict(list(sweep.get("variants", {}).items())[:_VARIANTS])
+        recipe = mini | {"name": name, "sweep": sweep}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
     return folder
 
