@@ -30,10 +30,10 @@ from intervox.recipe import Recipe, load_recipe
 from .conftest import ROOT
 
 PARSED = {
-    "intervox run quickstart": "the desk has its finished run",
     "intervox run paper": "the desk has its finished run",
     "intervox run standard": "the desk has its finished run",
     "README.md: intervox export --out exported --int8": "docs/export.md runs it",
+    "docs/tutorial.md: intervox export --model runs/mine/model --out exported": "docs/export.md runs one",
     "intervox assets kokoro": "downloads; tests/test_engine_assets.py has its files",
     "intervox sweep default": "needs the four engines of its recipe; `intervox sweep paper` is run",
     "intervox tables runs/default --of sweep": "as above",
@@ -61,11 +61,23 @@ PROGRAMS = {
 }
 """Programs that are not run, and what is checked in their place."""
 
-ANSWERS_NO: dict[str, str] = {}
+ANSWERS_NO = {
+    "intervox verify people.safetensors clips/*.wav --speaker alice --json": "two of the clips' people are not",
+}
 """Commands whose exit code is 1, which says no, and what they say."""
 
 HUB = {"microsoft/wavlm-base-plus": "wavlm"}
 """Hub ids, and the random checkpoint of ``tests/test_backbones.py`` that stands for each."""
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Put changes into nested mappings; what is no mapping on both sides is replaced."""
+    both = {
+        key: merged(base[key], value)
+        for key, value in changes.items()
+        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+    }
+    return {**base, **changes, **both}
+
 
 TINY: dict[str, Any] = {
     "corpus": {
@@ -88,11 +100,22 @@ TINY: dict[str, Any] = {
 
 BUILT_IN = ("quickstart", "standard", "paper", "default", "mini")
 
+_ALONE = TINY["evaluation"] | {"protocols": []}
+_BRIEF = {name: TINY[name] for name in ("corpus", "training")}
+
 SMALLER: dict[str, dict[str, Any]] = {
-    "mine.yaml": {"corpus": TINY["corpus"] | {"casting": None, "quality": {"recognise": False}}},
-    "wavlm.yaml": {name: TINY[name] for name in ("corpus", "training")}
-    | {"evaluation": TINY["evaluation"] | {"protocols": []}},
-    "adapted.yaml": TINY | {"evaluation": TINY["evaluation"] | {"protocols": []}},
+    "mine.yaml": merged(TINY, {"corpus": {"casting": None, "quality": {"recognise": False}}}),
+    "own.yaml": {"corpus": {"train": {"blocks": 3}, "test": {"blocks": 1}, "conditions": {"rooms": 2}}},
+    "language.yaml": merged(
+        _BRIEF | {"evaluation": _ALONE},
+        {
+            "corpus": {"engines": [{"name": "espeak", "voices": 48, "languages": ["en", "de", "es"]}]},
+            "subspaces": {"language": {"layers": [2]}},
+        },
+    ),
+    "mood.yaml": {"subspaces": {"mood": {"layers": [2]}}},
+    "wavlm.yaml": _BRIEF | {"evaluation": _ALONE},
+    "adapted.yaml": TINY | {"evaluation": _ALONE},
 }
 """Recipes on a page that take too long: they are checked as printed, and run with these changes."""
 
@@ -150,6 +173,12 @@ class Reader:
         self.folder = folder
         self.names: dict[str, Any] = {"__name__": "__main__"}
         self._hub = hub
+
+    def copy_recipes(self, page: Path) -> None:
+        """Write the recipes of a page, which may come after the first command that takes one."""
+        for block in blocks(page):
+            if block.language == "yaml" and block.text.startswith("# "):
+                self.follow(block)
 
     def follow(self, block: Block) -> None:
         """Execute a block; an ``AssertionError`` says where the page is wrong."""
@@ -264,16 +293,6 @@ def run_in_shell(line: str, folder: Path) -> None:
         cwd=folder, env=environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == (1 if line in ANSWERS_NO else 0), f"{line!r}: {done.stderr}"
-
-
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Put changes into nested mappings; what is no mapping on both sides is replaced."""
-    both = {
-        key: merged(base[key], value)
-        for key, value in changes.items()
-        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
-    }
-    return {**base, **changes, **both}
 
 
 def small_recipes(folder: Path) -> Path:

@@ -26,22 +26,47 @@ from .test_backbones import SMALL
 
 WORDS = {"yes": "yes", "no": "no", "stop": "stop"}
 DIGITS = {"0": "zero", "1": "one", "2": "two"}
+PEOPLE = ("alice", "bob", "carol")
+MOODS = {"calm": 16_000, "excited": 19_200}
+"""Mood to the rate that a clip is said to have: higher and faster."""
 SENTENCES = ("The boat is late again.", "Please open the second window.", "Rain fell on the quiet town.")
+
+MY_TTS = """
+import math, sys, wave
+options = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+pitch = 90 + 40 * len(options["voice"]) + int(options["seed"]) % 7
+with wave.open(options["out"], "wb") as file:
+    file.setparams((1, 2, 16000, 0, "NONE", ""))
+    for letter in options["text"].encode():
+        tone = (math.sin(math.tau * pitch * (1 + letter % 9 / 9) * i / 16000) for i in range(1600))
+        file.writeframes(b"".join(int(9000 * value).to_bytes(2, "little", signed=True) for value in tone))
+"""
+"""Somebody's synthesiser: a tone a letter."""
 
 
 @pytest.fixture(scope="session")
 def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthesise what a page's reader has at hand: two clips of one voice, and small evaluation sets."""
+    """Synthesise what a page's reader has at hand: clips of a few voices, and small evaluation sets."""
     folder = tmp_path_factory.mktemp("desk")
     engine = load_engine(EspeakSettings(voices=24))
     voices = [voice.name for voice in engine.voices()[::6]]
 
-    def say(text: str, voice: str, seed: int, path: str) -> None:
+    def say(text: str, voice: str, seed: int, path: str, rate: int = 16_000) -> None:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        sf.write(folder / path, engine.render(text, voice, seed), 16_000)
+        sf.write(folder / path, engine.render(text, voice, seed), rate)
 
     for name, text in zip(("a.wav", "b.wav", "b.flac"), (SENTENCES[0], SENTENCES[1], SENTENCES[1]), strict=True):
         say(text, voices[0], 0, name)
+    for number, (name, voice) in enumerate(zip(PEOPLE, voices, strict=False), start=1):
+        for seed, text in enumerate(SENTENCES):
+            say(text, voice, seed + 1, f"clips/{name}-{seed}.wav")
+        for word in WORDS:
+            say(word, voice, 0, f"{word}/{number}.wav")
+            for mood, rate in MOODS.items():
+                say(word, voice, 0, f"recordings/{name}/{word}_{mood}.wav", rate)
+    pause = np.zeros(16_000, np.float32)
+    said = [engine.render(word, voices[0], 0) for word in ("stop", "yes", "no", "yes")]
+    sf.write(folder / "recording.wav", np.concatenate([sound for word in said for sound in (pause, word)]), 16_000)
     for number, voice in enumerate(voices):
         for seed in range(3):
             for digit, word in DIGITS.items():
@@ -101,7 +126,7 @@ def desk(
     """Fill a folder with clips, evaluation sets and, where the page speaks of them, finished runs."""
     folder = shutil.copytree(speech_folder, tmp_path / "desk", ignore=shutil.ignore_patterns("data"))
     _small_world(monkeypatch, folder, speech_folder, recipes)
-    text = page.read_text(encoding="utf-8")
+    text = "\n".join(block.text for block in blocks(page) if block.language in ("sh", "python"))
     for name in BUILT_IN:
         if re.search(rf"intervox.* {name}\b|runs/{name}\b", text):
             run = shutil.copytree(request.getfixturevalue("finished"), folder / "runs" / name)
@@ -110,6 +135,11 @@ def desk(
         clips = sorted((speech_folder / "data" / "fsdd" / "recordings").iterdir())
         vectors = np.random.default_rng(0).normal(size=(len(clips), 8))
         np.savez(folder / "mine.npz", embedding=vectors, path=np.array([str(clip) for clip in clips]))
+    programs = folder / ".bin"
+    programs.mkdir()
+    (programs / "my-tts").write_text(f"#!{sys.executable} -S\n{MY_TTS}")
+    (programs / "my-tts").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     shutil.copy(ROOT / "README.md", folder)
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("*.ipynb", "*.py"))
     return folder
@@ -118,6 +148,7 @@ def desk(
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_pages_blocks_do_what_they_say(page: Path, desk: Path, stand_ins: dict[str, str]) -> None:
     reader = Reader(desk, stand_ins)
+    reader.copy_recipes(page)
     for block in blocks(page):
         try:
             reader.follow(block)

@@ -1,0 +1,82 @@
+"""Sound of any length as overlapping windows, and the peaks of their scores as soon as they are certain."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intervox.audio import Waveform
+from intervox.evaluation.running import pick_peaks
+
+NOTHING = -np.inf
+"""Score of a window in which there is nothing to be found."""
+
+_AT_ONCE = 120
+"""Windows that are handed on together: enough to fill batches, few enough to be forgotten."""
+
+
+def sliding_windows(
+    chunks: Iterable[Waveform], window: int, hop: int
+) -> Iterator[tuple[NDArray[np.int64], list[Waveform]]]:
+    """Cut sound into overlapping windows as it arrives; the same ones however it is chunked.
+
+    The windows are all those whose middle lies within the sound, from its first sample on: half of
+    the first lies before it. Where the sound begins or ends within a window, the window is what
+    there is of it; sound that is shorter than a window is one itself.
+
+    Parameters
+    ----------
+    chunks
+        Of any lengths.
+    window, hop
+        Length of a window and from one start to the next, in samples.
+
+    Yields
+    ------
+    starts, waves
+        Shape (windows,), in samples, the first ones negative; and the windows. They come as soon as
+        their last sample is there.
+    """
+    kept, offset, start = np.zeros(0, np.float32), 0, -(window // 2)
+    for chunk in chunks:
+        kept = np.concatenate([kept, chunk])
+        whole = np.arange(start, offset + len(kept) - window + 1, hop)
+        yield from _cut(kept, offset, whole, window)
+        start += hop * len(whole)
+        gone = max(0, min(start - offset, len(kept)))
+        kept, offset = kept[gone:], offset + gone
+    end = offset + len(kept)
+    yield from _cut(kept, offset, np.arange(start, end - window // 2, hop), window)
+
+
+def _cut(
+    kept: Waveform, offset: int, starts: NDArray[np.int64], window: int
+) -> Iterator[tuple[NDArray[np.int64], list[Waveform]]]:
+    for first in range(0, len(starts), _AT_ONCE):
+        part = starts[first : first + _AT_ONCE]
+        yield part, [kept[max(0, begin) : begin + window] for begin in (part - offset).tolist()]
+
+
+class PeakPicker:
+    """Peaks of a score that arrives window by window: ``pick_peaks`` on what surrounds each.
+
+    A window is decided as soon as ``distance`` more are known, when no peak that could come would be
+    near enough to hide it.
+
+    Parameters
+    ----------
+    distance
+        Windows from one peak to the next, at least.
+    """
+
+    def __init__(self, distance: int) -> None:
+        self._distance = distance
+        self._scores = deque([NOTHING] * (2 * distance + 1), 2 * distance + 1)
+
+    def push(self, score: float) -> bool:
+        """Take the next window's score, and say whether the one ``distance`` windows ago is a peak."""
+        self._scores.append(score)
+        if self._scores[self._distance] == NOTHING:
+            return False
+        return self._distance in pick_peaks(np.asarray(self._scores), self._distance)

@@ -1,0 +1,375 @@
+"""Is this word said, and where? Keywords known by a few examples, in clips, long recordings and live sound."""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from intervox.applications.enrolled import Enrolled
+from intervox.applications.scanning import NOTHING, PeakPicker, sliding_windows
+from intervox.audio import (
+    MIN_SAMPLES,
+    SAMPLE_RATE,
+    SILENCE,
+    AudioSource,
+    Waveform,
+    duration_seconds,
+    load_audio,
+    resample_chunks,
+    stream_audio,
+)
+from intervox.default_model import DEFAULT
+from intervox.errors import IntervoxError
+from intervox.evaluation.running import REFRACTORY_SECONDS, pick_peaks
+from intervox.evaluation.streams import HOP_SECONDS, WINDOW_SECONDS
+from intervox.progress import progress_bar
+from intervox.storage import atomic_path
+from intervox.subspaces.encoding import is_one_clip
+from intervox.subspaces.model import SubspaceModel
+
+WINDOW_BOUNDS = (0.5, 2.0)
+"""Seconds: a shorter window says too little of a word, a longer one holds several."""
+
+_SECONDS = "seconds"
+"""Of the examples, in the metadata of a file."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A keyword in a recording.
+
+    Attributes
+    ----------
+    start, end
+        Of the window in which it was found, in seconds.
+    score
+        Cosine of the window with the keyword's examples, in [-1, 1].
+    probability
+        Calibrated, at the prior of ``KeywordSpotter``.
+    """
+
+    keyword: str
+    start: float
+    end: float
+    score: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Best keyword of a window: its column, and ``NOTHING`` as the score of silence; times in seconds."""
+
+    start: float
+    end: float
+    column: int = 0
+    score: float = NOTHING
+
+
+class KeywordSpotter(Enrolled):
+    """Keywords known by one to five examples each, of any speaker.
+
+    ``predict`` names isolated clips. ``scan`` and ``stream`` find keywords in whatever is said: a
+    window slides over the sound, its score is its largest cosine with a keyword's examples, and a
+    peak of the score with no higher one less than 0.75 s away is a detection. What is measured as
+    "keywords in running speech" (``evaluation.running``) is this.
+
+    Parameters
+    ----------
+    model, space
+        As of ``Enrolled``.
+    threshold
+        Cosine from which on a keyword is accepted, in clips and in recordings. By default that of
+        an even probability, at different odds: a clip is a keyword as likely as not, each keyword
+        alike; a window of a recording hardly ever is, see ``prior``.
+    window_seconds
+        Length of the window; by default that of the examples on average, within 0.5 and 2 s.
+    hop_seconds
+        From one window to the next.
+    prior
+        How probable a keyword is in a window before anything is heard. One window in a hundred
+        means one keyword in 25 seconds; where it is rarer than that, a lower prior saves false alarms.
+
+    Attributes
+    ----------
+    seconds_
+        Keyword to how long its examples are, all together.
+
+    Examples
+    --------
+    >>> spotter = KeywordSpotter()
+    >>> spotter.enrol("yes", ["yes1.wav", "yes2.wav", "yes3.wav"])  # doctest: +SKIP
+    >>> for found in spotter.scan("meeting.wav"):  # doctest: +SKIP
+    ...     print(f"{found.start:7.2f} s  {found.keyword}  {found.probability:.2f}")
+    """
+
+    def __init__(
+        self,
+        model: SubspaceModel | str | Path = DEFAULT,
+        space: str = "content",
+        threshold: float | None = None,
+        window_seconds: float | None = None,
+        hop_seconds: float = HOP_SECONDS,
+        prior: float = 0.01,
+    ) -> None:
+        super().__init__(model, space, threshold)
+        self.window_seconds = window_seconds
+        self.hop_seconds = hop_seconds
+        self.prior = prior
+        self.seconds_: dict[str, float] = {}
+
+    @property
+    def threshold_(self) -> float:
+        """The cosine from which on a clip of its own is accepted."""
+        return self.score_at(0.5, self._clip_prior) if self.threshold is None else self.threshold
+
+    @property
+    def scan_threshold_(self) -> float:
+        """The cosine from which on a peak is a detection, in ``scan`` and ``stream``."""
+        return self.score_at(0.5, self.prior) if self.threshold is None else self.threshold
+
+    @property
+    def window_seconds_(self) -> float:
+        """The length of the window in force."""
+        if self.window_seconds is not None:
+            return self.window_seconds
+        if not self.seconds_:
+            return WINDOW_SECONDS
+        mean = sum(self.seconds_.values()) / sum(self.counts_[name] for name in self.seconds_)
+        return float(np.clip(mean, *WINDOW_BOUNDS))
+
+    @property
+    def _clip_prior(self) -> float:
+        return 1 / (2 * max(1, len(self.counts_)))
+
+    def fit(self, X: Iterable[AudioSource], y: Sequence[str]) -> Self:
+        """Forget all keywords, and enrol one for each clip; see ``Enrolled.fit``."""
+        lengths: list[float] = []
+        super().fit(_timed(X, lengths), y)
+        self.seconds_ = {}
+        for name, seconds in zip(y, lengths, strict=True):
+            self.seconds_[str(name)] = self.seconds_.get(str(name), 0.0) + seconds
+        return self
+
+    def enrol(self, name: str, clips: Iterable[AudioSource]) -> Self:
+        """Add a keyword, or further examples of a known one; see ``Enrolled.enrol``.
+
+        Examples should hold the keyword and little else: the window takes their length.
+        """
+        lengths: list[float] = []
+        super().enrol(name, _timed(clips, lengths))
+        self.seconds_[name] = self.seconds_.get(name, 0.0) + sum(lengths)
+        return self
+
+    def forget(self, name: str) -> Self:
+        """Take a keyword out; see ``Enrolled.forget``."""
+        super().forget(name)
+        self.seconds_.pop(name, None)
+        return self
+
+    def predict_proba(self, X: Iterable[AudioSource]) -> NDArray[np.float64]:
+        """Return the calibrated probability that a clip is a keyword: shape (clips, keywords).
+
+        Before it is heard, a clip is some keyword as likely as not, and each of them alike.
+        """
+        return self.model_.probability(self.decision_function(X), self.space, self._clip_prior)
+
+    def scan(self, source: AudioSource, progress: bool = False) -> Iterator[Detection]:
+        """Find keywords in a recording of any length, in memory that does not grow with it.
+
+        Parameters
+        ----------
+        source
+            As ``load_audio`` takes it. Digital silence is passed over.
+        progress
+            Whether to show a bar on standard error.
+
+        Yields
+        ------
+        Detection
+            In the order of time, each as soon as it is certain.
+
+        Raises
+        ------
+        IntervoxError
+            Nothing is enrolled, a parameter is out of range, or the recording can't be read.
+        """
+        self._check()
+        windows = self._windows(stream_audio(source))
+        return self._detections(_watched(windows, _seconds(source)) if progress else windows)
+
+    def stream(self, chunks: Iterable[NDArray[Any]], rate: int = SAMPLE_RATE) -> Iterator[Detection]:
+        """Find keywords in sound as it comes: exactly those that ``scan`` finds in the whole.
+
+        A detection is yielded ``latency_seconds`` after the middle of its window has been heard
+        (1.25 s with a window of one second), plus what is left of the chunk.
+
+        Parameters
+        ----------
+        chunks
+            Arrays of any lengths, (samples,) or (samples, channels), as a microphone gives them; see
+            ``intervox.applications.microphone``. Where they end, what is pending is yielded.
+        rate
+            Of the chunks, in Hz.
+
+        Raises
+        ------
+        IntervoxError
+            As ``scan``; a chunk is no array of numbers, or not finite.
+        """
+        self._check()
+        return self._detections(self._windows(resample_chunks(chunks, rate)))
+
+    @property
+    def latency_seconds(self) -> float:
+        """From the middle of a keyword's window to its detection, at most, in seconds of sound.
+
+        Half of the window, as many hops as a higher peak could hide it by, and up to one hop where
+        the keyword lies between two windows; computing and the lengths of chunks come on top.
+        """
+        return self.window_seconds_ / 2 + self._distance * self.hop_seconds
+
+    def set_false_alarms_per_hour(self, rate: float, background: Iterable[AudioSource]) -> Self:
+        """Put the threshold where recordings without keywords give so many false alarms an hour.
+
+        Parameters
+        ----------
+        rate
+            Above 0.
+        background
+            Recordings of any length, such as the spotter will hear, in which no keyword is said. The
+            rate holds on them exactly; on others as far as they are alike, and more closely the
+            more false alarms it allows in them: of three, one and a half is the deviation.
+
+        Raises
+        ------
+        IntervoxError
+            They are too short to hold one false alarm at this rate.
+        """
+        self._check()
+        if not rate > 0:
+            raise IntervoxError(f"the rate is {rate}: give false alarms an hour, a number above 0")
+        if is_one_clip(background):
+            raise IntervoxError("background is a list of recordings: write [recording]")
+        peaks, seconds = [np.zeros(0)], 0.0
+        for source in background:
+            windows = list(self._windows(stream_audio(source)))
+            scores = np.array([window.score for window in windows])
+            peaks.append(scores[pick_peaks(scores, self._distance)])
+            seconds += windows[-1].end
+        allowed = int(rate * seconds / 3600)
+        if not allowed:
+            raise IntervoxError(
+                f"{seconds / 60:,.1f} minutes of background are too few for {rate:g} false alarms an hour: "
+                f"give at least {60 / rate:,.1f} minutes, or allow more"
+            )
+        descending = np.sort(np.concatenate(peaks))[::-1]
+        # With fewer peaks than are allowed, everything may pass.
+        highest = descending[allowed] if allowed < len(descending) else -1.0
+        self.threshold = float(np.nextafter(np.float32(highest), np.float32(2)))
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write keywords into one ``.safetensors`` file, also how long their examples were."""
+        with atomic_path(Path(path)) as temporary:
+            super().save(temporary)
+            with safe_open(temporary, framework="numpy") as file:
+                metadata = file.metadata()
+            save_file(load_file(temporary), temporary, metadata | {_SECONDS: json.dumps(self.seconds_)})
+
+    @classmethod
+    def load(cls, path: str | Path, model: SubspaceModel | str | Path | None = None) -> Self:
+        """Read what ``save`` wrote; see ``Enrolled.load``."""
+        loaded = super().load(path, model)
+        with safe_open(path, framework="numpy") as file:
+            loaded.seconds_ = json.loads(file.metadata().get(_SECONDS, "{}"))
+        return loaded
+
+    @property
+    def _distance(self) -> int:
+        return max(1, round(REFRACTORY_SECONDS / self.hop_seconds))
+
+    def _check(self) -> None:
+        """Refuse before anything is read what could only fail later."""
+        if not MIN_SAMPLES / SAMPLE_RATE <= self.hop_seconds <= self.window_seconds_:
+            raise IntervoxError(
+                f"hop_seconds is {self.hop_seconds} and the window {self.window_seconds_:g} s: give a hop of "
+                "0.025 s or more, and a window that is at least as long"
+            )
+        self.model_.probability(np.zeros(1), self.space, self.prior)
+        assert len(self.prototypes_)
+        # Loads the backbone, so that live sound does not have to wait for it.
+        self.model_.encode([])
+
+    def _windows(self, sound: Iterable[Waveform]) -> Iterator[_Window]:
+        """Score every window as soon as it is heard."""
+        prototypes, similarity = self.prototypes_, self.model_.similarity
+        window, hop = (round(SAMPLE_RATE * each) for each in (self.window_seconds_, self.hop_seconds))
+        for starts, waves in sliding_windows(sound, window, hop):
+            begins = np.maximum(starts, 0)
+            spoken = [index for index, wave in enumerate(waves) if _may_hold_speech(wave)]
+            vectors = self.model_.encode([waves[index] for index in spoken])[self.space]
+            found = dict(zip(spoken, similarity(vectors, prototypes), strict=True))
+            for index, (begin, wave) in enumerate(zip(begins.tolist(), waves, strict=True)):
+                times = begin / SAMPLE_RATE, (begin + len(wave)) / SAMPLE_RATE
+                if index in found:
+                    column = int(found[index].argmax())
+                    yield _Window(*times, column, float(found[index][column]))
+                else:
+                    yield _Window(*times)
+
+    def _detections(self, windows: Iterable[_Window]) -> Iterator[Detection]:
+        """Yield the peaks from the threshold on; a window is decided ``_distance`` windows later."""
+        threshold, names, picker = self.scan_threshold_, self.classes_, PeakPicker(self._distance)
+        pending: deque[_Window] = deque()
+        for window in windows:
+            pending.append(window)
+            if picker.push(window.score if window.score >= threshold else NOTHING):
+                yield self._detection(names, pending[0])
+            if len(pending) > self._distance:
+                pending.popleft()
+        while pending:
+            if picker.push(NOTHING):
+                yield self._detection(names, pending[0])
+            pending.popleft()
+
+    def _detection(self, names: NDArray[np.str_], window: _Window) -> Detection:
+        probability = self.model_.probability(np.array(window.score), self.space, self.prior)
+        return Detection(
+            str(names[window.column]), window.start, window.end, window.score, float(probability)
+        )
+
+
+def _timed(clips: Iterable[AudioSource], lengths: list[float]) -> Iterator[Waveform]:
+    """Load clips, and note how long each is, in seconds."""
+    if is_one_clip(clips):
+        raise IntervoxError("examples are a list of clips: write [clip]")
+    for wave in map(load_audio, clips):
+        lengths.append(len(wave) / SAMPLE_RATE)
+        yield wave
+
+
+def _may_hold_speech(wave: Waveform) -> bool:
+    return len(wave) >= MIN_SAMPLES and bool(np.abs(wave).max() >= SILENCE)
+
+
+def _seconds(source: AudioSource) -> float:
+    """How long a recording is, where that can be told without reading it; else 0."""
+    return duration_seconds(source) if isinstance(source, str | PathLike) else 0.0
+
+
+def _watched(windows: Iterator[_Window], seconds: float) -> Iterator[_Window]:
+    """Show how far the windows have come."""
+    with progress_bar("scanning", round(seconds), "s") as bar:
+        shown = 0
+        for window in windows:
+            bar.advance(int(window.end) - shown)
+            shown = int(window.end)
+            yield window
