@@ -24,12 +24,15 @@ import yaml
 from markdown_it import MarkdownIt
 
 from intervox import cli
-from intervox.errors import IntervoxError
 from intervox.recipe import Recipe, load_recipe
 
 from .conftest import ROOT
 
 PARSED = {
+    "intervox demo": "serves until Ctrl-C; tests/test_demo.py",
+    "intervox demo --model runs/quickstart/model --port 8000": "as above",
+    "intervox demo --megabytes 50 --minutes 30": "as above",
+    "intervox demo --host 0.0.0.0": "as above",
     "intervox assets kokoro": "downloads; its arguments, and its files: tests/test_engine_assets.py",
     "intervox synth mine.yaml --engine-pool ray": "starts Ray; tests/test_parallel.py does",
     "intervox synth mine.yaml --engine-pool ray://head-node:10001": "needs a cluster",
@@ -52,7 +55,7 @@ PROGRAMS = {
 """Programs that are not run, and what is checked in their place."""
 
 ANSWERS_NO = {
-    "intervox verify people.safetensors clips/*.wav --speaker alice --json": "two of the clips' people are not",
+    "intervox verify people.safetensors clips/*.wav --speaker alice --json": "some are not alice",
 }
 """Commands whose exit code is 1, which says no, and what they say."""
 
@@ -81,7 +84,8 @@ SMALLER: dict[str, dict[str, Any]] = {
     "people.yaml": {},
     "own.yaml": {"corpus": {"train": {"blocks": 3}, "test": {"blocks": 1}, "conditions": {"rooms": 2}}},
     "language.yaml": {
-        "corpus": _TINY_CORPUS | {"engines": [{"name": "espeak", "voices": 48, "languages": ["en", "de", "es"]}]},
+        "corpus": _TINY_CORPUS
+        | {"engines": [{"name": "espeak", "voices": 48, "languages": ["en", "de", "es"]}]},
         "training": {"steps": 5},
         "evaluation": _TINY_EVALUATION,
     },
