@@ -24,7 +24,6 @@ import yaml
 from markdown_it import MarkdownIt
 
 from intervox import cli
-from intervox.errors import IntervoxError
 from intervox.recipe import Recipe, load_recipe
 
 from .conftest import ROOT
@@ -62,12 +61,13 @@ PROGRAMS = {
 """Programs that are not run, and what is checked in their place."""
 
 ANSWERS_NO = {
-    "intervox verify people.safetensors clips/*.wav --speaker alice --json": "two of the clips' people are not",
+    "intervox verify people.safetensors clips/*.wav --speaker alice --json": "two people are not alice",
 }
 """Commands whose exit code is 1, which says no, and what they say."""
 
 HUB = {"microsoft/wavlm-base-plus": "wavlm"}
 """Hub ids, and the random checkpoint of ``tests/test_backbones.py`` that stands for each."""
+
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Put changes into nested mappings; what is no mapping on both sides is replaced."""
@@ -92,8 +92,8 @@ TINY: dict[str, Any] = {
     "training": {"steps": 5, "blocks_per_step": 2},
     "adaptation": {"steps": 1, "blocks_per_step": 1},
     "evaluation": {
-        "protocols": ["fsdd"], "bootstrap": 10, "episodes": 5, "max_trials": 1000, "baselines": ["lda"], "seeds": 1,
-        "running_minutes": 0.1, "severities": {"disturbances": []},
+        "protocols": ["fsdd"], "bootstrap": 10, "episodes": 5, "max_trials": 1000, "baselines": ["lda"],
+        "seeds": 1, "running_minutes": 0.1, "severities": {"disturbances": []},
     },
 }  # fmt: skip
 """What stands for the recipes of the package, with their names and the variants of their sweeps."""

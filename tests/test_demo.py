@@ -34,17 +34,12 @@ from .conftest import ROOT, Speech
 from .serving import outward_connections, serving
 
 SHORT = Limits(megabytes=0.5, minutes=0.1)
-COMMAND = (
-    "from intervox import cli; from intervox.cli_demo import demo; cli.app.command()(demo); cli.main()",
-    "demo",
-)
-"""The command line, with the command whether or not it is registered there."""
 
 
 def run_demo(*words: str) -> "subprocess.Popen[str]":
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        [sys.executable, "-c", *COMMAND, *words],
+        [sys.executable, "-m", "intervox", "demo", *words],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -226,7 +221,7 @@ def test_only_as_many_values_as_there_are_shapes_are_marked(packaged: SubspaceMo
 
 
 def test_what_a_visitor_writes_is_text() -> None:
-    page = rendering.spotting(Timeline("<img src=x onerror=alert(1)>", [], 1.0, "M0 0"))
+    page = rendering.spotting(Timeline("<img src=x onerror=alert(1)>", [], 1.0, "M0 0", 25.0))
     assert "<img" not in page
     assert "&lt;img" in page
 

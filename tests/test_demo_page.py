@@ -235,6 +235,11 @@ def test_a_keyword_is_found(visit: Callable[..., "Page"], clips: Path) -> None:
     assert first < end
     assert last > begin
     assert starts == sorted(starts)
+    # Who expects it more often is shown no less.
+    page.get_by_label("2 seconds").check()
+    page.get_by_role("button", name="Find the keyword").click()
+    page.get_by_text("about once in 2 seconds;").wait_for()
+    assert rows.count() >= len(starts)
 
 
 def where_the_keyword_is(clips: Path) -> tuple[float, float]:

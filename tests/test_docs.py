@@ -1,11 +1,9 @@
-"""Every code block of the README and the docs is executed; the site builds and asks nobody else for anything."""
+"""Every code block of the README and the docs is executed."""
 
 import os
 import re
 import shutil
-import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,7 @@ from intervox.recipe_corpus import EspeakSettings
 
 from . import documents
 from .conftest import ROOT
-from .documents import BUILT_IN, HUB, Block, Reader, blocks, pages, parse, small_recipes
+from .documents import BUILT_IN, HUB, Reader, blocks, pages, small_recipes
 from .test_backbones import SMALL
 
 WORDS = {"yes": "yes", "no": "no", "stop": "stop"}
@@ -55,7 +53,9 @@ def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         sf.write(folder / path, engine.render(text, voice, seed), rate)
 
-    for name, text in zip(("a.wav", "b.wav", "b.flac"), (SENTENCES[0], SENTENCES[1], SENTENCES[1]), strict=True):
+    for name, text in zip(
+        ("a.wav", "b.wav", "b.flac"), (SENTENCES[0], SENTENCES[1], SENTENCES[1]), strict=True
+    ):
         say(text, voices[0], 0, name)
     for number, (name, voice) in enumerate(zip(PEOPLE, voices, strict=False), start=1):
         for seed, text in enumerate(SENTENCES):
@@ -66,7 +66,9 @@ def speech_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 say(word, voice, 0, f"recordings/{name}/{word}_{mood}.wav", rate)
     pause = np.zeros(16_000, np.float32)
     said = [engine.render(word, voices[0], 0) for word in ("stop", "yes", "no", "yes")]
-    sf.write(folder / "recording.wav", np.concatenate([sound for word in said for sound in (pause, word)]), 16_000)
+    sf.write(
+        folder / "recording.wav", np.concatenate([sound for word in said for sound in (pause, word)]), 16_000
+    )
     for number, voice in enumerate(voices):
         for seed in range(3):
             for digit, word in DIGITS.items():

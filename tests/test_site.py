@@ -13,6 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import intervox
+from intervox.recipe import Recipe
+from intervox.schema import Part
+
 from .browser import BROWSER
 from .conftest import ROOT
 
@@ -138,3 +142,25 @@ def test_no_link_inside_the_site_is_broken(built: dict[Path, Page], site: Path) 
 def test_every_picture_has_a_text(built: dict[Path, Page], site: Path) -> None:
     without = [str(path.relative_to(site)) for path, page in built.items() if page.pictures_without_text]
     assert not without
+
+
+def test_the_reference_has_every_public_name(built: dict[Path, Page], site: Path) -> None:
+    places = {place for path, page in built.items() if "reference" in path.parts for place in page.places}
+    things = [getattr(intervox, name, None) for name in intervox.__all__ if name != "__version__"]
+    names = {f"{thing.__module__}.{thing.__qualname__}" for thing in things if thing}
+    assert names <= places
+
+
+def test_the_recipes_page_has_every_part_and_field(site: Path) -> None:
+    page = (site / "reference" / "recipe.html").read_text(encoding="utf-8")
+    assert "{{" not in page
+    waiting: list[type[Part]] = [Recipe]
+    seen: set[type[Part]] = set()
+    while waiting:
+        part = waiting.pop()
+        seen.add(part)
+        assert all(f"<td><code>{name}</code></td>" in page for name in part.model_fields), part
+        texts = [str(field.annotation) for field in part.model_fields.values()]
+        named = {model for model in Part.__subclasses__() if any(model.__name__ in text for text in texts)}
+        waiting += named - seen
+    assert len(seen) > 10

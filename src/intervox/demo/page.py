@@ -12,7 +12,7 @@ from intervox.demo import rendering
 from intervox.demo.clips import Limits, read_clip
 from intervox.demo.comparison import compare
 from intervox.demo.maps import SpaceMap
-from intervox.demo.spotting import MAX_EXAMPLES, spot
+from intervox.demo.spotting import MAX_EXAMPLES, USUAL_SECONDS, spot
 from intervox.errors import IntervoxError
 from intervox.subspaces.model import SubspaceModel
 
@@ -101,7 +101,7 @@ def _two_clips(model: SubspaceModel, limits: Limits) -> None:
 
 def _keyword(model: SubspaceModel, limits: Limits) -> None:
     @_in_words
-    def answer(keyword: str, examples: list[str] | None, recording: str | None) -> str:
+    def answer(keyword: str, examples: list[str] | None, recording: str | None, usual_seconds: float) -> str:
         name = keyword.strip()
         if not name or len(name) > _MAX_NAME:
             raise IntervoxError(f"the keyword has no name: write one of up to {_MAX_NAME} letters")
@@ -110,8 +110,8 @@ def _keyword(model: SubspaceModel, limits: Limits) -> None:
             raise IntervoxError(f"{len(paths)} examples are given: give one to {MAX_EXAMPLES}")
         short = replace(limits, minutes=min(limits.minutes, _EXAMPLE_MINUTES))
         clips = [read_clip(path, f"example {number}", short) for number, path in enumerate(paths, 1)]
-        found = spot(model, name, clips, read_clip(recording, "the recording", limits))
-        return rendering.spotting(found)
+        searched = read_clip(recording, "the recording", limits)
+        return rendering.spotting(spot(model, name, clips, searched, usual_seconds))
 
     gr.Markdown(
         "Name a keyword, give one to five clips in which it alone is said, and a recording to search."
@@ -123,14 +123,26 @@ def _keyword(model: SubspaceModel, limits: Limits) -> None:
             recorded = gr.Audio(
                 sources=["microphone"], type="filepath", label="Record an example", elem_id="example"
             )
-        recording = _clip_input("Recording to search", "recording")
+        with gr.Column():
+            recording = _clip_input("Recording to search", "recording")
+            usual_seconds = gr.Radio(
+                [
+                    ("2 seconds", 2.0),
+                    ("10 seconds", 10.0),
+                    ("25 seconds", USUAL_SECONDS),
+                    ("2 minutes", 120.0),
+                ],
+                value=USUAL_SECONDS,
+                label="How often it is said: about once in",
+                info="The more often it is expected, the more is found, rightly and wrongly.",
+            )
     recorded.stop_recording(
         lambda known, new: ([*(known or []), new], None),
         [examples, recorded],
         [examples, recorded],
         api_visibility="private",
     )
-    _ask("Find the keyword", answer, [name, examples, recording])
+    _ask("Find the keyword", answer, [name, examples, recording, usual_seconds])
 
 
 def _clip_input(label: str, name: str) -> gr.Audio:

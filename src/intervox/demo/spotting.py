@@ -8,9 +8,13 @@ import numpy as np
 from intervox.applications.spotter import Detection, KeywordSpotter
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError
+from intervox.evaluation.streams import HOP_SECONDS
 from intervox.subspaces.model import SubspaceModel
 
 MAX_EXAMPLES = 5
+USUAL_SECONDS = 25.0
+"""Once in so many seconds a keyword is expected, unless the visitor says otherwise."""
+
 _BARS = 240
 
 
@@ -23,23 +27,34 @@ class Timeline:
     seconds
         Length of the recording.
     outline
-        SVG path of the recording's loudness, 0 to 1 wide and -1 to 1 high.
+        SVG path of the recording's loudness, 240 wide and -1 to 1 high.
+    usual_seconds
+        Once in so many seconds a keyword is expected: what the probabilities assume.
     """
 
     keyword: str
     detections: list[Detection]
     seconds: float
     outline: str
+    usual_seconds: float
 
 
-def spot(model: SubspaceModel, keyword: str, examples: Sequence[Waveform], recording: Waveform) -> Timeline:
-    """Find a keyword that is known by examples."""
+def spot(
+    model: SubspaceModel,
+    keyword: str,
+    examples: Sequence[Waveform],
+    recording: Waveform,
+    usual_seconds: float = USUAL_SECONDS,
+) -> Timeline:
+    """Find a keyword that is known by examples and expected once in ``usual_seconds``."""
     space = next((space for space, factor in model.factors.items() if factor == "content"), None)
     if space is None:
         raise IntervoxError("this model has no subspace of content: no keyword can be found with it")
-    spotter = KeywordSpotter(model, space).fit(examples, [keyword] * len(examples))
+    prior = HOP_SECONDS / usual_seconds
+    spotter = KeywordSpotter(model, space, hop_seconds=HOP_SECONDS, prior=prior)
+    spotter.fit(examples, [keyword] * len(examples))
     found = sorted(spotter.scan(recording), key=lambda detection: detection.start)
-    return Timeline(keyword, found, len(recording) / SAMPLE_RATE, _outline(recording))
+    return Timeline(keyword, found, len(recording) / SAMPLE_RATE, _outline(recording), usual_seconds)
 
 
 def _outline(recording: Waveform) -> str:
