@@ -48,9 +48,10 @@ bench: .venv/dev-ready
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/export.py
 
-# The figure and the measured table of docs/conditions.md.
+# The figures of the pages, and the measured table of docs/conditions.md.
 figures: .venv/dev-ready
 	$(BIN)/python benchmarks/conditions.py
+	$(BIN)/python benchmarks/concepts.py
 
 # The result tables of the README and of docs/evidence.md are written by this from the last quickstart run.
 readme: .venv/run-ready
