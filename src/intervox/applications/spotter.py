@@ -90,7 +90,8 @@ class KeywordSpotter(Enrolled):
         an even probability, at different odds: a clip is a keyword as likely as not, each keyword
         alike; a window of a recording hardly ever is, see ``prior``.
     window_seconds
-        Length of the window; by default that of the examples on average, within 0.5 and 2 s.
+        Length of the window; by default that of the examples on average and one hop, so that some
+        window holds the whole keyword wherever it is said, within 0.5 and 2 s.
     hop_seconds
         From one window to the next.
     prior
@@ -143,7 +144,7 @@ class KeywordSpotter(Enrolled):
         if not self.seconds_:
             return WINDOW_SECONDS
         mean = sum(self.seconds_.values()) / sum(self.counts_[name] for name in self.seconds_)
-        return float(np.clip(mean, *WINDOW_BOUNDS))
+        return float(np.clip(mean + self.hop_seconds, *WINDOW_BOUNDS))
 
     @property
     def _clip_prior(self) -> float:
