@@ -11,7 +11,7 @@ _PUBLIC = {
     "load_recipe": "intervox.recipe",
     "load_backbone": "intervox.backbones.base",
     "load_engine": "intervox.engines.base",
-    "multi_part_loss": "intervox.subspaces.losses",
+    "MultiPart": "intervox.subspaces.losses",
     "SubspaceModel": "intervox.subspaces.model",
     "SpeakerVerifier": "intervox.applications.verifier",
     "KeywordSpotter": "intervox.applications.spotter",

@@ -17,6 +17,9 @@ SAMPLE_RATE = 16_000
 MIN_SAMPLES = 400
 """25 ms: one analysis window of every supported backbone."""
 
+MIN_RATE = 1_000
+"""In Hz. Below it a rate was given in kHz, or is no rate; no speech survives it either."""
+
 SILENCE = 1e-5
 """A clip whose peak stays below this (-100 dBFS) carries no speech."""
 
@@ -24,12 +27,20 @@ Waveform = NDArray[np.float32]
 """Shape (samples,), mono, 16 kHz, nominally within [-1, 1]."""
 
 AudioSource = (
-    str | PathLike[str] | bytes | BinaryIO | NDArray[Any] | tuple[NDArray[Any], int] | Mapping[str, Any]
+    str
+    | PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | BinaryIO
+    | NDArray[Any]
+    | tuple[NDArray[Any], int]
+    | Mapping[str, Any]
 )
 """A path, encoded bytes, an open binary file, a 16 kHz array, or ``(array, sample rate)``.
 
-Arrays are shaped (samples,) or (samples, channels); anything with ``__array__``, such as a torch
-tensor on the CPU, counts as an array. A mapping is a row of an Audio column of ``datasets``:
+Arrays are shaped (samples,) or (samples, channels); a torch tensor, or anything with ``__array__``,
+counts as an array. A mapping is a row of an Audio column of ``datasets``:
 ``{"array", "sampling_rate"}``, or ``{"bytes", "path"}`` of which one may be None.
 """
 
@@ -93,7 +104,7 @@ def resample_chunks(chunks: Iterable[NDArray[Any]], rate: int) -> Iterator[Wavef
     Raises
     ------
     IntervoxError
-        A chunk is no array of numbers, or not finite; the rate is not a whole number above 0.
+        A chunk is no array of numbers, or not finite; the rate is no whole number from 1,000 on.
     """
     name = "a chunk of sound"
     _check_rate(rate, name)
@@ -131,19 +142,36 @@ def _open(source: AudioSource, block_seconds: float) -> tuple[str, Iterator[Wave
     if isinstance(source, str | PathLike):
         name = str(source)
         if not Path(source).is_file():
-            raise IntervoxError(f"{name} is not a file: give the path of an audio file")
+            raise IntervoxError(f"{name or repr(name)} is not a file: give the path of an audio file")
         return name, _decode(name, name, block_seconds)
-    if isinstance(source, bytes):
+    if isinstance(source, bytes | bytearray | memoryview):
         name = "the audio given as bytes"
         return name, _decode(io.BytesIO(source), name, block_seconds)
+    if isinstance(source, io.TextIOBase):
+        raise IntervoxError(f"{getattr(source, 'name', 'the file')} is open as text: open it with 'rb'")
     if hasattr(source, "read"):
         name = str(getattr(source, "name", "the open audio file"))
         return name, _decode(source, name, block_seconds)
     name = "the audio given as an array"
-    samples, rate = source if isinstance(source, tuple) else (source, SAMPLE_RATE)
-    wave = _from_array(np.asarray(samples), rate, name)
+    samples, rate = _pair(source, name)
+    wave = _from_array(samples, rate, name)
     size = max(1, round(block_seconds * SAMPLE_RATE))
     return name, (wave[start : start + size] for start in range(0, len(wave), size))
+
+
+def _pair(source: Any, name: str) -> tuple[NDArray[Any], int]:
+    """Take an array, or an array and its rate, whatever library it is of."""
+    samples, rate = source if isinstance(source, tuple) and len(source) == 2 else (source, SAMPLE_RATE)
+    if hasattr(samples, "detach"):  # a tensor: NumPy has neither gradients nor bfloat16
+        samples = samples.detach().cpu()
+        samples = samples.float() if samples.is_floating_point() else samples
+    try:
+        return np.asarray(samples), rate
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise IntervoxError(
+            f"{name} is no array of numbers ({reason}): give numbers shaped (samples,) or (samples, channels)"
+        ) from None
 
 
 def _row(row: Mapping[str, Any]) -> AudioSource:
@@ -206,8 +234,10 @@ def _mono(samples: NDArray[Any], name: str) -> Waveform:
 
 
 def _check_rate(rate: int, name: str) -> None:
-    if not isinstance(rate, int | np.integer) or rate <= 0:
-        raise IntervoxError(f"{name} has sample rate {rate!r}: give it in Hz, as a whole number above 0")
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate < MIN_RATE:
+        raise IntervoxError(
+            f"{name} has sample rate {rate!r}: give it in Hz, as a whole number from {MIN_RATE:,} on"
+        )
 
 
 def _check_finite(wave: Waveform, name: str) -> None:

@@ -69,6 +69,6 @@ def watched(
             bar.advance(1)
 
 
-def figures(score: float, probability: float) -> str:
+def figures(score: float, probability: float, odds: str = " at even odds") -> str:
     """Return a cosine and what it means as text."""
-    return f"(cosine {score:.3f}, probability {probability:.3f} at even odds)"
+    return f"(cosine {score:.3f}, probability {probability:.3f}{odds})"

@@ -120,6 +120,7 @@ def verify(
     from intervox.interop.clips import embed_clips, expand
 
     paths = expand(clips)
+    reference = _one(reference)
     if Path(reference).suffix == _ENROLLED:
         known = enrolled_reference(Path(reference), speaker, model, false_accept_rate)
         found = embed_clips(known.model, zip(paths, paths, strict=True))
@@ -166,15 +167,23 @@ def enrol(
     intervox verify people.safetensors new.wav --speaker alice
     intervox enrol --keyword yes 'yes/*.wav' --into words.safetensors
     """
+    from filelock import FileLock
+
     from intervox.interop.clips import expand, open_clip
 
     if into.suffix != _ENROLLED:
         raise IntervoxError(f"{into} is no file of names: let it end in {_ENROLLED}")
     paths = expand(clips)
     kind = _kind(keyword)
-    enrolled = kind.load(into, model) if into.exists() else kind(model or DEFAULT)
-    enrolled.enrol(name, map(open_clip, watched(paths, len(paths), "enrolling")))
-    enrolled.save(into)
+    into.parent.mkdir(parents=True, exist_ok=True)
+    # Two that enrol into one file at a time take turns: neither loses what the other adds.
+    with FileLock(into.with_name(f".{into.name}.lock")):
+        if into.exists():
+            enrolled = kind.load(into, model)
+        else:
+            enrolled = kind(DEFAULT if model is None else model)
+        enrolled.enrol(name, map(open_clip, watched(paths, len(paths), "enrolling")))
+        enrolled.save(into)
     names, examples = enrolled.classes_.tolist(), enrolled.counts_[name]
     say(
         {"name": name, "examples": examples, "names": names, "into": str(into)},
@@ -221,8 +230,8 @@ def spot(
     intervox spot --microphone --keywords words.safetensors
     ffmpeg -i stream.mp3 -f wav - | intervox spot - --examples words
     """
+    from intervox.interop.clips import PIPE, expand
     from intervox.interop.clips import examples as find_examples
-    from intervox.interop.clips import expand
 
     if bool(examples) == (keywords is not None):
         raise IntervoxError("say what to listen for: --examples FOLDER, or --keywords FILE")
@@ -233,12 +242,14 @@ def spot(
     if threshold is not None:
         spotter.threshold = threshold
     found = failed = False
+    if raw and PIPE not in paths:
+        raise IntervoxError("--raw says what comes through a pipe: give - as the recording")
     for path in paths:
         try:
             for detection in _detections(spotter, path, microphone, raw):
                 found = True
                 where = f"{path}: {detection.start:.2f}-{detection.end:.2f} s"
-                said = f"{where}  {detection.keyword}  {figures(detection.score, detection.probability)}"
+                said = f"{where}  {detection.keyword}  {figures(detection.score, detection.probability, '')}"
                 say({"clip": path} | asdict(detection), said, as_json)
         except IntervoxError as error:
             failed = True
@@ -247,6 +258,16 @@ def spot(
             if not microphone:
                 raise
     raise typer.Exit(ERROR if failed else YES if found else NO)
+
+
+def _one(reference: str) -> str:
+    """Return the one file that a word stands for."""
+    from intervox.interop.clips import expand
+
+    found = expand([reference])
+    if len(found) > 1:
+        raise IntervoxError(f"{reference} matches {len(found)} files: compare with one, or enrol them all")
+    return found[0]
 
 
 def _named(clips: list[str] | None, from_list: str | None) -> "tuple[Iterable[Clip], int | None]":
@@ -304,7 +325,11 @@ def _kind(keyword: bool) -> "type[Enrolled]":
 def _spotter(enrolled: dict[str, list[str]], keywords: Path | None, model: str | None) -> "KeywordSpotter":
     from intervox.applications.spotter import KeywordSpotter
 
-    spotter = KeywordSpotter.load(keywords, model) if keywords else KeywordSpotter(model or DEFAULT)
+    spotter = (
+        KeywordSpotter.load(keywords, model)
+        if keywords
+        else KeywordSpotter(DEFAULT if model is None else model)
+    )
     for name, files in enrolled.items():
         spotter.enrol(name, files)
     return spotter
@@ -324,4 +349,4 @@ def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: boo
 def _load(model: str | None) -> "SubspaceModel":
     from intervox.subspaces.model import load_model
 
-    return load_model(model or DEFAULT)
+    return load_model(DEFAULT if model is None else model)

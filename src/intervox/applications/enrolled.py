@@ -193,7 +193,7 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         IntervoxError
             The rate is out of range, or too small for so few scores.
         """
-        if not 0 < rate < 1:
+        if not isinstance(rate, float | int) or not 0 < rate < 1:
             raise IntervoxError(f"the rate is {rate}: give a share above 0 and below 1, such as 0.01")
         accepted = int(rate * scores.size)
         if accepted < MIN_FALSE_ACCEPTS:
@@ -220,7 +220,8 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         # One array for all: a name may be anything, a tensor's name may not.
         sums = {"sums": np.stack([self._sums[name] for name in self.counts_])} if self.counts_ else {}
         with atomic_path(Path(path)) as temporary:
-            save_file(sums, temporary, {_METADATA: json.dumps(about)})
+            # A threshold found with NumPy is a scalar of its own.
+            save_file(sums, temporary, {_METADATA: json.dumps(about, default=lambda value: value.item())})
 
     @classmethod
     def load(cls, path: str | Path, model: SubspaceModel | str | Path | None = None) -> Self:
@@ -262,8 +263,8 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 
 
 def _checked(name: str) -> str:
-    if not name or name == UNKNOWN or not name.isprintable():
-        raise IntervoxError(f"{name!r} can't be a name: give a word, and not {UNKNOWN!r}")
+    if not isinstance(name, str) or not name or name == UNKNOWN or not name.isprintable():
+        raise IntervoxError(f"{name!r} can't be a name: give a text, and not {UNKNOWN!r}")
     return str(name)
 
 

@@ -258,7 +258,7 @@ class KeywordSpotter(Enrolled):
             They are too short to hold one false alarm at this rate.
         """
         self._check()
-        if not rate > 0:
+        if not isinstance(rate, float | int) or not 0 < rate < np.inf:
             raise IntervoxError(f"the rate is {rate}: give false alarms an hour, a number above 0")
         if is_one_clip(background):
             raise IntervoxError("background is a list of recordings: write [recording]")
@@ -275,6 +275,8 @@ class KeywordSpotter(Enrolled):
                 f"give at least {60 / rate:,.1f} minutes, or allow more"
             )
         descending = np.sort(np.concatenate(peaks))[::-1]
+        if not len(descending):
+            raise IntervoxError("the background is silent: give recordings of what the spotter will hear")
         # With fewer peaks than are allowed, everything may pass.
         highest = descending[allowed] if allowed < len(descending) else -1.0
         self.threshold = float(np.nextafter(np.float32(highest), np.float32(2)))

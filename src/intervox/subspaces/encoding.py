@@ -22,7 +22,7 @@ _BATCHES_AT_ONCE = 30
 def is_one_clip(sources: object) -> bool:
     """Whether someone gave a clip where a collection of clips is wanted."""
     return (
-        isinstance(sources, str | bytes | PathLike | Mapping)
+        isinstance(sources, str | bytes | bytearray | memoryview | PathLike | Mapping)
         or hasattr(sources, "read")
         or getattr(sources, "ndim", 2) < 2
         or (isinstance(sources, tuple) and len(sources) == 2 and isinstance(sources[1], int))

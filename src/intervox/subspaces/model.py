@@ -232,6 +232,10 @@ class SubspaceModel(
             raise IntervoxError(f"batch_seconds is {batch_seconds}: give a number of seconds above 0")
         if is_one_clip(sources):
             raise IntervoxError("encode takes a list of clips: write encode([clip])")
+        if not isinstance(sources, Iterable):
+            raise IntervoxError(
+                f"encode takes clips, not {sources!r}: give a list, or anything that yields them"
+            )
         backbone = self._own_backbone()
         settings = FeatureSettings(batch_seconds=batch_seconds, window_seconds=self.window_seconds)
         embed = encode_frames if frames else encode_clips
@@ -354,10 +358,10 @@ def load_model(name: str | Path) -> SubspaceModel:
         Nothing usable is there.
     """
     nothing = IntervoxError(
-        f"{name} holds no refined model (config.json and model.safetensors): run "
+        f"{name or repr(name)} holds no refined model (config.json and model.safetensors): run "
         "`intervox run quickstart`, or give --model default"
     )
-    if not Path(name).is_dir() and _is_path(Path(name)):
+    if not str(name) or (not Path(name).is_dir() and _is_path(Path(name))):
         # The hub would be asked for half a minute where it can't be reached.
         raise nothing
     verbosity = hub_logging.get_verbosity()
