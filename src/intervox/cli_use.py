@@ -312,10 +312,12 @@ def _spotter(enrolled: dict[str, list[str]], keywords: Path | None, model: str |
 
 def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: bool) -> "Iterator[Detection]":
     from intervox.interop.clips import PIPE, open_clip
-    from intervox.interop.live import microphone_sound, piped_sound
+    from intervox.interop.live import piped_sound
 
     if microphone:
-        return spotter.stream(microphone_sound())
+        from intervox.applications.microphone import microphone_chunks
+
+        return spotter.stream(microphone_chunks())
     return spotter.stream(*piped_sound(raw)) if path == PIPE else spotter.scan(open_clip(path))
 
 

@@ -16,14 +16,17 @@ _AT_ONCE = 120
 """Windows that are handed on together: enough to fill batches, few enough to be forgotten."""
 
 
+_BEFORE = 4
+"""Distances that are remembered: peaks that hide each other in turn are seldom more."""
+
+
 def sliding_windows(
     chunks: Iterable[Waveform], window: int, hop: int
 ) -> Iterator[tuple[NDArray[np.int64], list[Waveform]]]:
     """Cut sound into overlapping windows as it arrives; the same ones however it is chunked.
 
-    The windows are all those whose middle lies within the sound, from its first sample on: half of
-    the first lies before it. Where the sound begins or ends within a window, the window is what
-    there is of it; sound that is shorter than a window is one itself.
+    The windows are all those whose middle lies within the sound, from its very beginning on. Where
+    the sound begins or ends within a window, the window is what there is of it.
 
     Parameters
     ----------
@@ -47,7 +50,8 @@ def sliding_windows(
         gone = max(0, min(start - offset, len(kept)))
         kept, offset = kept[gone:], offset + gone
     end = offset + len(kept)
-    yield from _cut(kept, offset, np.arange(start, end - window // 2, hop), window)
+    if end:
+        yield from _cut(kept, offset, np.arange(start, end - window // 2 + 1, hop), window)
 
 
 def _cut(
@@ -61,8 +65,9 @@ def _cut(
 class PeakPicker:
     """Peaks of a score that arrives window by window: ``pick_peaks`` on what surrounds each.
 
-    A window is decided as soon as ``distance`` more are known, when no peak that could come would be
-    near enough to hide it.
+    A window is decided as soon as ``distance`` more are known: what comes later is too far away to
+    hide it. The result is that of ``pick_peaks`` on the whole, except where peaks that are closer than
+    ``distance`` rise one after another: there the first is dropped, though the last hides the second.
 
     Parameters
     ----------
@@ -72,11 +77,13 @@ class PeakPicker:
 
     def __init__(self, distance: int) -> None:
         self._distance = distance
-        self._scores = deque([NOTHING] * (2 * distance + 1), 2 * distance + 1)
+        self._before = _BEFORE * distance
+        size = self._before + 1 + distance
+        self._scores = deque([NOTHING] * size, size)
 
     def push(self, score: float) -> bool:
         """Take the next window's score, and say whether the one ``distance`` windows ago is a peak."""
         self._scores.append(score)
-        if self._scores[self._distance] == NOTHING:
+        if self._scores[self._before] == NOTHING:
             return False
-        return self._distance in pick_peaks(np.asarray(self._scores), self._distance)
+        return self._before in pick_peaks(np.asarray(self._scores), self._distance)

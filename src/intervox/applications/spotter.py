@@ -90,7 +90,8 @@ class KeywordSpotter(Enrolled):
         an even probability, at different odds: a clip is a keyword as likely as not, each keyword
         alike; a window of a recording hardly ever is, see ``prior``.
     window_seconds
-        Length of the window; by default that of the examples on average, within 0.5 and 2 s.
+        Length of the window; by default that of the examples on average and one hop, so that some
+        window holds the whole keyword wherever it is said, within 0.5 and 2 s.
     hop_seconds
         From one window to the next.
     prior
@@ -143,7 +144,7 @@ class KeywordSpotter(Enrolled):
         if not self.seconds_:
             return WINDOW_SECONDS
         mean = sum(self.seconds_.values()) / sum(self.counts_[name] for name in self.seconds_)
-        return float(np.clip(mean, *WINDOW_BOUNDS))
+        return float(np.clip(mean + self.hop_seconds, *WINDOW_BOUNDS))
 
     @property
     def _clip_prior(self) -> float:
@@ -189,7 +190,7 @@ class KeywordSpotter(Enrolled):
         source
             As ``load_audio`` takes it. Digital silence is passed over.
         progress
-            Whether to show a bar on standard error.
+            Whether to show a bar on standard error, where the length of the recording is known.
 
         Yields
         ------
@@ -202,8 +203,7 @@ class KeywordSpotter(Enrolled):
             Nothing is enrolled, a parameter is out of range, or the recording can't be read.
         """
         self._check()
-        windows = self._windows(stream_audio(source))
-        return self._detections(_watched(windows, _seconds(source)) if progress else windows)
+        return self._detections(self._heard(source, progress))
 
     def stream(self, chunks: Iterable[NDArray[Any]], rate: int = SAMPLE_RATE) -> Iterator[Detection]:
         """Find keywords in sound as it comes: exactly those that ``scan`` finds in the whole.
@@ -236,7 +236,9 @@ class KeywordSpotter(Enrolled):
         """
         return self.window_seconds_ / 2 + self._distance * self.hop_seconds
 
-    def set_false_alarms_per_hour(self, rate: float, background: Iterable[AudioSource]) -> Self:
+    def set_false_alarms_per_hour(
+        self, rate: float, background: Iterable[AudioSource], progress: bool = False
+    ) -> Self:
         """Put the threshold where recordings without keywords give so many false alarms an hour.
 
         Parameters
@@ -246,7 +248,9 @@ class KeywordSpotter(Enrolled):
         background
             Recordings of any length, such as the spotter will hear, in which no keyword is said. The
             rate holds on them exactly; on others as far as they are alike, and more closely the
-            more false alarms it allows in them: of three, one and a half is the deviation.
+            more false alarms it allows in them: of three, 1.7 is the deviation.
+        progress
+            Whether to show a bar for each recording on standard error.
 
         Raises
         ------
@@ -260,7 +264,7 @@ class KeywordSpotter(Enrolled):
             raise IntervoxError("background is a list of recordings: write [recording]")
         peaks, seconds = [np.zeros(0)], 0.0
         for source in background:
-            windows = list(self._windows(stream_audio(source)))
+            windows = list(self._heard(source, progress))
             scores = np.array([window.score for window in windows])
             peaks.append(scores[pick_peaks(scores, self._distance)])
             seconds += windows[-1].end
@@ -307,6 +311,10 @@ class KeywordSpotter(Enrolled):
         assert len(self.prototypes_)
         # Loads the backbone, so that live sound does not have to wait for it.
         self.model_.encode([])
+
+    def _heard(self, source: AudioSource, progress: bool) -> Iterator[_Window]:
+        windows, seconds = self._windows(stream_audio(source)), _seconds(source)
+        return _watched(windows, seconds) if progress and seconds else windows
 
     def _windows(self, sound: Iterable[Waveform]) -> Iterator[_Window]:
         """Score every window as soon as it is heard."""
@@ -362,7 +370,10 @@ def _may_hold_speech(wave: Waveform) -> bool:
 
 def _seconds(source: AudioSource) -> float:
     """How long a recording is, where that can be told without reading it; else 0."""
-    return duration_seconds(source) if isinstance(source, str | PathLike) else 0.0
+    if isinstance(source, str | PathLike):
+        return duration_seconds(source)
+    samples, rate = source if isinstance(source, tuple) else (source, SAMPLE_RATE)
+    return len(samples) / rate if isinstance(samples, np.ndarray) else 0.0
 
 
 def _watched(windows: Iterator[_Window], seconds: float) -> Iterator[_Window]:

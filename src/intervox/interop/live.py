@@ -1,15 +1,14 @@
-"""Sound that is still going on: a pipe, a microphone."""
+"""Sound that comes through a pipe while it is going on."""
 
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE
-from intervox.errors import IntervoxError, missing_extra
+from intervox.errors import IntervoxError
 
 _CHUNK_SECONDS = 0.1
 _RAW = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "LITTLE"}
@@ -47,35 +46,3 @@ def piped_sound(raw: bool) -> tuple[Chunks, int]:
 
     size = round(_CHUNK_SECONDS * sound.samplerate)
     return chunks(), sound.samplerate
-
-
-def microphone_sound() -> Chunks:
-    """Yield what the default microphone hears at 16 kHz, without end.
-
-    Raises
-    ------
-    IntervoxError
-        sounddevice, the PortAudio library behind it or a microphone is missing.
-    """
-    sounddevice = _sounddevice()
-    try:
-        stream = sounddevice.InputStream(samplerate=SAMPLE_RATE, channels=1, dtype="float32")
-    except sounddevice.PortAudioError as error:
-        raise IntervoxError(
-            f"the microphone can't be opened ({error}): connect one, or pipe sound to -"
-        ) from None
-    with stream:
-        while True:
-            yield stream.read(round(_CHUNK_SECONDS * SAMPLE_RATE))[0]
-
-
-def _sounddevice() -> Any:
-    try:
-        import sounddevice  # type: ignore[import-not-found, import-untyped]
-    except ImportError:
-        raise missing_extra("sounddevice", "microphone", "the microphone") from None
-    except OSError:
-        raise IntervoxError(
-            "the microphone needs the PortAudio library: install it, on Debian as libportaudio2"
-        ) from None
-    return sounddevice
