@@ -1,4 +1,4 @@
-"""Is this word said, and where? Keywords known by a few examples, in clips, long recordings and live sound."""
+"""Is this word said, and where? Keywords known by a few examples, in clips, recordings and live sound."""
 
 import json
 from collections import deque
