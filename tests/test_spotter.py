@@ -256,7 +256,7 @@ def test_what_can_not_be_heard_is_one_sentence(spotter: KeywordSpotter, tmp_path
         list(spotter.scan(tmp_path / "none.wav"))
     broken = melody()
     broken[-100] = np.nan
-    found = []
+    found: list[Detection] = []
     with pytest.raises(IntervoxError, match="NaN"):
         found.extend(spotter.stream(chunked(broken, 1_600)))
     with pytest.raises(IntervoxError, match="1-D|shape"):
