@@ -224,8 +224,8 @@ def test_false_alarms_an_hour_hold_on_the_background(spotter: KeywordSpotter, tm
         spotter.set_false_alarms_per_hour(float("nan"), [background])
     with pytest.raises(IntervoxError, match=r"write \[recording\]"):
         spotter.set_false_alarms_per_hour(1, background)
-    # Silence holds no alarm, however many are allowed.
-    assert spotter.set_false_alarms_per_hour(60, [np.zeros(60 * SAMPLE_RATE)]).threshold_ == pytest.approx(-1)
+    with pytest.raises(IntervoxError, match="almost silent"):
+        spotter.set_false_alarms_per_hour(60, [silence, silence])
 
 
 @pytest.mark.parametrize(

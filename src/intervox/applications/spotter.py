@@ -154,7 +154,7 @@ class KeywordSpotter(Enrolled):
         """
         lengths: list[float] = []
         super().enrol(name, _timed(clips, lengths))
-        self.seconds_[name] = self.seconds_.get(name, 0.0) + sum(lengths)
+        self.seconds_[str(name)] = self.seconds_.get(name, 0.0) + sum(lengths)
         return self
 
     def forget(self, name: str) -> Self:
@@ -217,10 +217,10 @@ class KeywordSpotter(Enrolled):
 
     @property
     def latency_seconds(self) -> float:
-        """From the middle of a keyword's window to its detection, at most, in seconds of sound.
+        """Seconds of sound from the middle of a detection's window to the detection.
 
-        Half of the window, as many hops as a higher peak could hide it by, and up to one hop where
-        the keyword lies between two windows; computing and the lengths of chunks come on top.
+        Half of the window, and then as many hops as a higher peak could still hide it by. The rest of
+        a chunk and the time to compute come on top.
         """
         return self.window_seconds_ / 2 + self._distance * self.hop_seconds
 
@@ -243,10 +243,10 @@ class KeywordSpotter(Enrolled):
         Raises
         ------
         IntervoxError
-            They are too short to hold one false alarm at this rate.
+            They are too short, or too silent, to hold as many false alarms as the rate allows.
         """
         self._check()
-        if not rate > 0:
+        if not 0 < rate < np.inf:
             raise IntervoxError(f"the rate is {rate}: give false alarms an hour, a number above 0")
         if is_one_clip(background):
             raise IntervoxError("background is a list of recordings: write [recording]")
@@ -262,10 +262,10 @@ class KeywordSpotter(Enrolled):
                 f"{seconds / 60:,.1f} minutes of background are too few for {rate:g} false alarms an hour: "
                 f"give at least {60 / rate:,.1f} minutes, or allow more"
             )
-        descending = np.sort(np.concatenate(peaks))[::-1]
-        # With fewer peaks than are allowed, everything may pass.
-        highest = descending[allowed] if allowed < len(descending) else -1.0
-        self.threshold = float(np.nextafter(np.float32(highest), np.float32(2)))
+        rising = np.sort(np.concatenate(peaks))
+        if len(rising) <= allowed:
+            raise IntervoxError("the background is almost silent: give recordings of what will be heard")
+        self.threshold = float(np.nextafter(np.float32(rising[-allowed - 1]), np.float32(2)))
         return self
 
     def save(self, path: str | Path) -> None:
