@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from intervox.applications.scanning import NOTHING, PeakPicker, sliding_windows
+from intervox.applications.scanning import NOTHING, PeakPicker, Window, confirmed_peaks, sliding_windows
 from intervox.audio import Waveform
 from intervox.evaluation.running import pick_peaks
 from intervox.evaluation.streams import Stream, StreamWindows
@@ -105,3 +105,10 @@ def test_peaks_are_those_of_the_whole(distance: int) -> None:
     found, expected = picked(scores, distance), pick_peaks(scores, distance).tolist()
     assert len(set(found) ^ set(expected)) < 0.15 * len(expected)
     assert all(scores[peak] == scores[max(0, peak - 1) : peak + 2].max() for peak in found)
+
+
+@pytest.mark.parametrize("scores", [[0.5], [0.2, 0.6], [0.9, 0.1, 0.2, 0.3, 0.8], [NOTHING, 0.7, NOTHING]])
+def test_peaks_at_the_ends_of_short_recordings(scores: list[float]) -> None:
+    windows = [Window(number, number + 1, number, score) for number, score in enumerate(scores)]
+    found = [window.column for window in confirmed_peaks(windows, 0.3, 3)]
+    assert found == [peak for peak in pick_peaks(np.array(scores), 3) if scores[peak] >= 0.3]

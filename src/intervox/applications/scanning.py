@@ -2,12 +2,15 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intervox.audio import Waveform
 from intervox.evaluation.running import pick_peaks
+from intervox.progress import progress_bar
 
 NOTHING = -np.inf
 """Score of a window in which there is nothing to be found."""
@@ -18,6 +21,26 @@ _AT_ONCE = 120
 
 _BEFORE = 4
 """Distances that are remembered: peaks that hide each other in turn are seldom more."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of sound, and what is most like it.
+
+    Attributes
+    ----------
+    start, end
+        In seconds.
+    column
+        Which of the names.
+    score
+        How alike they are; ``NOTHING`` of silence.
+    """
+
+    start: float
+    end: float
+    column: int = 0
+    score: float = NOTHING
 
 
 def sliding_windows(
@@ -87,3 +110,23 @@ class PeakPicker:
         if self._scores[self._before] == NOTHING:
             return False
         return self._before in pick_peaks(np.asarray(self._scores), self._distance)
+
+
+def confirmed_peaks(windows: Iterable[Window], threshold: float, distance: int) -> Iterator[Window]:
+    """Yield the windows at which the score peaks, from the threshold on, ``distance`` windows later."""
+    picker, recent = PeakPicker(distance), deque[Window](maxlen=distance + 1)
+    silence = Window(0, 0)
+    for window in chain(windows, repeat(silence, distance)):
+        recent.append(window)
+        if picker.push(window.score if window.score >= threshold else NOTHING):
+            yield recent[0]
+
+
+def watched(windows: Iterable[Window], seconds: float) -> Iterator[Window]:
+    """Show a bar of how far the windows of a recording of some length have come."""
+    with progress_bar("scanning", round(seconds), "s") as bar:
+        shown = 0
+        for window in windows:
+            bar.advance(int(window.end) - shown)
+            shown = int(window.end)
+            yield window

@@ -1,7 +1,6 @@
-"""Is this word said, and where? Keywords by a few examples, in clips, recordings and live sound."""
+"""Is this word said, and where? Keywords known by a few examples, in clips, recordings and live sound."""
 
 import json
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -14,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from intervox.applications.enrolled import Enrolled
-from intervox.applications.scanning import NOTHING, PeakPicker, sliding_windows
+from intervox.applications.scanning import Window, confirmed_peaks, sliding_windows, watched
 from intervox.audio import (
     MIN_SAMPLES,
     SAMPLE_RATE,
@@ -30,7 +29,6 @@ from intervox.default_model import DEFAULT
 from intervox.errors import IntervoxError
 from intervox.evaluation.running import REFRACTORY_SECONDS, pick_peaks
 from intervox.evaluation.streams import HOP_SECONDS, WINDOW_SECONDS
-from intervox.progress import progress_bar
 from intervox.storage import atomic_path
 from intervox.subspaces.encoding import is_one_clip
 from intervox.subspaces.model import SubspaceModel
@@ -61,16 +59,6 @@ class Detection:
     end: float
     score: float
     probability: float
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Best keyword of a window: its column, and ``NOTHING`` as the score of silence; times in seconds."""
-
-    start: float
-    end: float
-    column: int = 0
-    score: float = NOTHING
 
 
 class KeywordSpotter(Enrolled):
@@ -166,7 +154,7 @@ class KeywordSpotter(Enrolled):
         """
         lengths: list[float] = []
         super().enrol(name, _timed(clips, lengths))
-        self.seconds_[name] = self.seconds_.get(name, 0.0) + sum(lengths)
+        self.seconds_[str(name)] = self.seconds_.get(name, 0.0) + sum(lengths)
         return self
 
     def forget(self, name: str) -> Self:
@@ -229,10 +217,10 @@ class KeywordSpotter(Enrolled):
 
     @property
     def latency_seconds(self) -> float:
-        """From the middle of a keyword's window to its detection, at most, in seconds of sound.
+        """Seconds of sound from the middle of a detection's window to the detection.
 
-        Half of the window, as many hops as a higher peak could hide it by, and up to one hop where
-        the keyword lies between two windows; computing and the lengths of chunks come on top.
+        Half of the window, and then as many hops as a higher peak could still hide it by. The rest of
+        a chunk and the time to compute come on top.
         """
         return self.window_seconds_ / 2 + self._distance * self.hop_seconds
 
@@ -255,7 +243,7 @@ class KeywordSpotter(Enrolled):
         Raises
         ------
         IntervoxError
-            They are too short to hold one false alarm at this rate.
+            They are too short, or too silent, to hold as many false alarms as the rate allows.
         """
         self._check()
         if not isinstance(rate, float | int) or not 0 < rate < np.inf:
@@ -274,12 +262,10 @@ class KeywordSpotter(Enrolled):
                 f"{seconds / 60:,.1f} minutes of background are too few for {rate:g} false alarms an hour: "
                 f"give at least {60 / rate:,.1f} minutes, or allow more"
             )
-        descending = np.sort(np.concatenate(peaks))[::-1]
-        if not len(descending):
-            raise IntervoxError("the background is silent: give recordings of what the spotter will hear")
-        # With fewer peaks than are allowed, everything may pass.
-        highest = descending[allowed] if allowed < len(descending) else -1.0
-        self.threshold = float(np.nextafter(np.float32(highest), np.float32(2)))
+        rising = np.sort(np.concatenate(peaks))
+        if len(rising) <= allowed:
+            raise IntervoxError("the background is almost silent: give recordings of what will be heard")
+        self.threshold = float(np.nextafter(np.float32(rising[-allowed - 1]), np.float32(2)))
         return self
 
     def save(self, path: str | Path) -> None:
@@ -314,11 +300,11 @@ class KeywordSpotter(Enrolled):
         # Loads the backbone, so that live sound does not have to wait for it.
         self.model_.encode([])
 
-    def _heard(self, source: AudioSource, progress: bool) -> Iterator[_Window]:
+    def _heard(self, source: AudioSource, progress: bool) -> Iterator[Window]:
         windows, seconds = self._windows(stream_audio(source)), _seconds(source)
-        return _watched(windows, seconds) if progress and seconds else windows
+        return watched(windows, seconds) if progress and seconds else windows
 
-    def _windows(self, sound: Iterable[Waveform]) -> Iterator[_Window]:
+    def _windows(self, sound: Iterable[Waveform]) -> Iterator[Window]:
         """Score every window as soon as it is heard."""
         prototypes, similarity = self.prototypes_, self.model_.similarity
         window, hop = (round(SAMPLE_RATE * each) for each in (self.window_seconds_, self.hop_seconds))
@@ -331,30 +317,15 @@ class KeywordSpotter(Enrolled):
                 times = begin / SAMPLE_RATE, (begin + len(wave)) / SAMPLE_RATE
                 if index in found:
                     column = int(found[index].argmax())
-                    yield _Window(*times, column, float(found[index][column]))
+                    yield Window(*times, column, float(found[index][column]))
                 else:
-                    yield _Window(*times)
+                    yield Window(*times)
 
-    def _detections(self, windows: Iterable[_Window]) -> Iterator[Detection]:
-        """Yield the peaks from the threshold on; a window is decided ``_distance`` windows later."""
-        threshold, names, picker = self.scan_threshold_, self.classes_, PeakPicker(self._distance)
-        pending: deque[_Window] = deque()
-        for window in windows:
-            pending.append(window)
-            if picker.push(window.score if window.score >= threshold else NOTHING):
-                yield self._detection(names, pending[0])
-            if len(pending) > self._distance:
-                pending.popleft()
-        while pending:
-            if picker.push(NOTHING):
-                yield self._detection(names, pending[0])
-            pending.popleft()
-
-    def _detection(self, names: NDArray[np.str_], window: _Window) -> Detection:
-        probability = self.model_.probability(np.array(window.score), self.space, self.prior)
-        return Detection(
-            str(names[window.column]), window.start, window.end, window.score, float(probability)
-        )
+    def _detections(self, windows: Iterable[Window]) -> Iterator[Detection]:
+        names = self.classes_
+        for peak in confirmed_peaks(windows, self.scan_threshold_, self._distance):
+            probability = self.model_.probability(np.array(peak.score), self.space, self.prior)
+            yield Detection(str(names[peak.column]), peak.start, peak.end, peak.score, float(probability))
 
 
 def _timed(clips: Iterable[AudioSource], lengths: list[float]) -> Iterator[Waveform]:
@@ -376,13 +347,3 @@ def _seconds(source: AudioSource) -> float:
         return duration_seconds(source)
     samples, rate = source if isinstance(source, tuple) else (source, SAMPLE_RATE)
     return len(samples) / rate if isinstance(samples, np.ndarray) else 0.0
-
-
-def _watched(windows: Iterator[_Window], seconds: float) -> Iterator[_Window]:
-    """Show how far the windows have come."""
-    with progress_bar("scanning", round(seconds), "s") as bar:
-        shown = 0
-        for window in windows:
-            bar.advance(int(window.end) - shown)
-            shown = int(window.end)
-            yield window
