@@ -168,6 +168,10 @@ def misses(found: list[Block], choose: Chooser, shared: bool = False) -> list[fl
     return [1 - hit[: np.searchsorted(alarms, limit, side="right")].sum() / events for limit in FALSE_ALARMS]
 
 
+def _always(length: float) -> Chooser:
+    return lambda _mean: length
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
@@ -176,7 +180,7 @@ if __name__ == "__main__":
     model = SubspaceModel.from_pretrained("default")
     rules: dict[str, tuple[Chooser, bool]] = {
         "1.0 s, frames in context": (lambda _: 1.0, True),
-        **{f"{length:g} s": ((lambda _, length=length: float(length)), False) for length in LENGTHS},
+        **{f"{length:g} s": (_always(length), False) for length in LENGTHS},
         "as long as the examples": (lambda mean: mean, False),
         "and half a hop": (lambda mean: mean + HOP_SECONDS / 2, False),
         "and one hop (chosen)": (lambda mean: mean + HOP_SECONDS, False),

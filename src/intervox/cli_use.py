@@ -178,10 +178,7 @@ def enrol(
     into.parent.mkdir(parents=True, exist_ok=True)
     # Two that enrol into one file at a time take turns: neither loses what the other adds.
     with FileLock(into.with_name(f".{into.name}.lock")):
-        if into.exists():
-            enrolled = kind.load(into, model)
-        else:
-            enrolled = kind(DEFAULT if model is None else model)
+        enrolled = kind.load(into, model) if into.exists() else kind(_name(model))
         enrolled.enrol(name, map(open_clip, watched(paths, len(paths), "enrolling")))
         enrolled.save(into)
     names, examples = enrolled.classes_.tolist(), enrolled.counts_[name]
@@ -249,7 +246,8 @@ def spot(
             for detection in _detections(spotter, path, microphone, raw):
                 found = True
                 where = f"{path}: {detection.start:.2f}-{detection.end:.2f} s"
-                said = f"{where}  {detection.keyword}  {figures(detection.score, detection.probability, '')}"
+                what = figures(detection.score, detection.probability, odds="")
+                said = f"{where}  {detection.keyword}  {what}"
                 say({"clip": path} | asdict(detection), said, as_json)
         except IntervoxError as error:
             failed = True
@@ -325,11 +323,7 @@ def _kind(keyword: bool) -> "type[Enrolled]":
 def _spotter(enrolled: dict[str, list[str]], keywords: Path | None, model: str | None) -> "KeywordSpotter":
     from intervox.applications.spotter import KeywordSpotter
 
-    spotter = (
-        KeywordSpotter.load(keywords, model)
-        if keywords
-        else KeywordSpotter(DEFAULT if model is None else model)
-    )
+    spotter = KeywordSpotter.load(keywords, model) if keywords else KeywordSpotter(_name(model))
     for name, files in enrolled.items():
         spotter.enrol(name, files)
     return spotter
@@ -349,4 +343,8 @@ def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: boo
 def _load(model: str | None) -> "SubspaceModel":
     from intervox.subspaces.model import load_model
 
-    return load_model(DEFAULT if model is None else model)
+    return load_model(_name(model))
+
+
+def _name(model: str | None) -> str:
+    return DEFAULT if model is None else model
