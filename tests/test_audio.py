@@ -1,5 +1,6 @@
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,10 +45,14 @@ def test_every_kind_of_source_gives_the_same_wave(tmp_path: Path) -> None:
     path.write_bytes(encode_flac(tone(16_000)))
     wave = load_audio(path)
     data = path.read_bytes()
-    for source in (str(path), data, io.BytesIO(data), wave, torch.from_numpy(wave), (wave, 16_000)):
+    tensor = torch.from_numpy(wave)
+    encoded = (data, bytearray(data), memoryview(data), io.BytesIO(data))
+    for source in (str(path), *encoded, wave, tensor, tensor.requires_grad_(), (wave, 16_000)):
         np.testing.assert_array_equal(load_audio(source), wave)  # type: ignore[arg-type]
     integers = (wave * 32767).astype(np.int16)
     np.testing.assert_allclose(load_audio(integers), wave, atol=1e-4)
+    brain: Any = torch.from_numpy(wave).bfloat16()
+    np.testing.assert_allclose(load_audio(brain), wave, atol=4e-3)
 
 
 def test_an_hour_of_stereo_at_96_khz_is_read_in_blocks(
@@ -162,6 +167,21 @@ def test_bad_chunks_are_refused() -> None:
         list(resample_chunks([], 0))
     with pytest.raises(IntervoxError, match="a chunk of sound has shape"):
         list(resample_chunks([np.array(["a"])], 16_000))
+
+
+@pytest.mark.parametrize("rate", [True, 16, 0, -8_000, 16_000.0, "16000"])
+def test_what_is_no_rate_in_hz_is_refused(rate: Any) -> None:
+    with pytest.raises(IntervoxError, match="give it in Hz, as a whole number from 1,000 on"):
+        load_audio((tone(16_000), rate))
+
+
+@pytest.mark.parametrize("source", [[[1, 2], [3]], (np.zeros(9),), (np.zeros(9), 16_000, 1), None, 5, ""])
+def test_what_is_no_sound_is_refused(source: Any, tmp_path: Path) -> None:
+    with pytest.raises(IntervoxError):
+        load_audio(source)
+    (tmp_path / "a.txt").write_text("a")
+    with (tmp_path / "a.txt").open() as file, pytest.raises(IntervoxError, match="open it with 'rb'"):
+        load_audio(file)  # type: ignore[arg-type]
 
 
 def test_a_row_without_sound_is_refused() -> None:

@@ -17,6 +17,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
+from intervox.applications.verifier import SpeakerVerifier
 from intervox.cli_output import watched
 from intervox.interop import read_vectors
 from intervox.interop.clips import examples
@@ -296,6 +297,14 @@ def test_a_stricter_rate_refuses_more(run: Run) -> None:
 
 
 # enrol
+
+
+def test_two_that_enrol_at_a_time_lose_nobody(clips: Path) -> None:
+    both = [start("enrol", name, "a.wav", "--into", "two.safetensors", cwd=clips) for name in ("ada", "ben")]
+    for process in both:
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+    assert SpeakerVerifier.load(clips / "two.safetensors").classes_.tolist() == ["ada", "ben"]
 
 
 def test_people_are_enrolled_added_to_and_verified(run: Run) -> None:

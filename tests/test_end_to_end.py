@@ -235,16 +235,6 @@ def test_the_library_gives_the_same_vector_alone_and_in_a_batch(
     assert not list((tmp_path / "copy").glob("*.bin"))
 
 
-def test_the_readmes_python_works_as_printed(tmp_path: Path, wav: Path) -> None:
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
-    samples, rate = sf.read(wav)
-    sf.write(tmp_path / "a.wav", samples, rate)
-    sf.write(tmp_path / "b.flac", samples[::2], rate // 2)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == "(2, 96) (2, 48)"
-
-
 def test_lists_and_doctor(command: Command) -> None:
     engines = json.loads(command("engines", "--json").stdout)
     assert [engine["what"] for engine in engines] == ["espeak", "kokoro", "piper", "recordings", "command"]

@@ -124,6 +124,9 @@ def test_a_file_keeps_everything(
     model: SubspaceModel, clips: list[Waveform], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "people.safetensors"
+    half = np.float32(0.5)
+    SpeakerVerifier(model, threshold=half).save(path)  # type: ignore[arg-type]
+    assert SpeakerVerifier.load(path).threshold == 0.5
     verifier = SpeakerVerifier(model, threshold=0.3).fit(clips, ["Zoë / 1"] * 3 + NAMES[3:])
     verifier.save(path)
     loaded = SpeakerVerifier.load(path)
@@ -171,11 +174,12 @@ def test_bad_names_and_clips_change_nothing(
     for name, given, message in (
         ("", clips[:1], "can't be a name"),
         (UNKNOWN, clips[:1], "can't be a name"),
+        (7, clips[:1], "can't be a name"),
         ("ada", [], "no clips are given"),
         ("ada", [clips[0], tmp_path / "silent.wav"], "is silent"),
     ):
         with pytest.raises(IntervoxError, match=message):
-            verifier.enrol(name, given)
+            verifier.enrol(name, given)  # type: ignore[arg-type]
     with pytest.raises(IntervoxError, match="9 clips and 8 names"):
         verifier.fit(clips, NAMES[:-1])
     np.testing.assert_array_equal(verifier.prototypes_, before)

@@ -33,6 +33,9 @@ from intervox.storage import atomic_path
 from intervox.subspaces.encoding import is_one_clip
 from intervox.subspaces.model import SubspaceModel
 
+_LONGEST_WINDOW = 30.0
+"""Seconds that somebody may ask for: no keyword is longer."""
+
 WINDOW_BOUNDS = (0.5, 2.0)
 """Seconds: a shorter window says too little of a word, a longer one holds several."""
 
@@ -290,10 +293,10 @@ class KeywordSpotter(Enrolled):
 
     def _check(self) -> None:
         """Refuse before anything is read what could only fail later."""
-        if not MIN_SAMPLES / SAMPLE_RATE <= self.hop_seconds <= self.window_seconds_:
+        if not MIN_SAMPLES / SAMPLE_RATE <= self.hop_seconds <= self.window_seconds_ <= _LONGEST_WINDOW:
             raise IntervoxError(
                 f"hop_seconds is {self.hop_seconds} and the window {self.window_seconds_:g} s: give a hop of "
-                "0.025 s or more, and a window that is at least as long"
+                f"0.025 s or more, and a window that is at least as long and at most {_LONGEST_WINDOW:g} s"
             )
         self.model_.probability(np.zeros(1), self.space, self.prior)
         assert len(self.prototypes_)

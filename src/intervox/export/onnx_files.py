@@ -43,7 +43,7 @@ def export_onnx(
     ------
     IntervoxError
         A package is missing, the backbone can't be exported, or the graph differs from PyTorch by
-        more than 1e-4: then nothing is written.
+        more than 1e-4: then that graph is not written.
     """
     given = [load_audio(clip) for clip in clips]
     waves = made_clips(model.window_seconds) + given

@@ -58,6 +58,8 @@ def listed(source: str) -> tuple[Iterable[Clip], int | None]:
     if source == PIPE:
         return _Ahead(_piped_list()), None
     path = Path(source)
+    if path.is_dir():
+        raise IntervoxError(f"{path} is a folder: give a list of clips, or name them as '{path}/*.wav'")
     if not path.exists():
         raise IntervoxError(f"{path} is missing: give a list of clips, or - for standard input")
     clips = read_scp(path) if path.suffix == ".scp" else _list_file(path)

@@ -80,6 +80,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _entry(line: str, place: str, alone: bool = False) -> Clip:
     """Take a line apart; with ``alone`` it may be nothing but a path, even one with spaces."""
+    if "\0" in line:
+        raise IntervoxError(f"{place} is no text: give a list of paths, one a line")
     if line.startswith("|") or line.endswith("|"):
         raise IntervoxError(
             f"{place} is a shell command, which is never run: write its output to a file and list that file"
