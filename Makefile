@@ -51,6 +51,8 @@ bench: .venv/dev-ready
 	$(BIN)/python benchmarks/loss.py
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/export.py
+	$(BIN)/python benchmarks/spotting.py
+	$(BIN)/python benchmarks/thresholds.py
 
 # The figures of the pages, and the measured table of docs/conditions.md.
 figures: .venv/dev-ready
