@@ -18,7 +18,7 @@ standard: .venv/standard-ready
 	$(BIN)/intervox run standard
 
 # The model that comes with the package: corpus, training, evaluation, then the folder with its hashes.
-PACKAGED := src/intervox/models/default
+PACKAGED := src/intervox/model/default
 model: .venv/model-ready
 	$(BIN)/intervox assets kokoro
 	$(BIN)/intervox run default

@@ -20,12 +20,12 @@ from scipy import signal
 from intervox import SubspaceModel
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import load_backbone
-from intervox.backbones.bundled import BUNDLED
+from intervox.backbones.whisper import BUNDLED
 from intervox.engines.base import load_engine
-from intervox.evaluation.detection import equal_error_rate, error_rates
 from intervox.features.extraction import layer_means
+from intervox.metrics.detection import equal_error_rate, error_rates
 from intervox.recipe import FeatureSettings
-from intervox.recipe_corpus import EspeakSettings
+from intervox.recipe.corpus import EspeakSettings
 
 TEXTS = (
     "the harbour was quiet before the first boats came in",

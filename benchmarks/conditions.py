@@ -17,16 +17,14 @@ from scipy import signal
 
 from intervox.audio import SAMPLE_RATE, Waveform, encode_flac, load_audio
 from intervox.backbones.base import Backbone, load_backbone
-from intervox.backbones.bundled import BUNDLED
-from intervox.corpus.acoustics import Acoustics, load_acoustics
-from intervox.corpus.conditions import Condition, apply_condition
-from intervox.corpus.disturbances import CODECS
-from intervox.corpus.microphones import draw_microphone
-from intervox.corpus.rooms import draw_room
+from intervox.backbones.whisper import BUNDLED
+from intervox.corpus.acoustics.conditions import Condition, apply_condition
+from intervox.corpus.acoustics.disturbances import CODECS, draw_microphone
+from intervox.corpus.acoustics.rooms import Acoustics, draw_room, load_acoustics
 from intervox.engines.base import load_engine
 from intervox.features.extraction import layer_means
 from intervox.recipe import FeatureSettings
-from intervox.recipe_corpus import ConditionSettings, EspeakSettings
+from intervox.recipe.corpus import ConditionSettings, EspeakSettings
 
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 ROOMS = 96

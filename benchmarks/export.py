@@ -28,18 +28,17 @@ from rich.console import Console
 from rich.table import Table
 
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.detection import equal_error_rate, error_rates
+from intervox.clips.labels import Clips
 from intervox.evaluation.keywords import shot_resamples
 from intervox.evaluation.protocols import Protocol, find_protocols
-from intervox.evaluation.scoring import cosine
 from intervox.evaluation.test_sets import EVALUATION_SEED, has_keywords
-from intervox.evaluation.trials import draw_trials, usual_stratum
+from intervox.evaluation.verification import cosine
 from intervox.export.check import made_clips
-from intervox.export.folder import Exported, export_folder
+from intervox.export.folder import Exported, export_folder, quantize
 from intervox.export.graph import join, trace
-from intervox.export.quantize import quantize
-from intervox.subspaces.model import SubspaceModel
+from intervox.metrics.detection import equal_error_rate, error_rates
+from intervox.metrics.trials import draw_trials, usual_stratum
+from intervox.model.model import SubspaceModel
 
 CORPORA = ("librispeech", "speech_commands", "fsdd")
 TRIALS = 20_000

@@ -17,7 +17,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import load_backbone
-from intervox.backbones.bundled import BUNDLED, bundled_checkpoint
+from intervox.backbones.whisper import BUNDLED, bundled_checkpoint
 from intervox.features.extraction import layer_means
 from intervox.recipe import FeatureSettings
 

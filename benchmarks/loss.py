@@ -39,8 +39,8 @@ def batch(cells: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def ours(denominator: str, chunk: int) -> Loss:
-    from intervox.recipe_training import LossSettings, SubspaceSettings
-    from intervox.subspaces.losses import MultiPart
+    from intervox.recipe.training import LossSettings, SubspaceSettings
+    from intervox.training.losses import MultiPart
 
     subspaces = {name: SubspaceSettings(factor=name, dim=dim) for name, dim in DIMS.items()}
     settings = LossSettings.model_validate(

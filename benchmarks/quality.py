@@ -18,13 +18,13 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
-from intervox.corpus.quality import least_evidence, reading_errors
-from intervox.corpus.recogniser import Hearing, Recogniser
-from intervox.corpus.text import Text
-from intervox.corpus.texts import texts
-from intervox.corpus.transformation import draw_transformations, transform_voice
+from intervox.clips.labels import Text
+from intervox.corpus.acoustics.voices import draw_transformations, transform_voice
+from intervox.corpus.plan.texts import texts
+from intervox.corpus.render.quality import least_evidence, reading_errors
+from intervox.corpus.render.recogniser import Hearing, Recogniser
 from intervox.engines.base import load_engine
-from intervox.recipe_corpus import (
+from intervox.recipe.corpus import (
     EngineSettings,
     EspeakSettings,
     KokoroSettings,

@@ -33,13 +33,13 @@ from intervox.applications.enrolled import UNKNOWN
 from intervox.applications.scanning import sliding_windows
 from intervox.applications.spotter import KeywordSpotter
 from intervox.audio import SAMPLE_RATE, AudioSource, Waveform
-from intervox.evaluation.clips import Clips
+from intervox.clips.labels import Clips
 from intervox.evaluation.loading import protocol_clips
 from intervox.evaluation.protocols import find_protocols
 from intervox.evaluation.running import TOLERANCE_SECONDS, match_events
 from intervox.evaluation.streams import Stream, StreamSet, compose_streams
 from intervox.evaluation.test_sets import EVALUATION_SEED, has_keywords
-from intervox.subspaces.model import SubspaceModel
+from intervox.model.model import SubspaceModel
 
 SHOTS = (1, 3, 5)
 FALSE_ALARMS = 10.0

@@ -23,15 +23,15 @@ from rich.table import Table
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import Backbone, load_backbone
-from intervox.corpus.acoustics import load_acoustics
-from intervox.corpus.conditions import apply_condition, draw_condition
-from intervox.corpus.store import Corpus
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.enrolment import prototypes
+from intervox.clips.corpus import Corpus
+from intervox.clips.labels import Clips
+from intervox.corpus.acoustics.conditions import apply_condition, draw_condition
+from intervox.corpus.acoustics.rooms import load_acoustics
+from intervox.evaluation.keywords import prototypes
 from intervox.evaluation.loading import DEGRADED
 from intervox.evaluation.running import REFRACTORY_SECONDS, TOLERANCE_SECONDS, match_events, pick_peaks
 from intervox.evaluation.streams import HOP_SECONDS, StreamSet, StreamWindows, compose_streams
-from intervox.subspaces.model import SubspaceModel
+from intervox.model.model import SubspaceModel
 
 LENGTHS = np.array([0.5, 0.75, 1.0, 1.25, 1.5])
 CONTEXT_SECONDS = 4.0

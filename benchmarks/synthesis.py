@@ -22,14 +22,14 @@ import psutil
 import pyarrow.parquet as pq
 
 from intervox.audio import encode_flac
-from intervox.corpus import rendering
-from intervox.corpus.conditions import apply_condition
-from intervox.corpus.design import plan_cells
-from intervox.corpus.quality import judge
-from intervox.corpus.synthesis import synthesise, whole_job
+from intervox.corpus.acoustics.conditions import apply_condition
+from intervox.corpus.plan.design import plan_cells
+from intervox.corpus.render import shard as rendering
+from intervox.corpus.render.quality import judge
+from intervox.corpus.render.synthesis import synthesise, whole_job
 from intervox.engines.base import load_engine
 from intervox.parallel import default_workers
-from intervox.recipe_corpus import BlockSettings, CorpusRecipe, EspeakSettings, TextSettings
+from intervox.recipe.corpus import BlockSettings, CorpusRecipe, EspeakSettings, TextSettings
 
 SAMPLE = 4_096
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from intervox.evaluation.calibration import fit_calibration
-from intervox.evaluation.detection import cllr, equal_error_rate, error_rates, min_cllr, min_dcf
-from intervox.evaluation.scoring import cosine
-from intervox.evaluation.trials import Pairs, Trials
-from intervox.evaluation.vectors import Vectors, unit
+from intervox.evaluation.verification import cosine
+from intervox.metrics.calibration import fit_calibration
+from intervox.metrics.detection import cllr, equal_error_rate, error_rates, min_cllr, min_dcf
+from intervox.metrics.trials import Pairs, Trials
+from intervox.metrics.vectors import Vectors, unit
 
 SLICE = 100_000
 PAGE = resource.getpagesize()

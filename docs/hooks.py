@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from intervox.recipe import Recipe
-from intervox.schema import Part
+from intervox.recipe.parts import Part
 
 PLACE = "{{ recipe }}"
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥", "pattern": "pattern"}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from intervox.evaluation.clips import Clips
+from intervox.clips.labels import Clips
 
 
 def grid(speakers: int, contents: int, repeats: int) -> Clips:

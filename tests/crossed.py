@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from intervox.features.store import Features, FrameWriter, frames_path, write_features
 from intervox.recipe import Recipe
-from intervox.recipe_training import LossSettings, SubspaceSettings, TrainingSettings
+from intervox.recipe.training import LossSettings, SubspaceSettings, TrainingSettings
 from intervox.storage import write_json
 
 SPEAKERS, CONTENTS, LAYERS, DIM = 12, 10, 3, 16

@@ -23,7 +23,7 @@ import typer
 import yaml
 from markdown_it import MarkdownIt
 
-from intervox import cli
+from intervox.cli import app as cli
 from intervox.recipe import Recipe, load_recipe
 
 from .conftest import ROOT

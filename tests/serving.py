@@ -11,7 +11,7 @@ import pytest
 
 from intervox.demo.clips import Limits
 from intervox.demo.server import listen, make_app
-from intervox.subspaces.model import SubspaceModel
+from intervox.model.model import SubspaceModel
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from intervox.audio import Waveform
 from intervox.backbones.base import Backbone, HiddenStates
-from intervox.corpus.store import Clip, ClipSource
-from intervox.evaluation.abx import Grid, abx_error, draw_grids, dtw_distances, frame_embeddings
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.vectors import unit
+from intervox.clips.corpus import Clip, ClipSource
+from intervox.clips.labels import Clips
 from intervox.features.frames import extract_frames
-from intervox.subspaces.model import SubspaceModel
+from intervox.metrics.abx import Grid, abx_error, draw_grids, dtw_distances, frame_embeddings
+from intervox.metrics.vectors import unit
+from intervox.model.model import SubspaceModel
 
 
 def naive(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:

@@ -17,23 +17,29 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from intervox import cli_adapt, pipeline
-from intervox.adaptation import training
-from intervox.adaptation.cached import Vectors, cached_step
-from intervox.adaptation.encoding import encode_with_gradient, micro_batches
-from intervox.adaptation.lora import add_lora, save_adapter
-from intervox.adaptation.training import adapt, read_waves
+from intervox import pipeline
 from intervox.audio import load_audio
 from intervox.backbones.adapted import declare_adapted
 from intervox.backbones.base import Backbone, load_backbone
-from intervox.corpus.store import Corpus
+from intervox.cli import run as cli_adapt
+from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
 from intervox.features.extraction import extract, layer_means, masked_mean
 from intervox.features.store import Features
+from intervox.model.model import SubspaceModel
 from intervox.recipe import FeatureSettings, Recipe
-from intervox.recipe_training import AdaptationSettings, SubspaceSettings, TrainingSettings
-from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.training import refine
+from intervox.recipe.training import AdaptationSettings, SubspaceSettings, TrainingSettings
+from intervox.training import adaptation as training
+from intervox.training.adaptation import adapt, read_waves
+from intervox.training.lora import (
+    Vectors,
+    add_lora,
+    cached_step,
+    encode_with_gradient,
+    micro_batches,
+    save_adapter,
+)
+from intervox.training.refine import refine
 
 from .conftest import Speech
 from .corpora import tone_rows, write_corpus
@@ -283,7 +289,7 @@ def test_a_finished_adapter_is_kept_until_usable_settings_replace_it(
     world: World, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = (copy / "adapter_model.safetensors").read_bytes()
-    monkeypatch.setattr("intervox.adaptation.training.cached_step", None)
+    monkeypatch.setattr("intervox.training.adaptation.cached_step", None)
     world.adapt(copy)
     with pytest.raises(IntervoxError, match="nonsense"):
         world.adapt(copy, targets=("nonsense",))

@@ -13,9 +13,9 @@ import pytest
 import soundfile as sf
 
 import intervox
-from intervox import anything
-from intervox.anything import evaluate_embeddings
+from intervox import benchmark as anything
 from intervox.audio import Waveform
+from intervox.benchmark import evaluate_embeddings
 from intervox.errors import IntervoxError
 from intervox.recipe import EvaluationSettings, SeveritySettings
 from tests.conftest import Speech

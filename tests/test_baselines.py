@@ -10,17 +10,21 @@ from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
+from intervox.clips.labels import UNLABELLED
 from intervox.errors import IntervoxError
-from intervox.evaluation.baselines.base import Affine, Task, within
-from intervox.evaluation.baselines.observational import observational_representations
-from intervox.evaluation.baselines.registry import ABOUT, CLOSED_FORM, fit_baselines
+from intervox.evaluation.baselines.closed_form import Affine, Task, within
+from intervox.evaluation.baselines.registry import (
+    ABOUT,
+    CLOSED_FORM,
+    fit_baselines,
+    observational_representations,
+)
 from intervox.features.store import Features, write_features
+from intervox.model.model import SubspaceModel
 from intervox.recipe import EvaluationSettings, Recipe
-from intervox.recipe_training import SubspaceSettings, TrainingSettings
+from intervox.recipe.training import SubspaceSettings, TrainingSettings
 from intervox.storage import write_json
-from intervox.subspaces.losses import UNLABELLED
-from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.training import TrainingCells, refine
+from intervox.training.refine import TrainingCells, refine
 
 BLOCKS, SIZE, LAYERS, DIM = 6, 5, 2, 30
 Labels = NDArray[np.int64]

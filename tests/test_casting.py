@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intervox.casting import (
+from intervox.corpus.plan.casting import (
     AuditionTable,
     cast_voices,
     effective_number,
@@ -13,10 +13,10 @@ from intervox.casting import (
     voice_distances,
     voice_similarities,
 )
-from intervox.corpus.people import all_speakers
-from intervox.corpus.synthesis import synthesise
+from intervox.corpus.plan.people import all_speakers
+from intervox.corpus.render.synthesis import synthesise
 from intervox.parallel import Pool
-from intervox.recipe_corpus import (
+from intervox.recipe.corpus import (
     BlockSettings,
     CastingSettings,
     ConditionSettings,

@@ -18,11 +18,11 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from intervox.applications.verifier import SpeakerVerifier
-from intervox.cli_output import watched
+from intervox.cli.output import watched
 from intervox.interop import read_vectors
 from intervox.interop.clips import examples
-from intervox.subspaces import model as model_module
-from intervox.subspaces.model import SubspaceModel, load_model
+from intervox.model import model as model_module
+from intervox.model.model import SubspaceModel, load_model
 
 from .conftest import ROOT
 from .spoken import SENTENCES, spoken
@@ -75,7 +75,7 @@ def expected(*names: str, space: str = "speaker") -> NDArray[np.float32]:
 def start(*words: str, **options: Any) -> "subprocess.Popen[bytes]":
     """Start the real command line with pipes on all sides."""
     return subprocess.Popen(
-        [sys.executable, "-m", "intervox.cli", *words],
+        [sys.executable, "-m", "intervox.cli.app", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -565,7 +565,7 @@ def test_a_microphone_is_heard_until_ctrl_c(run: Run, words: Path, monkeypatch: 
         yield from np.array_split(talk()[:, None], 50)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("intervox.applications.microphone.microphone_chunks", chunks)
+    monkeypatch.setattr("intervox.applications.live.microphone_chunks", chunks)
     code, output, _ = run("spot", "--microphone", "--examples", "words", "--json")
     assert code == 0
     assert_heard(lines(output), "microphone")

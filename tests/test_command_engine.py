@@ -16,7 +16,7 @@ from intervox.engines.base import RenderError, Voice
 from intervox.engines.command import CommandEngine
 from intervox.engines.sandbox import confine_writes
 from intervox.errors import IntervoxError
-from intervox.recipe_corpus import CommandSettings
+from intervox.recipe.corpus import CommandSettings
 
 SYNTHESISER = """
 import os, subprocess, sys, time, wave

@@ -13,14 +13,18 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.corpus import acoustics as acoustics_module
-from intervox.corpus.acoustics import Acoustics, find_noises, load_acoustics, noise_key
-from intervox.corpus.conditions import Condition, apply_condition, condition_bank, draw_condition
-from intervox.corpus.disturbances import BURST_PACKETS, CODECS, PACKET, lost_packets
-from intervox.corpus.microphones import draw_microphone
-from intervox.corpus.rooms import draw_room
+from intervox.corpus.acoustics import rooms as acoustics_module
+from intervox.corpus.acoustics.conditions import Condition, apply_condition, condition_bank, draw_condition
+from intervox.corpus.acoustics.disturbances import (
+    BURST_PACKETS,
+    CODECS,
+    PACKET,
+    draw_microphone,
+    lost_packets,
+)
+from intervox.corpus.acoustics.rooms import Acoustics, draw_room, find_noises, load_acoustics, noise_key
 from intervox.errors import IntervoxError
-from intervox.recipe_corpus import CONDITION_BOUNDS, ConditionSettings
+from intervox.recipe.corpus import CONDITION_BOUNDS, ConditionSettings
 
 from .conftest import Speech
 

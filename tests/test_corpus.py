@@ -8,22 +8,23 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from intervox.casting import Cast, SpeakerSpace
-from intervox.corpus.design import plan_audition, plan_cells
-from intervox.corpus.people import split_speakers
-from intervox.corpus.rounds import Deck, Turns
-from intervox.corpus.store import CELL_SCHEMA, SHARD_SCHEMA, CorpusSplit
-from intervox.corpus.synthesis import synthesise
-from intervox.corpus.text import normalise_text
-from intervox.corpus.texts import texts
+from intervox.clips.corpus import CELL_SCHEMA, SHARD_SCHEMA, CorpusSplit
+from intervox.clips.labels import normalise_text
+from intervox.corpus.plan.casting import Cast, SpeakerSpace
+from intervox.corpus.plan.design import plan_audition, plan_cells
+from intervox.corpus.plan.people import split_speakers
+from intervox.corpus.plan.recorded import Deck, Turns
+from intervox.corpus.plan.texts import texts
+from intervox.corpus.render.synthesis import synthesise
 from intervox.engines import base
 from intervox.engines.base import Voice, load_engine
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
+from intervox.model.closed_form import LinearMap
 from intervox.parallel import Pool
 from intervox.pipeline import check_protocols_are_kept
 from intervox.recipe import Recipe, load_recipe
-from intervox.recipe_corpus import (
+from intervox.recipe.corpus import (
     BlockSettings,
     CastingSettings,
     CommandSettings,
@@ -32,7 +33,6 @@ from intervox.recipe_corpus import (
     EspeakSettings,
     TextSettings,
 )
-from intervox.subspaces.lda import LinearMap
 
 ESPEAK = EspeakSettings(voices=30)
 TINY = CorpusRecipe(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from intervox.corpus.show import write_corpus_page
+from intervox.corpus.inspect.show import write_corpus_page
 
 from .browser import BROWSER, in_browser
 from .corpora import tone_rows, write_corpus

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from intervox.clips.manifest import Row
 from intervox.errors import IntervoxError
 from intervox.evaluation.protocols import Protocol, TrialList, find_protocols
-from intervox.manifest import Row
 
 from .trees import grow
 

@@ -18,13 +18,12 @@ import yaml
 from numpy.typing import NDArray
 
 from intervox.audio import encode_flac
-from intervox.corpus import card, check, show
-from intervox.corpus.card import corpus_card
-from intervox.corpus.check import check_corpus
-from intervox.corpus.findings import Finding
-from intervox.corpus.folder import find_corpus, read_labels
-from intervox.corpus.show import write_corpus_page
-from intervox.corpus.store import CELL_SCHEMA, SHARD_SCHEMA
+from intervox.clips.corpus import CELL_SCHEMA, SHARD_SCHEMA
+from intervox.corpus.inspect import card, check, show
+from intervox.corpus.inspect.card import corpus_card
+from intervox.corpus.inspect.check import check_corpus
+from intervox.corpus.inspect.folder import Finding, find_corpus, read_labels
+from intervox.corpus.inspect.show import write_corpus_page
 from intervox.errors import IntervoxError
 from intervox.storage import read_json, write_json
 

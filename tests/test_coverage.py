@@ -4,10 +4,9 @@ import math
 import pytest
 from typer.testing import CliRunner
 
-from intervox.cli import app
-from intervox.corpus.coverage import Coverage, coverage, inventory
-from intervox.corpus.ipa import tokenise
-from intervox.corpus.text import Text
+from intervox.cli.app import app
+from intervox.clips.labels import Text
+from intervox.corpus.inspect.coverage import Coverage, coverage, inventory, tokenise
 
 
 @pytest.mark.parametrize(

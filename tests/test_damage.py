@@ -10,20 +10,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from intervox.audio import Waveform
-from intervox.corpus import people, synthesis
-from intervox.corpus.design import plan_cells
-from intervox.corpus.estimate import describe_plan, estimate_cost
-from intervox.corpus.folder import read_clips, read_labels
-from intervox.corpus.people import all_speakers
-from intervox.corpus.plan_table import plan_corpus, print_plan
-from intervox.corpus.rendering import Shard, ShardJob, render_shard
-from intervox.corpus.store import Corpus, shard_path
-from intervox.corpus.synthesis import synthesise
+from intervox.clips.corpus import Corpus, shard_path
+from intervox.corpus.inspect.folder import read_clips, read_labels
+from intervox.corpus.plan import people
+from intervox.corpus.plan.cost import describe_plan, estimate_cost, plan_corpus, print_plan
+from intervox.corpus.plan.design import plan_cells
+from intervox.corpus.plan.people import all_speakers
+from intervox.corpus.render import synthesis
+from intervox.corpus.render.shard import Shard, ShardJob, render_shard
+from intervox.corpus.render.synthesis import synthesise
 from intervox.engines.base import RenderError, Take, load_engine
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
 from intervox.parallel import Pool
-from intervox.recipe_corpus import (
+from intervox.recipe.corpus import (
     BlockSettings,
     ConditionSettings,
     CorpusRecipe,

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intervox import SubspaceModel, default_model
+from intervox import SubspaceModel
 from intervox.errors import IntervoxError
-from intervox.subspaces.model import load_model
+from intervox.model import packaged as default_model
+from intervox.model.model import load_model
 from tests.conftest import Speech
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

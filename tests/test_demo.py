@@ -20,15 +20,15 @@ import pytest
 import soundfile as sf
 
 from intervox.audio import load_audio, stream_audio
-from intervox.demo import clips, rendering
+from intervox.demo import answers as rendering
+from intervox.demo import clips
+from intervox.demo.answers import MAP_SIZE, MARKS, SpaceMap, compare
 from intervox.demo.clips import Limits, read_clip
-from intervox.demo.comparison import compare
-from intervox.demo.maps import MAP_SIZE, MARKS, SpaceMap
 from intervox.demo.server import listen, make_app
 from intervox.demo.spotting import Timeline, spot
 from intervox.errors import IntervoxError
-from intervox.subspaces.model import SubspaceModel, load_model
-from intervox.subspaces.references import References
+from intervox.model.model import SubspaceModel, load_model
+from intervox.model.similarity import References
 
 from .conftest import ROOT, Speech
 from .serving import outward_connections, serving

@@ -11,8 +11,8 @@ import soundfile as sf
 
 from intervox.demo.clips import Limits
 from intervox.engines.espeak import EspeakEngine
-from intervox.recipe_corpus import EspeakSettings
-from intervox.subspaces.model import load_model
+from intervox.model.model import load_model
+from intervox.recipe.corpus import EspeakSettings
 
 from .browser import BROWSER, FLAGS
 from .serving import outward_connections, serving

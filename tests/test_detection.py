@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from sklearn.metrics import det_curve, roc_curve
 
-from intervox.evaluation.detection import (
+from intervox.metrics.detection import (
     Scores,
     actual_dcf,
     cllr,

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch.multiprocessing.spawn import start_processes
 
+from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
-from intervox.subspaces.distributed import Step, join_processes, share
-from intervox.subspaces.losses import MultiPart
-from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.sampler import make_sampler
-from intervox.subspaces.training import refine, training_cells
+from intervox.training.distributed import Step, join_processes, share
+from intervox.training.losses import MultiPart
+from intervox.training.refine import refine, training_cells
+from intervox.training.sampler import make_sampler
 from tests.crossed import DIM, LAYERS, crossed_corpus, crossed_recipe
 
 ALL_PARTS = {
@@ -104,7 +104,7 @@ def test_processes_have_the_gradients_and_weights_of_one(
 ) -> None:
     expected, model = alone
     # The server imports torch once for all.
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["intervox.subspaces.training"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["intervox.training.refine"])
     arguments = (processes, free_port(), tmp_path)
     start_processes(work, arguments, nprocs=processes, start_method="forkserver")  # type: ignore[no-untyped-call]
     for rank in range(processes):

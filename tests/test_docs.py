@@ -15,7 +15,7 @@ import transformers
 import intervox
 from intervox.engines.base import load_engine
 from intervox.recipe import dump_recipe, load_recipe
-from intervox.recipe_corpus import EspeakSettings
+from intervox.recipe.corpus import EspeakSettings
 
 from . import documents
 from .conftest import ROOT

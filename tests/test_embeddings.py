@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from intervox.errors import IntervoxError
 from intervox.evaluation import test_sets
 from intervox.evaluation.embeddings import Embeddings, check_space, embedding_test_sets, read_embeddings
-from intervox.evaluation.evidence import SpaceEvidence
 from intervox.evaluation.protocols import Protocol, find_protocols
-from intervox.evaluation.trials import PAIR_COLUMNS, STRATA
+from intervox.evaluation.separation import SpaceEvidence
+from intervox.metrics.trials import PAIR_COLUMNS, STRATA
 from intervox.recipe import Recipe
-from intervox.recipe_training import SubspaceSettings
+from intervox.recipe.training import SubspaceSettings
 
 Arrays = dict[str, Any]
 SPEAKERS, WORDS, TAKES = 4, 3, 2

@@ -12,7 +12,7 @@ import torch
 from intervox import SubspaceModel
 from intervox.audio import Waveform, encode_flac
 from intervox.errors import IntervoxError
-from intervox.subspaces import encoding
+from intervox.model import encoding
 from tests.conftest import Speech
 
 

@@ -20,12 +20,12 @@ import soundfile as sf
 
 from intervox import SubspaceModel
 from intervox.backbones.base import load_backbone
-from intervox.corpus.store import Corpus, Recordings
+from intervox.clips.corpus import Corpus, Recordings
 from intervox.errors import IntervoxError
 from intervox.features.extraction import extract
 from intervox.features.store import Features
+from intervox.model.model import load_model
 from intervox.recipe import FeatureSettings
-from intervox.subspaces.model import load_model
 
 from .conftest import ROOT
 
@@ -185,7 +185,7 @@ def test_a_run_killed_in_every_step_ends_in_the_same_metrics(
 ) -> None:
     """SIGKILL as soon as each step's first output appears; then the steps one by one."""
     folder = tmp_path / "mini"
-    words = [sys.executable, "-m", "intervox.cli", "run", "mini", "--folder", str(folder)]
+    words = [sys.executable, "-m", "intervox.cli.app", "run", "mini", "--folder", str(folder)]
     for place in FIRST_OUTPUTS:
         process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
@@ -258,7 +258,7 @@ def test_importing_intervox_loads_nothing_heavy() -> None:
 
 def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "intervox.cli", "synth", "mini", "--folder", str(tmp_path / "run")],
+        [sys.executable, "-m", "intervox.cli.app", "synth", "mini", "--folder", str(tmp_path / "run")],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from intervox import cli
-from intervox.engines import asset_sources, assets
-from intervox.engines.asset_sources import HUB_FILES
-from intervox.engines.assets import check_assets, default_folder, make_assets
+from intervox.cli import app as cli
+from intervox.engines import kokoro_assets as asset_sources
+from intervox.engines import kokoro_assets as assets
 from intervox.engines.kokoro import KokoroEngine
+from intervox.engines.kokoro_assets import HUB_FILES, check_assets, default_folder, make_assets
 from intervox.engines.kokoro_voices import PRESETS
 from intervox.errors import IntervoxError
-from intervox.recipe_corpus import KokoroSettings
+from intervox.recipe.corpus import KokoroSettings
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -12,13 +12,12 @@ from pydantic import ValidationError
 from intervox.audio import SAMPLE_RATE
 from intervox.engines.base import Engine, RenderError, Voice
 from intervox.engines.espeak import EspeakEngine
-from intervox.engines.kokoro import KokoroEngine
-from intervox.engines.kokoro_phonemes import kokoro_phonemes
+from intervox.engines.kokoro import KokoroEngine, kokoro_phonemes
 from intervox.engines.kokoro_voices import POOLS, PRESETS, make_voices, parse_voice
 from intervox.engines.phonemes import _phonemise, phonemise
 from intervox.engines.piper import PiperEngine
 from intervox.errors import IntervoxError
-from intervox.recipe_corpus import EspeakSettings, KokoroSettings, PiperSettings
+from intervox.recipe.corpus import EspeakSettings, KokoroSettings, PiperSettings
 
 
 def is_reproducible(engine: Engine, voices: list[Voice]) -> bool:

@@ -16,8 +16,8 @@ import torch
 
 from intervox import SubspaceModel
 from intervox.backbones.base import load_backbone
-from intervox.default_model import default_model_folder
 from intervox.errors import IntervoxError
+from intervox.model.packaged import default_model_folder
 
 from .conftest import ROOT, Speech
 from .test_backbones import FAMILIES, save_family
@@ -26,7 +26,8 @@ onnx = pytest.importorskip("onnx", reason="pip install intervox[export]")
 pytest.importorskip("onnxscript", reason="pip install intervox[export]")
 pytest.importorskip("onnxruntime", reason="pip install intervox[export]")
 
-from intervox.export import Exported, export_folder, export_onnx, graph, onnx_files  # noqa: E402
+from intervox.export import Exported, export_folder, export_onnx, graph  # noqa: E402
+from intervox.export import folder as onnx_files  # noqa: E402
 from intervox.export.check import TOLERANCE, largest_difference, made_clips, run_graph  # noqa: E402
 
 MAPS: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -23,7 +23,7 @@ pytest.importorskip("onnxruntime", reason="pip install intervox[export]")
 from intervox.errors import IntervoxError
 from intervox.export import push_folder
 from intervox.export.hub import check_repository
-from intervox.subspaces.model import load_model
+from intervox.model.model import load_model
 
 from .test_export import family_model
 

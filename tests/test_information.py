@@ -6,8 +6,8 @@ from scipy.special import xlogy
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
-from intervox.evaluation.information import pointwise_bits, shared_bits
-from intervox.evaluation.probes import Estimate, Probed, draw_task, probe
+from intervox.metrics.information import pointwise_bits, shared_bits
+from intervox.metrics.probes import Estimate, Probed, draw_task, probe
 
 
 def probed(vectors: NDArray[np.floating], labels: NDArray[np.integer]) -> Probed:

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from intervox.evaluation.ingredients import TrainingPlan, variants
-from intervox.reporting.ingredient_tables import ingredient_tables
+from intervox.evaluation.studies.ingredients import TrainingPlan, variants
+from intervox.reporting.study_tables import ingredient_tables
 
 VOICES = ("e1", "e2", "e3", "k1", "k1*0.50+k2*0.50", "k3*0.50+k4*0.50")
 

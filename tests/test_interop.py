@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
 from intervox.interop import FORMATS, open_writer, read_kaldi_folder, read_scp, read_vectors
-from intervox.interop.lists import read_list
+from intervox.interop.clips import read_list
 
 kaldiio = pytest.importorskip("kaldiio")
 

@@ -6,12 +6,18 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.enrolment import draw_episodes, prototypes
-from intervox.evaluation.keywords import probe_correct, shot_resamples, shots_correct, spot_keywords
-from intervox.evaluation.trials import Trials
-from intervox.evaluation.uncertainty import bootstrap_rates, bootstrap_weights, interval
-from intervox.evaluation.vectors import unit
+from intervox.clips.labels import Clips
+from intervox.evaluation.keywords import (
+    draw_episodes,
+    probe_correct,
+    prototypes,
+    shot_resamples,
+    shots_correct,
+    spot_keywords,
+)
+from intervox.metrics.bootstrap import bootstrap_rates, bootstrap_weights, interval
+from intervox.metrics.trials import Trials
+from intervox.metrics.vectors import unit
 from tests.clips import grid
 
 CLIPS = grid(12, 6, repeats=4)

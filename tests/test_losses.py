@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from intervox.subspaces.losses import UNLABELLED, multi_positive_loss
+from intervox.clips.labels import UNLABELLED
+from intervox.training.losses import multi_positive_loss
 
 # Three cells: two of one class at right angles, one of another class opposite to the first.
 VECTORS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)

@@ -8,13 +8,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from intervox.clips.labels import UNLABELLED
 from intervox.errors import IntervoxError
-from intervox.recipe_training import LossSettings, SubspaceSettings
-from intervox.subspaces.losses import UNLABELLED, MultiPart, columns, coupling, multi_positive_loss
-from intervox.subspaces.losses.invariance import invariance
-from intervox.subspaces.losses.orthogonality import orthogonality
-from intervox.subspaces.losses.uniformity import uniformity
-from intervox.subspaces.losses.variance import variance
+from intervox.recipe.training import LossSettings, SubspaceSettings
+from intervox.training.losses import MultiPart, columns, coupling, multi_positive_loss
+from intervox.training.losses.invariance import invariance
+from intervox.training.losses.orthogonality import orthogonality
+from intervox.training.losses.uniformity import uniformity
+from intervox.training.losses.variance import variance
 
 SUBSPACES = {
     "voice": SubspaceSettings(factor="speaker", dim=6, weight=1.0, margin=0.1),

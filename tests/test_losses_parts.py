@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pdist
 
-from intervox.subspaces.losses import UNLABELLED, coupling
-from intervox.subspaces.losses.invariance import invariance
-from intervox.subspaces.losses.orthogonality import orthogonality
-from intervox.subspaces.losses.uniformity import uniformity
-from intervox.subspaces.losses.variance import variance
+from intervox.clips.labels import UNLABELLED
+from intervox.training.losses import coupling
+from intervox.training.losses.invariance import invariance
+from intervox.training.losses.orthogonality import orthogonality
+from intervox.training.losses.uniformity import uniformity
+from intervox.training.losses.variance import variance
 
 
 def random_points(rows: int, dim: int, seed: int = 0) -> Tensor:

@@ -13,17 +13,22 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from intervox.backbones.base import load_backbone
-from intervox.corpus.store import Recordings
+from intervox.clips.corpus import Recordings
+from intervox.clips.labels import Clips
 from intervox.errors import IntervoxError
 from intervox.evaluation import test_sets
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.representations import BACKBONE, embed_rows, subspace_representations
-from intervox.evaluation.residual import linear_spaces, subspace_basis
+from intervox.evaluation.representations import (
+    BACKBONE,
+    embed_rows,
+    linear_spaces,
+    subspace_basis,
+    subspace_representations,
+)
 from intervox.features.extraction import extract, layer_means
+from intervox.model.closed_form import LinearMap
+from intervox.model.model import SubspaceModel, load_model
+from intervox.model.subspace import LEAST_TEMPERATURE
 from intervox.recipe import FeatureSettings
-from intervox.subspaces.lda import LinearMap
-from intervox.subspaces.model import SubspaceModel, load_model
-from intervox.subspaces.subspace import LEAST_TEMPERATURE
 
 from .conftest import Speech
 from .test_backbones import save_family

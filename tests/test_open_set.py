@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from intervox.evaluation.detection import equal_error_rate
-from intervox.evaluation.detections import count_detections, miss_at, thinned
-from intervox.evaluation.keywords import spot_keywords
-from intervox.evaluation.open_set import detect_unknown
-from intervox.evaluation.vectors import unit
+from intervox.evaluation.keywords import detect_unknown, spot_keywords
+from intervox.metrics.detection import equal_error_rate
+from intervox.metrics.events import count_detections, miss_at, thinned
+from intervox.metrics.vectors import unit
 from tests.clips import grid
 
 CLIPS = grid(12, 6, repeats=4)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from intervox import parallel
-from intervox.corpus.rendering import Shard, ShardJob, render_shard
-from intervox.corpus.store import shard_path
-from intervox.corpus.synthesis import synthesise, whole_job
+from intervox.clips.corpus import shard_path
+from intervox.corpus.render.shard import Shard, ShardJob, render_shard
+from intervox.corpus.render.synthesis import synthesise, whole_job
 from intervox.errors import IntervoxError
 from intervox.parallel import LOCAL_RAY, Pool, run_jobs
-from intervox.recipe_corpus import (
+from intervox.recipe.corpus import (
     BlockSettings,
     ConditionSettings,
     CorpusRecipe,

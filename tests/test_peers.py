@@ -8,13 +8,20 @@ import pytest
 from numpy.typing import NDArray
 
 from intervox.audio import Waveform
-from intervox.corpus.store import Recordings
+from intervox.clips.corpus import Recordings
 from intervox.errors import IntervoxError
-from intervox.evaluation import resemblyzer
-from intervox.evaluation.peers import ABOUT_PEERS, PEERS, CallableEncoder, load_peer, peer_representation
-from intervox.evaluation.resemblyzer import Resemblyzer, partial_starts
-from intervox.evaluation.vectors import unit
+from intervox.evaluation.baselines import peers as resemblyzer
+from intervox.evaluation.baselines.peers import (
+    ABOUT_PEERS,
+    PEERS,
+    CallableEncoder,
+    Resemblyzer,
+    load_peer,
+    partial_starts,
+    peer_representation,
+)
 from intervox.features.extraction import extract
+from intervox.metrics.vectors import unit
 from intervox.recipe import FeatureSettings
 from intervox.reporting.table import representation_title
 from tests.conftest import Speech

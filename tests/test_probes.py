@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
-from intervox.evaluation.probes import MAX_CLASSES, MAX_CLIPS, Kind, Task, draw_task, estimate, probe
+from intervox.metrics.probes import MAX_CLASSES, MAX_CLIPS, Kind, Task, draw_task, estimate, probe
 
 KINDS = get_args(Kind)
 

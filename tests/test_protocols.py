@@ -9,14 +9,23 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from intervox.corpus.reserved import check_reserved, reserved_texts
-from intervox.corpus.text import Text
+from intervox.clips.labels import Text
+from intervox.clips.manifest import MAX_CLASSES, Row, as_labels, read_manifest, write_manifest
+from intervox.corpus.plan.texts import check_reserved, reserved_texts
 from intervox.errors import IntervoxError
-from intervox.evaluation.protocols import READERS, TrialList, emodb, find_protocols, ravdess
-from intervox.evaluation.protocols.base import DIGITS
-from intervox.evaluation.protocols.speech_commands import COMMANDS, official_split
-from intervox.evaluation.protocols.trials import read_trials
-from intervox.manifest import MAX_CLASSES, Row, as_labels, read_manifest, write_manifest
+from intervox.evaluation.protocols import (
+    READERS,
+    TrialList,
+    find_protocols,
+)
+from intervox.evaluation.protocols import (
+    acted as emodb,
+)
+from intervox.evaluation.protocols import (
+    acted as ravdess,
+)
+from intervox.evaluation.protocols.base import DIGITS, read_trials
+from intervox.evaluation.protocols.words import COMMANDS, official_split
 
 from .conftest import ROOT
 from .trees import grow
@@ -109,8 +118,8 @@ def test_every_corpus_is_documented_and_names_its_licence() -> None:
 
 def test_the_few_texts_of_small_corpora_are_reserved() -> None:
     said = [(digit, "en") for digit in DIGITS] + [(command, "en") for command in COMMANDS]
-    said += [(sentence, "en") for sentence in ravdess.SENTENCES]
-    said += [(sentence, "de") for sentence in emodb.SENTENCES.values()]
+    said += [(sentence, "en") for sentence in ravdess.RAVDESS_SENTENCES]
+    said += [(sentence, "de") for sentence in emodb.EMODB_SENTENCES.values()]
     texts = [Text(text, language, "own") for text, language in said]
     assert check_reserved(texts, reserved_texts()) == texts
 

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.corpus.quality import QUALITY_FIELDS, judge, measure_signal, reading_errors
-from intervox.corpus.recogniser import Recogniser, log_mel
+from intervox.backbones.wheel import check_file
+from intervox.corpus.render.quality import QUALITY_FIELDS, judge, measure_signal, reading_errors
+from intervox.corpus.render.recogniser import Recogniser, log_mel
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
-from intervox.recipe_corpus import EspeakSettings, QualitySettings
-from intervox.whisper_wheel import check_file
+from intervox.recipe.corpus import EspeakSettings, QualitySettings
 
 SENTENCE = "The captain carried seventeen boxes to the harbour."
 TEXTS = [SENTENCE, "yellow garden", "the old teacher", "Peter laughed quietly", "remember"]
@@ -207,7 +207,7 @@ def test_a_missing_recogniser_is_named(module: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_missing_wheel_or_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("intervox.whisper_wheel.find_spec", lambda name: None)
+    monkeypatch.setattr("intervox.backbones.wheel.find_spec", lambda name: None)
     with pytest.raises(IntervoxError, match=r"pip install intervox\[quality\]"):
         Recogniser()
     monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)

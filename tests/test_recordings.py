@@ -9,22 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from intervox.corpus.design import plan_cells
-from intervox.corpus.store import Recordings
-from intervox.corpus.synthesis import synthesise
+from intervox.clips.corpus import Recordings
+from intervox.clips.manifest import Row, read_manifest, write_manifest
+from intervox.corpus.plan.design import plan_cells
+from intervox.corpus.render.synthesis import synthesise
 from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError
 from intervox.evaluation.protocols import READERS
-from intervox.manifest import Row, read_manifest, write_manifest
 from intervox.parallel import Pool
 from intervox.pipeline import check_protocols_are_kept
 from intervox.recipe import Recipe
-from intervox.recipe_corpus import (
-    BlockSettings,
-    ConditionSettings,
-    RecordingsSettings,
-    TextSettings,
-)
+from intervox.recipe.corpus import BlockSettings, ConditionSettings, RecordingsSettings, TextSettings
 
 from .conftest import Speech
 from .test_corpus import ESPEAK, TINY, assert_crossed, by_block

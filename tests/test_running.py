@@ -10,11 +10,11 @@ from sklearn.metrics import average_precision_score
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import Backbone, HiddenStates
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.detections import count_detections
+from intervox.clips.labels import Clips
 from intervox.evaluation.running import average_precision, match_events, pick_peaks, running_speech
 from intervox.evaluation.streams import GAP_SECONDS, StreamSet, StreamWindows, compose_streams
 from intervox.features.extraction import extract
+from intervox.metrics.events import count_detections
 from intervox.recipe import FeatureSettings
 from tests.clips import grid
 

@@ -6,14 +6,20 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from intervox.clips.labels import Clips
 from intervox.errors import IntervoxError
-from intervox.evaluation.blocks import block_scores
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.geometry import dependence, principal_angles
-from intervox.evaluation.residual import linear_spaces, projected, raw_space, rejected, subspace_basis
+from intervox.evaluation.representations import (
+    linear_spaces,
+    projected,
+    raw_space,
+    rejected,
+    subspace_basis,
+)
 from intervox.evaluation.separation import FactorData, factor_data, linear_readings, separation_matrix
-from intervox.evaluation.vectors import unit
-from intervox.subspaces.model import SubspaceModel
+from intervox.metrics.geometry import dependence, principal_angles
+from intervox.metrics.information import block_scores
+from intervox.metrics.vectors import unit
+from intervox.model.model import SubspaceModel
 
 
 def crossed_clips(speakers: int, contents: int, repeats: int) -> Clips:

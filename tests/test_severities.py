@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from intervox.corpus.acoustics import load_acoustics
-from intervox.corpus.conditions import apply_condition
-from intervox.evaluation.clips import Clips
+from intervox.clips.labels import Clips
+from intervox.corpus.acoustics.conditions import apply_condition
+from intervox.corpus.acoustics.rooms import load_acoustics
 from intervox.evaluation.loading import DEGRADED
-from intervox.evaluation.severities import SeverityGrid, condition_at
+from intervox.evaluation.test_sets import SeverityGrid, condition_at
 from intervox.recipe import Disturbance, SeveritySettings
 from tests.clips import grid
 from tests.conftest import Speech

@@ -15,7 +15,7 @@ import pytest
 
 import intervox
 from intervox.recipe import Recipe
-from intervox.schema import Part
+from intervox.recipe.parts import Part
 
 from .browser import BROWSER
 from .conftest import ROOT

@@ -12,13 +12,13 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from intervox.applications.enrolled import UNKNOWN
-from intervox.applications.microphone import microphone_chunks
+from intervox.applications.live import microphone_chunks
 from intervox.applications.spotter import Detection, KeywordSpotter
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
 from intervox.errors import IntervoxError
 from intervox.evaluation.running import pick_peaks
 from intervox.evaluation.streams import Stream, StreamWindows
-from intervox.subspaces.model import SubspaceModel
+from intervox.model.model import SubspaceModel
 from tests.spoken import spoken
 
 PITCHES = {"do": 500, "re": 1_000, "mi": 2_000}

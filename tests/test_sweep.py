@@ -12,25 +12,25 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from intervox.corpus.store import Corpus
+from intervox.clips.corpus import Corpus
+from intervox.clips.labels import Clips
 from intervox.errors import IntervoxError
-from intervox.evaluation import sweep
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.overrides import Variant, choose_variants, parse_vary
 from intervox.evaluation.representations import BACKBONE, Representation
-from intervox.evaluation.sweep import HELD_OUT, compare_variants, held_out, light
+from intervox.evaluation.studies import sweep
+from intervox.evaluation.studies.overrides import Variant, choose_variants, parse_vary
+from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
+from intervox.evaluation.studies.variants import MEASURES, measure, train_on, with_content_trials
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, View
 from intervox.evaluation.test_sets import TestSet as Prepared
-from intervox.evaluation.trials import draw_trials
-from intervox.evaluation.variants import MEASURES, measure, train_on, with_content_trials
 from intervox.evaluation.verification import verify
 from intervox.features.store import Features, write_features
+from intervox.metrics.trials import draw_trials
 from intervox.recipe import EvaluationSettings, Recipe, load_recipe
-from intervox.reporting.sweep_plot import difference_plot
-from intervox.reporting.sweep_tables import selection_sentence, sweep_tables
-from intervox.reporting.table_formats import csv, markdown
+from intervox.reporting.figures import difference_plot
+from intervox.reporting.formats import csv, markdown
+from intervox.reporting.study_tables import selection_sentence, sweep_tables
 from intervox.storage import write_json
-from intervox.subspaces.training import refine
+from intervox.training.refine import refine
 
 from .corpora import tone_rows, write_corpus
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from intervox.errors import IntervoxError
-from intervox.reporting.matrix import separation_matrix
+from intervox.reporting.formats import FORMATS, csv_table, insert_markdown, latex, markdown, write_csv
+from intervox.reporting.maps import separation_matrix
 from intervox.reporting.table import Table
-from intervox.reporting.table_formats import FORMATS, csv_table, insert_markdown, latex, markdown, write_csv
 from intervox.reporting.tables import headline_tables, metric_tables, table_sections
 
 from .metrics import schema_2_metrics

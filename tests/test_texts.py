@@ -6,13 +6,19 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from intervox.corpus.lexicon import lexicon_languages, load_lexicon
-from intervox.corpus.reserved import check_reserved, count_containing, reserved_texts
-from intervox.corpus.text import Text, normalise_text
-from intervox.corpus.texts import MAX_CHARACTERS, read_texts, texts
+from intervox.clips.labels import Text, normalise_text
+from intervox.corpus.plan.lexicon import lexicon_languages, load_lexicon
+from intervox.corpus.plan.texts import (
+    MAX_CHARACTERS,
+    check_reserved,
+    count_containing,
+    read_texts,
+    reserved_texts,
+    texts,
+)
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
-from intervox.recipe_corpus import KINDS, EspeakSettings, TextKind, TextSettings
+from intervox.recipe.corpus import KINDS, EspeakSettings, TextKind, TextSettings
 
 LANGUAGES = lexicon_languages()
 EVERY_KIND = dict.fromkeys(KINDS, 1.0)

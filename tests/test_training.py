@@ -8,17 +8,19 @@ import pyarrow as pa
 import pytest
 import torch
 
+from intervox.clips.labels import UNLABELLED
 from intervox.errors import IntervoxError
 from intervox.features.store import Features
+from intervox.model.closed_form import fit_lda
+from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
-from intervox.recipe_training import TrainingSettings
-from intervox.subspaces import loop, training
-from intervox.subspaces.distributed import Step
-from intervox.subspaces.lda import fit_lda
-from intervox.subspaces.losses import UNLABELLED, MultiPart
-from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.schedule import learning_rate
-from intervox.subspaces.training import (
+from intervox.recipe.training import TrainingSettings
+from intervox.training import loop
+from intervox.training import refine as training
+from intervox.training.distributed import Step
+from intervox.training.loop import learning_rate
+from intervox.training.losses import MultiPart
+from intervox.training.refine import (
     check_settings,
     mean_and_deviation,
     refine,

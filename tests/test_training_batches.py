@@ -5,12 +5,12 @@ import pyarrow as pa
 import pytest
 import torch
 
+from intervox.clips.labels import UNLABELLED
 from intervox.features.store import Features
-from intervox.subspaces import loop
-from intervox.subspaces.losses import UNLABELLED
-from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.sampler import BlockSampler, ObservationalSampler
-from intervox.subspaces.training import training_cells
+from intervox.model.model import SubspaceModel
+from intervox.training import loop
+from intervox.training.refine import training_cells
+from intervox.training.sampler import BlockSampler, ObservationalSampler
 from tests.crossed import crossed_corpus
 from tests.crossed import crossed_recipe as recipe
 

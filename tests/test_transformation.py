@@ -10,7 +10,7 @@ import pytest
 from scipy import signal
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.corpus.transformation import (
+from intervox.corpus.acoustics.voices import (
     FORMANTS,
     PITCH,
     Transformation,

@@ -8,13 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from intervox.errors import IntervoxError
-from intervox.recipe_training import SubspaceSettings
-from intervox.subspaces.erasure import fit_erasure
-from intervox.subspaces.lda import LinearMap, fit_lda
-from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.transforms.attentive import Attentive
-from intervox.subspaces.transforms.linear import Linear
-from intervox.subspaces.transforms.mlp import Mlp
+from intervox.model.closed_form import LinearMap, fit_erasure, fit_lda
+from intervox.model.maps import Attentive, Linear, Mlp
+from intervox.model.model import SubspaceModel
+from intervox.recipe.training import SubspaceSettings
 
 LAYERS, DIM = 2, 5
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.detection import equal_error_rate, error_rates
-from intervox.evaluation.scoring import cosine
-from intervox.evaluation.trials import PAIR_COLUMNS
-from intervox.evaluation.verification import verify
-from intervox.reporting.trial_files import (
+from intervox.evaluation.verification import cosine, verify
+from intervox.metrics.detection import equal_error_rate, error_rates
+from intervox.metrics.trials import PAIR_COLUMNS
+from intervox.reporting.trials import (
     read_trials,
     representations,
+    select_trials,
     strata,
     stratum_scores,
     stratum_trials,
@@ -19,7 +19,6 @@ from intervox.reporting.trial_files import (
     trial_table,
     write_trials_csv,
 )
-from intervox.reporting.worst import select_trials
 
 from .trials import small_clips, small_trials, small_vectors, write_small_trials
 

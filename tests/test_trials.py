@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from intervox.evaluation import trials as module
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.trials import STRATA, TrialList, Trials, draw_trials
+from intervox.clips.labels import Clips
+from intervox.metrics import trials as module
+from intervox.metrics.trials import STRATA, TrialList, Trials, draw_trials
 
 Numbers = NDArray[np.int64]
 Labels = NDArray[Any]

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from intervox.evaluation.detection import equal_error_rate, error_rates
-from intervox.evaluation.trials import Trials
-from intervox.evaluation.uncertainty import (
+from intervox.metrics.bootstrap import (
     BOOTSTRAP_BINS,
     SpeakerResamples,
     bootstrap_rates,
@@ -14,6 +12,8 @@ from intervox.evaluation.uncertainty import (
     gap,
     interval,
 )
+from intervox.metrics.detection import equal_error_rate, error_rates
+from intervox.metrics.trials import Trials
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -94,7 +94,7 @@ def test_blocks_of_repeats_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     trials = every_pair(who)
     scores = noisy_scores(trials, who, np.full(12, 2.0), np.random.default_rng(0))
     whole = bootstrap_rates(scores, trials, who, 30, 0)
-    monkeypatch.setattr("intervox.evaluation.uncertainty.HELD_WEIGHTS", 10_000)
+    monkeypatch.setattr("intervox.metrics.bootstrap.HELD_WEIGHTS", 10_000)
     assert bootstrap_rates(scores, trials, who, 30, 0) == pytest.approx(whole, abs=1e-9)
 
 

@@ -5,15 +5,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from intervox.clips.labels import UNLABELLED
 from intervox.errors import IntervoxError
-from intervox.evaluation import detection
 from intervox.features.store import Features
-from intervox.subspaces import loop, validation
-from intervox.subspaces.checkpoint import Progress
-from intervox.subspaces.losses import UNLABELLED
-from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.training import refine
-from intervox.subspaces.validation import CRITERION, Validation, draw_trials, equal_error_rate
+from intervox.metrics import detection
+from intervox.model.model import SubspaceModel
+from intervox.training import loop, validation
+from intervox.training.checkpoint import Progress
+from intervox.training.refine import refine
+from intervox.training.validation import CRITERION, Validation, draw_trials, equal_error_rate
 from tests.crossed import crossed_corpus, crossed_recipe
 
 World = tuple[pa.Table, Features]

@@ -7,13 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from intervox.evaluation.calibration import cross_fitted, fit_calibration, reliability
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.detection import cllr
-from intervox.evaluation.scoring import AsNorm
-from intervox.evaluation.trials import Trials, draw_trials
-from intervox.evaluation.vectors import unit
-from intervox.evaluation.verification import verify
+from intervox.clips.labels import Clips
+from intervox.evaluation.verification import AsNorm, verify
+from intervox.metrics.calibration import cross_fitted, fit_calibration, reliability
+from intervox.metrics.detection import cllr
+from intervox.metrics.trials import Trials, draw_trials
+from intervox.metrics.vectors import unit
 
 Numbers = NDArray[np.int64]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import soundfile as sf
 
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.trials import Trials, draw_trials
-from intervox.evaluation.vectors import Vectors, unit
-from intervox.reporting.trial_files import trial_path, trial_table, write_trials
+from intervox.clips.labels import Clips
+from intervox.metrics.trials import Trials, draw_trials
+from intervox.metrics.vectors import Vectors, unit
+from intervox.reporting.trials import trial_path, trial_table, write_trials
 
 SPEAKERS, CONTENTS = 12, 4
 

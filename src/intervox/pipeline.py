@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intervox.corpus.store import Corpus
+from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError, missing_extra
 from intervox.parallel import Pool, default_workers
 from intervox.recipe import Recipe, dump_recipe, load_recipe
@@ -93,14 +93,14 @@ def _forget_results(run: Run) -> None:
 
 def synth(run: Run) -> Corpus:
     """Audition the voices where the recipe asks for it, and synthesise its corpus."""
-    from intervox.corpus.synthesis import synthesise
+    from intervox.corpus.render.synthesis import synthesise
 
     recipe, seed = run.recipe.corpus, run.recipe.seed
     check_protocols_are_kept(run.recipe)
     with _logged(run, "synth") as record:
         cast = None
         if recipe.casting:
-            from intervox.casting import cast_voices
+            from intervox.corpus.plan.casting import cast_voices
 
             cast = cast_voices(recipe, seed, run.folder / "casting", run.pool)
         corpus = synthesise(recipe, seed, run.folder / "corpus", run.pool, cast)
@@ -116,12 +116,12 @@ def check_protocols_are_kept(recipe: Recipe) -> None:
     IntervoxError
         It names one of them.
     """
-    from intervox.corpus.design import plan_cells
-    from intervox.corpus.reserved import check_reserved, reserved_texts
-    from intervox.corpus.text import Text
+    from intervox.clips.labels import Text
+    from intervox.clips.manifest import read_manifest
+    from intervox.corpus.plan.design import plan_cells
+    from intervox.corpus.plan.texts import check_reserved, reserved_texts
     from intervox.evaluation.protocols import find_protocols
-    from intervox.manifest import read_manifest
-    from intervox.recipe_corpus import RecordingsSettings
+    from intervox.recipe.corpus import RecordingsSettings
 
     rows = [row for protocol in find_protocols(recipe.evaluation.protocols) for row in protocol.rows]
     for engine in recipe.corpus.engines:
@@ -165,7 +165,7 @@ def extract(run: Run) -> None:
 
 def refine(run: Run) -> None:
     """Train the subspaces."""
-    from intervox.subspaces.training import refine as train
+    from intervox.training.refine import refine as train
 
     corpus, features = _corpus_and_features(run)
     with _logged(run, "refine"):
@@ -174,13 +174,12 @@ def refine(run: Run) -> None:
 
 def evaluate(run: Run) -> dict[str, Any]:
     """Measure on held-out cells and human corpora; write ``metrics.json`` and ``report.html``."""
+    from intervox.evaluation.baselines.peers import load_peer
     from intervox.evaluation.evaluate import SCHEMA_VERSION, measure
-    from intervox.evaluation.peers import load_peer
     from intervox.evaluation.systems import calibrate, compared_in_run, draw_references
-    from intervox.reporting.card import model_card
+    from intervox.model.model import SubspaceModel
     from intervox.reporting.report import Made
-    from intervox.reporting.results import write_results
-    from intervox.subspaces.model import SubspaceModel
+    from intervox.reporting.results import model_card, write_results
 
     recipe, settings = run.recipe, run.recipe.evaluation
     corpus, features = _corpus_and_features(run)
@@ -212,7 +211,7 @@ def evaluate(run: Run) -> dict[str, Any]:
 
 def _training_record(run: Run, features: "Features") -> dict[str, Any]:
     """Read ``training.json``, if the model is that of the recipe."""
-    from intervox.subspaces.training import training_key
+    from intervox.training.refine import training_key
 
     model_folder = run.folder / "model"
     if not (model_folder / "training.json").exists():
@@ -241,7 +240,7 @@ def _test_sets(run: Run, corpus: Corpus | None, peers: "Sequence[Encoder]" = ())
 
 def compare_ingredients(run: Run) -> dict[str, Any]:
     """Measure what each ingredient of the run's corpus buys; write ``ingredients.json``."""
-    from intervox.evaluation.ingredients import compare_ingredients as compare
+    from intervox.evaluation.studies.ingredients import compare_ingredients as compare
 
     corpus, features = _corpus_and_features(run)
     with _logged(run, "ingredients"):
@@ -262,10 +261,10 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> dict[
     """
     from intervox.backbones.base import load_backbone
     from intervox.evaluation.loading import load_test_sets
-    from intervox.evaluation.overrides import choose_variants, parse_vary
     from intervox.evaluation.representations import BACKBONE
-    from intervox.evaluation.sweep import HELD_OUT, compare_variants, held_out, light
-    from intervox.reporting.sweep_plot import difference_plot
+    from intervox.evaluation.studies.overrides import choose_variants, parse_vary
+    from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
+    from intervox.reporting.figures import difference_plot
 
     recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})
     corpus, features = _corpus_and_features(run)
@@ -287,7 +286,7 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> dict[
 
 def adapt(run: Run) -> Path:
     """Adapt the backbone to the run's corpus, from the run's model on; returns the adapter's folder."""
-    from intervox.adaptation.training import adapt as train
+    from intervox.training.adaptation import adapt as train
 
     corpus, features = _corpus_and_features(run)
     _training_record(run, features)
@@ -302,7 +301,7 @@ def run(run: Run) -> dict[str, Any]:
 
     What the later steps are told is looked at first: a mistake there must not show after the synthesis.
     """
-    from intervox.evaluation.peers import load_peer
+    from intervox.evaluation.baselines.peers import load_peer
     from intervox.evaluation.protocols import find_protocols
 
     settings = run.recipe.evaluation
@@ -327,9 +326,9 @@ def check_training(recipe: Recipe) -> None:
         The backbone is not to be had, or the recipe's training does not fit it or the corpus.
     """
     from intervox.backbones.base import load_backbone
-    from intervox.corpus.store import CELL_SCHEMA
-    from intervox.subspaces.cells import no_validation_cells
-    from intervox.subspaces.training import check_settings
+    from intervox.clips.corpus import CELL_SCHEMA
+    from intervox.training.cells import no_validation_cells
+    from intervox.training.refine import check_settings
 
     backbone = load_backbone(recipe.backbone)
     check_settings(recipe, backbone.layers, backbone.dim, CELL_SCHEMA.names)
@@ -339,7 +338,7 @@ def check_training(recipe: Recipe) -> None:
 
 def _corpus(run: Run) -> Corpus:
     """Open the run's corpus, if it is that of the recipe."""
-    from intervox.corpus.synthesis import corpus_key
+    from intervox.corpus.render.synthesis import corpus_key
 
     corpus = Corpus(run.folder / "corpus")
     if corpus.key != corpus_key(run.recipe.corpus, run.recipe.seed):

@@ -13,10 +13,10 @@ from scipy.special import logit
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from intervox.audio import AudioSource
-from intervox.default_model import DEFAULT
 from intervox.errors import IntervoxError
+from intervox.model.model import SubspaceModel, load_model
+from intervox.model.packaged import DEFAULT
 from intervox.storage import atomic_path
-from intervox.subspaces.model import SubspaceModel, load_model
 
 UNKNOWN = "unknown"
 """What ``predict`` says of a clip that is close enough to nobody."""

@@ -25,13 +25,13 @@ from intervox.audio import (
     resample_chunks,
     stream_audio,
 )
-from intervox.default_model import DEFAULT
 from intervox.errors import IntervoxError
 from intervox.evaluation.running import REFRACTORY_SECONDS, pick_peaks
 from intervox.evaluation.streams import HOP_SECONDS, WINDOW_SECONDS
+from intervox.model.encoding import is_one_clip
+from intervox.model.model import SubspaceModel
+from intervox.model.packaged import DEFAULT
 from intervox.storage import atomic_path
-from intervox.subspaces.encoding import is_one_clip
-from intervox.subspaces.model import SubspaceModel
 
 _LONGEST_WINDOW = 30.0
 """Seconds that somebody may ask for: no keyword is longer."""

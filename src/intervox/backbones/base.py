@@ -102,8 +102,7 @@ def load_backbone(name: str, device: str | None = None) -> Backbone:
     """
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if name.startswith("bundled:"):
-        from intervox.backbones.bundled import bundled_checkpoint
-        from intervox.backbones.whisper import WhisperBackbone
+        from intervox.backbones.whisper import WhisperBackbone, bundled_checkpoint
 
         return WhisperBackbone(name, bundled_checkpoint(name), where)
     if (Path(name) / ADAPTED).is_file():

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import gradio as gr
 
-from intervox.demo import rendering
+from intervox.demo import answers as rendering
+from intervox.demo.answers import SpaceMap, compare
 from intervox.demo.clips import Limits, read_clip
-from intervox.demo.comparison import compare
-from intervox.demo.maps import SpaceMap
 from intervox.demo.spotting import MAX_EXAMPLES, USUAL_SECONDS, spot
 from intervox.errors import IntervoxError
-from intervox.subspaces.model import SubspaceModel
+from intervox.model.model import SubspaceModel
 
 KEPT_SECONDS = 600
 """After so long an uploaded clip is deleted."""

@@ -16,7 +16,7 @@ import numpy as np
 from intervox.audio import SAMPLE_RATE
 from intervox.demo.clips import Limits
 from intervox.errors import IntervoxError, missing_extra
-from intervox.subspaces.model import SubspaceModel, load_model
+from intervox.model.model import SubspaceModel, load_model
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -9,7 +9,7 @@ from intervox.applications.spotter import Detection, KeywordSpotter
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError
 from intervox.evaluation.streams import HOP_SECONDS
-from intervox.subspaces.model import SubspaceModel
+from intervox.model.model import SubspaceModel
 
 MAX_EXAMPLES = 5
 USUAL_SECONDS = 25.0

@@ -25,7 +25,7 @@ import soundfile as sf
 from intervox.audio import Waveform, load_audio
 from intervox.engines.base import Engine, RenderError, Voice
 from intervox.errors import IntervoxError
-from intervox.recipe_corpus import PLACEHOLDERS, CommandSettings
+from intervox.recipe.corpus import PLACEHOLDERS, CommandSettings
 
 MAX_BYTES = 64 * 2**20
 """Of each file that a program writes."""

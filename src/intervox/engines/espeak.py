@@ -16,9 +16,9 @@ from scipy import fft
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.engines.base import Engine, Voice
-from intervox.engines.libespeak import fresh_library, library_files
+from intervox.engines.phonemes import fresh_library, library_files
 from intervox.errors import IntervoxError
-from intervox.recipe_corpus import EspeakSettings
+from intervox.recipe.corpus import EspeakSettings
 
 ACCENTS = (  # of English; another language is spoken as its tag says
     "en-us",

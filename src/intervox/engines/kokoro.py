@@ -4,6 +4,7 @@ The graph draws no random numbers, so the same arguments give the same samples. 
 one kind of processor: int8 arithmetic may round differently on another.
 """
 
+import re
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -12,18 +13,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.audio import Waveform
-from intervox.engines.assets import MODEL, STYLE_SHAPE, VOCABULARY, VOICES, check_assets, default_folder
-from intervox.engines.base import Engine, RenderError, Voice
-from intervox.engines.kokoro_phonemes import kokoro_phonemes
+from intervox.engines.base import RATE_RANGE, Engine, RenderError, Voice, finished_clip, open_session
+from intervox.engines.kokoro_assets import (
+    MODEL,
+    STYLE_SHAPE,
+    VOCABULARY,
+    VOICES,
+    check_assets,
+    default_folder,
+)
 from intervox.engines.kokoro_voices import make_voices, parse_voice
-from intervox.engines.libespeak import library_files
-from intervox.engines.neural import RATE_RANGE, finished_clip, open_session
+from intervox.engines.phonemes import library_files, phonemise
 from intervox.errors import missing_extra
-from intervox.recipe_corpus import KokoroSettings
+from intervox.recipe.corpus import KokoroSettings
 from intervox.storage import read_json
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+_TIE = "^"
+_SYLLABIC = re.compile("(\\S)\u0329")
+
+_ALL = {
+    "a^ɪ": "I",
+    "a^ʊ": "W",
+    "d^z": "ʣ",
+    "d^ʒ": "ʤ",
+    "e^ɪ": "A",
+    "o^ʊ": "O",
+    "t^s": "ʦ",
+    "t^ʃ": "ʧ",
+    "ɔ^ɪ": "Y",
+    "ə^ʊ": "Q",
+}
+_ENGLISH = {
+    "ʔˌn\u0329": "tᵊn",
+    "ʔn\u0329": "tᵊn",
+    "ʔ": "t",
+    "ə^l": "ᵊl",
+    "ɚ": "əɹ",
+    "ɐ": "ə",
+    "r": "ɹ",
+    "x": "k",
+    "ç": "k",
+    "ɬ": "l",
+    "ʲ": "",
+    "\u0303": "",
+}
+_AMERICAN = {"ɜːɹ": "ɜɹ", "ɜː": "ɜɹ", "ɪə": "iə", "ɾ": "T", "o": "ɔ", "ː": ""}
+_BRITISH = {"e^ə": "ɛː", "iə": "ɪə", "i^ə": "ɪə"}
+
+
+def kokoro_phonemes(text: str, language: str) -> str:
+    """Transcribe ``text`` in Kokoro's symbols.
+
+    Parameters
+    ----------
+    text
+        What is said.
+    language
+        BCP 47 tag; ``en-us`` and ``en-gb`` are the two Englishes that Kokoro speaks.
+
+    Raises
+    ------
+    IntervoxError
+        eSpeak NG is not installed or does not know the language.
+    """
+    symbols = _replaced(phonemise(text, language, tie=_TIE), _ALL)
+    if language.startswith("en"):
+        symbols = _replaced(symbols, _ENGLISH)
+        symbols = _SYLLABIC.sub(r"ᵊ\1", symbols)
+        symbols = _replaced(symbols, _BRITISH if language == "en-gb" else _AMERICAN)
+    return symbols.replace(_TIE, "")
+
+
+def _replaced(symbols: str, table: dict[str, str]) -> str:
+    for old, new in table.items():
+        symbols = symbols.replace(old, new)
+    return symbols
+
 
 _SAMPLE_RATE = 24_000
 

@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intervox.audio import Waveform
-from intervox.engines.base import Engine, Voice
-from intervox.engines.libespeak import library_files
-from intervox.engines.neural import RATE_RANGE, finished_clip, open_session
-from intervox.engines.phonemes import phonemise
+from intervox.engines.base import RATE_RANGE, Engine, Voice, finished_clip, open_session
+from intervox.engines.phonemes import library_files, phonemise
 from intervox.errors import IntervoxError, missing_extra
-from intervox.recipe_corpus import PiperSettings
+from intervox.recipe.corpus import PiperSettings
 from intervox.storage import file_sha256, read_json, stable_hash
 
 if TYPE_CHECKING:

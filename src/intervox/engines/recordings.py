@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from intervox.audio import Waveform, load_audio
-from intervox.corpus.text import normalise_text
+from intervox.clips.labels import normalise_text
+from intervox.clips.manifest import Row, read_manifest
 from intervox.engines.base import Engine, RenderError, Take, Voice
 from intervox.errors import IntervoxError
-from intervox.manifest import Row, read_manifest
-from intervox.recipe_corpus import RecordingsSettings
+from intervox.recipe.corpus import RecordingsSettings
 from intervox.storage import stable_hash
 
 

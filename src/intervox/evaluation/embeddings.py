@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intervox.clips.labels import Clips
 from intervox.errors import IntervoxError
 from intervox.evaluation import SYNTHETIC
-from intervox.evaluation.clips import Clips
 from intervox.evaluation.loading import protocol_clips
 from intervox.evaluation.protocols import Protocol
 from intervox.evaluation.representations import Representation
 from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet, View
-from intervox.evaluation.trials import PAIR_COLUMNS, STRATA, TrialList, draw_trials
-from intervox.evaluation.vectors import Means
+from intervox.metrics.trials import PAIR_COLUMNS, STRATA, TrialList, draw_trials
+from intervox.metrics.vectors import Means
 
 PREFIX = "embedding"
 MISSING_SHARE = 0.01

@@ -7,18 +7,17 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from intervox.evaluation import SYNTHETIC
-from intervox.evaluation.arrangement import RAW, Result, arrange, headline
-from intervox.evaluation.calibration import fit_on_held_out, reliability
-from intervox.evaluation.evidence import SpaceEvidence
 from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.representations import Representation
+from intervox.evaluation.results import RAW, Result, arrange, headline
 from intervox.evaluation.running import running_speech
-from intervox.evaluation.scoring import Scorer, cosine
+from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet
-from intervox.evaluation.trials import draw_trials, usual_stratum
-from intervox.evaluation.uncertainty import compare_systems
-from intervox.evaluation.vectors import Vectors
-from intervox.evaluation.verification import Calibration, verify
+from intervox.evaluation.verification import Calibration, Scorer, cosine, fit_on_held_out, verify
+from intervox.metrics.bootstrap import compare_systems
+from intervox.metrics.calibration import reliability
+from intervox.metrics.trials import draw_trials, usual_stratum
+from intervox.metrics.vectors import Vectors
 from intervox.progress import progress_bar
 from intervox.recipe import EvaluationSettings
 

@@ -10,31 +10,31 @@ from numpy.typing import NDArray
 
 from intervox.audio import Waveform, duration_seconds
 from intervox.backbones.base import Backbone
-from intervox.corpus.acoustics import Acoustics, load_acoustics
-from intervox.corpus.conditions import apply_condition, draw_condition
-from intervox.corpus.store import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
+from intervox.clips.corpus import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
+from intervox.clips.labels import Clips
+from intervox.corpus.acoustics.conditions import apply_condition, draw_condition
+from intervox.corpus.acoustics.rooms import Acoustics, load_acoustics
 from intervox.evaluation import SYNTHETIC
-from intervox.evaluation.abx import draw_grids
-from intervox.evaluation.clips import Clips
 from intervox.evaluation.protocols import Protocol
-from intervox.evaluation.severities import SeverityGrid
 from intervox.evaluation.streams import StreamWindows, compose_streams
 from intervox.evaluation.test_sets import (
     CLEAN,
     CROSS_CONDITION,
     EVALUATION_SEED,
     Listening,
+    SeverityGrid,
     Spoken,
     TestSet,
     View,
     has_keywords,
 )
-from intervox.evaluation.trials import TrialList, draw_trials
 from intervox.features.extraction import Encoder, extract
 from intervox.features.frames import extract_frames
 from intervox.features.store import Features
+from intervox.metrics.abx import draw_grids
+from intervox.metrics.trials import TrialList, draw_trials
 from intervox.recipe import EvaluationSettings, FeatureSettings
-from intervox.recipe_corpus import ConditionSettings, Split
+from intervox.recipe.corpus import ConditionSettings, Split
 from intervox.storage import stable_hash
 
 SCHEMA_VERSION = 1

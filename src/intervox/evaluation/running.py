@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
-from intervox.evaluation.clips import Clips, Labels
-from intervox.evaluation.detections import Detections, count_detections, miss_at, thinned
-from intervox.evaluation.enrolment import prototypes
+from intervox.clips.labels import Clips, Labels
+from intervox.evaluation.keywords import prototypes
 from intervox.evaluation.streams import EXAMPLES, Event, StreamSet, StreamWindows
-from intervox.evaluation.uncertainty import bootstrap_weights, interval
+from intervox.metrics.bootstrap import bootstrap_weights, interval
+from intervox.metrics.events import Detections, count_detections, miss_at, thinned
 
 DRAWS = 10
 REFRACTORY_SECONDS = 0.75

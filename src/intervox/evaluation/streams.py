@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
-from intervox.corpus.store import Clip, ClipSource
-from intervox.evaluation.clips import Clips, Labels
-from intervox.evaluation.enrolment import Rows
+from intervox.clips.corpus import Clip, ClipSource
+from intervox.clips.labels import Clips, Labels
+from intervox.evaluation.keywords import Rows
 
 EXAMPLES = 5
 STREAMS = 20

@@ -5,23 +5,27 @@ from pathlib import Path
 
 import numpy as np
 
-from intervox.corpus.store import Corpus
+from intervox.clips.corpus import Corpus
 from intervox.evaluation import SYNTHETIC
-from intervox.evaluation.baselines.observational import observational_representations
-from intervox.evaluation.baselines.registry import ABOUT, CLOSED_FORM, OBSERVATIONAL, fit_baselines
-from intervox.evaluation.calibration import fit_on_held_out
+from intervox.evaluation.baselines.peers import ABOUT_PEERS, peer_representation
+from intervox.evaluation.baselines.registry import (
+    ABOUT,
+    CLOSED_FORM,
+    OBSERVATIONAL,
+    fit_baselines,
+    observational_representations,
+)
 from intervox.evaluation.evaluate import Compared
-from intervox.evaluation.evidence import SpaceEvidence
-from intervox.evaluation.peers import ABOUT_PEERS, peer_representation
 from intervox.evaluation.representations import embed_rows, raw_representations, subspace_representations
-from intervox.evaluation.scoring import AsNorm, Plda, Scorer, centred, cosine
+from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet
+from intervox.evaluation.verification import AsNorm, Plda, Scorer, centred, cosine, fit_on_held_out
 from intervox.features.extraction import Encoder
 from intervox.features.store import Features
+from intervox.model.model import SubspaceModel
+from intervox.model.similarity import CONDITION, TEXT, References
 from intervox.recipe import Recipe
-from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.references import CONDITION, TEXT, References
-from intervox.subspaces.training import TrainingCells, training_cells
+from intervox.training.refine import TrainingCells, training_cells
 
 SPEAKER = "speaker"
 

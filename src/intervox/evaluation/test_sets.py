@@ -1,18 +1,26 @@
 """Test sets: a protocol's clips, their labels and trials, and their features under every condition."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol as Interface
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intervox.evaluation.abx import Grid
-from intervox.evaluation.clips import Clips
+from intervox.audio import Waveform
+from intervox.clips.corpus import Recordings, Transformed
+from intervox.clips.labels import Clips
+from intervox.corpus.acoustics import disturbances as do
+from intervox.corpus.acoustics.conditions import INAUDIBLE_SNR_DB, Condition, apply_condition
+from intervox.corpus.acoustics.rooms import Acoustics, draw_room
 from intervox.evaluation.streams import StreamSet, StreamWindows
-from intervox.evaluation.trials import Trials
-from intervox.evaluation.vectors import Means
 from intervox.features.frames import Frames
+from intervox.metrics.abx import Grid
+from intervox.metrics.trials import Trials
+from intervox.metrics.vectors import Means
+from intervox.recipe import Disturbance, SeveritySettings
+from intervox.recipe.corpus import CONDITION_BOUNDS
 
 CLEAN = "clean"
 CROSS_CONDITION = "cross_condition"
@@ -135,3 +143,113 @@ def has_keywords(clips: Clips) -> bool:
     """Say whether contents are said by several speakers, often enough to learn them."""
     contents = len(np.unique(clips.contents))
     return len(np.unique(clips.speakers)) > 1 and 1 < contents <= len(clips) / 3
+
+
+SCHEMA_VERSION = 1
+_NEAREST_ROOMS = 4
+_ALL_MELS = float(np.log1p(8000 / 700))
+_OPEN_BANDS = (0.005, 0.99)
+"""Severities between which a band has a width and ends below 8 kHz, as its filter needs."""
+
+
+def condition_at(
+    disturbance: Disturbance, severity: float, random: np.random.Generator, rooms: int, seed: int
+) -> Condition:
+    """Draw a condition of one disturbance whose severity is the one asked for.
+
+    Parameters
+    ----------
+    disturbance
+        Key of ``Condition.severities``.
+    severity
+        In (0, 1]; ``docs/conditions.md`` defines it. Rooms and codecs have the nearest that there is.
+    random
+        Draws what severity leaves open: colours, edges, which room.
+    rooms, seed
+        Of the bank that ``load_acoustics`` simulates.
+    """
+    if disturbance == "room":
+        bank = [draw_room(seed, index) for index in range(rooms)]
+        distances = [abs(room.severity - severity) for room in bank]
+        return Condition(room=bank[int(random.choice(np.argsort(distances)[:_NEAREST_ROOMS]))])
+    return _DRAWS[disturbance](severity, random)
+
+
+def _noise(severity: float, random: np.random.Generator) -> Condition:
+    snr = INAUDIBLE_SNR_DB - severity * (INAUDIBLE_SNR_DB - CONDITION_BOUNDS["snr_db"][0])
+    return Condition(noise=str(random.choice(list(do.NOISE_EXPONENTS))), snr_db=float(snr))
+
+
+def _band(severity: float, random: np.random.Generator) -> Condition:
+    """Take the lost part of the mel scale from the top alone, or from both ends."""
+    lost = float(np.clip(severity, *_OPEN_BANDS)) * _ALL_MELS
+    below = float(random.uniform(0, min(0.25 * lost, np.log1p(300 / 700))))
+    low, high = 700 * np.expm1([below, _ALL_MELS - (lost - below)])
+    return Condition(band=(max(float(low), 1.0), float(high)))
+
+
+def _clipping(severity: float, _random: np.random.Generator) -> Condition:
+    return Condition(clipped_share=severity**2 * CONDITION_BOUNDS["clipped_share"][1])
+
+
+def _codec(severity: float, _random: np.random.Generator) -> Condition:
+    return Condition(codec=min(do.CODECS, key=lambda name: abs(do.CODECS[name].severity - severity)))
+
+
+def _packet_loss(severity: float, random: np.random.Generator) -> Condition:
+    concealment = do.CONCEALMENTS[int(random.integers(len(do.CONCEALMENTS)))]
+    return Condition(lost_share=severity * CONDITION_BOUNDS["lost_share"][1], concealment=concealment)
+
+
+_DRAWS: dict[str, Callable[[float, np.random.Generator], Condition]] = {
+    "noise": _noise,
+    "band": _band,
+    "clipping": _clipping,
+    "codec": _codec,
+    "packet_loss": _packet_loss,
+}
+
+
+class SeverityGrid:
+    """Some clips of a set under each disturbance at each severity, as one source.
+
+    Attributes
+    ----------
+    names
+        Conditions, such as ``noise@0.50``; clip i of condition k is clip k * len(rows) + i of the source.
+    rows
+        Shape (chosen,): clips of the set, ascending.
+    """
+
+    def __init__(self, clips: Clips, settings: SeveritySettings, rooms: int, seed: int) -> None:
+        self._clips, self._rooms, self._seed = clips, rooms, seed
+        # Rounded as named: equal names are one condition.
+        levels = dict.fromkeys(round(level, 2) for level in settings.levels)
+        self._grid = [(kind, level) for kind in dict.fromkeys(settings.disturbances) for level in levels]
+        self.names = [f"{kind}@{level:.2f}" for kind, level in self._grid]
+        self.rows = _few_speakers(clips.speakers, settings.clips, seed)
+
+    def source(self, acoustics: Acoustics) -> Transformed:
+        """Degrade the clips' recordings, condition after condition."""
+        paths = [Path(self._clips.paths[row]) for _ in self._grid for row in self.rows]
+
+        def degrade(clip: int, wave: Waveform) -> Waveform:
+            index, chosen = divmod(clip, len(self.rows))
+            kind, level = self._grid[index]
+            random = np.random.default_rng([self._seed, index, chosen])
+            condition = condition_at(kind, level, random, self._rooms, self._seed)
+            return apply_condition(wave, condition, acoustics, random)
+
+        key = [SCHEMA_VERSION, self._seed, self.names, self._rooms]
+        return Transformed(Recordings(paths), degrade, key)
+
+
+def _few_speakers(speakers: NDArray[np.str_], wanted: int, seed: int) -> NDArray[np.int64]:
+    """Choose about ``wanted`` clips of a few speakers, eight or more of each where there are as many."""
+    random = np.random.default_rng([seed, 9])
+    _, who, counts = np.unique(speakers, return_inverse=True, return_counts=True)
+    several = random.permutation(np.flatnonzero(counts > 1))
+    people = several[: max(2, wanted // 8)]
+    each = -(-wanted // max(1, len(people)))
+    picks = [random.permutation(np.flatnonzero(who == person))[:each] for person in people]
+    return np.sort(np.concatenate([*picks, np.zeros(0, np.int64)]))

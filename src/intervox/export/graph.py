@@ -6,8 +6,11 @@ then inlined: the file holds standard operators alone. A loop, not a batch: wind
 sample, memory is that of one window, and the encoder sees each one alone, without padding or masks.
 """
 
+import logging
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +22,22 @@ from intervox.audio import MIN_SAMPLES, SAMPLE_RATE
 from intervox.backbones.base import load_backbone
 from intervox.errors import IntervoxError, missing_extra
 from intervox.export.encoders import clip_encoder
-from intervox.export.quiet import quiet
-from intervox.subspaces.heads import Heads
-from intervox.subspaces.model import SubspaceModel
+from intervox.model.heads import Heads
+from intervox.model.model import SubspaceModel
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back warnings, logged or not, while the block runs."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
 
 try:
     import onnx

@@ -13,7 +13,7 @@ from typing import BinaryIO, TextIO
 import numpy as np
 
 from intervox.errors import IntervoxError, missing_extra
-from intervox.interop.base import UNNAMED, Row, Table, Vectors
+from intervox.interop.arrays import UNNAMED, Row, Table, Vectors
 from intervox.storage import atomic_path
 
 _BINARY = b"\0B"
@@ -147,7 +147,7 @@ def _archive(path: Path) -> Iterator[tuple[str, Vectors]]:
 
 
 def _index(path: Path) -> Iterator[tuple[str, Vectors]]:
-    from intervox.interop.lists import read_scp as entries
+    from intervox.interop.clips import read_scp as entries
 
     for name, entry in entries(path):
         ark, _, offset = entry.rpartition(":")

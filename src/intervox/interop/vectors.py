@@ -23,8 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from intervox.errors import IntervoxError
-from intervox.interop.arrays import read_npy, read_npz, write_npy, write_npz
-from intervox.interop.base import Row, Table, Vectors
+from intervox.interop.arrays import Row, Table, Vectors, read_npy, read_npz, write_npy, write_npz
 from intervox.interop.kaldi import read_archive, read_scp, write_ark, write_scp, write_text
 from intervox.interop.tables import read_jsonl, read_parquet, write_jsonl, write_parquet
 

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from intervox.evaluation.trials import usual_stratum
+from intervox.metrics.trials import usual_stratum
 from intervox.reporting.table import human_protocols, spaces_of, systems
 
 Outcome = Literal["separated", "partly", "not", "void"]

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.trials import usual_stratum
-from intervox.evaluation.uncertainty import compare_systems
+from intervox.metrics.bootstrap import compare_systems
+from intervox.metrics.trials import usual_stratum
 from intervox.reporting import METRICS
 from intervox.reporting.claim import claim
-from intervox.reporting.page import render
+from intervox.reporting.formats import render
 from intervox.reporting.table import (
     NOTHING,
     Table,
@@ -23,12 +23,7 @@ from intervox.reporting.table import (
     spaces_of,
     stratum_title,
 )
-from intervox.reporting.trial_files import (
-    read_trials,
-    stratum_scores,
-    stratum_trials,
-    trial_path,
-)
+from intervox.reporting.trials import read_trials, stratum_scores, stratum_trials, trial_path
 from intervox.storage import read_json, write_bytes
 
 REPEATS = 500

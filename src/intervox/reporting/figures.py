@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -11,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import norm
+
+from intervox.reporting.study_tables import HIGHER_IS_BETTER, MEASURES
 
 Rates = tuple[NDArray[np.float64], NDArray[np.float64]]
 """False accepts, falling, and false rejects, rising."""
@@ -154,3 +157,69 @@ def _finish(figure: Figure, axes: Axes, title: str) -> str:
     text = buffer.getvalue()
     drawn = text[text.index("<svg") :].replace(_INK, "currentColor")
     return drawn.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+_COLUMNS = 3
+_SWEEP_STYLE: Any = {
+    "svg.hashsalt": "intervox",
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def difference_plot(found: dict[str, Any]) -> str:
+    """Draw a panel a measure, a row a variant, a colour a protocol; an SVG file on white.
+
+    Raw layers are left out: their distance would hide that between the variants.
+    """
+    panels = [key for key in MEASURES if any(_drawn(found, key))]
+    names = [row["name"] for row in found["variants"][1:]]
+    with matplotlib.rc_context(_SWEEP_STYLE):
+        rows = max(1, -(-len(panels) // _COLUMNS))
+        size = 12.0, rows * (1.3 + 0.13 * len(names) * (1 + len(found["protocols"])))
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False).ravel()
+        for axes, key in zip(grid, panels, strict=False):
+            _panel(axes, key, found)
+        for axes in grid[len(panels) :]:
+            axes.set_visible(False)
+        if panels:
+            grid[0].set_yticks(range(len(names)), names)
+            grid[0].set_ylim(len(names) - 0.5, -0.5)
+            handles = [
+                matplotlib.lines.Line2D([], [], color=colour, marker="o", markersize=4, label=protocol)
+                for protocol, colour in zip(found["protocols"], cycle(COLOURS), strict=False)
+            ]
+            figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor="white")
+    return buffer.getvalue()
+
+
+def _drawn(found: dict[str, Any], key: str) -> list[str]:
+    """Protocols that have a measure."""
+    if len(found["variants"]) == 1:
+        return []
+    return [name for name in found["protocols"] if f"{name} {key}" in found["variants"][0]["figures"]]
+
+
+def _panel(axes: Axes, key: str, found: dict[str, Any]) -> None:
+    axes.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+    spread = np.linspace(-0.3, 0.3, max(2, len(found["protocols"])))
+    for protocol, colour, offset in zip(found["protocols"], cycle(COLOURS), spread, strict=False):
+        for place, row in enumerate(found["variants"][1:]):
+            figure = row["figures"].get(f"{protocol} {key}")
+            if figure is None:
+                continue
+            difference = figure["difference"]
+            axes.plot(100 * difference["value"], place + offset, "o", color=colour, markersize=4)
+            if difference["interval"]:
+                bounds = [100 * bound for bound in difference["interval"]]
+                axes.plot(bounds, [place + offset] * 2, color=colour, linewidth=1.4)
+    better = "right" if key in HIGHER_IS_BETTER else "left"
+    axes.set_title(MEASURES[key], fontsize=9, loc="left")
+    axes.set_xlabel(f"points more than the recipe; better to the {better}", fontsize=8)
+    axes.grid(axis="x", alpha=0.15)
+    axes.tick_params(axis="y", length=0)

@@ -9,26 +9,29 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from intervox.corpus.store import Corpus
-from intervox.evaluation.clips import Clips
-from intervox.evaluation.detection import error_rates
-from intervox.evaluation.vectors import Vectors
+from intervox.clips.corpus import Corpus
+from intervox.clips.labels import Clips
+from intervox.metrics.detection import error_rates
+from intervox.metrics.vectors import Vectors
 from intervox.recipe import Recipe, dump_recipe
 from intervox.reporting import figures
 from intervox.reporting.claim import RULES, claim
-from intervox.reporting.maps import MAP_SIZE, Map, subspace_maps
-from intervox.reporting.matrix import separation_matrix
-from intervox.reporting.page import render
+from intervox.reporting.formats import render
+from intervox.reporting.maps import MAP_SIZE, Map, separation_matrix, subspace_maps
 from intervox.reporting.table import condition_title, human_protocols, representation_title, spaces_of
 from intervox.reporting.tables import table_sections
-from intervox.reporting.trial_files import (
+from intervox.reporting.trials import (
+    MAX_SECONDS,
+    AudioBudget,
+    listen,
     main_stratum,
     read_trials,
     representations,
     stratum_scores,
     trial_path,
+    worst_impostors,
+    worst_targets,
 )
-from intervox.reporting.worst import MAX_SECONDS, AudioBudget, listen, worst_impostors, worst_targets
 from intervox.storage import write_bytes
 
 WORST = 5

@@ -8,8 +8,10 @@ from typing import Any
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.test_sets import CLEAN, TestSet
 from intervox.reporting import METRICS, REPORT
+from intervox.reporting.formats import markdown
 from intervox.reporting.report import Made, MapSource, write_report
-from intervox.reporting.trial_files import FOLDER, shown_names, trial_path, trial_table, write_trials
+from intervox.reporting.tables import headline_tables
+from intervox.reporting.trials import FOLDER, shown_names, trial_path, trial_table, write_trials
 from intervox.storage import write_json
 
 
@@ -49,3 +51,45 @@ def write_results(
         maps.append(MapSource(test_set.name, test_set.clips, own))
     write_report(folder / REPORT, metrics, maps, made, recordings)
     write_json(folder / METRICS, metrics)
+
+
+_CARD = """---
+library_name: intervox
+license: apache-2.0
+tags: [speech, speaker-verification, keyword-spotting]
+---
+
+# Intervox subspaces of {backbone}
+
+Recipe `{recipe}`, seed {seed}; trained on {hours} hours of synthetic speech and no human recording.
+Backbone weights: fingerprint `{fingerprint}`, not part of `model.safetensors`.
+
+```python
+from intervox import SubspaceModel
+
+z = SubspaceModel.from_pretrained("this folder or hub id").encode(["a.wav", "b.wav"])
+```
+
+{engines}
+
+## What was measured
+
+{tables}
+"""
+
+
+def model_card(metrics: dict[str, Any], corpus: dict[str, Any]) -> str:
+    """Write the card from ``metrics.json`` and ``corpus.json``."""
+    engines = [
+        f"Speech by {name} {about['version']}: {about['licence']}."
+        for name, about in corpus["engines"].items()
+    ]
+    return _CARD.format(
+        backbone=metrics["backbone"]["name"],
+        fingerprint=metrics["backbone"]["fingerprint"],
+        recipe=metrics["recipe"],
+        seed=metrics["seed"],
+        hours=corpus["hours"],
+        engines="\n".join(engines),
+        tables=markdown(headline_tables(metrics)),
+    )

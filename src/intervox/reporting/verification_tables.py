@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from intervox.evaluation.trials import usual_stratum
+from intervox.metrics.trials import usual_stratum
 from intervox.reporting.table import (
     NOTHING,
     Table,

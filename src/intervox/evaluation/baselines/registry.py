@@ -1,19 +1,56 @@
 """The baselines by name, and their fitting for every subspace of a recipe."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.baselines.base import Affine, Baseline, Task
-from intervox.evaluation.baselines.discriminant import lda
-from intervox.evaluation.baselines.erasure import collapse, leace
-from intervox.evaluation.baselines.factorisation import svd
-from intervox.evaluation.baselines.unsupervised import pca, random_projection, whitening
-from intervox.evaluation.representations import Representation
-from intervox.evaluation.vectors import Means, Vectors, standardised, unit
+from intervox.evaluation.baselines.closed_form import (
+    Affine,
+    Baseline,
+    Task,
+    collapse,
+    lda,
+    leace,
+    pca,
+    random_projection,
+    svd,
+    whitening,
+)
+from intervox.evaluation.representations import Representation, subspace_representations
+from intervox.features.store import Features
+from intervox.metrics.vectors import Means, Vectors, standardised, unit
+from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
-from intervox.recipe_training import SubspaceSettings
-from intervox.subspaces.model import SubspaceModel
-from intervox.subspaces.training import TrainingCells, select_layers
+from intervox.recipe.training import SubspaceSettings
+from intervox.training.refine import TrainingCells, refine, select_layers
+
+
+def observational_representations(
+    cells: Any, features: Features, recipe: Recipe, folder: Path
+) -> list[Representation]:
+    """Train the recipe's subspaces on observational batches, or go on from the last checkpoint.
+
+    Start, loss, schedule and the labels that each subspace's loss sees are those of the recipe;
+    see ``ObservationalSampler`` for what differs.
+
+    Parameters
+    ----------
+    cells, features
+        The corpus' plan and its features.
+    folder
+        Where the extra model goes.
+
+    Returns
+    -------
+    list
+        Named ``observational.<subspace>``.
+    """
+    training = recipe.training.model_copy(update={"batches": OBSERVATIONAL})
+    model = refine(cells, features, recipe.model_copy(update={"training": training}), folder)
+    return [replace(r, name=f"{OBSERVATIONAL}.{r.name}") for r in subspace_representations(model)]
+
 
 CLOSED_FORM = {
     "random": Baseline("seeded Gaussian directions", random_projection),

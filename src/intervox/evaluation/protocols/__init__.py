@@ -4,8 +4,7 @@ A corpus is one file here and one line of ``READERS``; any other one comes with 
 """
 
 from intervox.evaluation.protocols.base import Corpus, Protocol
-from intervox.evaluation.protocols.find import data_folder, find_protocols
-from intervox.evaluation.protocols.registry import READERS
-from intervox.evaluation.trials import TrialList
+from intervox.evaluation.protocols.find import READERS, data_folder, find_protocols
+from intervox.metrics.trials import TrialList
 
 __all__ = ["READERS", "Corpus", "Protocol", "TrialList", "data_folder", "find_protocols"]

@@ -5,15 +5,71 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 import numpy as np
 
+from intervox.clips.manifest import FORMATS, Row, read_manifest
 from intervox.errors import IntervoxError
-from intervox.evaluation.protocols import own
-from intervox.evaluation.protocols.base import Corpus, Protocol
-from intervox.evaluation.protocols.registry import READERS
-from intervox.manifest import Row
+from intervox.evaluation.protocols import find as own
+from intervox.evaluation.protocols.acted import EMODB, RAVDESS
+from intervox.evaluation.protocols.base import Corpus, Protocol, read_trials
+from intervox.evaluation.protocols.lists import CNCELEB, VOICES, VOXCELEB1
+from intervox.evaluation.protocols.read import AN4, CMU_ARCTIC, COMMON_VOICE, VCTK, librispeech
+from intervox.evaluation.protocols.words import (
+    AUDIOMNIST,
+    FSDD,
+    SPEECH_COMMANDS,
+    SPEECH_COMMANDS_10,
+    SPEECH_COMMANDS_12,
+)
+from intervox.metrics.trials import TrialList
+
+READERS: dict[str, Corpus] = {
+    "librispeech": librispeech("test-other", automatic=True),
+    "librispeech_test_clean": librispeech("test-clean", automatic=True),
+    "librispeech_dev_other": librispeech("dev-other", automatic=False),
+    "librispeech_dev_clean": librispeech("dev-clean", automatic=False),
+    "speech_commands": SPEECH_COMMANDS,
+    "speech_commands_12": SPEECH_COMMANDS_12,
+    "speech_commands_10": SPEECH_COMMANDS_10,
+    "fsdd": FSDD,
+    "audiomnist": AUDIOMNIST,
+    "voxceleb1": VOXCELEB1,
+    "voices": VOICES,
+    "cnceleb": CNCELEB,
+    "vctk": VCTK,
+    "cmu_arctic": CMU_ARCTIC,
+    "emodb": EMODB,
+    "ravdess": RAVDESS,
+    "an4": AN4,
+    "common_voice": COMMON_VOICE,
+}
+
+
+def folders(base: Path) -> list[str]:
+    """Return the names of the folders that hold a manifest."""
+    return sorted({path.parent.name for format in FORMATS for path in base.glob(f"*/manifest{format}")})
+
+
+def corpus(name: str) -> Corpus:
+    """Describe the folder of that name."""
+    return Corpus((escape(name),), "as its owner states", "", _read_own, _lists_of_own)
+
+
+def _read_own(folder: Path) -> list[Row]:
+    found = [path for format in FORMATS if (path := folder / f"manifest{format}").is_file()]
+    return read_manifest(found[0]) if found else []
+
+
+def _lists_of_own(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
+    clips = {str(row.path): index for index, row in enumerate(rows)}
+    return {
+        path.stem: read_trials(path, clips, lambda clip: str(folder / clip))
+        for path in sorted(folder.glob("trials*.txt"))
+    }
+
 
 _OURS = ("corpus", "synthetic")
 

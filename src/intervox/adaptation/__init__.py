@@ -1,1 +1,0 @@
-"""Post-training of the backbone itself: low-rank adapters, trained from waveforms."""

@@ -1,0 +1,1 @@
+"""Where clips come from, and what is known of them."""

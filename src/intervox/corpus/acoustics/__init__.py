@@ -1,0 +1,1 @@
+"""do(condition) and new voices: what signal processing does to a rendition."""

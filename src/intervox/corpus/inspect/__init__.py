@@ -1,0 +1,1 @@
+"""Look at a corpus: check, show, card, coverage."""

@@ -1,0 +1,200 @@
+"""The dataset card of a corpus: the ``README.md`` that the Hugging Face hub shows and reads."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from intervox import __version__
+from intervox.corpus.inspect.folder import (
+    disturbances,
+    numbers,
+    read_about,
+    read_labels,
+    shard_paths,
+    tally,
+    voice_families,
+)
+
+HUB_SPLIT = "cells"
+"""What the hub calls the rows; shards mix our splits, which are a column."""
+
+_SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
+_QUALITY = {
+    "evidence": "evidence of the text that a recogniser hears, nats a token",
+    "cer": "character error rate of a recogniser",
+    "wer": "word error rate of a recogniser",
+    "per": "phone error rate of a recogniser",
+    "voice_distance": "distance to the voice's centroid",
+    "seconds_per_character": "seconds a character",
+    "silent_share": "share of silence",
+    "clipped_share": "share of clipped samples",
+    "crest_db": "peak over level, dB",
+    "duration": "duration, seconds",
+}
+_READ = (
+    *("block", "split", "speaker", "content", "engine", "voice", "language", "kind"),
+    *("condition", "severity", "error", *_QUALITY),
+)
+
+
+def corpus_card(folder: Path) -> str:
+    """Write the card from ``corpus.json`` and the shards.
+
+    Parameters
+    ----------
+    folder
+        Of the corpus; without ``corpus.json`` the card says less of the engines.
+
+    Raises
+    ------
+    IntervoxError
+        A shard or ``corpus.json`` can't be read.
+    """
+    about = read_about(folder)
+    labels = read_labels(folder, _READ)
+    counts = {name: len(tally(labels, name)) for name in ("speaker", "content", "block")}
+    recorded = "recorded" in tally(labels, "kind") or "recordings" in tally(labels, "engine")
+    failed = tally(labels, "error").total()
+    template = files("intervox.corpus.inspect").joinpath("card.md.jinja").read_text(encoding="utf-8")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    return environment.from_string(template).render(
+        front=yaml.safe_dump(_front_matter(folder, labels), sort_keys=False, allow_unicode=True),
+        cells=labels.num_rows,
+        hours=numbers(labels, "duration").sum() / 3600,
+        speakers=counts["speaker"],
+        contents=counts["content"],
+        blocks=counts["block"],
+        seed=f", seed {about['seed']}, key `{about['key']}`" if {"seed", "key"} <= set(about) else "",
+        hub_split=HUB_SPLIT,
+        splits=_split_table(labels),
+        engines=_engine_table(labels, about),
+        casting=_casting_words(about),
+        languages=_languages(labels),
+        conditions=_condition_words(labels),
+        failed=f"{failed:,} of {labels.num_rows:,} cells were rejected or failed.",
+        quality=_quality_table(labels),
+        origin="Part of it is recorded from people, the rest is synthetic"
+        if recorded
+        else "All is synthetic",
+        version=__version__,
+    )
+
+
+def _front_matter(folder: Path, labels: pa.Table) -> dict[str, Any]:
+    """Return what the hub reads."""
+    tags = sorted(tally(labels, "language"))
+    size = next((name for bound, name in _SIZES.items() if labels.num_rows < bound), "n>1M")
+    return {
+        "license": "other",
+        "license_name": "terms-of-the-engines",
+        "license_link": "#engines-and-voices",
+        "language": sorted({tag.split("-")[0] for tag in tags}),
+        "language_bcp47": tags,
+        "task_categories": ["audio-classification"],
+        "tags": ["speech", "synthetic", "speaker", "content", "intervox"],
+        "size_categories": [size],
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": HUB_SPLIT, "path": "audio/*.parquet"}]}
+        ],
+        "dataset_info": {"features": _features(pq.read_schema(shard_paths(folder)[0]))},
+    }
+
+
+def _features(schema: pa.Schema) -> list[dict[str, Any]]:
+    """Describe the columns in the words of ``datasets``, so that the hub plays the audio."""
+    audio = {"audio": {"sampling_rate": 16_000}}
+    names = {"double": "float64", "float": "float32", "halffloat": "float16"}
+    return [
+        {
+            "name": field.name,
+            "dtype": audio if field.name == "audio" else names.get(str(field.type), str(field.type)),
+        }
+        for field in schema
+    ]
+
+
+def _split_table(labels: pa.Table) -> str:
+    rows = []
+    splits = tally(labels, "split").most_common() or [("all", labels.num_rows)]
+    for split, count in splits:
+        part = labels.filter(pc.field("split") == split) if "split" in labels.column_names else labels
+        sizes = [f"{len(tally(part, name)):,}" for name in ("block", "speaker", "content")]
+        rows.append([split, f"{count:,}", *sizes])
+    return _table(["split", "cells", "blocks", "speakers", "contents"], rows)
+
+
+def _engine_table(labels: pa.Table, about: dict[str, Any]) -> str:
+    """Engines with their licences; voices and families that take part in the corpus."""
+    families = voice_families(about)
+    voices: dict[str, set[Any]] = {}
+    speakers: dict[str, set[Any]] = {}
+    known = [name for name in ("engine", "voice", "speaker") if name in labels.column_names]
+    for row in labels.group_by(known).aggregate([]).to_pylist():
+        engine = row.get("engine") or "not labelled"
+        voices.setdefault(engine, set()).add(row.get("voice"))
+        speakers.setdefault(engine, set()).add(row.get("speaker"))
+    rows = []
+    for engine in sorted(voices):
+        facts = about.get("engines", {}).get(engine, {})
+        related = {families[engine, voice] for voice in voices[engine] if (engine, voice) in families}
+        numbers = [
+            f"{len(speakers[engine]):,}",
+            f"{len(voices[engine]):,}",
+            f"{len(related):,}" if related else "?",
+        ]
+        rows.append([engine, facts.get("version", "?"), facts.get("licence", "?"), *numbers])
+    return _table(["engine", "version", "licence", "speakers", "voices", "voice families"], rows)
+
+
+def _casting_words(about: dict[str, Any]) -> str:
+    """Say how different the voices are, where they were auditioned."""
+    figures = about.get("casting")
+    if not isinstance(figures, dict):
+        return "The voices were not compared with each other."
+    return (
+        f"{figures['voices']:,} voices were auditioned. {figures['distinct']:,} of them are further than "
+        f"{figures['min_distance']:g} from each other (mean cosine distance between two voices' clips, less "
+        f"that within each); {len(figures['merged']):,} were merged with another and "
+        f"{len(figures['dropped']):,} left out. Their diversity is that of {figures['effective']:.0f} voices "
+        "without any likeness (Vendi score)."
+    )
+
+
+def _condition_words(labels: pa.Table) -> str:
+    severity = numbers(labels, "severity")
+    counts = disturbances(labels) if "condition" in labels.column_names else []
+    shares = [f"{kind} ({count / labels.num_rows:.0%})" for kind, count in counts]
+    words = f"Cells with each disturbance: {', '.join(shares)}." if shares else "Not labelled."
+    if len(severity):
+        low, median, high = np.quantile(severity, (0, 0.5, 1))
+        words += f"\n\nSeverity runs from {low:.2f} to {high:.2f}, median {median:.2f}."
+    return words
+
+
+def _languages(labels: pa.Table) -> str:
+    words = [f"`{tag}` ({count:,} cells)" for tag, count in tally(labels, "language").most_common()]
+    return ", ".join(words) + "." if words else "Not labelled."
+
+
+def _quality_table(labels: pa.Table) -> str:
+    sound = labels.filter(labels["error"].is_null()) if "error" in labels.column_names else labels
+    rows = []
+    for column, words in _QUALITY.items():
+        figures = numbers(sound, column)
+        if len(figures):
+            rows.append([words, *(f"{value:.3g}" for value in np.quantile(figures, (0.05, 0.5, 0.95, 1)))])
+    if not rows:
+        return "No quality figure was measured."
+    return "The others:\n\n" + _table(["", "5 %", "median", "95 %", "largest"], rows)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,171 @@
+"""The part of the check that opens every shard and decodes every clip, one shard a job."""
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile as sf
+
+from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, SILENCE
+from intervox.corpus.inspect.folder import Finding, finding
+
+Kind = Literal["integer", "number", "string"]
+
+REQUIRED: dict[str, Kind] = {
+    "cell_id": "integer",
+    "block": "integer",
+    "split": "string",
+    "speaker": "string",
+    "content": "string",
+}
+ADVISED: dict[str, Kind] = {
+    "text": "string",
+    "language": "string",
+    "engine": "string",
+    "voice": "string",
+    "condition": "string",
+    "copy": "integer",
+    "seed": "integer",
+    "duration": "number",
+    "error": "string",
+}
+OPTIONAL: dict[str, Kind] = {"severity": "number", "kind": "string", "transformation": "string"}
+COLUMNS = REQUIRED | ADVISED | OPTIONAL
+
+FAULTS = {
+    "neither audio nor a reason in `error`": "render the cell again, or write why it failed into `error`",
+    "both audio and a reason in `error`": "empty one of the two",
+    "audio that can't be decoded": "download or render these cells again",
+    "another sample rate than 16 kHz": "resample it to 16 kHz",
+    "more than one channel": "mix it to mono",
+    "NaN or infinite samples": "render these cells again",
+    "less than 25 ms": "render these cells again, or write why they failed into `error`",
+    "silence": "render these cells again, or write why they failed into `error`",
+    "a `duration` that is not the clip's": "write the clip's length in seconds into `duration`",
+}
+"""What can be wrong with one clip, and the mend."""
+
+_TYPES: dict[Kind, pa.DataType] = {"integer": pa.int64(), "number": pa.float64(), "string": pa.string()}
+_TOLERANCE_SECONDS = 0.01
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one shard holds.
+
+    Attributes
+    ----------
+    cells
+        Its labels, with the columns ``fault``, ``detail`` and ``digest`` (of the samples); None for a
+        damaged file.
+    columns
+        What the file has, whether we know it or not.
+    """
+
+    path: Path
+    cells: pa.Table | None
+    columns: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def scan_shard(path: Path) -> Scan:
+    """Read one shard from end to end, holding a few dozen clips at a time."""
+    try:
+        file = pq.ParquetFile(path)
+        names = tuple(file.schema_arrow.names)
+        wrong = list(_type_findings(path, file.schema_arrow))
+        kept = [name for name in COLUMNS if name in names and not _is_wrong(file.schema_arrow, name)]
+        audible = "audio" in names and not _is_wrong(file.schema_arrow, "audio")
+        columns = [*kept, "audio"] if audible else kept
+        batches = [_scan_batch(batch, kept) for batch in file.iter_batches(_BATCH, columns=columns)]
+    except (pa.ArrowException, OSError) as error:
+        damage = finding(
+            "error",
+            f"{path.name} can't be read: {str(error).splitlines()[0]}",
+            "download it again, or delete it and run `intervox synth` again",
+        )
+        return Scan(path, None, (), (damage,))
+    return Scan(path, pa.concat_tables(batches) if batches else None, names, tuple(wrong))
+
+
+def fault_findings(cells: pa.Table) -> Iterator[Finding]:
+    """Report the faults of single clips, one finding a kind."""
+    faulty = cells.filter(cells["fault"].is_valid()).select(["cell_id", "fault", "detail"]).to_pylist()
+    for fault, mend in FAULTS.items():
+        where = [f"cell {row['cell_id']}{row['detail']}" for row in faulty if row["fault"] == fault]
+        if where:
+            yield finding("error", f"{len(where):,} cells hold {fault}", mend, where)
+
+
+def _type_findings(path: Path, schema: pa.Schema) -> Iterator[Finding]:
+    for name, kind in COLUMNS.items():
+        if name in schema.names and _is_wrong(schema, name):
+            found = schema.field(name).type
+            yield finding("error", f"{path.name}: column {name} is {found}, not {kind}", f"cast it to {kind}")
+    if "audio" in schema.names and _is_wrong(schema, "audio"):
+        yield finding(
+            "error",
+            f"{path.name}: column audio is {schema.field('audio').type}, not a struct with `bytes`",
+            "write audio as struct{bytes: binary, path: string}, as the package datasets does",
+        )
+
+
+def _is_wrong(schema: pa.Schema, name: str) -> bool:
+    found = schema.field(name).type
+    if name == "audio":
+        return not (pa.types.is_struct(found) and found.get_field_index("bytes") >= 0)
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    integer = pa.types.is_integer(found)
+    fits = {
+        "integer": integer,
+        "number": integer or pa.types.is_floating(found),
+        "string": pa.types.is_string(found) or pa.types.is_large_string(found),
+    }
+    return not (fits[COLUMNS[name]] or pa.types.is_null(found))
+
+
+def _scan_batch(batch: pa.RecordBatch, kept: Sequence[str]) -> pa.Table:
+    rows = [_listen(row) for row in batch.to_pylist()]
+    labels = {name: batch[name].cast(_TYPES[COLUMNS[name]]) for name in kept}
+    heard = {
+        "fault": pa.array([fault for fault, _, _ in rows], pa.string()),
+        "detail": pa.array([detail for _, detail, _ in rows], pa.string()),
+        "digest": pa.array([digest for _, _, digest in rows], pa.binary()),
+    }
+    return pa.table(labels | heard)
+
+
+def _listen(row: dict[str, Any]) -> tuple[str | None, str, bytes | None]:
+    """Decode one clip: what is wrong with it, the particulars, and the hash of its samples."""
+    data = (row.get("audio") or {}).get("bytes")
+    if data is None:
+        return None if row.get("error") else "neither audio nor a reason in `error`", "", None
+    if row.get("error"):
+        return "both audio and a reason in `error`", f": {row['error']}", None
+    try:
+        wave, rate = sf.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    except (sf.SoundFileError, RuntimeError) as error:
+        return "audio that can't be decoded", f": {error}", None
+    seconds, digest = len(wave) / rate, hashlib.sha256(wave.tobytes()).digest()[:16]
+    labelled = row.get("duration")
+    if rate != SAMPLE_RATE:
+        return "another sample rate than 16 kHz", f": {rate} Hz", digest
+    if wave.shape[1] != 1:
+        return "more than one channel", f": {wave.shape[1]}", digest
+    if len(wave) < MIN_SAMPLES:
+        return "less than 25 ms", f": {len(wave)} samples", None
+    if not np.isfinite(wave).all():
+        return "NaN or infinite samples", "", None
+    if np.abs(wave).max() < SILENCE:
+        return "silence", f": {seconds:.2f} s", None
+    if labelled is not None and abs(labelled - seconds) > _TOLERANCE_SECONDS:
+        return "a `duration` that is not the clip's", f": {labelled:.2f} s, the clip {seconds:.2f} s", digest
+    return None, "", digest

@@ -1,0 +1,1 @@
+"""What is to be synthesised: blocks, texts and speakers."""

@@ -1,0 +1,162 @@
+"""A recipe's plan as people read it: the design of each split, and the cost of the whole."""
+
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from intervox.corpus.plan.design import plan_audition, plan_cells
+from intervox.corpus.render.shard import render_shard
+from intervox.corpus.render.synthesis import whole_job
+from intervox.recipe.corpus import SPLITS, CorpusRecipe
+
+SAMPLE = 8
+"""Renditions that are tried of each engine."""
+
+
+def describe_plan(table: pa.Table) -> dict[str, dict[str, Any]]:
+    """Count a plan's cells, blocks, speakers, contents and conditions, split by split.
+
+    Returns
+    -------
+    dict
+        Split to counts; ``engines`` and ``languages`` map to their numbers of cells, and
+        ``shares_engines_with`` names the splits that have an engine in common.
+    """
+    parts = {split: table.filter(pc.field("split") == split) for split in SPLITS}
+    engines = {split: Counter(part["engine"].to_pylist()) for split, part in parts.items()}
+    return {
+        split: {
+            "cells": part.num_rows,
+            "renditions": part.filter(pc.field("copy") == 0).num_rows,
+            **{
+                f"{column}s": len(pc.unique(part[column]))
+                for column in ("block", "speaker", "content", "condition")
+            },
+            "engines": dict(engines[split]),
+            "languages": dict(Counter(part["language"].to_pylist())),
+            "kinds": dict(Counter(part["kind"].to_pylist())),
+            "shares_engines_with": [
+                other for other in SPLITS if other != split and engines[split].keys() & engines[other].keys()
+            ],
+        }
+        for split, part in parts.items()
+        if part.num_rows
+    }
+
+
+def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int) -> dict[str, Any]:
+    """Render a few cells of every engine in this process, and scale up by the length of the texts.
+
+    Parameters
+    ----------
+    table
+        The corpus' plan, or the audition's.
+    workers
+        Processes that will share the work.
+
+    Returns
+    -------
+    dict
+        ``hours`` of audio, ``bytes`` on disk and ``minutes`` of rendering, good to about a quarter;
+        ``refused``, the share of the tried renditions that failed or were rejected, and the first
+        ``reason``, or None.
+    """
+    totals = {"hours": 0.0, "bytes": 0.0, "minutes": 0.0}
+    errors: list[str | None] = []
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        job = whole_job(recipe, seed, Path(folder), table.slice(0, 0))
+    for name in pc.unique(table["engine"]).to_pylist():
+        cells = table.filter(pc.field("engine") == name)
+        seeds = pc.unique(cells["seed"]).to_numpy()
+        chosen = pa.array(random.choice(seeds, min(SAMPLE, len(seeds)), replace=False))
+        tried = cells.filter(pc.is_in(cells["seed"], chosen))
+        # The first cell also loads the engine, which a long run does once.
+        render_shard(replace(job, cells=tried.slice(0, 1).to_pylist()))
+        begun = time.perf_counter()
+        shard = pq.read_table(pa.BufferReader(render_shard(replace(job, cells=tried.to_pylist())).data))
+        seconds = time.perf_counter() - begun
+        scale = _characters(cells) / _characters(tried)
+        totals["minutes"] += seconds * scale / workers / 60
+        totals["hours"] += pc.sum(shard["duration"]).as_py() * scale / 3600
+        totals["bytes"] += sum(len(clip["bytes"]) for clip in shard["audio"].to_pylist() if clip) * scale
+        errors += shard.filter(pc.field("copy") == 0)["error"].to_pylist()
+    reasons = [error for error in errors if error]
+    return totals | {"refused": len(reasons) / len(errors), "reason": next(iter(reasons), None)}
+
+
+def _characters(cells: pa.Table) -> int:
+    return int(pc.sum(pc.utf8_length(cells["text"])).as_py())
+
+
+def plan_corpus(recipe: CorpusRecipe, seed: int, workers: int) -> dict[str, Any]:
+    """Lay out a corpus and estimate its cost.
+
+    Returns
+    -------
+    dict
+        ``splits``, from ``describe_plan``; ``cost`` and, where the recipe auditions its voices,
+        ``audition``, from ``estimate_cost``, with the number of ``cells``.
+    """
+    table = plan_cells(recipe, seed)
+    found: dict[str, Any] = {
+        "splits": describe_plan(table),
+        "cost": estimate_cost(table, recipe, seed, workers) | {"cells": table.num_rows},
+    }
+    if recipe.casting:
+        audition = plan_audition(recipe, seed)
+        plain = recipe.model_copy(update={"quality": recipe.quality.model_copy(update={"recognise": False})})
+        found["audition"] = estimate_cost(audition, plain, seed, workers) | {"cells": audition.num_rows}
+    return found
+
+
+def print_plan(name: str, found: dict[str, Any]) -> None:
+    """Show what ``plan_corpus`` found on standard output."""
+    console = Console()
+    table = Table(title=f"Plan of {name}", title_justify="left")
+    table.add_column("")
+    for split in found["splits"]:
+        table.add_column(split, justify="right")
+    for key in ("cells", "renditions", "blocks", "speakers", "contents", "conditions"):
+        table.add_row(key, *(f"{part[key]:,}" for part in found["splits"].values()))
+    for key in ("engines", "languages", "kinds"):
+        table.add_row(f"{key}, cells", *(_counts(part[key]) for part in found["splits"].values()))
+    table.add_row(
+        "shares engines with",
+        *(", ".join(part["shares_engines_with"]) or "none" for part in found["splits"].values()),
+    )
+    console.print(table)
+    for what, cost in (("the audition", found.get("audition")), ("the corpus", found["cost"])):
+        if cost:
+            console.print(
+                f"{what}: {cost['cells']:,} cells, about {_duration(cost['hours'] * 3600)} of audio, "
+                f"{cost['bytes'] / 1e6:,.0f} MB, {_duration(cost['minutes'] * 60)} on this machine"
+            )
+            if cost["refused"]:
+                console.print(
+                    f"{cost['refused']:.0%} of the tried renditions were refused: {escape(cost['reason'])}"
+                )
+    if "audition" in found:
+        console.print("near-duplicate voices that the audition finds will be merged or left out")
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return "\n".join(f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda i: -i[1]))

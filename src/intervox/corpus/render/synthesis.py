@@ -1,0 +1,249 @@
+"""From the plan to audio: shards of cells made by worker processes, resumable at any shard."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from intervox import __version__
+from intervox.clips.corpus import Corpus, check_failures, read_parquet, shard_path
+from intervox.corpus.acoustics.conditions import condition_bank
+from intervox.corpus.acoustics.rooms import load_acoustics, noise_key
+from intervox.corpus.inspect.card import corpus_card
+from intervox.corpus.plan.design import plan_audition, plan_cells
+from intervox.corpus.plan.lexicon import lexicons_key
+from intervox.corpus.plan.people import Casting, VoiceSpace
+from intervox.corpus.render.shard import Shard, ShardJob, render_shard
+from intervox.engines.base import load_engine
+from intervox.errors import IntervoxError
+from intervox.parallel import Pool, run_jobs
+from intervox.progress import progress_bar
+from intervox.recipe.corpus import CastingSettings, ConditionSettings, CorpusRecipe, EngineSettings
+from intervox.storage import StepFolder, atomic_path, stable_hash, write_bytes, write_json
+
+SCHEMA_VERSION = 2
+
+
+def synthesise(
+    recipe: CorpusRecipe,
+    seed: int,
+    folder: Path,
+    pool: Pool | None = None,
+    casting: Casting | None = None,
+) -> Corpus:
+    """Render the corpus of a recipe into ``folder``, or go on where an earlier call stopped.
+
+    Parameters
+    ----------
+    recipe
+        The ``corpus`` part of a recipe.
+    seed
+        The recipe's seed.
+    folder
+        A new or empty folder, or one that this function made.
+    pool
+        Where the shards are made; by default in one process a core.
+    casting
+        Merges or leaves out near-duplicate voices, and measures how far each rendition lies from
+        its own.
+
+    Returns
+    -------
+    Corpus
+        The same bytes for the same recipe, seed and package versions, however often interrupted.
+
+    Raises
+    ------
+    IntervoxError
+        An engine is missing, the disk is full, or more than ``recipe.max_failures`` of the cells
+        could not be rendered or were rejected.
+    """
+
+    def plan() -> pa.Table:
+        return plan_cells(recipe, seed, casting)
+
+    return _make(recipe, seed, folder, pool or Pool(), "synthesising", plan, casting)
+
+
+def audition(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool | None = None) -> Corpus:
+    """Render the casting's block: every synthetic voice of a recipe says the same few texts."""
+    assert recipe.casting is not None
+    # Nothing else of the recipe changes what is heard, so a changed design keeps the audition.
+    plain = CorpusRecipe(
+        engines=recipe.engines,
+        texts=recipe.texts,
+        conditions=ConditionSettings(clean=1, room=0),
+        casting=CastingSettings(texts=recipe.casting.texts),
+        shard_size=recipe.shard_size,
+        max_failures=0.05,
+    )
+
+    def plan() -> pa.Table:
+        return plan_audition(plain, seed)
+
+    return _make(plain, seed, folder, pool or Pool(), "voices' audition", plan, None)
+
+
+def _make(
+    recipe: CorpusRecipe,
+    seed: int,
+    folder: Path,
+    pool: Pool,
+    description: str,
+    plan: Callable[[], pa.Table],
+    casting: Casting | None,
+) -> Corpus:
+    """Lay out a plan and render it, or go on where an earlier call stopped."""
+    key = corpus_key(recipe, seed)
+    step = StepFolder(folder, key)
+    if step.complete and _is_whole(folder, recipe):
+        return Corpus(folder)
+    table = plan()
+    with atomic_path(folder / "cells.parquet") as temporary:
+        pq.write_table(table, temporary)
+    todo = _unmade(folder, recipe, table.num_rows)
+    # Before the bar and the workers: what the recipe refers to is found wanting here, if at all.
+    job = whole_job(recipe, seed, folder, table.slice(0, 0), casting.space if casting else None)
+    with progress_bar(description, table.num_rows, "cells") as bar:
+        bar.advance(table.num_rows - sum(_slice(recipe, table, index).num_rows for index in todo))
+
+        def keep(shard: Shard) -> None:
+            write_bytes(shard_path(folder, shard.index), shard.data)
+            bar.advance(shard.clips)
+
+        run_jobs(render_shard, _jobs(job, table, todo), len(todo), pool, keep)
+    _finish(folder, key, seed, recipe, table, casting)
+    step.finish()
+    return Corpus(folder)
+
+
+def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
+    """Hash everything that decides a corpus' bytes."""
+    own_texts = recipe.texts.file
+    return stable_hash(
+        [
+            SCHEMA_VERSION,
+            __version__,
+            recipe.model_dump(mode="json", exclude={"max_failures"}),
+            own_texts.read_text(encoding="utf-8", errors="replace") if own_texts else None,
+            seed,
+            {settings.name: load_engine(settings).version for settings in recipe.engines},
+            noise_key(recipe.conditions),
+            lexicons_key(),
+        ]
+    )
+
+
+def _is_whole(folder: Path, recipe: CorpusRecipe) -> bool:
+    """Whether all that a finished synthesis leaves is still there, as far as the files' ends tell."""
+    plan = folder / "cells.parquet"
+    if not (folder / "corpus.json").exists() or not _is_readable(plan):
+        return False
+    return not _unmade(folder, recipe, pq.read_metadata(plan).num_rows)
+
+
+def _unmade(folder: Path, recipe: CorpusRecipe, cells: int) -> list[int]:
+    """List the shards that are missing or cut off."""
+    return [index for index, path in enumerate(_paths(folder, recipe, cells)) if not _is_readable(path)]
+
+
+def _paths(folder: Path, recipe: CorpusRecipe, cells: int) -> list[Path]:
+    return [shard_path(folder, index) for index in range(-(-cells // recipe.shard_size))]
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether a Parquet file has its footer, which is written last."""
+    try:
+        pq.read_metadata(path)
+    except (pa.ArrowException, OSError):
+        return False
+    return True
+
+
+def _slice(recipe: CorpusRecipe, table: pa.Table, index: int) -> pa.Table:
+    return table.slice(index * recipe.shard_size, recipe.shard_size)
+
+
+def _jobs(job: ShardJob, table: pa.Table, todo: list[int]) -> Iterator[ShardJob]:
+    """Describe the shards one by one, as workers ask for them: the plan stays a compact table."""
+    for index in todo:
+        yield replace(job, index=index, cells=_slice(job.recipe, table, index).to_pylist())
+
+
+def whole_job(
+    recipe: CorpusRecipe, seed: int, folder: Path, table: pa.Table, voices: VoiceSpace | None = None
+) -> ShardJob:
+    """Describe the making of some cells as one shard.
+
+    Parameters
+    ----------
+    folder
+        Where the simulated rooms are kept.
+    table
+        The cells, ``CELL_SCHEMA``.
+    """
+    acoustics = load_acoustics(recipe.conditions, seed, folder)
+    conditions = {str(condition): condition for condition in condition_bank(recipe.conditions, seed)}
+    return ShardJob(0, table.to_pylist(), conditions, recipe, acoustics, voices)
+
+
+def _finish(
+    folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.Table, casting: Casting | None
+) -> None:
+    """Count what the shards hold and write ``corpus.json``, which declares the corpus complete."""
+    columns = ["engine", "voice", "text", "clipped_share", "duration", "error"]
+    shards = {path: read_parquet(path, columns) for path in _paths(folder, recipe, table.num_rows)}
+    made = pa.concat_tables(shards.values())
+    failed = [
+        f"{row['engine']} voice {row['voice']!r}, text {row['text']!r}: {row['error']}"
+        for row in made.filter(pc.field("error").is_valid()).to_pylist()
+    ]
+    try:
+        check_failures(failed, table.num_rows, "cells", recipe.max_failures)
+    except IntervoxError:
+        _forget_unrendered(shards)
+        raise
+    write_json(
+        folder / "corpus.json",
+        {
+            "schema": SCHEMA_VERSION,
+            "key": key,
+            "seed": seed,
+            "engines": {settings.name: _engine(settings, table) for settings in recipe.engines},
+            "casting": casting.figures if casting else None,
+            "cells": table.num_rows,
+            "renditions": table.filter(pc.field("copy") == 0).num_rows,
+            "splits": dict(sorted(Counter(table["split"].to_pylist()).items())),
+            "shard_size": recipe.shard_size,
+            "failed": len(failed),
+            "hours": round(pc.sum(made["duration"]).as_py() / 3600, 3),
+        },
+    )
+    write_bytes(folder / "README.md", corpus_card(folder).encode())
+
+
+def _forget_unrendered(shards: dict[Path, pa.Table]) -> None:
+    """Delete the shards with cells that could not be rendered, so that a mended engine gets another try.
+
+    What was rendered and rejected was measured; it would be rejected again.
+    """
+    unrendered = pc.field("error").is_valid() & pc.field("clipped_share").is_null()
+    for path, table in shards.items():
+        if table.filter(unrendered).num_rows:
+            path.unlink()
+
+
+def _engine(settings: EngineSettings, table: pa.Table) -> dict[str, Any]:
+    """Describe an engine and those of its voices that the plan uses."""
+    engine = load_engine(settings)
+    used = set(table.filter(pc.field("engine") == settings.name)["voice"].unique().to_pylist())
+    return {
+        "version": engine.version,
+        "licence": engine.licence,
+        "voices": [asdict(voice) for voice in engine.voices() if voice.name in used],
+    }

@@ -1,0 +1,177 @@
+"""VoxCeleb1: interviews from the web, with the lists O, E and H.
+
+``wav/<speaker>/<video>/<n>.wav``, or ``dev/wav/`` and ``test/wav/`` of the same shape. The lists lie in
+the corpus' folder or in ``meta/``, under their names of distribution, with lines ``1 enrol test``.
+Where there is a list, only the clips that the lists name are evaluated, of 153,516. A video is a
+session. ``vox1_meta.csv`` has tab-separated columns: speaker, name, gender, nationality and set.
+
+Source: https://www.robots.ox.ac.uk/~vgg/data/voxceleb/ (files under ``meta/``) and torchaudio's
+``datasets/voxceleb1.py``; A. Nagrani et al., "VoxCeleb: a large-scale speaker identification dataset",
+Interspeech 2017; J. S. Chung et al., "VoxCeleb2: deep speaker recognition", Interspeech 2018 (E and H).
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from intervox.clips.manifest import Row, as_labels
+from intervox.evaluation.protocols.base import Corpus, audio_files, by_stem, read_trials, stem
+from intervox.metrics.trials import TrialList
+
+
+def _read_cnceleb(folder: Path) -> list[Row]:
+    rows = []
+    for part in ("enroll", "test"):
+        for path in audio_files(folder / "eval" / part):
+            speaker, genre, *session = path.stem.split("-")
+            known = part == "test" and len(session) == 2
+            rows.append(
+                Row(
+                    path,
+                    speaker,
+                    path.stem,
+                    session=f"{speaker}-{genre}-{session[0]}" if known else "",
+                    language="zh",
+                    split="test",
+                    labels=as_labels(genre=genre if known else ""),
+                )
+            )
+    return rows
+
+
+def _lists_of_cnceleb(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
+    path = folder / "eval" / "lists" / "trials.lst"
+    clips = by_stem(row.path for row in rows)
+    return {"E": read_trials(path, clips, stem, (2, 0, 1))} if path.is_file() else {}
+
+
+CNCELEB = Corpus(
+    ("cnceleb", "CN-Celeb_flac", "CN-Celeb", "cn-celeb"),
+    "CC BY-SA 4.0",
+    "https://www.openslr.org/82/",
+    _read_cnceleb,
+    _lists_of_cnceleb,
+)
+
+
+_NAME = re.compile(
+    r"Lab41-SRI-VOiCES-(?:src|(?P<room>[^-]+)-(?P<distractor>[^-]+))-sp(?P<speaker>\d+)-"
+    r"(?P<segment>ch\d+-sg\d+)(?:-(?P<microphone>mc\d+)-(?P<kind>[^-]+)-(?P<place>[^-]+)-dg\d+)?"
+)
+_FACTORS = ("room", "distractor", "microphone", "kind", "place")
+
+
+def _read_voices(folder: Path) -> list[Row]:
+    texts = _texts_of_voices(folder / "references" / "filename_transcripts")
+    rows = []
+    for path in audio_files(folder):
+        if match := _NAME.fullmatch(path.stem):
+            about = {factor: match[factor] or "" for factor in _FACTORS}
+            session = "-".join(about[factor] for factor in _FACTORS[:3]) if about["room"] else "source"
+            content = f"{match['speaker']}-{match['segment']}"
+            inside = path.parts[len(folder.parts) :]
+            split = next((part for part in ("train", "test") if part in inside), "")
+            text = texts.get(path.stem, "")
+            rows.append(
+                Row(path, match["speaker"], content, text, session, split=split, labels=as_labels(**about))
+            )
+    return rows
+
+
+def _texts_of_voices(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {stem(name): text for _, name, text in csv.reader(file)}
+
+
+def _lists_of_voices(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
+    path = folder / "sid_dev_lists_and_keys" / "dev-trial-keys.lst"
+    clips = by_stem(row.path for row in rows)
+    return {"challenge_2019_dev": read_trials(path, clips, stem, (2, 0, 1))} if path.is_file() else {}
+
+
+VOICES = Corpus(
+    ("voices", "VOiCES", "VOiCES_devkit", "VOiCES_release"),
+    "CC BY 4.0",
+    "https://iqtlabs.github.io/voices/downloads/",
+    _read_voices,
+    _lists_of_voices,
+)
+
+
+_LISTS = {
+    "veri_test.txt": "O",
+    "veri_test2.txt": "O_cleaned",
+    "voxceleb1_o_cleaned.txt": "O_cleaned",
+    "list_test_all.txt": "E",
+    "list_test_all2.txt": "E_cleaned",
+    "list_test_hard.txt": "H",
+    "list_test_hard2.txt": "H_cleaned",
+}
+_GENDERS = {"f": "female", "m": "male"}
+_SPLITS = {"dev": "train", "test": "test"}
+
+
+def _read_voxceleb(folder: Path) -> list[Row]:
+    wanted = {name for path in _list_files(folder).values() for name in _named(path)}
+    about = dict(_speakers(folder))
+    rows = []
+    for path in audio_files(folder):
+        name, (speaker, video) = _name(path), path.parts[-3:-1]
+        if not wanted or name in wanted:
+            gender, nationality, split = about.get(speaker, ("", "", ""))
+            labels = as_labels(gender=gender, nationality=nationality)
+            rows.append(Row(path, speaker, name, session=video, split=split, labels=labels))
+    return rows
+
+
+def _lists_of_voxceleb(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
+    clips = {_name(row.path): index for index, row in enumerate(rows)}
+    return {name: read_trials(path, clips, _without_suffix) for name, path in _list_files(folder).items()}
+
+
+def _list_files(folder: Path) -> dict[str, Path]:
+    return {
+        name: path
+        for place in _places(folder)
+        for file, name in _LISTS.items()
+        if (path := place / file).is_file()
+    }
+
+
+def _places(folder: Path) -> tuple[Path, Path]:
+    return folder, folder / "meta"
+
+
+def _named(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield from map(_without_suffix, line.split()[1:3])
+
+
+def _name(path: Path) -> str:
+    return _without_suffix("/".join(path.parts[-3:]))
+
+
+def _without_suffix(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _speakers(folder: Path) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    for place in _places(folder):
+        if (path := place / "vox1_meta.csv").is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                for about in csv.DictReader(file, delimiter="\t"):
+                    gender, split = _GENDERS.get(about["Gender"], ""), _SPLITS.get(about["Set"], "")
+                    yield about["VoxCeleb1 ID"], (gender, about["Nationality"], split)
+
+
+VOXCELEB1 = Corpus(
+    ("voxceleb1", "VoxCeleb1"),
+    "CC BY 4.0 (the lists and labels; the recordings belong to the videos' owners)",
+    "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/",
+    _read_voxceleb,
+    _lists_of_voxceleb,
+)

@@ -1,0 +1,1 @@
+"""Trainings compared: sweeps and ingredients."""

@@ -1,0 +1,287 @@
+"""Trainings on one corpus, compared: each variant refined with every seed and measured on the same speech.
+
+Differences from the recipe are paired: the same resamples of the speakers, and the same draws of the
+seeds. The choice among variants reads the held-out cells of the corpus alone.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+
+from intervox.clips.corpus import Corpus
+from intervox.errors import IntervoxError
+from intervox.evaluation import loading
+from intervox.evaluation.loading import Source
+from intervox.evaluation.representations import BACKBONE, raw_representations
+from intervox.evaluation.studies.overrides import Variant
+from intervox.evaluation.studies.variants import (
+    CHOSEN_MEASURES,
+    MEASURES,
+    Samples,
+    Spaces,
+    measure,
+    spaces_of,
+    train_on,
+    with_content_trials,
+)
+from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet
+from intervox.features.store import Features
+from intervox.metrics.bootstrap import interval
+from intervox.model.model import SubspaceModel
+from intervox.recipe import EvaluationSettings, Recipe, SeveritySettings
+from intervox.storage import read_json, stable_hash, write_json
+from intervox.training.refine import refine, training_key
+
+SCHEMA_VERSION = 1
+HELD_OUT = "held-out"
+CHOSEN_BY = tuple(
+    f"{HELD_OUT} {condition} {name}" for name in CHOSEN_MEASURES for condition in (CLEAN, CROSS_CONDITION)
+)
+"""The columns whose mean decides which variant is best: clean clips alone would choose for the channel."""
+
+
+def light(settings: EvaluationSettings) -> EvaluationSettings:
+    """Leave out of an evaluation what a sweep does not measure."""
+    without = SeveritySettings(disturbances=())
+    return settings.model_copy(update={"severities": without, "running_minutes": 0.0, "separation": False})
+
+
+def held_out(corpus: Corpus) -> Source | None:
+    """Take the validation cells of a corpus, or the test cells where it has none."""
+    return loading.held_out(corpus, "validation", "validation") or loading.held_out(corpus)
+
+
+def compare_variants(
+    cells: pa.Table,
+    features: Features,
+    test_sets: Sequence[TestSet],
+    recipe: Recipe,
+    variants: Sequence[Variant],
+    seeds: int,
+    folder: Path,
+) -> dict[str, Any]:
+    """Refine and measure every variant with every seed, or go on where an earlier call stopped.
+
+    Parameters
+    ----------
+    cells, features
+        The corpus' plan and its features.
+    test_sets
+        The held-out cells, named ``HELD_OUT``, and the human corpora.
+    variants
+        The recipe itself first.
+    seeds
+        How often each is trained: with its recipe's seed and those that follow it.
+    folder
+        Where each training's model and measurements are kept.
+
+    Returns
+    -------
+    dict
+        ``sweep.json``, as ``docs/ablations.md`` describes it.
+
+    Raises
+    ------
+    IntervoxError
+        There is nothing to measure on.
+    """
+    if not test_sets:
+        raise IntervoxError(
+            "a sweep has nothing to measure on: set corpus.test.blocks, or INTERVOX_DATA to the human corpora"
+        )
+    judge = _Judge(test_sets, recipe.evaluation)
+    trained = [[_train(cells, features, v, seed, judge, folder) for seed in range(seeds)] for v in variants]
+    reference = _joint([training.samples for training in trained[0]])
+    rows = [_row(variant, runs, reference) for variant, runs in zip(variants, trained, strict=True)]
+    return {
+        "schema": SCHEMA_VERSION,
+        "recipe": recipe.name,
+        "seeds": seeds,
+        "protocols": {test_set.name: test_set.about() for test_set in test_sets},
+        "variants": rows,
+        "baselines": _raw_rows(features.layers, judge, folder, reference),
+        "selected": _selected(rows),
+    }
+
+
+class _Judge:
+    """Measures on the test sets, and keeps what it measured.
+
+    Attributes
+    ----------
+    key
+        Changes whenever the same vectors could get another figure.
+    """
+
+    def __init__(self, test_sets: Sequence[TestSet], settings: EvaluationSettings) -> None:
+        self.test_sets = [with_content_trials(one, settings.max_trials) for one in test_sets]
+        self.settings = settings
+        limits = [settings.max_trials, settings.bootstrap, settings.episodes]
+        self.key = stable_hash([SCHEMA_VERSION, EVALUATION_SEED, limits, *map(_contents, test_sets)])
+
+    def samples(self, home: Path, spaces: Callable[[], Spaces]) -> dict[str, Samples]:
+        """Return the samples of every measure, by column."""
+        path = home / f"samples-{self.key}.json"
+        if not path.exists():
+            write_json(path, measure(spaces(), self.test_sets, self.settings, MEASURES))
+        return {column: np.asarray(values) for column, values in read_json(path).items()}
+
+
+def _contents(test_set: TestSet) -> Any:
+    """Say what decides a test set: its clips' labels, and the features that were extracted of them."""
+    tables = (cast(Features, test_set.views[name].features[BACKBONE]) for name in test_set.whole)
+    labels = {name: test_set.clips.labels[name].tolist() for name in ("speaker", "content")}
+    return [test_set.name, labels, [table.about["key"] for table in tables]]
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One variant trained with one seed."""
+
+    seed: int
+    steps: int
+    seconds: float
+    samples: dict[str, Samples]
+
+
+def _train(
+    cells: pa.Table, features: Features, variant: Variant, offset: int, judge: _Judge, folder: Path
+) -> _Training:
+    recipe = variant.recipe.model_copy(update={"seed": variant.recipe.seed + offset})
+    kept = np.flatnonzero(variant.mask).tolist()
+    home = folder / stable_hash([training_key(features, recipe), kept])
+    samples = judge.samples(
+        home, lambda: spaces_of(_timed_refine(train_on(cells, variant.mask), features, recipe, home))
+    )
+    history = read_json(home / "model" / "training.json")["history"]
+    steps = int(history[-1]["step"]) + 1 if history else 0
+    return _Training(recipe.seed, steps, _seconds(home), samples)
+
+
+def _timed_refine(cells: pa.Table, features: Features, recipe: Recipe, home: Path) -> SubspaceModel:
+    """Refine, and add the time that it took to that of earlier, interrupted calls."""
+    trained = (home / "model" / "training.json").exists()
+    before, begun = _seconds(home), time.monotonic()
+    try:
+        return refine(cells, features, recipe, home / "model")
+    finally:
+        if not trained:
+            write_json(home / "time.json", {"seconds": round(before + time.monotonic() - begun, 1)})
+
+
+def _seconds(home: Path) -> float:
+    path = home / "time.json"
+    return float(read_json(path)["seconds"]) if path.exists() else 0.0
+
+
+def _raw_rows(
+    layers: int, judge: _Judge, folder: Path, reference: Mapping[str, Samples]
+) -> list[dict[str, Any]]:
+    """Measure the raw layers: their mean, and the best for each factor on the held-out cells."""
+    *by_layer, mean = raw_representations(layers)
+    rows: list[tuple[str, dict[str, int] | None, Spaces]] = [
+        ("raw, mean over layers", None, {"speaker": mean, "content": mean})
+    ]
+    held = [test_set for test_set in judge.test_sets if test_set.name == HELD_OUT]
+    once = judge.settings.model_copy(update={"bootstrap": 0})
+    found = [measure({"speaker": raw, "content": raw}, held, once, CHOSEN_MEASURES) for raw in by_layer]
+    if chosen_by := _chosen_by(found[0]):
+        speaker, content = (
+            int(np.argmin([sum(each[c][0] for c in chosen_by if c.endswith(name)) for each in found]))
+            for name in CHOSEN_MEASURES
+        )
+        spaces = {"speaker": by_layer[speaker], "content": by_layer[content]}
+        best = {"speaker": speaker, "content": content}
+        rows.append((f"raw, layers {speaker} / {content}", best, spaces))
+    return [
+        {
+            "name": name,
+            "layers": best,
+            "figures": _figures([judge.samples(_home(folder, spaces), partial(dict, spaces))], reference),
+        }
+        for name, best, spaces in rows
+    ]
+
+
+def _home(folder: Path, spaces: Spaces) -> Path:
+    return folder / "-".join(["raw", *(space.space for space in spaces.values())])
+
+
+def _row(
+    variant: Variant, trainings: Sequence[_Training], reference: Mapping[str, Samples]
+) -> dict[str, Any]:
+    return {
+        "name": variant.name,
+        "overrides": dict(variant.overrides),
+        "cells": int(variant.mask.sum()),
+        "blocks_per_step": variant.recipe.training.blocks_per_step,
+        "seeds": [training.seed for training in trainings],
+        "steps": [training.steps for training in trainings],
+        "seconds": [training.seconds for training in trainings],
+        "figures": _figures([training.samples for training in trainings], reference),
+    }
+
+
+def _figures(
+    trainings: Sequence[Mapping[str, Samples]], reference: Mapping[str, Samples]
+) -> dict[str, dict[str, Any]]:
+    """Value, interval, and paired difference from the reference, by column."""
+    figures = {}
+    for column, samples in _joint(trainings).items():
+        less = samples - reference[column]
+        figures[column] = {
+            "value": round(float(samples[0]), 5),
+            "interval": interval(samples[1:]),
+            "by_seed": [round(float(training[column][0]), 5) for training in trainings],
+            "difference": {"value": round(float(less[0]), 5), "interval": interval(less[1:])},
+        }
+    return figures
+
+
+def _joint(trainings: Sequence[Mapping[str, Samples]]) -> dict[str, Samples]:
+    """Average the seeds; each resample of the speakers also draws the seeds anew."""
+    return {
+        column: _over_seeds(np.stack([training[column] for training in trainings])) for column in trainings[0]
+    }
+
+
+def _over_seeds(samples: Samples) -> Samples:
+    """Return the mean over seeds and that of every joint resample, shape (1 + resamples,).
+
+    One seed fewer than there are is drawn, with replacement: the variance of their mean is then the
+    unbiased s²/n, where n of n seeds would give (n − 1)/n of it, half of it for two (McCarthy &
+    Snowden 1985, *The Bootstrap and Finite Population Sampling*).
+
+    Parameters
+    ----------
+    samples
+        Shape (seeds, 1 + resamples); column i is of the same resample of the speakers in all rows.
+    """
+    seeds, columns = samples.shape
+    random = np.random.default_rng([EVALUATION_SEED, 14])
+    drawn = random.integers(seeds, size=(columns - 1, max(1, seeds - 1)))
+    resampled = samples[drawn, np.arange(1, columns)[:, None]].mean(axis=1)
+    return np.concatenate([[samples[:, 0].mean()], resampled])
+
+
+def _selected(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Choose the variant with the lowest mean error on the held-out cells; the first of equals."""
+    chosen_by = _chosen_by(rows[0]["figures"])
+    if not chosen_by:
+        return None
+    scores = [float(np.mean([row["figures"][column]["value"] for column in chosen_by])) for row in rows]
+    best = int(np.argmin(scores))
+    return {"variant": rows[best]["name"], "score": round(scores[best], 5), "by": chosen_by}
+
+
+def _chosen_by(columns: Collection[str]) -> list[str]:
+    """List the columns of ``CHOSEN_BY`` that were measured; none unless both factors were."""
+    found = [column for column in CHOSEN_BY if column in columns]
+    both = all(any(column.endswith(name) for column in found) for name in CHOSEN_MEASURES)
+    return found if both else []

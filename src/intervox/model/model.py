@@ -1,0 +1,381 @@
+"""SubspaceModel: from a backbone's hidden states to named, separate subspaces."""
+
+import hashlib
+import io
+import logging
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import logging as hub_logging
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from intervox.audio import AudioSource
+from intervox.backbones.base import Backbone, load_backbone
+from intervox.errors import IntervoxError
+from intervox.model.encoding import Vectors, encode_clips, encode_frames, is_one_clip, load_groups
+from intervox.model.heads import Heads
+from intervox.model.packaged import DEFAULT, default_model_folder
+from intervox.model.similarity import References, similarity, similarity_pairwise
+from intervox.recipe import FeatureSettings
+from intervox.storage import stable_hash
+
+_REFERENCE = "reference_"
+"""Of the buffers that hold the references, a subspace each."""
+
+
+class SubspaceModel(
+    Heads,
+    PyTorchModelHubMixin,
+    library_name="intervox",
+    repo_url="",
+    license="apache-2.0",
+):
+    """Separate subspaces of a frozen backbone.
+
+    Parameters
+    ----------
+    backbone
+        Name for ``load_backbone``.
+    layers, dim
+        Shape of one clip's layer means.
+    subspaces
+        Name to ``SubspaceSettings`` or its dictionary; any list of factors.
+    fingerprint
+        Of the backbone that it was trained on; encoding with other weights is refused.
+    window_seconds
+        Windows of the features that it was trained on.
+    calibration
+        Subspace to slope and offset from a cosine to the log odds of "the same".
+    references
+        Factor to the labels of the references, one a line; their vectors are among the weights.
+
+    Attributes
+    ----------
+    name
+        What ``from_pretrained`` was given, a folder in full; empty for a model that was not loaded.
+
+    Examples
+    --------
+    >>> model = SubspaceModel.from_pretrained("default")  # doctest: +SKIP
+    >>> model.encode(["a.wav", "b.wav"])["speaker"].shape  # doctest: +SKIP
+    (2, 96)
+    """
+
+    similarity = staticmethod(similarity)
+    similarity_pairwise = staticmethod(similarity_pairwise)
+
+    def __init__(
+        self,
+        backbone: str,
+        layers: int,
+        dim: int,
+        subspaces: dict[str, Any],
+        fingerprint: str = "",
+        window_seconds: float = 4.0,
+        calibration: dict[str, list[float]] | None = None,
+        references: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(layers, dim, subspaces)
+        self.backbone_name = backbone
+        self.name = ""
+        self.fingerprint = fingerprint
+        self.window_seconds = window_seconds
+        self._calibration = calibration or {}
+        self._reference_labels = {name: lines.split("\n") for name, lines in (references or {}).items()}
+        self._backbone: Backbone | None = None
+        if self._reference_labels:
+            count = len(next(iter(self._reference_labels.values())))
+            for name in self.subspaces:
+                empty = torch.zeros(count, self.subspace(name).settings.dim, dtype=torch.float16)
+                self.register_buffer(_REFERENCE + name, empty)
+
+    @property
+    def calibration(self) -> dict[str, list[float]]:
+        """Subspace to slope and offset; saved with the model."""
+        return self._calibration
+
+    @calibration.setter
+    def calibration(self, calibration: dict[str, list[float]]) -> None:
+        self._calibration = calibration
+        self._tell_hub("calibration", calibration)
+
+    @property
+    def references(self) -> References | None:
+        """Held-out synthetic speech in every subspace; saved with the model, None before it is measured."""
+        if not self._reference_labels:
+            return None
+        vectors = {name: self.get_buffer(_REFERENCE + name).float().cpu().numpy() for name in self.subspaces}
+        return References(vectors, self._reference_labels)
+
+    @references.setter
+    def references(self, references: References) -> None:
+        self._reference_labels = references.labels
+        for name, vectors in references.vectors.items():
+            self.register_buffer(_REFERENCE + name, torch.from_numpy(vectors).half())
+        # One line of the file a factor, not one a cell.
+        lines = {name: "\n".join(values) for name, values in references.labels.items()}
+        self._tell_hub("references", lines)
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of what decides an embedding: the backbone's weights, windows and the maps."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            if not name.startswith(_REFERENCE):
+                digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return stable_hash([self.fingerprint, self.window_seconds, digest.hexdigest()])
+
+    def _tell_hub(self, name: str, value: Any) -> None:
+        """Correct what the hub mixin writes: what the constructor was given, not what came after."""
+        config = self._hub_mixin_config
+        assert isinstance(config, dict)
+        config[name] = value
+
+    @overload
+    def encode(
+        self,
+        sources: Iterable[AudioSource],
+        batch_seconds: float = ...,
+        frames: Literal[False] = ...,
+        output: Literal["numpy"] = ...,
+    ) -> dict[str, Vectors]: ...
+
+    @overload
+    def encode(
+        self,
+        sources: Iterable[AudioSource],
+        batch_seconds: float = ...,
+        *,
+        frames: Literal[True],
+        output: Literal["numpy"] = ...,
+    ) -> dict[str, list[Vectors]]: ...
+
+    @overload
+    def encode(
+        self,
+        sources: Iterable[AudioSource],
+        batch_seconds: float = ...,
+        frames: bool = ...,
+        *,
+        output: Literal["torch"],
+    ) -> dict[str, Any]: ...
+
+    def encode(
+        self,
+        sources: Iterable[AudioSource],
+        batch_seconds: float = 20.0,
+        frames: bool = False,
+        output: Literal["numpy", "torch"] = "numpy",
+    ) -> dict[str, Any]:
+        """Embed clips of any length in every subspace.
+
+        Parameters
+        ----------
+        sources
+            Paths, bytes, open files, 16 kHz arrays or tensors, ``(array, sample rate)``, or rows of
+            an Audio column of ``datasets``. A generator is read as it is needed: some ten minutes
+            of sound are in memory, and the vectors.
+        batch_seconds
+            Upper bound on the padded length of one batch through the backbone.
+        frames
+            Whether to embed every frame instead of every clip.
+        output
+            ``numpy`` arrays or ``torch`` tensors, on the CPU.
+
+        Returns
+        -------
+        dict
+            Subspace to unit vectors, shape (clips, dim), in the order given; with ``frames`` to one
+            array (frames, dim) a clip. A clip's vectors do not depend on the others.
+
+        Raises
+        ------
+        IntervoxError
+            A clip can't be embedded (the message says which and why), or the backbone is not the
+            one that the model was trained on.
+        """
+        if output not in ("numpy", "torch"):
+            raise IntervoxError(f"there is no output {output!r}: choose numpy or torch")
+        found = list(self.iter_encode(sources, batch_seconds, frames))
+        convert = torch.from_numpy if output == "torch" else np.asarray
+        if frames:
+            return {name: [convert(clip[name]) for clip in found] for name in self.subspaces}
+        # What no clips give, so that there is something to stack where there are none.
+        none = {name: np.zeros((0, self.subspace(name).settings.dim), np.float32) for name in self.subspaces}
+        return {
+            name: convert(np.stack([clip[name] for clip in found]) if found else none[name]) for name in none
+        }
+
+    def iter_encode(
+        self, sources: Iterable[AudioSource], batch_seconds: float = 20.0, frames: bool = False
+    ) -> Iterator[dict[str, Vectors]]:
+        """Embed clips as ``encode`` does, and yield those of one clip after the other.
+
+        Clips are read as they are needed, and nothing is kept of those that were yielded: for
+        collections that do not fit into memory, or whose vectors go into a file.
+
+        Yields
+        ------
+        dict
+            Subspace to a unit vector (dim,), with ``frames`` to one a frame (frames, dim).
+        """
+        if not batch_seconds > 0:
+            raise IntervoxError(f"batch_seconds is {batch_seconds}: give a number of seconds above 0")
+        if is_one_clip(sources):
+            raise IntervoxError("encode takes a list of clips: write encode([clip])")
+        if not isinstance(sources, Iterable):
+            raise IntervoxError(
+                f"encode takes clips, not {sources!r}: give a list, or anything that yields them"
+            )
+        backbone = self._own_backbone()
+        settings = FeatureSettings(batch_seconds=batch_seconds, window_seconds=self.window_seconds)
+        embed = encode_frames if frames else encode_clips
+        groups = load_groups(sources, batch_seconds)
+        return (
+            {name: values[row] for name, values in vectors.items()}
+            for waves in groups
+            for vectors in [embed(self, backbone, waves, settings)]
+            for row in range(len(waves))
+        )
+
+    def _own_backbone(self) -> Backbone:
+        """Load the backbone once, and make sure that it is the one that was trained on."""
+        if self._backbone is None:
+            backbone = load_backbone(self.backbone_name)
+            if self.fingerprint and backbone.fingerprint != self.fingerprint:
+                raise IntervoxError(
+                    f"the weights of {self.backbone_name} are not those that this model was trained "
+                    "on: give the same backbone or refine again"
+                )
+            self._backbone = backbone
+        return self._backbone
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, name: str | Path = DEFAULT, **options: Any
+    ) -> "SubspaceModel":
+        """Load the packaged model, a folder or a hub id, as the hub mixin does, but print nothing."""
+        folder = default_model_folder() if str(name) == DEFAULT else name
+        with redirect_stdout(io.StringIO()):
+            model = super().from_pretrained(str(folder), **options)
+        assert isinstance(model, SubspaceModel)
+        model.name = str(Path(name).resolve()) if str(name) != DEFAULT and Path(name).is_dir() else str(name)
+        return model
+
+    def generate_model_card(self, *_arguments: Any, **_options: Any) -> ModelCard:
+        """Describe a model that was not measured yet; a run's evaluation writes the real card."""
+        spaces = ", ".join(f"{name} ({factor})" for name, factor in self.factors.items())
+        return ModelCard(
+            "---\nlibrary_name: intervox\nlicense: apache-2.0\n---\n\n"
+            f"# Intervox subspaces of {self.backbone_name}\n\n{spaces}. Not measured: the card of the "
+            "run that made it (`model/README.md`) has the figures.\n"
+        )
+
+    def compare(self, first: AudioSource, second: AudioSource, space: str = "speaker") -> dict[str, Any]:
+        """Say whether two clips share a subspace's factor.
+
+        Returns
+        -------
+        dict
+            ``score`` (cosine), ``probability`` at even odds and ``same`` (probability of at least
+            a half). The calibration comes from held-out synthetic cells, clean and degraded.
+
+        Raises
+        ------
+        IntervoxError
+            The subspace does not exist or was never calibrated.
+        """
+        self._calibration_of(space)
+        vectors = self.encode([first, second])
+        score = float(vectors[space][0] @ vectors[space][1])
+        probability = float(self.probability(np.array([score]), space)[0])
+        return {
+            "space": space,
+            "score": round(score, 5),
+            "probability": round(probability, 5),
+            "same": probability >= 0.5,
+        }
+
+    def probability(
+        self, scores: NDArray[np.floating], space: str = "speaker", prior: float = 0.5
+    ) -> NDArray[np.float64]:
+        """Turn cosines into probabilities of sharing a subspace's factor.
+
+        Parameters
+        ----------
+        scores
+            Of any shape, in [-1, 1].
+        prior
+            How probable it is before anything is heard, in (0, 1).
+
+        Raises
+        ------
+        IntervoxError
+            The subspace does not exist or was never calibrated, or the prior is out of range.
+        """
+        slope, offset = self._calibration_of(space)
+        if not 0 < prior < 1:
+            raise IntervoxError(f"the prior is {prior}: give a probability above 0 and below 1")
+        odds = torch.as_tensor(np.asarray(scores, np.float64) * slope + offset) + math.log(
+            prior / (1 - prior)
+        )
+        return torch.sigmoid(odds).numpy()
+
+    def _calibration_of(self, space: str) -> list[float]:
+        self.check_space(space)
+        if space not in self.calibration:
+            raise IntervoxError(
+                f"subspace {space!r} has no calibration: run `intervox evaluate` on the recipe first"
+            )
+        return self.calibration[space]
+
+    def check_space(self, space: str) -> None:
+        """Raise an ``IntervoxError`` that lists the subspaces unless ``space`` is one of them."""
+        if space not in self.subspaces:
+            raise IntervoxError(f"there is no subspace {space!r}: this model has {', '.join(self.subspaces)}")
+
+
+def load_model(name: str | Path) -> SubspaceModel:
+    """Load a refined model.
+
+    Parameters
+    ----------
+    name
+        Folder that ``save_pretrained`` wrote, a hub id, or ``default``, the model in the package.
+
+    Raises
+    ------
+    IntervoxError
+        Nothing usable is there.
+    """
+    nothing = IntervoxError(
+        f"{name or repr(name)} holds no refined model (config.json and model.safetensors): run "
+        "`intervox run quickstart`, or give --model default"
+    )
+    if not str(name) or (not Path(name).is_dir() and _is_path(Path(name))):
+        # The hub would be asked for half a minute where it can't be reached.
+        raise nothing
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)  # not every attempt to reach the hub is worth a warning
+    try:
+        return SubspaceModel.from_pretrained(str(name))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise nothing from error
+    except (ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise IntervoxError(f"the model in {name} is damaged ({reason}): refine it again") from error
+    finally:
+        hub_logging.set_verbosity(verbosity)
+
+
+def _is_path(path: Path) -> bool:
+    """Whether a name can't be a hub id, ``name`` or ``user/name``, or begins with a folder that is here."""
+    return path.is_absolute() or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.is_dir())

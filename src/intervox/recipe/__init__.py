@@ -1,0 +1,190 @@
+"""The recipe: one YAML file that says everything a run does.
+
+Every field has a default, a range and a reason; an unknown key is an error, not a silent no-op.
+"""
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from intervox.errors import IntervoxError
+from intervox.recipe.corpus import CorpusRecipe
+from intervox.recipe.parts import Part, Share
+from intervox.recipe.training import (
+    AdaptationSettings,
+    LossSettings,
+    SubspaceSettings,
+    SweepSettings,
+    TrainingSettings,
+)
+
+
+class FeatureSettings(Part):
+    """How the backbone is run.
+
+    ``batch_seconds`` bounds its memory. ``window_seconds`` is the longest stretch that it sees at
+    once; a longer clip is the mean of its windows. Layer means depend on the length seen (the mean
+    of the positions does), so windows keep long clips within the lengths that training covers.
+    """
+
+    batch_seconds: float = Field(20.0, gt=0)
+    window_seconds: float = Field(4.0, ge=0.5, le=30)
+    max_failures: Share = 0.01
+
+
+Disturbance = Literal["noise", "room", "band", "clipping", "codec", "packet_loss"]
+Backend = Literal["cosine", "centred", "as_norm", "plda"]
+BaselineName = Literal["random", "pca", "whitening", "lda", "leace", "collapse", "svd", "observational"]
+
+
+class SeveritySettings(Part):
+    """Curves of error against severity, on at most ``clips`` clips of each human corpus."""
+
+    disturbances: tuple[Disturbance, ...] = ("noise", "room", "band")
+    levels: tuple[Annotated[float, Field(ge=0.01, le=1)], ...] = (0.25, 0.5, 0.75)
+    clips: int = Field(150, ge=10)
+
+
+class EvaluationSettings(Part):
+    """What is measured, on what, against what.
+
+    ``protocols`` are names of evaluation sets, or ``auto`` for each that is found. ``baselines`` and
+    ``peers`` are measured beside the subspaces (the extras ``baselines``, for LEACE, and ``peers``
+    bring what they need); ``scoring`` lists the back-ends that the speaker
+    subspace is scored with. ``max_trials`` bounds the targets and the impostors of a stratum,
+    ``bootstrap`` is the number of resamples behind every interval, ``episodes`` that of draws of
+    enrolled examples, ``seeds`` that of trainings of each probe. With ``separation: false`` the
+    probes, ABX and their kin are left out, with ``recordings: false`` the report has no audio.
+    """
+
+    protocols: tuple[str, ...] = ("auto",)
+    baselines: tuple[BaselineName, ...] = (
+        "random", "pca", "whitening", "lda", "collapse", "svd", "observational"
+    )  # fmt: skip
+    peers: tuple[Literal["resemblyzer"], ...] = ()
+    scoring: tuple[Backend, ...] = get_args(Backend)
+    severities: SeveritySettings = SeveritySettings()
+    separation: bool = True
+    running_minutes: float = Field(10.0, ge=0)
+    max_trials: int = Field(50_000, ge=1000)
+    bootstrap: int = Field(200, ge=0)
+    episodes: int = Field(100, ge=1)
+    seeds: int = Field(3, ge=1)
+    max_clips: int | None = Field(None, ge=1)
+    recordings: bool = True
+
+
+_RESERVED = {
+    "raw", "residual", "forward", "train", "eval", "type", "float", "half", "double", "apply", *dir(dict),
+    "enrol", "test", "enrol_speaker", "test_speaker", "enrol_content", "test_content", "target", "all",
+    "different_text", "same_text_impostors", "same_session", "cross_session", "short", "medium", "long",
+    "step", "total", "mean", *LossSettings.model_fields,
+}  # fmt: skip
+"""Names that metrics, trial files, the training log or modules use for something else."""
+
+
+class Recipe(Part):
+    """A whole run."""
+
+    name: str = Field("custom", pattern=r"^\w[\w.-]*$")
+    seed: int = Field(0, ge=0, lt=2**31)
+    backbone: str = "bundled:whisper-tiny.en"
+    corpus: CorpusRecipe = CorpusRecipe()
+    features: FeatureSettings = FeatureSettings()
+    subspaces: dict[str, SubspaceSettings] = Field(
+        {"speaker": SubspaceSettings(factor="speaker"), "content": SubspaceSettings(factor="content")}
+    )
+    loss: LossSettings = LossSettings()
+    training: TrainingSettings = TrainingSettings()
+    adaptation: AdaptationSettings = AdaptationSettings()
+    sweep: SweepSettings = SweepSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _usable_subspaces(self) -> "Recipe":
+        if not self.subspaces:
+            raise ValueError("subspaces: name at least one")
+        for name, settings in self.subspaces.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _RESERVED:
+                raise ValueError(
+                    f"subspaces: {name!r} can't be a name; use lower-case letters, no reserved word"
+                )
+            if settings.map == "mlp" and self.training.initialisation == "lda":
+                raise ValueError("an mlp map can't start from lda: set training.initialisation: random")
+            if settings.factor in settings.erase:
+                raise ValueError(f"subspaces.{name}.erase: a subspace can't lose its own factor")
+            layers = settings.layers
+            if layers is not None and (not layers or len(set(layers)) < len(layers) or min(layers) < 0):
+                raise ValueError(f"subspaces.{name}.layers: list each layer once, counted from 0")
+        return self
+
+    @property
+    def reads_frames(self) -> bool:
+        """Whether a subspace looks at every frame, so that features must keep them."""
+        return any(settings.map == "attentive" for settings in self.subspaces.values())
+
+
+def load_recipe(source: str | Path) -> Recipe:
+    """Read a recipe by the name of a built-in one or by path.
+
+    Raises
+    ------
+    IntervoxError
+        No such recipe, not YAML, or a field is unknown or has a wrong value; the message names it.
+    """
+    path = Path(source)
+    builtin = files("intervox.recipe").joinpath("builtin").joinpath(f"{source}.yaml")
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise IntervoxError(
+                f"{path} can't be read ({reason}): give the path of a recipe or one of {names()}"
+            ) from None
+    elif builtin.is_file():
+        text = builtin.read_text(encoding="utf-8")
+    else:
+        raise IntervoxError(f"there is no recipe {str(source)!r}: give a .yaml file or one of {names()}")
+    try:
+        return Recipe.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        raise IntervoxError(f"{source} is not valid YAML: {str(error).splitlines()[0]}") from None
+    except ValidationError as error:
+        raise IntervoxError(f"recipe {source}: {_explain(error)}") from None
+
+
+def names() -> str:
+    """List the built-in recipes, comma-separated."""
+    folder = files("intervox.recipe").joinpath("builtin").iterdir()
+    return ", ".join(sorted(f.name.removesuffix(".yaml") for f in folder if f.name.endswith(".yaml")))
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Write a recipe as YAML with every default spelled out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"]) or "top level"
+        if problem["type"] == "extra_forbidden":
+            problems.append(f"unknown key `{where}`: remove it or correct its spelling")
+        elif problem["type"] == "union_tag_invalid":
+            known = problem["ctx"]
+            problems.append(
+                f"`{where}`: unknown engine '{known['tag']}': choose from {known['expected_tags']}"
+            )
+        elif problem["type"] == "union_tag_not_found":
+            problems.append(f"`{where}` has no `name`: name the engine")
+        elif isinstance(problem["input"], dict):
+            problems.append(f"`{where}`: {problem['msg'].removeprefix('Value error, ')}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"`{where}` is {problem['input']!r}: {message}")
+    return "; ".join(problems)

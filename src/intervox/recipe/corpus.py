@@ -1,0 +1,303 @@
+"""The ``corpus`` part of the recipe: engines, texts, blocks, conditions and checks."""
+
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from intervox.recipe.parts import Part, Range, Share
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class _Engine(Part):
+    """What all engines share.
+
+    ``voices`` is how many of its voices take part (all of them where none is given), ``transformed``
+    how many further speakers are made from them by voice transformation, ``share`` its part of every
+    block's speakers against the other engines', ``splits`` where it may appear: an engine kept out
+    of train is a held-out engine.
+    """
+
+    voices: int | None = Field(None, ge=1)
+    transformed: int = Field(0, ge=0)
+    share: float = Field(1.0, gt=0)
+    splits: tuple[Split, ...] = SPLITS
+
+    @field_validator("splits")
+    @classmethod
+    def _some_split(cls, splits: tuple[Split, ...]) -> tuple[Split, ...]:
+        if not splits or len(set(splits)) < len(splits):
+            raise ValueError(f"name at least one of {', '.join(SPLITS)}, and each once")
+        return splits
+
+
+class EspeakSettings(_Engine):
+    """eSpeak NG: formant synthesis in about a hundred languages."""
+
+    name: Literal["espeak"] = "espeak"
+    voices: int = Field(320, ge=1)
+    languages: tuple[str, ...] = Field(("en",), min_length=1)
+
+
+class KokoroSettings(_Engine):
+    """Kokoro-82M: 54 presets, and mixtures of two of them as further speakers."""
+
+    name: Literal["kokoro"]
+    voices: int = Field(54, ge=1)
+    languages: tuple[str, ...] = Field(("en",), min_length=1)
+    folder: Path | None = None
+
+
+class PiperSettings(_Engine):
+    """Piper voices: paths of ``.onnx`` files with their ``.onnx.json``, or ``joe`` for the wheel's.
+
+    ``voices`` are taken from the models in turn, the speakers of each in order.
+    """
+
+    name: Literal["piper"]
+    models: tuple[str, ...] = Field(("joe",), min_length=1)
+
+    @model_validator(mode="after")
+    def _every_model_is_heard(self) -> "PiperSettings":
+        enough = self.voices is None or self.voices >= len(self.models)
+        if not enough or len(set(self.models)) < len(self.models):
+            raise ValueError("name each model once, and ask for at least as many voices as models")
+        return self
+
+
+class RecordingsSettings(_Engine):
+    """A parallel corpus of human speech: blocks are found in its manifest, nothing is synthesised.
+
+    ``blocks`` are cut from it for each of its ``splits``, at most as large as the split's own.
+    """
+
+    name: Literal["recordings"]
+    manifest: Path
+    match: Literal["exact", "normalised"] = "normalised"
+    blocks: int = Field(10, ge=1)
+    licence: str = "as its owner states"
+
+
+PLACEHOLDERS = ("text", "voice", "language", "seed", "output")
+"""What a command's arguments may hold in braces."""
+
+
+class CommandSettings(_Engine):
+    """Any other synthesiser, as a command line.
+
+    ``command`` is a list of arguments in which ``{text}``, ``{voice}``, ``{language}``, ``{seed}``
+    and ``{output}`` (the WAV file to write) are filled in; no shell sees it. It runs in an empty
+    folder, so name files by their full path. Where a text that begins with a dash would be taken
+    for an option, write ``--text={text}`` or put ``--`` before it.
+    """
+
+    name: Literal["command"]
+    command: tuple[str, ...] = Field(min_length=1)
+    speakers: tuple[str, ...] = Field(min_length=1)
+    language: str = "en"
+    timeout_seconds: float = Field(60.0, gt=0)
+    version: str = "unknown"
+    licence: str = "as its owner states"
+
+    @field_validator("command")
+    @classmethod
+    def _known_placeholders(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        found = {name for argument in command for name in re.findall(r"{(\w+)}", argument)}
+        if not {"text", "output"} <= found <= set(PLACEHOLDERS):
+            raise ValueError(
+                f"use {{text}} and {{output}}, and no other placeholders than {', '.join(PLACEHOLDERS)}"
+            )
+        return command
+
+    @model_validator(mode="after")
+    def _enough_speakers(self) -> "CommandSettings":
+        if len(set(self.speakers)) < len(self.speakers) or (self.voices or 0) > len(self.speakers):
+            raise ValueError("speakers: name each once, and at least as many as `voices`")
+        return self
+
+
+EngineSettings = Annotated[
+    EspeakSettings | KokoroSettings | PiperSettings | RecordingsSettings | CommandSettings,
+    Field(discriminator="name"),
+]
+
+
+TextKind = Literal["word", "pseudo-word", "phrase", "sentence", "keyword", "number", "spelled", "running"]
+KINDS: tuple[TextKind, ...] = get_args(TextKind)
+
+
+class TextSettings(Part):
+    """The content inventory: generated, or the user's own file with one text a line.
+
+    ``count`` is that of each language, ``kinds`` the share of each kind of generated text; shares
+    are brought to a sum of one. ``file_language`` is that of the file's lines that name none.
+    ``reserved`` are texts to leave out beside those of the known evaluation protocols;
+    ``protocol_texts`` lets these into training, which their keyword results then no longer test.
+    """
+
+    count: int = Field(1600, ge=2)
+    kinds: dict[TextKind, float] = Field(
+        {"word": 0.30, "pseudo-word": 0.25, "phrase": 0.22, "sentence": 0.23}
+    )
+    file: Path | None = None
+    file_language: str = "en"
+    reserved: tuple[str, ...] = ()
+    protocol_texts: bool = False
+
+    @field_validator("kinds")
+    @classmethod
+    def _shares(cls, kinds: dict[TextKind, float]) -> dict[TextKind, float]:
+        total = sum(kinds.values())
+        if min(kinds.values(), default=-1) < 0 or not 0 < total < math.inf:
+            raise ValueError(f"give a share of 0 or more to some of {', '.join(KINDS)}, not all 0")
+        return {kind: kinds[kind] / total for kind in KINDS if kinds.get(kind)}
+
+
+class BlockSettings(Part):
+    """A split's blocks: each crosses ``speakers`` with ``contents`` completely."""
+
+    blocks: int = Field(ge=0)
+    speakers: int = Field(8, ge=2)
+    contents: int = Field(8, ge=2)
+
+
+CONDITION_BOUNDS = {
+    "padding_seconds": (0.0, 10.0),
+    "snr_db": (-30.0, 100.0),
+    "low_hz": (10.0, 7900.0),
+    "high_hz": (10.0, 7900.0),
+    "tilt_db_per_octave": (-20.0, 20.0),
+    "clipped_share": (0.0, 0.5),
+    "lost_share": (0.0, 0.5),
+    "level_dbfs": (-90.0, 0.0),
+}
+"""What the ranges of ``ConditionSettings`` may hold."""
+
+
+class ConditionSettings(Part):
+    """How often each disturbance is drawn, and from which range (uniformly).
+
+    A corpus has ``count`` different conditions. ``clean`` is the share of cells that nothing is done
+    to; ``noise_recordings`` that of the noisy conditions whose noise comes from the recordings in
+    ``noise_folder``, of each of which the first 30 s are used.
+    """
+
+    count: int = Field(512, ge=1)
+    clean: Share = 0.1
+    padding: Share = 0.5
+    padding_seconds: Range = (0.0, 0.35)
+    room: Share = 0.04
+    rooms: int = Field(48, ge=1)
+    noise: Share = 0.8
+    snr_db: Range = (8.0, 40.0)
+    noise_folder: Path | None = None
+    noise_recordings: Share = 0.5
+    microphone: Share = 0.03
+    microphones: int = Field(24, ge=1)
+    band: Share = 0.04
+    low_hz: Range = (40.0, 350.0)
+    high_hz: Range = (3000.0, 7600.0)
+    tilt: Share = 0.03
+    tilt_db_per_octave: Range = (-4.0, 4.0)
+    clipping: Share = 0.03
+    clipped_share: Range = (0.001, 0.03)
+    codec: Share = 0.03
+    packet_loss: Share = 0.02
+    lost_share: Range = (0.01, 0.2)
+    level: Share = 1.0
+    level_dbfs: Range = (-32.0, -1.0)
+
+    @field_validator("*")
+    @classmethod
+    def _within_bounds(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, tuple):
+            return value
+        lowest, highest = CONDITION_BOUNDS[str(info.field_name)]
+        if not lowest <= value[0] <= value[1] <= highest:
+            raise ValueError(f"give two numbers from {lowest:g} to {highest:g}, the lower bound first")
+        return value
+
+    @model_validator(mode="after")
+    def _band_is_open(self) -> "ConditionSettings":
+        if self.low_hz[1] >= self.high_hz[0]:
+            raise ValueError("low_hz must end below where high_hz begins")
+        return self
+
+
+class QualitySettings(Part):
+    """What a rendition must be like; one that is not is rendered again, ``attempts`` times in all.
+
+    ``recognise`` needs the extra ``quality``: a recogniser listens to every English rendition.
+    ``min_evidence`` (nats a token; twice and three times as much for texts of two words and of more)
+    is the check that finds wrong texts; the error rates ``max_cer`` and ``max_per`` also refuse what
+    is good but hard to spell. See ``docs/quality.md``.
+    ``max_voice_distance`` is a cosine distance in the casting's speaker space.
+    """
+
+    attempts: int = Field(2, ge=1)
+    max_silent_share: Share = 0.8
+    max_clipped_share: Share = 0.01
+    seconds_per_character: Range = (0.02, 0.6)
+    recognise: bool = False
+    min_evidence: float | None = 0.5
+    max_cer: float | None = Field(None, gt=0)
+    max_per: float | None = Field(None, gt=0)
+    max_voice_distance: float | None = Field(None, gt=0)
+
+    @field_validator("seconds_per_character")
+    @classmethod
+    def _in_order(cls, bounds: Range) -> Range:
+        if not 0 <= bounds[0] < bounds[1]:
+            raise ValueError("give two numbers from 0, the lower bound first")
+        return bounds
+
+
+class CastingSettings(Part):
+    """The audition that finds near-duplicate voices before anything else is rendered.
+
+    Every synthetic voice says ``texts`` texts; voices nearer to each other than ``min_distance``, in
+    a speaker space over the backbone's ``layers``, are kept, merged under one label, or dropped.
+    """
+
+    near_duplicates: Literal["keep", "merge", "drop"] = "drop"
+    min_distance: float = Field(0.03, ge=0, le=1)
+    texts: int = Field(4, ge=4)
+    backbone: str = "bundled:whisper-tiny.en"
+    layers: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+
+
+class CorpusRecipe(Part):
+    """What is synthesised.
+
+    Each training rendition appears under ``copies`` conditions, the first of them clean with
+    ``dry_copy``. Each held-out split gets the share ``held_out`` of the voices and of the texts.
+    """
+
+    engines: tuple[EngineSettings, ...] = (EspeakSettings(),)
+    texts: TextSettings = TextSettings()
+    train: BlockSettings = BlockSettings(blocks=60)
+    validation: BlockSettings = BlockSettings(blocks=0)
+    test: BlockSettings = BlockSettings(blocks=10)
+    held_out: Share = 0.15
+    copies: int = Field(2, ge=1)
+    dry_copy: bool = False
+    conditions: ConditionSettings = ConditionSettings()
+    quality: QualitySettings = QualitySettings()
+    casting: CastingSettings | None = None
+    shard_size: int = Field(256, ge=1)
+    max_failures: Share = 0.01
+
+    @model_validator(mode="after")
+    def _usable(self) -> "CorpusRecipe":
+        names = [engine.name for engine in self.engines]
+        if not names or len(set(names)) < len(names):
+            raise ValueError("engines: name at least one, and each once")
+        if not self.train.blocks:
+            raise ValueError("train.blocks: at least 1")
+        if self.casting and names == ["recordings"]:
+            raise ValueError("casting: people on record can't audition; leave it out")
+        return self

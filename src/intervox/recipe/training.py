@@ -1,0 +1,134 @@
+"""What the recipe says of learning: subspaces, the loss, the training loop, and adapting a backbone."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from intervox.recipe.parts import Part, Share
+
+Map = Literal["linear", "mlp", "attentive", "orthogonal"]
+
+
+class SubspaceSettings(Part):
+    """One named projection.
+
+    ``layers`` lists the hidden states that it may use (all by default). ``combine: sum`` is the
+    paper's weighted sum of layers before one map, ``concat`` gives each layer its own map.
+    ``map`` is ``linear`` or ``mlp`` (one hidden layer of ``width``) on time-means, ``attentive``
+    (weighted mean and deviation over frames, the weights learned by ``width`` tanh units, then
+    linear) or ``orthogonal`` (rows of one orthogonal matrix that all subspaces share, so that they
+    can't overlap). ``shrinkage`` regularises the closed form (LDA) that is the baseline and the
+    start of training; the start scales each direction by its reliability to the power of
+    ``reliability``. ``temperature`` divides the cosine, and is learned where ``learn_temperature``
+    says so; ``margin`` is taken from the positives' cosines. ``erase`` names factors whose class
+    means are projected out of the inputs in closed form before anything is learned, as many
+    directions of them as ``erased_directions``.
+    """
+
+    factor: str
+    dim: int = Field(128, ge=1)
+    layers: tuple[int, ...] | None = None
+    combine: Literal["sum", "concat"] = "concat"
+    map: Map = "linear"
+    width: int = Field(128, ge=1)
+    temperature: float = Field(0.2, gt=0)
+    learn_temperature: bool = False
+    margin: float = Field(0.0, ge=0, lt=1)
+    weight: float = Field(1.0, ge=0)
+    shrinkage: Share = 0.1
+    reliability: float = Field(0.25, ge=0)
+    erase: tuple[str, ...] = ()
+    erased_directions: int = Field(16, ge=1)
+
+
+class LossSettings(Part):
+    """The multi-part loss beside its parts' own settings; a weight of 0 leaves a part out.
+
+    ``within`` names a column of the plan, such as ``engine``: negatives are then only cells with
+    the anchor's value of it. ``hard_negatives`` is added to the logits of negatives that share
+    another subspace's factor with the anchor. ``queue`` cells of earlier steps take part as
+    positives and negatives without a gradient. ``chunk`` anchors are compared at a time, which bounds
+    memory and changes nothing else.
+    """
+
+    denominator: Literal["all", "negatives"] = "negatives"
+    within: str | None = None
+    hard_negatives: float = Field(0.0, ge=0)
+    cross_covariance: float = Field(1.0, ge=0)
+    orthogonality: float = Field(0.0, ge=0)
+    uniformity: float = Field(0.0, ge=0)
+    variance: float = Field(0.0, ge=0)
+    invariance: float = Field(0.0, ge=0)
+    adversary: float = Field(0.0, ge=0)
+    queue: int = Field(0, ge=0)
+    chunk: int = Field(2048, ge=1)
+
+
+class TrainingSettings(Part):
+    """Optimisation; a step sees ``blocks_per_step`` whole blocks.
+
+    ``batches: observational`` is the control without intervention: as many labels of each factor a
+    step, but of cells that nobody crossed. ``ema`` is the decay of the averaged weights that are kept
+    in the end (0: the last ones). Every ``validate_every`` steps the cells of the validation split,
+    of engines that training never hears, are measured; the best weights are kept, and training ends
+    after ``patience`` measurements that were no better (0: never). ``crop_seconds`` is the longest
+    stretch of a clip that an attentive map sees in a step.
+    """
+
+    steps: int = Field(400, ge=0)
+    blocks_per_step: int = Field(8, ge=1)
+    batches: Literal["crossed", "observational"] = "crossed"
+    learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup_steps: int = Field(20, ge=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    clip_gradient: float = Field(0.0, ge=0)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    initialisation: Literal["lda", "random"] = "lda"
+    checkpoint_every: int = Field(100, ge=1)
+    ema: float = Field(0.0, ge=0, lt=1)
+    validate_every: int = Field(0, ge=0)
+    patience: int = Field(0, ge=0)
+    crop_seconds: float = Field(2.0, gt=0)
+    tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _measured(self) -> "TrainingSettings":
+        if self.patience and not self.validate_every:
+            raise ValueError("patience counts measurements: set validate_every too, or patience to 0")
+        return self
+
+
+class AdaptationSettings(Part):
+    """Low-rank adaptation (LoRA) of the backbone itself, from waveforms, with the recipe's loss.
+
+    ``blocks`` are the transformer blocks that change (counted from 0), ``targets`` their modules.
+    """
+
+    rank: int = Field(8, ge=1)
+    alpha: float = Field(16.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    blocks: tuple[int, ...] = (0, 1)
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    steps: int = Field(100, ge=1)
+    blocks_per_step: int = Field(2, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
+    warmup_steps: int = Field(10, ge=0)
+    checkpoint_every: int = Field(20, ge=1)
+
+
+class SweepSettings(Part):
+    """Trainings to compare on one corpus: variant name to recipe fields and their values.
+
+    ``{"observational": {"training.batches": "observational"}}``. The recipe itself is the variant
+    ``recipe`` and what the others are compared with; each is trained with ``seeds`` seeds.
+    """
+
+    variants: dict[str, dict[str, bool | int | float | str | list[int] | list[str] | None]] = Field({})
+    seeds: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _names(self) -> "SweepSettings":
+        if "recipe" in self.variants:
+            raise ValueError("a variant can't be called 'recipe': that is the recipe itself")
+        return self

@@ -1,0 +1,1 @@
+"""Training of the subspaces, and of the backbone itself."""

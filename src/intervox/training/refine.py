@@ -1,0 +1,212 @@
+"""From cached features to a SubspaceModel: the start, the loop, and what is written in the end."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from intervox.clips.labels import UNLABELLED
+from intervox.features.store import Features
+from intervox.model.closed_form import LinearMap, fit_lda
+from intervox.model.model import SubspaceModel
+from intervox.recipe import Recipe
+from intervox.recipe.training import SubspaceSettings
+from intervox.storage import StepFolder, stable_hash, write_json
+from intervox.training.cells import TrainingCells, check_columns, training_cells, validation_cells
+from intervox.training.checkpoint import CHECKPOINT
+from intervox.training.distributed import from_main, join_processes
+from intervox.training.loop import best_step, crop_frames, train
+from intervox.training.losses import MultiPart, columns
+from intervox.training.validation import Validation
+
+__all__ = [
+    "TrainingCells",
+    "check_settings",
+    "closed_form",
+    "refine",
+    "select_layers",
+    "training_cells",
+    "training_key",
+]
+
+SCHEMA_VERSION = 2
+_ROWS_AT_ONCE = 4096
+
+
+def refine(cells: Any, features: Features, recipe: Recipe, folder: Path) -> SubspaceModel:
+    """Train the recipe's subspaces, or go on from the last checkpoint.
+
+    Every process of an ``accelerate launch`` calls it; the main one writes.
+
+    Parameters
+    ----------
+    cells
+        The corpus' plan.
+    features
+        Of the same corpus, row i for ``cell_id`` i.
+    recipe
+        ``subspaces``, ``loss``, ``training`` and ``seed`` are read.
+    folder
+        Where the model goes, and ``training.json``: ``history`` of the losses, ``validation`` of the
+        error rates, and after how many steps the weights that were kept were reached (``best_step``).
+
+    Raises
+    ------
+    IntervoxError
+        A factor has no column, nothing is left to train or to validate on, or the loss is not finite.
+    """
+    accelerator = join_processes(recipe.training.precision)
+    key = training_key(features, recipe)
+    step = StepFolder(folder, key) if accelerator.is_main_process else None
+    if not from_main(step.complete if step else None):
+        torch.manual_seed(recipe.seed)
+        about = features.about
+        model = SubspaceModel(
+            about["backbone"],
+            about["layers"],
+            about["dim"],
+            {name: settings.model_dump(mode="json") for name, settings in recipe.subspaces.items()},
+            about["fingerprint"],
+            about["window_seconds"],
+        )
+        chosen = training_cells(cells, features, _columns(recipe))
+        validation = _validation(cells, features, recipe) if recipe.training.validate_every else None
+        # The others get the main process' start, and a checkpoint holds it.
+        if accelerator.is_main_process and not (folder / CHECKPOINT).exists():
+            _prepare(model, chosen, features, recipe)
+        done = train(model, accelerator, chosen, validation, features, recipe, folder)
+        if step:
+            model.save_pretrained(folder)
+            kept = best_step(done.validation) if done.validation else done.step
+            record = {"key": key, "history": done.history, "validation": done.validation, "best_step": kept}
+            write_json(folder / "training.json", record)
+            step.finish()
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    return SubspaceModel.from_pretrained(folder)
+
+
+def check_settings(recipe: Recipe, layers: int, dim: int, plan: Collection[str]) -> None:
+    """Raise what would stop ``refine`` whatever the cells are, before they are made for it.
+
+    Parameters
+    ----------
+    layers, dim
+        Of the backbone.
+    plan
+        Columns of the corpus' plan.
+
+    Raises
+    ------
+    IntervoxError
+        A factor has no column, a part of the loss has nothing to act on, the backbone lacks a layer,
+        or the device can't compute in the precision.
+    """
+    check_columns(_columns(recipe), plan)
+    settings = {name: one.model_dump(mode="json") for name, one in recipe.subspaces.items()}
+    SubspaceModel(recipe.backbone, layers, dim, settings)
+    MultiPart(recipe.subspaces, recipe.loss)
+    join_processes(recipe.training.precision)
+
+
+def training_key(features: Features, recipe: Recipe) -> str:
+    """Hash everything that decides a model's weights."""
+    return stable_hash(
+        [
+            SCHEMA_VERSION,
+            features.about["key"],
+            {name: settings.model_dump(mode="json") for name, settings in recipe.subspaces.items()},
+            recipe.loss.model_dump(),
+            recipe.training.model_dump(exclude={"checkpoint_every", "tensorboard"}),
+            recipe.seed,
+        ]
+    )
+
+
+def closed_form(
+    settings: SubspaceSettings, standard: NDArray[np.float32], labels: NDArray[np.int64]
+) -> LinearMap:
+    """Fit LDA for one subspace on the same layers, labels and dim that training gets.
+
+    Parameters
+    ----------
+    standard
+        Standardised layer means, shape (cells, layers, dim).
+    labels
+        Shape (cells,).
+    """
+    known = labels != UNLABELLED
+    inputs = select_layers(settings, standard if known.all() else standard[known])
+    return fit_lda(inputs, labels[known], settings.dim, settings.shrinkage)
+
+
+def select_layers(settings: SubspaceSettings, standard: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Combine a subspace's layers with equal weights, as its map sees them before training.
+
+    Parameters
+    ----------
+    standard
+        Standardised layer means, shape (cells, layers, dim).
+
+    Returns
+    -------
+    ndarray
+        Shape (cells, dim) for ``combine: sum``, (cells, layers * dim) for ``concat``.
+    """
+    chosen = standard if settings.layers is None else standard[:, list(settings.layers)]
+    return chosen.mean(axis=1) if settings.combine == "sum" else chosen.reshape(len(chosen), -1)
+
+
+def _columns(recipe: Recipe) -> set[str]:
+    """Name the columns of the plan whose labels training needs."""
+    erased = {factor for settings in recipe.subspaces.values() for factor in settings.erase}
+    return columns(recipe.subspaces, recipe.loss) | erased
+
+
+def _validation(cells: Any, features: Features, recipe: Recipe) -> Validation:
+    factors = {name: settings.factor for name, settings in recipe.subspaces.items()}
+    held_out = validation_cells(cells, features, set(factors.values()))
+    return Validation(held_out, factors, recipe.seed, crop_frames(recipe.training))
+
+
+def _prepare(model: SubspaceModel, chosen: TrainingCells, features: Features, recipe: Recipe) -> None:
+    """Fit what is not learned by steps: standardisation, erasure, whitening, the closed-form start.
+
+    The standardisation reads some rows at a time; the others hold those of all cells, in fp32.
+    """
+    mean, deviation = mean_and_deviation(features, chosen.rows)
+    model.set_standardisation(torch.from_numpy(mean), torch.from_numpy(deviation))
+    erasing = [name for name, settings in recipe.subspaces.items() if settings.erase]
+    from_lda = recipe.training.initialisation == "lda"
+    if not (erasing or model.shares_orthogonal or from_lda):
+        return
+    means = torch.from_numpy(features.rows(chosen.rows))
+    for name in erasing:
+        model.fit_erasure(name, means, chosen.labels, chosen.blocks)
+    if model.shares_orthogonal:
+        model.fit_whitening(means)
+    if from_lda:
+        standard = means.sub_(model.mean).div_(model.scale)
+        for name, settings in recipe.subspaces.items():
+            inputs = model.erased(name, standard) if settings.erase else standard
+            linear = closed_form(settings, inputs.numpy(), chosen.labels[settings.factor])
+            model.initialise(name, linear.shrunk(settings.reliability))
+
+
+def mean_and_deviation(
+    features: Features, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation over some cells, in the memory of a few of them.
+
+    Returns
+    -------
+    mean, deviation
+        Shape (layers, dim); the deviation with one degree of freedom less than cells.
+    """
+    parts = [rows[start : start + _ROWS_AT_ONCE] for start in range(0, len(rows), _ROWS_AT_ONCE)]
+    mean = np.sum([features.rows(part).sum(axis=0, dtype=np.float64) for part in parts], axis=0) / len(rows)
+    squares = np.sum([np.square(features.rows(part) - mean).sum(axis=0) for part in parts], axis=0)
+    return mean, np.sqrt(squares / max(1, len(rows) - 1))
