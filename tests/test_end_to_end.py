@@ -26,8 +26,7 @@ from intervox.features.extraction import extract
 from intervox.features.store import Features
 from intervox.model.model import load_model
 from intervox.recipe import FeatureSettings
-
-from .conftest import ROOT
+from tests.conftest import ROOT
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 pytestmark = pytest.mark.end_to_end

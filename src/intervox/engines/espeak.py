@@ -19,6 +19,7 @@ from intervox.engines.base import Engine, Voice
 from intervox.engines.phonemes import fresh_library, library_files
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import EspeakSettings
+from intervox.seeds import rng
 
 ACCENTS = (  # of English; another language is spoken as its tag says
     "en-us",
@@ -92,7 +93,7 @@ class EspeakEngine(Engine):
         """
         languages = list(dict.fromkeys(self._settings.languages))
         self._check_languages(languages)
-        random = np.random.default_rng(0)
+        random = rng(0, "espeak.voices")
         voices: list[Voice] = []
         for rank, language in enumerate(languages):
             count = (self._settings.voices - len(voices)) // (len(languages) - rank)
@@ -138,7 +139,7 @@ class EspeakEngine(Engine):
     def render(self, text: str, voice: str, seed: int) -> Waveform:
         """Speak ``text``; the seed moves pitch, range and rate by what one person varies."""
         name, pitch, rate, formants, timbre = voice.split("/")
-        random = np.random.default_rng(seed)
+        random = rng(seed, "espeak.take")
         scale = int(formants[1:]) / 100
         with fresh_library(_PURPOSE) as (library, sample_rate):
             library.espeak_SetSynthCallback(self._callback)
@@ -170,7 +171,7 @@ def _coloured(wave: Waveform, timbre: int) -> Waveform:
     size = fft.next_fast_len(len(wave), real=True)
     mel = np.log1p(fft.rfftfreq(size, 1 / SAMPLE_RATE) / 700) / np.log1p(8000 / 700)
     order = np.arange(1, TIMBRE_ORDER + 1)
-    gains = np.random.default_rng([timbre, 9]).normal(0, TIMBRE_DB, TIMBRE_ORDER)
+    gains = rng(timbre, "espeak.timbre").normal(0, TIMBRE_DB, TIMBRE_ORDER)
     curve = gains @ np.cos(np.pi * order[:, None] * mel)
     coloured = fft.irfft(fft.rfft(wave, size) * 10 ** (curve / 20), size)[: len(wave)]
     return np.asarray(coloured / max(1.0, np.abs(coloured).max()), np.float32)

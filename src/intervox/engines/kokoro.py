@@ -26,6 +26,7 @@ from intervox.engines.kokoro_voices import make_voices, parse_voice
 from intervox.engines.phonemes import library_files, phonemise
 from intervox.errors import missing_extra
 from intervox.recipe.corpus import KokoroSettings
+from intervox.seeds import rng
 from intervox.storage import read_json
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class KokoroEngine(Engine):
                 f"{len(ids)}: shorten it"
             )
         style = sum(np.float32(weight) * self._preset(preset)[len(ids)] for preset, weight in weights.items())
-        speed = rate * np.random.default_rng(seed).uniform(*RATE_RANGE)
+        speed = rate * rng(seed, "kokoro.take").uniform(*RATE_RANGE)
         inputs = {
             self._tokens: np.array([[0, *ids, 0]], np.int64),
             "style": np.asarray(style, np.float32)[None],

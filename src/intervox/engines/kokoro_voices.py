@@ -7,10 +7,9 @@ mixture. A voice adds the language it speaks and its usual rate: ``af_heart/en/r
 from collections.abc import Iterator
 from itertools import combinations, zip_longest
 
-import numpy as np
-
 from intervox.engines.base import Voice
 from intervox.errors import IntervoxError
+from intervox.seeds import rng
 
 POOLS = (
     ("ef_dora", "em_alex", "em_santa", "pf_dora", "pm_alex", "pm_santa", "af_alloy", "af_bella", "af_nova"),
@@ -81,7 +80,7 @@ def make_voices(count: int, languages: tuple[str, ...]) -> list[Voice]:
         chosen[language] = able[: shares[language]]
         taken.update(name for name, _ in chosen[language])
     in_turn = zip_longest(*([(language, *item) for item in chosen[language]] for language in languages))
-    random = np.random.default_rng(0)
+    random = rng(0, "kokoro.voices")
     return [
         Voice(f"{name}/{language}/r{round(100 * random.uniform(*BASE_RATE))}", f"pool-{pool}", language)
         for language, name, pool in (item for turn in in_turn for item in turn if item)
@@ -117,7 +116,7 @@ def _speakers() -> list[tuple[str, int]]:
 
 def _of_pool(pool: tuple[str, ...], number: int) -> Iterator[str]:
     """Yield a pool's presets, then each pair evenly mixed, then the pairs with either one stronger."""
-    random = np.random.default_rng(number)
+    random = rng(number, "kokoro.mixture")
     yield from random.permutation(pool).tolist()
     pairs = [pair for pair in combinations(pool, 2) if set(pair) not in TWINS]
     for weight in WEIGHTS:

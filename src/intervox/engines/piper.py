@@ -20,6 +20,7 @@ from intervox.engines.base import RATE_RANGE, Engine, Voice, finished_clip, open
 from intervox.engines.phonemes import library_files, phonemise
 from intervox.errors import IntervoxError, missing_extra
 from intervox.recipe.corpus import PiperSettings
+from intervox.seeds import rng
 from intervox.storage import file_sha256, read_json, stable_hash
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class PiperEngine(Engine):
         model = self._models.get(name)
         if model is None or not speaker.isdecimal() or int(speaker) >= model.speakers:
             raise IntervoxError(f"piper has no voice {voice!r}: see `models` in the recipe")
-        rate = np.random.default_rng(seed).uniform(*RATE_RANGE)
+        rate = rng(seed, "piper.take").uniform(*RATE_RANGE)
         return model.speak(text, int(speaker), rate)
 
 

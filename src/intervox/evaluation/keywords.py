@@ -13,6 +13,7 @@ from intervox.metrics.bootstrap import bootstrap_weights, interval
 from intervox.metrics.detection import equal_error_rate
 from intervox.metrics.events import Detections, count_detections, miss_at, thinned
 from intervox.metrics.probes import logistic
+from intervox.seeds import rng
 
 Rows = NDArray[np.int64]
 
@@ -97,7 +98,7 @@ def detect_unknown(
     unknown = len(contents) // 3
     # Half of the speakers say half of a content's clips on average: a quarter leaves room.
     shots = min(OPEN_SET_SHOTS, max(1, int(counts.min()) // 4))
-    random = np.random.default_rng([seed, 8])
+    random = rng(seed, "open_set.episodes")
     vocabularies = [np.sort(random.permutation(contents)[unknown:]) for _ in range(episodes)]
     counted = _detections(vectors, clips, vocabularies, shots, seed) if unknown else None
     if counted is None:
@@ -135,7 +136,7 @@ def _detections(
     """Pool the scores of all episodes, and the hours of unknown speech (0 where not all are known)."""
     who = np.unique(clips.speakers, return_inverse=True)[1]
     scores, rows, right, unknown = [], [], [], []
-    random = np.random.default_rng([seed, 9])
+    random = rng(seed, "open_set.keywords")
     for keywords, examples, tested in draw_episodes(clips, vocabularies, shots, random):
         cosines = vectors[tested] @ prototypes(vectors, examples).T
         scores.append(cosines.max(axis=1))
@@ -239,7 +240,7 @@ def shots_correct(
         keyword has too few examples. The same seed draws the same episodes.
     """
     contents, label = np.unique(clips.contents, return_inverse=True)
-    draws = draw_episodes(clips, [contents] * episodes, shots, np.random.default_rng([seed, shots, 7]))
+    draws = draw_episodes(clips, [contents] * episodes, shots, rng(seed, "keywords.episodes", shots))
     return [
         (tested, np.argmax(vectors[tested] @ prototypes(vectors, examples).T, axis=1) == label[tested])
         for _, examples, tested in draws

@@ -35,6 +35,7 @@ from intervox.metrics.abx import draw_grids
 from intervox.metrics.trials import TrialList, draw_trials
 from intervox.recipe import EvaluationSettings, FeatureSettings
 from intervox.recipe.corpus import ConditionSettings, Split
+from intervox.seeds import rng
 from intervox.storage import stable_hash
 
 SCHEMA_VERSION = 1
@@ -214,7 +215,7 @@ def _degraded(source: ClipSource, acoustics: Acoustics) -> Transformed:
     """Give every clip its own room, noise, band and level."""
 
     def degrade(clip: int, wave: Waveform) -> Waveform:
-        random = np.random.default_rng([EVALUATION_SEED, clip])
+        random = rng(EVALUATION_SEED, "cross_condition.clip", clip)
         condition = draw_condition(DEGRADED, random, EVALUATION_SEED)
         return apply_condition(wave, condition, acoustics, random)
 

@@ -11,6 +11,7 @@ from intervox.evaluation.keywords import prototypes
 from intervox.evaluation.streams import EXAMPLES, Event, StreamSet, StreamWindows
 from intervox.metrics.bootstrap import bootstrap_weights, interval
 from intervox.metrics.events import Detections, count_detections, miss_at, thinned
+from intervox.seeds import rng
 
 DRAWS = 10
 REFRACTORY_SECONDS = 0.75
@@ -165,7 +166,7 @@ def _prototypes(
     stream_set: StreamSet, enrolment: NDArray[np.float32], clips: Clips, seed: int
 ) -> list[list[NDArray[np.float32]]]:
     """Draw prototypes for the streams of the first half and of the second, again and again."""
-    random = np.random.default_rng([seed, 11])
+    random = rng(seed, "running.prototypes")
     said = [
         [rows[clips.contents[rows] == keyword] for keyword in stream_set.keywords]
         for rows in reversed(stream_set.examples)

@@ -17,6 +17,7 @@ from intervox.audio import SAMPLE_RATE, Waveform, load_audio
 from intervox.clips.corpus import Clip, ClipSource
 from intervox.clips.labels import Clips, Labels
 from intervox.evaluation.keywords import Rows
+from intervox.seeds import rng
 
 EXAMPLES = 5
 STREAMS = 20
@@ -149,7 +150,7 @@ def compose_streams(
     load
         Reads one of ``paths``.
     """
-    random = np.random.default_rng([seed, 10])
+    random = rng(seed, "streams")
     halves = np.array_split(random.permutation(np.unique(clips.speakers)), 2)
     said = [np.isin(clips.speakers, half) for half in halves]
     common, also = (_frequent(clips.contents[rows]) for rows in said)

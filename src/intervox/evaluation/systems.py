@@ -25,6 +25,7 @@ from intervox.features.store import Features
 from intervox.model.model import SubspaceModel
 from intervox.model.similarity import CONDITION, TEXT, References
 from intervox.recipe import Recipe
+from intervox.seeds import rng
 from intervox.training.refine import TrainingCells, training_cells
 
 SPEAKER = "speaker"
@@ -103,7 +104,7 @@ def draw_references(model: SubspaceModel, test_sets: Sequence[TestSet]) -> Refer
     held_out = next((test_set for test_set in test_sets if test_set.name == SYNTHETIC), None)
     if held_out is None:
         return None
-    random = np.random.default_rng([EVALUATION_SEED, 15])
+    random = rng(EVALUATION_SEED, "references")
     count = min(REFERENCE_CELLS, len(held_out.clips))
     rows = np.sort(random.choice(len(held_out.clips), count, replace=False))
     conditions = [name for name in (CLEAN, CROSS_CONDITION) if name in held_out.whole]

@@ -21,6 +21,7 @@ from intervox.metrics.trials import Trials
 from intervox.metrics.vectors import Means
 from intervox.recipe import Disturbance, SeveritySettings
 from intervox.recipe.corpus import CONDITION_BOUNDS
+from intervox.seeds import rng
 
 CLEAN = "clean"
 CROSS_CONDITION = "cross_condition"
@@ -236,7 +237,7 @@ class SeverityGrid:
         def degrade(clip: int, wave: Waveform) -> Waveform:
             index, chosen = divmod(clip, len(self.rows))
             kind, level = self._grid[index]
-            random = np.random.default_rng([self._seed, index, chosen])
+            random = rng(self._seed, "severities.clip", index, chosen)
             condition = condition_at(kind, level, random, self._rooms, self._seed)
             return apply_condition(wave, condition, acoustics, random)
 
@@ -246,7 +247,7 @@ class SeverityGrid:
 
 def _few_speakers(speakers: NDArray[np.str_], wanted: int, seed: int) -> NDArray[np.int64]:
     """Choose about ``wanted`` clips of a few speakers, eight or more of each where there are as many."""
-    random = np.random.default_rng([seed, 9])
+    random = rng(seed, "severities.speakers")
     _, who, counts = np.unique(speakers, return_inverse=True, return_counts=True)
     several = random.permutation(np.flatnonzero(counts > 1))
     people = several[: max(2, wanted // 8)]

@@ -13,6 +13,7 @@ from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError
 from intervox.export.graph import INPUT
 from intervox.model.model import SubspaceModel
+from intervox.seeds import rng
 
 _FORMANTS = ((300, 900), (900, 2300), (2400, 3200))
 """Ranges of the vocal tract's first three resonances in Hz."""
@@ -24,7 +25,7 @@ def probe(seconds: float, seed: int) -> Waveform:
     Glottal pulses or noise through three resonances (Fant 1960), pauses between them, and a noise
     floor 55 dB below: what a quantised graph gets wrong is quiet sounds, which steady tones lack.
     """
-    random = np.random.default_rng(seed)
+    random = rng(seed, "export.probe")
     size = round(seconds * SAMPLE_RATE)
     pitch, tract = random.uniform(85, 240), random.uniform(0.85, 1.2)
     phase = np.cumsum(

@@ -18,6 +18,7 @@ from intervox.features.frames import Frames
 from intervox.metrics.bootstrap import interval
 from intervox.metrics.vectors import unit
 from intervox.model.model import SubspaceModel
+from intervox.seeds import rng
 
 GRIDS = 3
 GRID_SIZE = 8
@@ -55,7 +56,7 @@ def draw_grids(clips: Clips, seed: int) -> list[Grid]:
     list of Grid
         Empty where no two speakers share two contents.
     """
-    random = np.random.default_rng([seed, 13])
+    random = rng(seed, "abx.grids")
     speakers, who = np.unique(clips.speakers, return_inverse=True)
     contents, what = np.unique(clips.contents, return_inverse=True)
     free = random.permutation(len(clips))
@@ -138,7 +139,7 @@ def abx_error(
         counts[here] += np.isfinite(errors).sum(axis=(2, 3))
     if not counts.any():
         return None
-    random = np.random.default_rng([seed, 14])
+    random = rng(seed, "abx.bootstrap")
     drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), repeats)
     weighed = np.einsum("rs,st,rt->r", drawn, counts, drawn)
     resamples = np.einsum("rs,st,rt->r", drawn, wrong, drawn)[weighed > 0] / weighed[weighed > 0]

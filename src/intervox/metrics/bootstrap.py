@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from intervox.metrics.detection import Scores, equal_error_rate, error_rates
 from intervox.metrics.trials import Trials
+from intervox.seeds import rng
 
 BOOTSTRAP_BINS = 5_000
 COARSE_BINS = 20
@@ -38,7 +39,7 @@ def bootstrap_weights(groups: int, repeats: int, seed: int) -> NDArray[np.int64]
     ndarray
         Shape (repeats, groups).
     """
-    drawn = np.random.default_rng([seed, 6]).integers(groups, size=(repeats, groups))
+    drawn = rng(seed, "bootstrap").integers(groups, size=(repeats, groups))
     cells = drawn + groups * np.arange(repeats)[:, None]
     return np.bincount(cells.ravel(), minlength=repeats * groups).reshape(repeats, groups)
 

@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from intervox.metrics.detection import Scores
 from intervox.metrics.trials import Trials
+from intervox.seeds import rng
 
 SCORE_BINS = 1_000
 RELIABILITY_BINS = 10
@@ -49,7 +50,7 @@ def cross_fitted(
         no trials of a kind.
     """
     names, who = np.unique(speakers, return_inverse=True)
-    half = np.random.default_rng([seed, 14]).permutation(len(names))[who] < len(names) // 2
+    half = rng(seed, "calibration.halves").permutation(len(names))[who] < len(names) // 2
     sides = [half[pairs].sum(axis=1) for pairs in (trials.targets, trials.impostors)]
     inside = [
         tuple(score[side == both] for score, side in zip(scores, sides, strict=True)) for both in (0, 2)

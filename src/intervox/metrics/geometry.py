@@ -13,6 +13,7 @@ from intervox.evaluation.representations import linear_spaces, subspace_basis
 from intervox.metrics.information import shared_bits
 from intervox.metrics.vectors import Vectors
 from intervox.model.model import SubspaceModel
+from intervox.seeds import rng
 from intervox.training.losses import coupling
 
 PERMUTATIONS = 20
@@ -36,7 +37,7 @@ def principal_angles(model: SubspaceModel, seed: int) -> dict[str, Any]:
         ``<first>-<second>`` to ``mean``, ``min``, ``random_mean`` and ``random_min``; without the
         subspaces whose map is not linear.
     """
-    random = np.random.default_rng([seed, 11])
+    random = rng(seed, "geometry.halves")
     result = {}
     for first, second in combinations(linear_spaces(model), 2):
         bases = [subspace_basis(model, name) for name in (first, second)]
@@ -70,7 +71,7 @@ def dependence(vectors: Mapping[str, Vectors], speakers: NDArray[Any], seed: int
         [0, 1]), ``cross_covariance_by_chance`` (its mean when clips are paired at random; it is not
         zero in a finite sample) and ``shared_bits`` (``information.shared_bits``).
     """
-    random = np.random.default_rng([seed, 12])
+    random = rng(seed, "geometry.permutations")
     result = {}
     for first, second in combinations(vectors, 2):
         a, b = torch.from_numpy(vectors[first]), torch.from_numpy(vectors[second])

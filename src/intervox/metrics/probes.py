@@ -21,6 +21,7 @@ from torch import Tensor
 
 from intervox.metrics.information import pointwise_bits
 from intervox.metrics.vectors import Vectors
+from intervox.seeds import rng
 
 FOLDS = 3
 MAX_CLASSES = 50
@@ -123,7 +124,7 @@ def draw_task(labels: NDArray[np.str_], groups: NDArray[np.str_], seeds: tuple[i
     kept = frequent[np.argsort(-counts, kind="stable")[:MAX_CLASSES]]
     rows = usable[np.isin(labels[usable], kept)]
     if len(rows) > MAX_CLIPS:
-        rows = np.sort(np.random.default_rng([seeds[0], 8]).choice(rows, MAX_CLIPS, replace=False))
+        rows = np.sort(rng(seeds[0], "probes.clips").choice(rows, MAX_CLIPS, replace=False))
     label, group = (np.unique(values[rows], return_inverse=True)[1] for values in (labels, groups))
     folds = min(FOLDS, int(group.max()) + 1, int(np.bincount(label).max()))
     splits = []
@@ -200,7 +201,7 @@ def estimate(values: Sequence[NDArray[np.bool_ | np.float64]], task: Task, repea
     where = [task.groups[test] for _, test in task.folds]
     sums = np.stack([np.bincount(g, v, groups) for g, v in zip(where, values, strict=True)])
     counts = np.stack([np.bincount(g, minlength=groups) for g in where])
-    random = np.random.default_rng([task.folds[0][0], 9])
+    random = rng(task.folds[0][0], "probes.bootstrap")
     of_fits = random.multinomial(fits, np.full(fits, 1 / fits), repeats)
     of_groups = random.multinomial(groups, np.full(groups, 1 / groups), repeats)
     drawn = ((of_fits @ counts) * of_groups).sum(axis=1)
@@ -214,7 +215,7 @@ def _training_labels(task: Task, fold: int, shuffled: bool) -> Integers:
     """Labels of the clips that a fit trains on, in their order."""
     seed, test = task.folds[fold]
     labels = np.delete(task.labels, test)
-    return np.random.default_rng([seed, fold, 10]).permutation(labels) if shuffled else labels
+    return rng(seed, "probes.control", fold).permutation(labels) if shuffled else labels
 
 
 def _standardised(inputs: Vectors, test: Integers) -> tuple[Floats, Floats]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.clips.labels import Clips
+from intervox.seeds import rng
 
 Pairs = NDArray[np.int64]
 """Shape (trials, 2): clips."""
@@ -107,11 +108,11 @@ def draw_trials(
 
         ``list:<name>``: an official list.
     """
-    random = np.random.default_rng([seed, 5])
+    random = rng(seed, "trials")
     who = np.unique(clips.speakers, return_inverse=True)[1]
     what = np.unique(clips.contents, return_inverse=True)[1]
-    same_speaker = _pairs_within(who, np.random.default_rng([seed, 10]))
-    same_text = _pairs_within(what, np.random.default_rng([seed, 11]))
+    same_speaker = _pairs_within(who, rng(seed, "trials.same_speaker"))
+    same_text = _pairs_within(what, rng(seed, "trials.same_text"))
     anyone = _random_pairs(len(who), 4 * max_trials, random)
     others = _differ(anyone, who)
 
@@ -144,7 +145,7 @@ def _by_session(
     seed: int,
 ) -> dict[str, Trials]:
     """Part the targets whose sessions are known, of speakers who have both kinds."""
-    random = np.random.default_rng([seed, 12])
+    random = rng(seed, "trials.session")
     known = sessions != ""
     targets, impostors = (pairs[known[pairs].all(axis=1)] for pairs in (targets, impostors))
     where = np.unique(sessions, return_inverse=True)[1]
@@ -167,7 +168,7 @@ def _by_duration(
     """Draw within each band anew: few of the pairs of all clips have both in a rare one."""
     found = {}
     for index, (name, (shortest, longest)) in enumerate(BANDS.items()):
-        random = np.random.default_rng([seed, 13, index])
+        random = rng(seed, "trials.duration", index)
         rows = np.flatnonzero((duration > shortest) & (duration <= longest))
         targets = _differ(rows[_pairs_within(who[rows], random)], what)
         anyone = rows[_random_pairs(len(rows), 4 * max_trials, random)]

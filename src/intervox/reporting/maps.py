@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from intervox.clips.labels import Clips, Labels
 from intervox.metrics.vectors import Vectors
+from intervox.seeds import rng
 
 MAP_CLIPS = 400
 MAP_CLASSES = 10
@@ -92,7 +93,7 @@ def _choose(labels: Mapping[str, Labels]) -> NDArray[np.int64]:
         names, counts = np.unique(values[kept], return_counts=True)
         kept &= np.isin(values, names[np.argsort(-counts, kind="stable")[:MAP_CLASSES]])
     clips = np.flatnonzero(kept)
-    return np.sort(np.random.default_rng(0).permutation(clips)[:MAP_CLIPS])
+    return np.sort(rng(0, "maps").permutation(clips)[:MAP_CLIPS])
 
 
 SHADES = 20

@@ -20,6 +20,7 @@ from intervox.model.model import SubspaceModel
 from intervox.progress import progress_bar
 from intervox.recipe import Recipe
 from intervox.recipe.training import TrainingSettings
+from intervox.seeds import rng
 from intervox.storage import StepFolder, read_json, stable_hash, write_json
 from intervox.training.cells import TrainingCells, training_cells
 from intervox.training.checkpoint import CHECKPOINT, Record, load_checkpoint, save_checkpoint
@@ -140,7 +141,9 @@ class _Trainer:
 
         def encode(batch: Sequence[int]) -> Vectors:
             # Dropout has to be alike whenever a step's clip is encoded, also after an interruption.
-            torch.manual_seed(int(np.random.default_rng([self.recipe.seed, step, batch[0]]).integers(2**62)))
+            torch.manual_seed(
+                int(rng(self.recipe.seed, "adaptation.dropout", step, batch[0]).integers(2**62))
+            )
             clips = [waves[number] for number in batch]
             return encode_with_gradient(self.model, self.backbone, clips, self.recipe.features, self.highest)
 
@@ -160,7 +163,7 @@ class _Trainer:
         if not self.model.reads_frames:
             return waves
         length = round(self.recipe.training.crop_seconds * SAMPLE_RATE)
-        random = np.random.default_rng([self.recipe.seed, step, 16])
+        random = rng(self.recipe.seed, "adaptation.crops", step)
         starts = [int(random.integers(max(1, len(wave) - length + 1))) for wave in waves]
         return [wave[start : start + length] for wave, start in zip(waves, starts, strict=True)]
 

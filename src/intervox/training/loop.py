@@ -23,7 +23,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -36,6 +35,7 @@ from intervox.model.model import SubspaceModel
 from intervox.progress import progress_bar
 from intervox.recipe import Recipe
 from intervox.recipe.training import TrainingSettings
+from intervox.seeds import rng
 from intervox.training.cells import TrainingCells
 from intervox.training.checkpoint import Progress, Record, load_checkpoint, save_checkpoint, state_copy
 from intervox.training.distributed import Step, from_main, share
@@ -186,9 +186,7 @@ def _read(
     crop = crop_frames(recipe.training)
     # One clip a call: where a stretch starts must not hang on which process reads it.
     clips = [
-        torch.from_numpy(
-            features.states(row, crop, np.random.default_rng([recipe.seed, step, place, 15]))[0][0]
-        )
+        torch.from_numpy(features.states(row, crop, rng(recipe.seed, "training.crop", step, place))[0][0])
         for row, place in zip(rows[:, None], places.tolist(), strict=True)
     ]
     lengths = torch.tensor([len(clip) for clip in clips])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from intervox.clips.labels import UNLABELLED
 from intervox.recipe.training import TrainingSettings
+from intervox.seeds import rng
 from intervox.training.cells import TrainingCells
 
 Labels = Mapping[str, NDArray[np.int64]]
@@ -78,7 +79,7 @@ class BlockSampler:
         return Batch(cells, {column: values[cells] for column, values in self._labels.items()})
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self._seed, epoch, 8]).permutation(len(self._members))
+        return rng(self._seed, "sampler.blocks", epoch).permutation(len(self._members))
 
 
 class ObservationalSampler:
@@ -124,7 +125,7 @@ class ObservationalSampler:
 
     def _part(self, step: int, index: int) -> NDArray[np.int64]:
         by_block = list(self._classes.values())[index]
-        random = np.random.default_rng([self._seed, step, index, 9])
+        random = rng(self._seed, "sampler.observational", step, index)
         wanted = round(self._per_step * sum(len(classes) for classes in by_block) / max(len(by_block), 1))
         chosen = random.permutation(len(by_block))[:wanted]
         picked = [by_block[block][random.integers(len(by_block[block]))] for block in chosen]

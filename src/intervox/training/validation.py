@@ -16,6 +16,7 @@ from intervox.clips.labels import UNLABELLED
 from intervox.errors import IntervoxError
 from intervox.features.store import Features
 from intervox.model.model import SubspaceModel
+from intervox.seeds import rng
 from intervox.training.cells import TrainingCells
 
 MAX_TRIALS = 20_000
@@ -120,7 +121,7 @@ def draw_trials(labels: Mapping[str, NDArray[np.int64]], factor: str, others: li
         Factors in which both cells differ. One that never differs within a class of ``factor``
         (a speaker's language) can't be asked to, and is ignored.
     """
-    random = np.random.default_rng([seed, 14])
+    random = rng(seed, "validation.trials")
     known = np.flatnonzero(labels[factor] != UNLABELLED)
     alike = known[_pairs_within(labels[factor][known], random)]
     others = [other for other in others if _differ(alike, labels[other]).any()]

@@ -15,6 +15,7 @@ from intervox.corpus.acoustics.disturbances import Microphone, draw_microphone
 from intervox.corpus.acoustics.rooms import Acoustics, Room, draw_room, noise_stretch
 from intervox.recipe.corpus import CONDITION_BOUNDS, ConditionSettings
 from intervox.recipe.parts import Range
+from intervox.seeds import rng
 
 RECORDING = "recording"
 """The noise that comes from ``ConditionSettings.noise_folder``."""
@@ -142,7 +143,7 @@ def condition_bank(settings: ConditionSettings, seed: int) -> list[Condition]:
     list of Condition
         ``settings.count`` of them, or as many as settings of little choice can tell apart.
     """
-    random = np.random.default_rng([seed, 5])
+    random = rng(seed, "conditions")
     disturbed = settings.model_copy(update={"clean": 0.0})
     bank = {str(Condition()): Condition()}
     for _ in range(20 * settings.count):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft, signal
 
 from intervox.audio import SAMPLE_RATE, Waveform
+from intervox.seeds import rng
 
 Samples = NDArray[np.floating]
 Concealment = Literal["repeat", "silence"]
@@ -197,7 +198,7 @@ class Microphone:
 
 def draw_microphone(seed: int, index: int) -> Microphone:
     """Return microphone ``index`` of a seed's bank."""
-    random = np.random.default_rng([seed, index, 6])
+    random = rng(seed, "microphone", index)
     return Microphone(
         index,
         severity=float(random.uniform()),

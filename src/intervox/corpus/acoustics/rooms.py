@@ -13,6 +13,7 @@ from intervox.audio import SAMPLE_RATE, Waveform, duration_seconds, load_audio
 from intervox.errors import IntervoxError
 from intervox.progress import progress_bar
 from intervox.recipe.corpus import ConditionSettings
+from intervox.seeds import rng
 from intervox.storage import atomic_path
 
 T60_SECONDS = (0.15, 0.9)
@@ -59,7 +60,7 @@ class Room:
 
 def draw_room(seed: int, index: int) -> Room:
     """Return room ``index`` of a seed's bank: 2.3 to 10 m a side, the speaker 0.3 to 3 m away."""
-    return _draw_room(index, np.random.default_rng([seed, index]))
+    return _draw_room(index, rng(seed, "room", index))
 
 
 def room_responses(count: int, seed: int, folder: Path) -> tuple[Waveform, ...]:
@@ -106,7 +107,7 @@ def _simulate(seed: int, index: int) -> Waveform:
     """Image source method for the early reflections, an exponential tail for the dense rest."""
     import pyroomacoustics as pra
 
-    random = np.random.default_rng([seed, index])
+    random = rng(seed, "noise.file", index)
     drawn = _draw_room(index, random)
     walls = pra.Material(_absorption(drawn.t60, drawn.size))
     room = pra.ShoeBox(drawn.size, fs=SAMPLE_RATE, materials=walls, max_order=10)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError, missing_extra
+from intervox.seeds import rng
 
 F0_RANGE = (65.0, 400.0)
 """Hz; speaking pitch from low men to children. No transformation leaves it."""
@@ -88,7 +89,7 @@ def draw_transformations(count: int, seed: int) -> list[Transformation]:
     """
     from scipy.stats import qmc
 
-    points = qmc.Halton(4, rng=np.random.default_rng([seed, 11]))
+    points = qmc.Halton(4, rng=rng(seed, "voices.transformations"))
     logs = np.log([PITCH, FORMANTS, RATE])
     found: dict[str, Transformation] = {}
     while len(found) < count:
@@ -134,7 +135,7 @@ def transform_voice(wave: Waveform, transformation: Transformation, seed: int) -
     if not len(wave) or not np.any(wave):
         return np.zeros(length, np.float32)
     # WORLD starts its noise anew at each call: other silence before it moves the noise along.
-    lead = int(np.random.default_rng([seed, 7]).integers(_LEAD_SAMPLES))
+    lead = int(rng(seed, "voices.lead").integers(_LEAD_SAMPLES))
     samples = np.pad(wave.astype(np.float64), (lead, _LEAD_SAMPLES))
     pitch, envelope, noise = _analyse(pyworld, samples)
     spoken = pyworld.synthesize(

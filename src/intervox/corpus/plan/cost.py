@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,6 +18,7 @@ from intervox.corpus.plan.design import plan_audition, plan_cells
 from intervox.corpus.render.shard import render_shard
 from intervox.corpus.render.synthesis import whole_job
 from intervox.recipe.corpus import SPLITS, CorpusRecipe
+from intervox.seeds import rng
 
 SAMPLE = 8
 """Renditions that are tried of each engine."""
@@ -74,7 +74,7 @@ def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int
     """
     totals = {"hours": 0.0, "bytes": 0.0, "minutes": 0.0}
     errors: list[str | None] = []
-    random = np.random.default_rng(0)
+    random = rng(0, "cost.sample")
     with tempfile.TemporaryDirectory() as folder:
         job = whole_job(recipe, seed, Path(folder), table.slice(0, 0))
     for name in pc.unique(table["engine"]).to_pylist():

@@ -20,6 +20,7 @@ from intervox.corpus.plan.recorded import Deck, Turns, recorded_blocks
 from intervox.corpus.plan.texts import texts as inventory
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import SPLITS, BlockSettings, CorpusRecipe
+from intervox.seeds import rng
 
 _AUDITION = range(12, 29)
 """Characters of an audition text: enough to show a voice, and no more than that."""
@@ -57,7 +58,7 @@ def plan_cells(recipe: CorpusRecipe, seed: int, casting: Casting | None = None) 
     IntervoxError
         A block asks for more speakers or contents than its split has.
     """
-    random = np.random.default_rng([seed, 2])
+    random = rng(seed, "design.blocks")
     speakers = split_speakers(recipe, random, casting)
     texts = _split_texts(recipe, speakers, seed, random)
     contents = _Contents()
@@ -82,7 +83,7 @@ def plan_audition(recipe: CorpusRecipe, seed: int) -> pa.Table:
         ``CELL_SCHEMA``; one clean training cell each.
     """
     assert recipe.casting is not None
-    random = np.random.default_rng([seed, 7])
+    random = rng(seed, "design.audition")
     everyone = [speaker for settings in recipe.engines for speaker in all_speakers(settings)]
     plain = recipe.model_copy(update={"copies": 1, "dry_copy": True})
     contents, clean = _Contents(), Deck([Condition()], random)
@@ -212,7 +213,7 @@ def _cells(
     renditions = ((speaker, text) for speaker in speakers for text in block.texts)
     for index, (speaker, text) in enumerate(renditions):
         # One seed for all copies: do(condition) holds the rendition and changes the recording.
-        cell_seed = int(np.random.default_rng([seed, first_id + index * copies, 4]).integers(2**31))
+        cell_seed = int(rng(seed, "design.cell", first_id + index * copies).integers(2**31))
         shared = {
             "split": block.split,
             "speaker": speaker.label,

@@ -22,6 +22,7 @@ from intervox.clips.labels import Text, normalise_text
 from intervox.corpus.plan.lexicon import Lexicon, load_lexicon
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import KINDS, TextKind, TextSettings
+from intervox.seeds import rng
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,7 @@ def _drawn(settings: TextSettings, language: str, seed: int, reserved: Reserved)
             f"texts.kinds: the built-in lexicon of {language!r} has no {', '.join(lacking)}, only {having}: "
             "take it out of `kinds` or give `texts.file`"
         )
-    # English keeps the stream that it had when it was alone, so that earlier results can be repeated.
-    stream = [seed, 1] if language == "en" else [seed, 1, *language.encode()]
-    random = np.random.default_rng(stream)
+    random = rng(seed, f"texts.{language}")
     heard = set(reserved.of(language))
     found: list[Text] = []
     wanted = 0

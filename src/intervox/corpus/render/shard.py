@@ -20,6 +20,7 @@ from intervox.corpus.plan.people import VoiceSpace
 from intervox.corpus.render.quality import Verdict, judge
 from intervox.engines.base import Engine, RenderError, load_engine
 from intervox.recipe.corpus import CorpusRecipe
+from intervox.seeds import rng
 
 if TYPE_CHECKING:
     from intervox.corpus.render.recogniser import Hearing
@@ -172,7 +173,7 @@ def _row(cell: Cell, rendition: Rendition, job: ShardJob) -> dict[str, Any]:
     if rendition.wave is None or rendition.error:
         return row
     # Cells of one rendition share its seed; the copy gives each its own noise.
-    random = np.random.default_rng([cell["seed"], cell["copy"], 3])
+    random = rng(cell["seed"], "cell.condition", cell["copy"])
     wave = apply_condition(rendition.wave, job.conditions[cell["condition"]], job.acoustics, random)
     return row | {
         "audio": {"bytes": encode_flac(wave), "path": f"{cell['cell_id']:08d}.flac"},

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from intervox.clips.labels import UNLABELLED
 from intervox.errors import missing_extra
 from intervox.model.closed_form import fit_lda
+from intervox.seeds import rng
 
 Inputs = NDArray[np.float32]
 
@@ -211,7 +212,7 @@ def svd(task: Task) -> Affine:
 def random_projection(task: Task) -> Affine:
     """Project on seeded Gaussian directions, which keep distances (Johnson & Lindenstrauss 1984)."""
     width = task.inputs.shape[1]
-    random = np.random.default_rng([task.seed, 10])
+    random = rng(task.seed, "baseline.random")
     weight = random.normal(size=(min(task.dim, width), width)).astype(np.float32) / np.sqrt(task.dim)
     return Affine(weight, -weight @ task.inputs.mean(axis=0))
 

@@ -29,6 +29,7 @@ from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet
 from intervox.features.store import Features
 from intervox.metrics.bootstrap import interval
 from intervox.recipe import Recipe
+from intervox.seeds import rng
 from intervox.storage import read_json, stable_hash, write_json
 from intervox.training.refine import refine
 
@@ -144,7 +145,7 @@ def _swapped(plan: TrainingPlan) -> Mask:
 def _ranks(groups: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
     """Number each group's distinct values from 0 in a seeded order; shape (cells,)."""
     value = np.unique(values, return_inverse=True)[1]
-    keys = np.random.default_rng(EVALUATION_SEED).permutation(value.max() + 1)[value]
+    keys = rng(EVALUATION_SEED, "ingredients.ranks").permutation(value.max() + 1)[value]
     result = np.empty(len(values), np.int64)
     for group in np.unique(groups):
         rows = groups == group

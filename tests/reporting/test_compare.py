@@ -1,0 +1,80 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from intervox.errors import IntervoxError
+from intervox.reporting.compare import compare, comparison_tables, write_comparison
+from intervox.storage import write_json
+from tests.support.metrics import schema_2_metrics
+from tests.support.trials import small_clips, write_small_trials
+
+CLEAN = "EER, clean, different text"
+
+
+def write_run(folder: Path, noise: float | None, shift: float = 0.0) -> Path:
+    """A run with one human protocol, and its trials unless there is no noise to draw them with."""
+    metrics = schema_2_metrics()
+    for part in ("protocols", "verification", "keywords"):
+        metrics[part] = {"fsdd": metrics[part]["fsdd"]}
+    result = metrics["verification"]["fsdd"]["speaker"]["clean"]["different_text"]
+    result["eer"] = round(result["eer"] + shift, 5)
+    write_json(folder / "metrics.json", metrics)
+    if noise is not None:
+        write_small_trials(folder, small_clips(), "fsdd", noise)
+    return folder
+
+
+def differences(found: dict[str, Any]) -> dict[str, Any]:
+    return {row["figure"]: row for row in found["differences"]}
+
+
+def test_a_run_against_itself(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name, 1.0) for name in "ab"]
+    found = compare(runs, repeats=40)
+    assert len(found["differences"]) == 3
+    for row in found["differences"]:
+        assert (row["difference"], row["interval"], row["p"], row["note"]) == (0, [0, 0], 1, "")
+    (figures,) = (row for row in found["figures"] if row["figure"] == CLEAN)
+    assert figures["values"][0] == figures["values"][1] == {"value": 0.205, "interval": [0.17425, 0.2296]}
+
+
+def test_a_worse_run_is_worse_beyond_doubt(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / "good", 0.7), write_run(tmp_path / "bad", 3.0)]
+    row = differences(compare(runs, repeats=100))[CLEAN]
+    assert row["run"] == str(runs[1])
+    assert row["difference"] > 0.15
+    assert row["interval"][0] > 0
+    assert row["p"] < 0.05
+    assert differences(compare(runs[::-1], repeats=100))[CLEAN]["difference"] == -row["difference"]
+
+
+def test_other_trials_are_compared_without_p(tmp_path: Path) -> None:
+    first, bare, other = (write_run(tmp_path / name, None, 0.02 * i) for i, name in enumerate("abc"))
+    clips = small_clips()
+    write_small_trials(first, clips, "fsdd", 1.0)
+    write_small_trials(other, clips.take(np.arange(80)), "fsdd", 1.0)
+    found = compare([first, bare, other], repeats=10)
+    notes = [(row["run"], row["difference"], row["p"], row["note"]) for row in found["differences"][::3]]
+    assert notes == [(str(bare), 0.02, None, "no trial files"), (str(other), 0.04, None, "the trials differ")]
+
+
+def test_tables_and_page(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name, None, 0.01 * i) for i, name in enumerate("ab")]
+    found = compare(runs)
+    side, paired = comparison_tables(found)
+    assert side.header == ["protocol", "figure", *map(str, runs)]
+    assert ["fsdd", CLEAN, "20.5 [17.4, 23.0]", "21.5 [17.4, 23.0]"] in side.rows
+    assert ["fsdd", CLEAN, str(runs[1]), "1.0", "–", "no trial files"] in paired.rows
+    write_comparison(tmp_path / "compare.html", found)
+    page = (tmp_path / "compare.html").read_text()
+    assert "2 runs side by side" in page
+    assert "21.5" in page
+
+
+def test_one_run_is_nothing_to_compare(tmp_path: Path) -> None:
+    with pytest.raises(IntervoxError, match="name two runs or more"):
+        compare([write_run(tmp_path, None)])
+    with pytest.raises(IntervoxError, match="does not exist"):
+        compare([tmp_path, tmp_path / "nowhere"])

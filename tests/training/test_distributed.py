@@ -1,0 +1,124 @@
+"""Several gloo processes on this machine against one: the same gradients, the same weights."""
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch.multiprocessing.spawn import start_processes
+
+from intervox.model.model import SubspaceModel
+from intervox.recipe import Recipe
+from intervox.training.distributed import Step, join_processes, share
+from intervox.training.losses import MultiPart
+from intervox.training.refine import refine, training_cells
+from intervox.training.sampler import make_sampler
+from tests.support.crossed import DIM, LAYERS, crossed_corpus, crossed_recipe
+
+ALL_PARTS = {
+    "queue": 50,
+    "adversary": 0.3,
+    "orthogonality": 0.2,
+    "uniformity": 0.1,
+    "variance": 0.1,
+    "invariance": 0.1,
+    "hard_negatives": 0.5,
+}
+COLUMNS = {"speaker", "content", "condition"}
+
+
+def small_recipe() -> Recipe:
+    """Three steps of 80 cells with every part, of which one subspace reads frames."""
+    training = {"steps": 3, "ema": 0.5, "validate_every": 2, "crop_seconds": 0.1}
+    recipe = crossed_recipe(training, ALL_PARTS, learn_temperature=True)
+    attentive = recipe.subspaces["content"].model_copy(update={"map": "attentive"})
+    return recipe.model_copy(update={"subspaces": {**recipe.subspaces, "content": attentive}})
+
+
+def gradients(folder: Path, recipe: Recipe) -> dict[str, NDArray[np.float64]]:
+    """Take one step's gradients in fp64, of 73 cells: no number of processes divides them."""
+    cells, features = crossed_corpus(folder, held_out=4)
+    accelerator = join_processes("fp32")
+    torch.manual_seed(0)
+    spaces = {name: settings.model_dump(mode="json") for name, settings in recipe.subspaces.items()}
+    model = SubspaceModel("none", LAYERS, DIM, spaces)
+    step = Step(model, MultiPart(recipe.subspaces, recipe.loss)).double()
+    prepared = accelerator.prepare(step)
+    chosen = training_cells(cells, features, COLUMNS)
+    batch = make_sampler(chosen, ["speaker", "content"], recipe.training, 0).batch(0)
+    kept = np.arange(len(batch.cells) - 7)
+    labels = {name: torch.from_numpy(values[kept]) for name, values in batch.labels.items()}
+    rows = chosen.rows[batch.cells[kept]][share(len(kept))]
+    # The second forward meets the queue of the first.
+    for _ in range(2):
+        states, mask = (torch.from_numpy(part) for part in features.states(rows))
+        total, _, _ = prepared(states.double(), mask, labels)
+    accelerator.backward(total)
+    found = {name: p.grad.numpy() for name, p in step.named_parameters() if p.grad is not None}
+    return found | {"total": total.detach().numpy()}
+
+
+def work(rank: int, processes: int, port: int, folder: Path) -> None:
+    """Do in one of several processes what the test does alone."""
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "ACCELERATE_USE_CPU": "true",
+    }
+    torch.set_num_threads(1)
+    recipe = small_recipe()
+    found = gradients(folder / f"features-{rank}", recipe)
+    cells, features = crossed_corpus(folder / f"features-{rank}", held_out=4)
+    refine(cells, features, recipe, folder / "model")
+    save_file(found, folder / f"gradients-{rank}.safetensors")
+    torch.distributed.destroy_process_group()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, NDArray[np.float64]], Path]:
+    folder = tmp_path_factory.mktemp("alone")
+    recipe = small_recipe()
+    found = gradients(folder / "features", recipe)
+    refine(*crossed_corpus(folder / "features", held_out=4), recipe, folder / "model")
+    return found, folder / "model"
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_have_the_gradients_and_weights_of_one(
+    alone: tuple[Mapping[str, NDArray[np.float64]], Path], tmp_path: Path, processes: int
+) -> None:
+    expected, model = alone
+    # The server imports torch once for all.
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["intervox.training.refine"])
+    arguments = (processes, free_port(), tmp_path)
+    start_processes(work, arguments, nprocs=processes, start_method="forkserver")  # type: ignore[no-untyped-call]
+    for rank in range(processes):
+        found = load_file(tmp_path / f"gradients-{rank}.safetensors")
+        assert set(found) == set(expected)
+        for name, gradient in expected.items():
+            np.testing.assert_allclose(found[name], gradient, rtol=1e-9, atol=1e-12, err_msg=name)
+    assert any("adversary" in name for name in expected)
+    assert any("temperature" in name for name in expected)
+    one, several = (SubspaceModel.from_pretrained(path).state_dict() for path in (model, tmp_path / "model"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(several[name], tensor, rtol=0, atol=2e-6, msg=name)
+    assert not list((tmp_path / "model").rglob("*.tmp"))
+
+
+def test_shares_are_equal_and_complete() -> None:
+    assert share(5).tolist() == [0, 1, 2, 3, 4]
