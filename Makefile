@@ -3,11 +3,12 @@
 # make model        set up, and rebuild the model in the package (needs flite, see docs/default.md)
 # make demo         set up, and open the demo page on this machine
 # make docs         set up, build the documentation site, and say where it is
-# make test         set up, then lint, types and tests
+# make test         set up, then lint, types and the fast tests
+# make slow         set up, then the tests of pages, site, notebook, browser and kills
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart standard model demo docs test lint unit bench figures readme clean
+.PHONY: quickstart standard model demo docs test lint unit slow bench figures readme clean
 
 quickstart: .venv/run-ready
 	$(BIN)/intervox run quickstart
@@ -39,10 +40,14 @@ lint: .venv/dev-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # A worker a core, and a thread a worker.
 unit: .venv/dev-ready
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow"
+
+slow: .venv/dev-ready
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
 
 bench: .venv/dev-ready
 	$(BIN)/python benchmarks/extraction.py
@@ -56,6 +61,7 @@ bench: .venv/dev-ready
 
 # The figures of the pages, and the measured table of docs/conditions.md.
 figures: .venv/dev-ready
+	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/conditions.py
 	$(BIN)/python benchmarks/concepts.py
 

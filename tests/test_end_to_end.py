@@ -179,6 +179,7 @@ FIRST_OUTPUTS = (
 """What appears first when synthesis, extraction, training, test extraction and measuring are under way."""
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_every_step_ends_in_the_same_metrics(
     mini_run: Path, command: Command, tmp_path: Path
 ) -> None:

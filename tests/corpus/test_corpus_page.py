@@ -29,6 +29,7 @@ frame.onload = () => {
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 def test_a_row_plays_in_a_browser(tmp_path: Path) -> None:
     write_corpus_page(write_corpus(tmp_path / "corpus", tone_rows()), tmp_path / "page.html", [1])

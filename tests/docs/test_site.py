@@ -19,6 +19,8 @@ from intervox.recipe.parts import Part
 from tests.conftest import ROOT
 from tests.support.browser import BROWSER
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mkdocs", reason="the site needs the extra docs")
 
 LOADED = {"script": "src", "img": "src", "source": "src", "iframe": "src", "audio": "src", "video": "src"}

@@ -9,6 +9,8 @@ from nbclient import NotebookClient
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 TOUR = ROOT / "examples" / "tour.ipynb"
 
 

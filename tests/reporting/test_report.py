@@ -122,6 +122,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert" in page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 def test_the_page_in_a_browser(page: str, tmp_path: Path) -> None:
     found, log = in_browser(page.encode(), SCRIPT, tmp_path)
