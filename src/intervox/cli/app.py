@@ -157,7 +157,7 @@ def compare(
     """Put runs side by side, with paired differences on the trials that they share."""
     from intervox.reporting.compare import compare as compare_runs
     from intervox.reporting.compare import comparison_tables, write_comparison
-    from intervox.reporting.formats import print_tables
+    from intervox.tables import print_tables
 
     found = compare_runs(runs)
     write_comparison(out, found)
@@ -196,8 +196,8 @@ def ingredients(
     measured on the human corpora. Needs `synth` and `extract`; a minute a row.
     """
     from intervox import pipeline
-    from intervox.reporting.formats import print_tables
     from intervox.reporting.study_tables import ingredient_tables
+    from intervox.tables import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.compare_ingredients(opened)
@@ -220,10 +220,10 @@ def tables(
     """Print the tables of a finished run in Markdown, LaTeX or CSV, or write them into a Markdown file."""
     from intervox.pipeline import INGREDIENTS, SWEEP
     from intervox.reporting import METRICS
-    from intervox.reporting.formats import FORMATS, insert_markdown
     from intervox.reporting.study_tables import ingredient_tables, sweep_tables
     from intervox.reporting.tables import headline_tables, metric_tables
     from intervox.storage import read_json
+    from intervox.tables import FORMATS, insert_markdown
 
     known = {
         "metrics": (METRICS, headline_tables),
@@ -293,8 +293,8 @@ def doctor(as_json: JsonOption = False) -> None:
 
 def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> None:
     from intervox.reporting import METRICS, REPORT
-    from intervox.reporting.formats import print_tables
     from intervox.reporting.tables import headline_tables
+    from intervox.tables import print_tables
 
     if as_json:
         typer.echo(json.dumps(metrics))
@@ -306,22 +306,21 @@ def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> No
 def _show_checks(title: str, checks: "list[Check]", as_json: bool) -> None:
     from dataclasses import asdict
 
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from intervox.tables import Table, print_tables
 
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks]))
         return
-    table = Table(title=title, title_justify="left")
-    for column in ("", "what", "found", "how to get it"):
-        table.add_column(column)
-    for check in checks:
-        mark = "yes" if check.present else ("NO" if check.needed else "no")
-        mend = "" if check.present else check.mend
-        # intervox[espeak] is no markup
-        table.add_row(mark, *(escape(cell) for cell in (check.what, check.found, mend)))
-    Console().print(table)
+    rows = [
+        [
+            "yes" if check.present else ("NO" if check.needed else "no"),
+            check.what,
+            check.found,
+            "" if check.present else check.mend,
+        ]
+        for check in checks
+    ]
+    print_tables([Table(title, "", ["", "what", "found", "how to get it"], rows, labels=4)])
 
 
 def main() -> None:

@@ -51,8 +51,8 @@ def sweep(
     earlier call stopped.
     """
     from intervox import pipeline
-    from intervox.reporting.formats import print_tables
     from intervox.reporting.study_tables import selection_sentence, sweep_tables
+    from intervox.tables import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.sweep(opened, vary or (), seeds)
