@@ -174,7 +174,7 @@ def refine(run: Run) -> None:
 def evaluate(run: Run) -> Metrics:
     """Measure on held-out cells and human corpora; write ``metrics.json`` and ``report.html``."""
     from intervox.evaluation.baselines.peers import load_peer
-    from intervox.evaluation.evaluate import SCHEMA_VERSION, measure
+    from intervox.evaluation.evaluate import measure
     from intervox.evaluation.findings import Backbone as MeasuredBackbone
     from intervox.evaluation.systems import calibrate, compared_in_run, draw_references
     from intervox.model.model import SubspaceModel
@@ -193,14 +193,7 @@ def evaluate(run: Run) -> Metrics:
         compared = compared_in_run(model, corpus, features, recipe, peers, run.folder / "baselines")
         about = features.about
         backbone = MeasuredBackbone(name=about["backbone"], fingerprint=about["fingerprint"])
-        metrics = {
-            "schema": SCHEMA_VERSION,
-            "recipe": recipe.name,
-            "seed": recipe.seed,
-            "backbone": backbone,
-        }
-        metrics |= measure(compared, test_sets, settings, run.processes)
-        found = Metrics.model_validate(metrics)
+        found = measure(compared, test_sets, settings, run.processes, recipe.name, recipe.seed, backbone)
         model.calibration = calibrate(model, test_sets)
         if references := draw_references(model, test_sets):
             model.references = references
@@ -246,9 +239,7 @@ def compare_ingredients(run: Run) -> Ingredients:
 
     corpus, features = _corpus_and_features(run)
     with _logged(run, "ingredients"):
-        found = Ingredients.model_validate(
-            compare(corpus, features, _test_sets(run, None), run.recipe, run.folder / "ingredients")
-        )
+        found = compare(corpus, features, _test_sets(run, None), run.recipe, run.folder / "ingredients")
         found.write(run.folder / INGREDIENTS)
     return found
 
@@ -282,9 +273,7 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
             (loaded,) = load_test_sets([own], encoders, *places, frames=recipe.reads_frames)
             test_sets.insert(0, replace(loaded, name=HELD_OUT))
         folder = run.folder / "sweep"
-        found = Sweep.model_validate(
-            compare_variants(corpus.cells, features, test_sets, recipe, variants, repeats, folder)
-        )
+        found = compare_variants(corpus.cells, features, test_sets, recipe, variants, repeats, folder)
         found.write(run.folder / SWEEP)
         write_bytes(run.folder / SWEEP_PLOT, difference_plot(found).encode())
     return found

@@ -143,10 +143,10 @@ def evaluate(
     source = context.get_parameter_source("recipe")
     if source is not None and source.name != "DEFAULT":
         raise IntervoxError(f"--embeddings measures a file without a recipe: leave {recipe!r} out")
-    from intervox.benchmark import evaluate_embeddings
+    from intervox.benchmarking import benchmark_embeddings
 
     home = folder or Path("runs") / embeddings.stem
-    metrics = evaluate_embeddings(embeddings, home, protocols, workers=workers)
+    metrics = benchmark_embeddings(embeddings, home, protocols, workers=workers)
     _show_metrics(metrics, home, as_json)
 
 

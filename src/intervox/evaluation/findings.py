@@ -7,7 +7,7 @@ the file.
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 Interval = tuple[float, float]
 """Central 95 % of a bootstrap."""
@@ -23,7 +23,10 @@ class Result(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_gaps(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {key: value for key, value in dump(self).items() if value is not None and value != {}}
+        needed = {
+            field.alias or name for name, field in type(self).model_fields.items() if field.is_required()
+        }
+        return {key: value for key, value in dump(self).items() if key in needed or value not in (None, {})}
 
 
 class Backbone(Result):
@@ -180,8 +183,8 @@ class Running(Result):
     """`[false alarms per hour, miss rate]`"""
     miss_at: dict[str, float]
     """Miss rate by false alarms per hour, `"10"` and `"60"`."""
-    miss_interval: dict[str, Interval] | None = None
-    """Over resampled streams."""
+    miss_interval: dict[str, Interval] = Field(default_factory=dict)
+    """Over resampled streams, by the same."""
     average_precision: float
     """Precision averaged over the recall of all that was said."""
     interval: Interval | None = None

@@ -82,7 +82,6 @@ Strata = dict[str, ErrorRates]
 Verification = dict[str, Strata]
 """By condition, then stratum."""
 
-
 VerificationSpaces = Spaces[Verification, RawLayers[Strata]]
 KeywordSpaces = Spaces[dict[str, Keywords], RawLayers[Keywords]]
 RunningSpaces = Spaces[Running, RawRunning]
@@ -157,9 +156,13 @@ class Document(Result):
                 "run the command that writes it again"
             ) from None
 
+    def dump(self) -> dict[str, Any]:
+        """Return the content of the file, as JSON has it."""
+        return self.model_dump(mode="json", by_alias=True)
+
     def write(self, path: Path) -> None:
         """Write the file at once or not at all."""
-        write_json(path, self.model_dump(mode="json", by_alias=True))
+        write_json(path, self.dump())
 
 
 class Metrics(Document):
@@ -177,7 +180,7 @@ class Metrics(Document):
     """[protocol]"""
     spaces: dict[str, str]
     """Space to the factor that it was made for; empty for an embedding made for none."""
-    verification: dict[str, Spaces[Verification, RawLayers[Strata]]]
+    verification: dict[str, VerificationSpaces]
     """[protocol][space][condition][stratum]"""
     gaps: dict[str, dict[str, dict[str, Gap]]] = Field(default_factory=dict)
     """[protocol][space][gap]"""
@@ -185,9 +188,9 @@ class Metrics(Document):
     """[protocol][space][disturbance][severity], all of the same few clips; not for `synthetic`."""
     calibration: dict[str, dict[str, Calibration]] = Field(default_factory=dict)
     """[protocol][space]; not for `synthetic`, nor where there is no `synthetic`."""
-    keywords: dict[str, Spaces[dict[str, Keywords], RawLayers[Keywords]]] = Field(default_factory=dict)
+    keywords: dict[str, KeywordSpaces] = Field(default_factory=dict)
     """[protocol][space][condition]; absent where contents are said too seldom or by one speaker."""
-    running: dict[str, Spaces[Running, RawRunning]] = Field(default_factory=dict)
+    running: dict[str, RunningSpaces] = Field(default_factory=dict)
     """[protocol][space]; not for `synthetic`, nor where `keywords` is absent."""
     scoring: dict[str, dict[str, dict[str, dict[str, ErrorRates]]]] = Field(default_factory=dict)
     """[protocol][space][condition][back-end], on the first speaker subspace; `cllr` is cross-fitted."""

@@ -25,6 +25,7 @@ from intervox.reporting.wording import (
     stratum_title,
     usual,
 )
+from intervox.seeds import rng
 from intervox.storage import write_bytes
 from intervox.tables import NOTHING, Table
 
@@ -230,8 +231,9 @@ def _differences(
                 trials, speakers = stratum_trials(ours, stratum)
                 our_scores = stratum_scores(ours, spaces[0], stratum)
                 their_scores = stratum_scores(theirs, spaces[1], stratum)
-                paired = compare_systems(our_scores, their_scores, trials, speakers, repeats, seed)
-                yield Difference(*about, **paired)
+                random = rng(seed, "bootstrap")
+                paired = compare_systems(our_scores, their_scores, trials, speakers, repeats, random)
+                yield Difference(*about, paired.difference, paired.interval, paired.p)
 
 
 def _measured(found: Verification) -> list[tuple[str, str]]:
