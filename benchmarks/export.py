@@ -31,7 +31,7 @@ from intervox.audio import SAMPLE_RATE, Waveform, load_audio
 from intervox.clips.labels import Clips
 from intervox.evaluation.keywords import shot_resamples
 from intervox.evaluation.protocols import Protocol, find_protocols
-from intervox.evaluation.test_sets import EVALUATION_SEED, has_keywords
+from intervox.evaluation.test_sets import EVALUATION_SEED, draw, has_keywords
 from intervox.export.check import made_clips
 from intervox.export.folder import Exported, export_folder, quantize
 from intervox.export.graph import join, trace

@@ -257,8 +257,8 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     from intervox.backbones.base import load_backbone
     from intervox.evaluation.loading import load_test_sets
     from intervox.evaluation.representations import BACKBONE
-    from intervox.evaluation.studies.overrides import choose_variants, parse_vary
     from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
+    from intervox.evaluation.studies.variants import choose_variants, parse_vary
     from intervox.reporting.figures import difference_plot
 
     recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})

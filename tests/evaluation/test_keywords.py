@@ -70,10 +70,10 @@ def test_more_shots_help_where_voices_disturb() -> None:
 
 def test_episodes_are_those_of_earlier_versions() -> None:
     """The draws that published figures rest on: halves of the speakers, then examples by keyword."""
-    random = np.random.default_rng([3, 5, 7])
+    random = rng(3, "keywords.episodes", 5)
     names, speaker = np.unique(CLIPS.speakers, return_inverse=True)
     contents, label = np.unique(CLIPS.contents, return_inverse=True)
-    episodes = draw_episodes(CLIPS, [contents] * 4, 5, np.random.default_rng([3, 5, 7]))
+    episodes = draw_episodes(CLIPS, [contents] * 4, 5, rng(3, "keywords.episodes", 5))
     for _, examples, tested in episodes:
         enrolling = np.isin(speaker, random.permutation(len(names))[: len(names) // 2])
         for index, drawn in enumerate(examples):
@@ -86,7 +86,7 @@ def test_shots_against_nearest_centroids() -> None:
     vectors = planted(1, 1, 0.5)
     contents = np.unique(CLIPS.contents)
     answers = shots_correct(vectors, CLIPS, 5, 3, 0)
-    draws = draw_episodes(CLIPS, [contents] * 3, 5, np.random.default_rng([0, 5, 7]))
+    draws = draw_episodes(CLIPS, [contents] * 3, 5, rng(0, "keywords.episodes", 5))
     for (tested, correct), (_, examples, _) in zip(answers, draws, strict=True):
         # Between unit vectors, the nearest centroid is the one with the largest cosine.
         nearest = cdist(vectors[tested], prototypes(vectors, examples)).argmin(axis=1)

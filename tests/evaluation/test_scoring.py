@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 
-from intervox.evaluation.verification import CHUNK, AsNorm, Plda, centred
+from intervox.evaluation.systems import CHUNK, AsNorm, Plda, centred
 from intervox.metrics.detection import cllr, equal_error_rate, error_rates
 from intervox.metrics.vectors import cosine, unit
 

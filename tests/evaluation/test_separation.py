@@ -11,6 +11,7 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.findings import ProbedFactor
 from intervox.evaluation.representations import (
     linear_spaces,
+    principal_angles,
     projected,
     raw_space,
     rejected,
@@ -21,7 +22,6 @@ from intervox.evaluation.separation import (
     factor_data,
     geometry,
     linear_readings,
-    principal_angles,
     separation_matrix,
 )
 from intervox.metrics.information import BlockScores, block_scores

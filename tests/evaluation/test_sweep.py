@@ -18,9 +18,16 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.representations import BACKBONE, Representation
 from intervox.evaluation.results import Difference, Sweep
 from intervox.evaluation.studies import sweep
-from intervox.evaluation.studies.overrides import Variant, choose_variants, parse_vary
 from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
-from intervox.evaluation.studies.variants import MEASURES, measure, train_on, with_content_trials
+from intervox.evaluation.studies.variants import (
+    MEASURES,
+    Variant,
+    choose_variants,
+    measure,
+    parse_vary,
+    train_on,
+    with_content_trials,
+)
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, View
 from intervox.evaluation.test_sets import TestSet as Prepared
 from intervox.evaluation.verification import verify

@@ -11,7 +11,7 @@ from intervox.audio import Waveform
 from intervox.backbones.base import Backbone, HiddenStates
 from intervox.clips.corpus import Clip, ClipSource
 from intervox.clips.labels import Clips
-from intervox.evaluation.separation import frame_embeddings
+from intervox.evaluation.representations import frame_embeddings
 from intervox.features.frames import extract_frames
 from intervox.metrics.abx import Grid, abx_error, draw_grids, dtw_distances
 from intervox.metrics.vectors import unit

@@ -75,9 +75,9 @@ def test_the_draw_stays_what_it_was() -> None:
         if name in ("all", "different_text", "same_text_impostors")
     }
     assert found == {
-        "all": "f31d115d213a99ac",
-        "different_text": "a8a098606dc996e4",
-        "same_text_impostors": "d67a7b117749a874",
+        "all": "0592ecd239b045f1",
+        "different_text": "3bf7fcc47bade044",
+        "same_text_impostors": "269de4005d69031d",
     }
 
 

@@ -1,7 +1,7 @@
 """Measure every representation on every test set: the content of ``metrics.json``."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from joblib import Parallel, delayed
@@ -18,7 +18,6 @@ from intervox.evaluation.findings import (
     Rate,
     RawRunning,
     Running,
-    SystemDifference,
 )
 from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.representations import Representation
@@ -36,15 +35,21 @@ from intervox.evaluation.results import (
 )
 from intervox.evaluation.running import running_speech
 from intervox.evaluation.separation import SpaceEvidence
-from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet, draw
-from intervox.evaluation.verification import Line, Scorer, fit_on_held_out, verify
-from intervox.metrics.bootstrap import compare_systems
-from intervox.metrics.calibration import reliability
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet
+from intervox.evaluation.verification import (
+    Line,
+    Scorer,
+    check_calibration,
+    compare_scorers,
+    compare_with_own,
+    fit_on_held_out,
+    severity_curves,
+    verify,
+)
 from intervox.metrics.trials import usual_stratum
-from intervox.metrics.vectors import Vectors, cosine
+from intervox.metrics.vectors import Vectors
 from intervox.progress import progress_bar
 from intervox.recipe import EvaluationSettings
-from intervox.seeds import rng
 
 T = TypeVar("T")
 
@@ -284,17 +289,18 @@ def _measure(
         sampling = settings.bootstrap, EVALUATION_SEED
         verified = verify(vectors, test_set.trials, test_set.clips.speakers, *sampling, calibration)
         raw, own = representation.system == RAW, compared.own("speaker")
+        scorers = compared.scorers if representation is own else {}
         beside = own and representation is not own and representation.space == own.name
         heard = test_set.listening and representation.encoder in test_set.listening.view.features
         return _Measured(
             verification=verified.conditions,
             gaps=verified.gaps,
-            severity={} if raw else _severity(representation, test_set, vectors[CLEAN], settings),
-            calibration=None if raw else _reliability(vectors[CLEAN], test_set, calibration),
+            severity={} if raw else severity_curves(representation, test_set, vectors[CLEAN], settings),
+            calibration=None if raw else check_calibration(vectors[CLEAN], test_set, calibration),
             keywords=_keywords(vectors, representation, test_set, settings),
             running=_running(representation, test_set, settings) if heard else None,
-            scoring=_scoring(vectors, test_set, compared.scorers, settings) if representation is own else {},
-            against=_against(vectors, own, test_set, settings) if own and beside else None,
+            scoring=compare_scorers(vectors, test_set, scorers, settings),
+            against=compare_with_own(vectors, own, test_set, settings) if own and beside else None,
         )
 
 
@@ -326,47 +332,6 @@ def _calibrations(representations: Sequence[Representation], test_sets: Sequence
     return {r.name: fit_on_held_out(r, test_set, "speaker") for test_set in held_out for r in representations}
 
 
-def _severity(
-    representation: Representation, test_set: TestSet, clean: Vectors, settings: EvaluationSettings
-) -> dict[str, dict[str, Rate]]:
-    """EER by disturbance and severity, all on the same few clips; severity 0.00 is clean."""
-    views = test_set.severities
-    if not views:
-        return {}
-    rows = next(iter(views.values())).rows
-    clips = test_set.clips.take(rows)
-    trials = draw(clips, settings.max_trials)
-    if not trials:
-        return {}
-    points = {name: representation.vectors(test_set, name) for name in views} | {CLEAN: clean[rows]}
-    usual = {"usual": trials[usual_stratum(trials)]}
-    found = verify(points, usual, clips.speakers, settings.bootstrap, EVALUATION_SEED).conditions
-    fields = set(Rate.model_fields)
-    rates = {name: Rate(**strata["usual"].model_dump(include=fields)) for name, strata in found.items()}
-    curves: dict[str, dict[str, Rate]] = {}
-    for name in views:
-        disturbance, level = name.split("@")
-        curves.setdefault(disturbance, {"0.00": rates[CLEAN]})[level] = rates[name]
-    return curves
-
-
-def _reliability(clean: Vectors, test_set: TestSet, calibration: Line | None) -> Calibration | None:
-    """Say how predicted probabilities of clean trials came true."""
-    if calibration is None or test_set.name == SYNTHETIC:
-        return None
-    trials = test_set.trials[usual_stratum(test_set.trials)]
-    slope, offset = calibration
-    targets, impostors = (
-        slope * cosine(clean, pairs) + offset for pairs in (trials.targets, trials.impostors)
-    )
-    return Calibration(
-        slope=round(slope, 5),
-        offset=round(offset, 5),
-        source=SYNTHETIC,
-        bins=reliability(targets, impostors),
-    )
-
-
 def _running(
     representation: Representation, test_set: TestSet, settings: EvaluationSettings
 ) -> Running | None:
@@ -382,39 +347,3 @@ def _running(
         settings.bootstrap,
         EVALUATION_SEED,
     )
-
-
-def _scoring(
-    vectors: Mapping[str, Vectors],
-    test_set: TestSet,
-    scorers: Mapping[str, Scorer],
-    settings: EvaluationSettings,
-) -> dict[str, dict[str, ErrorRates]]:
-    """Score the own speaker space by every back-end, on the usual stratum."""
-    trials = {"usual": test_set.trials[usual_stratum(test_set.trials)]}
-    result: dict[str, dict[str, ErrorRates]] = {}
-    for name, scorer in scorers.items():
-        sampling = settings.bootstrap, EVALUATION_SEED
-        found = verify(vectors, trials, test_set.clips.speakers, *sampling, scorer=scorer).conditions
-        for condition, strata in found.items():
-            result.setdefault(condition, {})[name] = strata["usual"]
-    return result
-
-
-def _against(
-    vectors: Mapping[str, Vectors], own: Representation, test_set: TestSet, settings: EvaluationSettings
-) -> Against:
-    """Compare another system's speaker space with ours: its EER less ours, clean and degraded."""
-    trials = test_set.trials[usual_stratum(test_set.trials)]
-    found = {}
-    for condition, points in vectors.items():
-        theirs, ours = (
-            (cosine(each, trials.targets), cosine(each, trials.impostors))
-            for each in (points, own.vectors(test_set, condition))
-        )
-        random = rng(EVALUATION_SEED, "bootstrap")
-        found[condition] = asdict(
-            compare_systems(theirs, ours, trials, test_set.clips.speakers, settings.bootstrap, random)
-        )
-    degraded = found.get(CROSS_CONDITION)
-    return Against(**found[CLEAN], cross_condition=SystemDifference(**degraded) if degraded else None)

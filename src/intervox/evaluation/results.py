@@ -47,18 +47,18 @@ class RawLayers(Result, Generic[T]):
     """The backbone's layers by themselves."""
 
     mean: dict[str, T]
-    """[condition]: the embedding averaged over layers."""
+    """`[condition]`: the embedding averaged over layers."""
     best_layer: dict[str, str]
-    """[condition]: number of the best layer, chosen on the test itself."""
+    """`[condition]`: number of the best layer, chosen on the test itself."""
     layers: dict[str, dict[str, T]]
-    """[layer][condition], layers from `"0"`."""
+    """`[layer][condition]`, layers from `"0"`."""
 
 
 class Spaces(Result, Generic[T, R]):
     """What was found in each space: one mapping in the file, where `raw` lies beside the own spaces."""
 
     own: dict[str, T] = Field(default_factory=dict)
-    """[space]: a subspace, or an embedding under its name."""
+    """`[space]`: a subspace, or an embedding under its name."""
     raw: R | None = None
     """The backbone's layers."""
 
@@ -91,23 +91,23 @@ class Separation(Result):
     """What each space knows of each factor."""
 
     speaker_eer_from: dict[str, float] = Field(default_factory=dict)
-    """[content subspace]: EER of its different-text trials."""
+    """`[content subspace]`: EER of its different-text trials."""
     same_text_cost_of: dict[str, float] = Field(default_factory=dict)
-    """[speaker subspace]: EER against same-text impostors over that against different-text ones."""
+    """`[speaker subspace]`: EER against same-text impostors over that against different-text ones."""
     keyword_probe_from: dict[str, float] = Field(default_factory=dict)
-    """[speaker subspace]: the probe of `keywords`."""
+    """`[speaker subspace]`: the probe of `keywords`."""
     keyword_chance: float | None = None
     """The chance of `keywords`."""
     matrix: dict[str, dict[str, ProbedFactor]] = Field(default_factory=dict)
-    """[factor][space]; spaces: the subspaces, `raw`, and `residual` where all maps are linear."""
+    """`[factor][space]`; spaces: the subspaces, `raw`, and `residual` where all maps are linear."""
     rejection: dict[str, dict[str, Reading]] = Field(default_factory=dict)
-    """[factor][subspace]: on all layers without the subspace; linear maps only."""
+    """`[factor][subspace]`: on all layers without the subspace; linear maps only."""
     projection: dict[str, dict[str, Reading]] = Field(default_factory=dict)
-    """[factor][subspace]: on the subspace's directions alone; linear maps only."""
+    """`[factor][subspace]`: on the subspace's directions alone; linear maps only."""
     geometry: dict[str, Geometry] = Field(default_factory=dict)
-    """[`<first>-<second>`]"""
+    """By `<first>-<second>`."""
     abx: dict[str, Abx] = Field(default_factory=dict)
-    """[subspace, and the best `raw.<layer>`]; absent where speakers share no texts."""
+    """By subspace, and the best `raw.<layer>`; absent where speakers share no texts."""
     blocks: Blocks | None = None
     """Summary of the matrix; absent with fewer than two subspaces or factors."""
 
@@ -118,19 +118,19 @@ class Baseline(Result):
     about: str
     """One clause that says what it is."""
     verification: dict[str, dict[str, Verification]] = Field(default_factory=dict)
-    """[protocol][space][condition][stratum]"""
+    """`[protocol][space][condition][stratum]`"""
     gaps: dict[str, dict[str, dict[str, Gap]]] = Field(default_factory=dict)
-    """[protocol][space][gap]"""
+    """`[protocol][space][gap]`"""
     severity: dict[str, dict[str, dict[str, dict[str, Rate]]]] = Field(default_factory=dict)
-    """[protocol][space][disturbance][severity]"""
+    """`[protocol][space][disturbance][severity]`"""
     calibration: dict[str, dict[str, Calibration]] = Field(default_factory=dict)
-    """[protocol][space]"""
+    """`[protocol][space]`"""
     keywords: dict[str, dict[str, dict[str, Keywords]]] = Field(default_factory=dict)
-    """[protocol][space][condition]"""
+    """`[protocol][space][condition]`"""
     running: dict[str, dict[str, Running]] = Field(default_factory=dict)
-    """[protocol][space]"""
+    """`[protocol][space]`"""
     against: dict[str, Against] = Field(default_factory=dict)
-    """[protocol]"""
+    """`[protocol]`"""
 
 
 class Document(Result):
@@ -177,27 +177,27 @@ class Metrics(Document):
     backbone: Backbone | None = None
     """Absent for embeddings that are not ours."""
     protocols: dict[str, ProtocolAbout]
-    """[protocol]"""
+    """`[protocol]`"""
     spaces: dict[str, str]
     """Space to the factor that it was made for; empty for an embedding made for none."""
     verification: dict[str, VerificationSpaces]
-    """[protocol][space][condition][stratum]"""
+    """`[protocol][space][condition][stratum]`"""
     gaps: dict[str, dict[str, dict[str, Gap]]] = Field(default_factory=dict)
-    """[protocol][space][gap]"""
+    """`[protocol][space][gap]`"""
     severity: dict[str, dict[str, dict[str, dict[str, Rate]]]] = Field(default_factory=dict)
-    """[protocol][space][disturbance][severity], all of the same few clips; not for `synthetic`."""
+    """`[protocol][space][disturbance][severity]`, all of the same few clips; not for `synthetic`."""
     calibration: dict[str, dict[str, Calibration]] = Field(default_factory=dict)
-    """[protocol][space]; not for `synthetic`, nor where there is no `synthetic`."""
+    """`[protocol][space]`; not for `synthetic`, nor where there is no `synthetic`."""
     keywords: dict[str, KeywordSpaces] = Field(default_factory=dict)
-    """[protocol][space][condition]; absent where contents are said too seldom or by one speaker."""
+    """`[protocol][space][condition]`; absent where contents are said too seldom or by one speaker."""
     running: dict[str, RunningSpaces] = Field(default_factory=dict)
-    """[protocol][space]; not for `synthetic`, nor where `keywords` is absent."""
+    """`[protocol][space]`; not for `synthetic`, nor where `keywords` is absent."""
     scoring: dict[str, dict[str, dict[str, dict[str, ErrorRates]]]] = Field(default_factory=dict)
-    """[protocol][space][condition][back-end], on the first speaker subspace; `cllr` is cross-fitted."""
+    """`[protocol][space][condition][back-end]`, on the first speaker subspace; `cllr` is cross-fitted."""
     separation: dict[str, Separation] = Field(default_factory=dict)
-    """[protocol]"""
+    """`[protocol]`"""
     baselines: dict[str, Baseline] = Field(default_factory=dict)
-    """[baseline or peer]"""
+    """`[baseline or peer]`"""
 
 
 class IngredientFigure(Result):
@@ -225,7 +225,7 @@ class Ingredient(Result):
     voices: int
     """Different speakers."""
     figures: dict[str, IngredientFigure]
-    """[`<protocol> <condition> <measure>`]: `different_text` and `same_text_impostors` are EERs of the
+    """By `<protocol> <condition> <measure>`: `different_text` and `same_text_impostors` are EERs of the
     speaker subspace, `one_shot` the keyword accuracy of the content subspace."""
 
 
@@ -280,7 +280,7 @@ class SweepVariant(Result):
     seconds: list[float]
     """That each training took."""
     figures: dict[str, SweepFigure]
-    """[`<protocol> <condition> <measure>`]"""
+    """By `<protocol> <condition> <measure>`"""
 
 
 class SweepBaseline(Result):
@@ -291,7 +291,7 @@ class SweepBaseline(Result):
     layers: dict[str, int] | None = None
     """Factor to its layer; absent for the mean over layers."""
     figures: dict[str, SweepFigure]
-    """[`<protocol> <condition> <measure>`]"""
+    """By `<protocol> <condition> <measure>`"""
 
 
 class Selected(Result):
@@ -315,7 +315,7 @@ class Sweep(Document):
     seeds: int
     """Trainings of each variant."""
     protocols: dict[str, ProtocolAbout]
-    """[protocol]"""
+    """`[protocol]`"""
     variants: list[SweepVariant]
     """The recipe itself first."""
     baselines: list[SweepBaseline]

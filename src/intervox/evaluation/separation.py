@@ -6,9 +6,7 @@ from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
-import torch
 from joblib import Parallel, delayed
-from scipy.linalg import subspace_angles
 from threadpoolctl import threadpool_limits
 
 from intervox.clips.labels import Clips, Labels
@@ -18,26 +16,25 @@ from intervox.evaluation.findings import (
     Dci,
     Geometry,
     Information,
-    PrincipalAngles,
     ProbeAccuracy,
     ProbedFactor,
     Reading,
 )
 from intervox.evaluation.representations import (
     Representation,
+    frame_embeddings,
     linear_spaces,
+    principal_angles,
     projected,
     raw_space,
     rejected,
-    subspace_basis,
 )
 from intervox.evaluation.results import RAW, Separation
 from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, Means, TestSet
-from intervox.features.frames import Frames
 from intervox.metrics.abx import abx_error
 from intervox.metrics.information import block_scores, rv_coefficient, shared_bits
 from intervox.metrics.probes import KINDS, Probed, Task, draw_task, probe
-from intervox.metrics.vectors import Vectors, unit
+from intervox.metrics.vectors import Vectors
 from intervox.model.model import SubspaceModel
 from intervox.seeds import rng
 
@@ -294,31 +291,6 @@ class SpaceEvidence:
         return {space: Abx(**asdict(errors[space])) for space in kept}
 
 
-def frame_embeddings(model: SubspaceModel, frames: Sequence[Frames]) -> dict[str, list[Vectors]]:
-    """Embed every frame in every subspace, and in every raw layer, standardised.
-
-    For a linear map the mean of the frames' embeddings, before they are scaled to unit length, is
-    the embedding of the clip. A map that pools frames gets each as a clip of its own.
-
-    Parameters
-    ----------
-    frames
-        One array (frames, layers, dim) per clip, from ``extract_frames``.
-
-    Returns
-    -------
-    dict
-        Subspace or ``raw.<layer>`` to one array of unit vectors (frames, dim) per clip.
-    """
-    joined = torch.from_numpy(np.concatenate(frames).astype(np.float32))
-    with torch.inference_mode():
-        vectors: dict[str, Vectors] = {name: found.numpy() for name, found in model.per_frame(joined).items()}
-        standard = model.standardise(joined).numpy()
-    vectors |= {f"{RAW}.{layer}": unit(standard[:, layer]) for layer in range(standard.shape[1])}
-    ends = np.cumsum([len(clip) for clip in frames])[:-1]
-    return {space: np.split(found, ends) for space, found in vectors.items()}
-
-
 PERMUTATIONS = 20
 
 
@@ -337,38 +309,6 @@ def geometry(
             cross_covariance_by_chance=round(float(np.mean(by_chance)), 5),
             shared_bits=round(shared_bits(a, b, speakers), 5),
             principal_angles=angles.get(f"{first}-{second}"),
-        )
-    return result
-
-
-def principal_angles(model: SubspaceModel, seed: int) -> dict[str, PrincipalAngles]:
-    """Measure the angles between what every two linear subspaces read.
-
-    In the coordinates of all standardised layers (Björck & Golub 1973). Subspaces that read
-    different layers are at right angles by construction; and since the data are correlated, right
-    angles are no independence.
-
-    Parameters
-    ----------
-    seed
-        Of the random subspaces of the same ranks that the angles are compared with.
-
-    Returns
-    -------
-    dict
-        ``<first>-<second>`` to angles, without the subspaces whose map is not linear.
-    """
-    random = rng(seed, "geometry.halves")
-    result = {}
-    for first, second in combinations(linear_spaces(model), 2):
-        bases = [subspace_basis(model, name) for name in (first, second)]
-        angles = np.rad2deg(subspace_angles(*bases))
-        by_chance = np.rad2deg(subspace_angles(*(random.normal(size=basis.shape) for basis in bases)))
-        result[f"{first}-{second}"] = PrincipalAngles(
-            mean=round(float(angles.mean()), 3),
-            min=round(float(angles.min()), 3),
-            random_mean=round(float(by_chance.mean()), 3),
-            random_min=round(float(by_chance.min()), 3),
         )
     return result
 

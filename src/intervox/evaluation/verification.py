@@ -1,132 +1,44 @@
-"""Speaker verification: every stratum under every condition, and the gaps between them."""
+"""Speaker verification: strata, conditions, gaps, severity, calibration, back-ends and differences."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intervox.evaluation.findings import Cell, ErrorRates, Gap
+from intervox.evaluation import SYNTHETIC
+from intervox.evaluation.findings import (
+    Against,
+    Calibration,
+    Cell,
+    ErrorRates,
+    Gap,
+    Rate,
+    SystemDifference,
+)
 from intervox.evaluation.representations import Representation
 from intervox.evaluation.results import Verification
-from intervox.evaluation.test_sets import TestSet, draw
-from intervox.metrics.bootstrap import Samples, SpeakerResamples, interval
-from intervox.metrics.calibration import cross_fitted, fit_calibration
-from intervox.metrics.detection import Scores, cllr, equal_error_rate, error_rates, min_cllr, min_dcf
+from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet, draw
+from intervox.metrics.bootstrap import Samples, SpeakerResamples, compare_systems, interval
+from intervox.metrics.detection import (
+    Scores,
+    cllr,
+    cross_fitted,
+    equal_error_rate,
+    error_rates,
+    fit_calibration,
+    min_cllr,
+    min_dcf,
+    reliability,
+)
 from intervox.metrics.trials import Pairs, Trials, usual_stratum
-from intervox.metrics.vectors import Vectors, cosine, unit
-from intervox.model.closed_form import LinearMap, fit_lda
+from intervox.metrics.vectors import Vectors, cosine
+from intervox.recipe import EvaluationSettings
 from intervox.seeds import rng
-
-CHUNK = 4_096
-"""Clips compared with the cohort at once."""
-
-TOP = 200
-PLDA_SHRINKAGE = 1e-3
 
 Scorer = Callable[[Vectors, Pairs], NDArray[np.float32]]
 """Maps unit vectors (clips, dim) and pairs (trials, 2) to scores (trials,), higher for one speaker."""
-
-
-def centred(mean: NDArray[np.floating]) -> Scorer:
-    """Return the cosine of vectors less a mean, shape (dim,), that they have in common."""
-    return lambda vectors, pairs: cosine(unit(vectors - mean), pairs)
-
-
-@dataclass(frozen=True)
-class AsNorm:
-    """Adaptive symmetric score normalisation of the cosine.
-
-    Matějka et al. 2017, *Analysis of Score Normalization in Multilingual Speaker Recognition*,
-    AS-norm1: a score is standardised by the scores of each of its two clips against the ``top``
-    cohort entries nearest to that clip, and the two results are averaged.
-
-    Attributes
-    ----------
-    cohort
-        Unit vectors, shape (entries, dim); two at least.
-    top
-        Entries to keep for each clip, all where there are fewer.
-    """
-
-    cohort: Vectors
-    top: int = TOP
-
-    @classmethod
-    def fit(cls, vectors: Vectors, speakers: NDArray[np.str_], top: int = TOP) -> "AsNorm":
-        """Take the mean vector of every training speaker as an entry.
-
-        Parameters
-        ----------
-        vectors, speakers
-            Shapes (cells, dim) and (cells,).
-        """
-        numbers = np.unique(speakers, return_inverse=True)[1]
-        sums = np.zeros((numbers.max() + 1, vectors.shape[1]))
-        np.add.at(sums, numbers, vectors)
-        return cls(unit(sums), top)
-
-    def __call__(self, vectors: Vectors, pairs: Pairs) -> NDArray[np.float32]:
-        clips, numbers = np.unique(pairs, return_inverse=True)
-        mean, deviation = self._nearest(vectors[clips])
-        scores = cosine(vectors, pairs)
-        either = ((scores - mean[side]) / deviation[side] for side in numbers.reshape(-1, 2).T)
-        return np.asarray(sum(either) / 2, np.float32)
-
-    def _nearest(self, vectors: Vectors) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and standard deviation of each clip's highest cohort scores, shape (clips,) each."""
-        top = min(self.top, len(self.cohort))
-        moments = np.empty((2, len(vectors)), np.float32)
-        for start in range(0, len(vectors), CHUNK):
-            scores = vectors[start : start + CHUNK] @ self.cohort.T
-            best = np.partition(scores, -top, axis=1)[:, -top:]
-            moments[:, start : start + CHUNK] = best.mean(axis=1), best.std(axis=1)
-        return moments[0], np.maximum(moments[1], 1e-6)
-
-
-@dataclass(frozen=True)
-class Plda:
-    """Probabilistic LDA: the log-likelihood ratio of one speaker against two.
-
-    The two-covariance model (Brümmer & de Villiers 2010): a speaker is a Gaussian draw, a clip
-    another around it. In the directions that whiten the latter and diagonalise the former (Ioffe
-    2006) the ratio is a sum over directions, and its only term of both clips an inner product.
-
-    Attributes
-    ----------
-    directions
-        LDA of the training cells; unit variance within speakers.
-    """
-
-    directions: LinearMap
-
-    @classmethod
-    def fit(cls, vectors: Vectors, speakers: NDArray[np.str_]) -> "Plda":
-        """Estimate both covariances from training cells.
-
-        Parameters
-        ----------
-        vectors, speakers
-            Shapes (cells, dim) and (cells,): two speakers at least, several cells each.
-
-        Raises
-        ------
-        IntervoxError
-            There is one speaker only.
-        """
-        labels = np.unique(speakers, return_inverse=True)[1]
-        return cls(fit_lda(vectors, labels, vectors.shape[1], PLDA_SHRINKAGE))
-
-    def __call__(self, vectors: Vectors, pairs: Pairs) -> NDArray[np.float32]:
-        # Variance between the speakers, where that within them is 1.
-        between = self.directions.reliability / (1 - self.directions.reliability)
-        points = vectors @ self.directions.weight.T + self.directions.bias
-        joint = 2 * between + 1
-        own = -0.5 * points**2 @ (between**2 / ((between + 1) * joint))
-        common = np.sum(np.log(between + 1) - 0.5 * np.log(joint))
-        products = cosine(np.asarray(points * np.sqrt(between / joint), np.float32), pairs)
-        return np.asarray(products + own[pairs].sum(axis=1) + common, np.float32)
 
 
 CALIBRATION_TRIALS = 20_000
@@ -278,3 +190,80 @@ def fit_on_held_out(representation: Representation, held_out: TestSet, factor: s
         for pairs in (trials.targets, trials.impostors)
     )
     return fit_calibration(targets, impostors)
+
+
+def severity_curves(
+    representation: Representation, test_set: TestSet, clean: Vectors, settings: EvaluationSettings
+) -> dict[str, dict[str, Rate]]:
+    """EER by disturbance and severity, all on the same few clips; severity 0.00 is clean."""
+    views = test_set.severities
+    if not views:
+        return {}
+    rows = next(iter(views.values())).rows
+    clips = test_set.clips.take(rows)
+    trials = draw(clips, settings.max_trials)
+    if not trials:
+        return {}
+    points = {name: representation.vectors(test_set, name) for name in views} | {CLEAN: clean[rows]}
+    usual = {"usual": trials[usual_stratum(trials)]}
+    found = verify(points, usual, clips.speakers, settings.bootstrap, EVALUATION_SEED).conditions
+    fields = set(Rate.model_fields)
+    rates = {name: Rate(**strata["usual"].model_dump(include=fields)) for name, strata in found.items()}
+    curves: dict[str, dict[str, Rate]] = {}
+    for name in views:
+        disturbance, level = name.split("@")
+        curves.setdefault(disturbance, {"0.00": rates[CLEAN]})[level] = rates[name]
+    return curves
+
+
+def check_calibration(clean: Vectors, test_set: TestSet, calibration: Line | None) -> Calibration | None:
+    """Say how predicted probabilities of clean trials came true."""
+    if calibration is None or test_set.name == SYNTHETIC:
+        return None
+    trials = test_set.trials[usual_stratum(test_set.trials)]
+    slope, offset = calibration
+    targets, impostors = (
+        slope * cosine(clean, pairs) + offset for pairs in (trials.targets, trials.impostors)
+    )
+    return Calibration(
+        slope=round(slope, 5),
+        offset=round(offset, 5),
+        source=SYNTHETIC,
+        bins=reliability(targets, impostors),
+    )
+
+
+def compare_scorers(
+    vectors: Mapping[str, Vectors],
+    test_set: TestSet,
+    scorers: Mapping[str, Scorer],
+    settings: EvaluationSettings,
+) -> dict[str, dict[str, ErrorRates]]:
+    """Score the own speaker space by every back-end, on the usual stratum."""
+    trials = {"usual": test_set.trials[usual_stratum(test_set.trials)]}
+    result: dict[str, dict[str, ErrorRates]] = {}
+    for name, scorer in scorers.items():
+        sampling = settings.bootstrap, EVALUATION_SEED
+        found = verify(vectors, trials, test_set.clips.speakers, *sampling, scorer=scorer).conditions
+        for condition, strata in found.items():
+            result.setdefault(condition, {})[name] = strata["usual"]
+    return result
+
+
+def compare_with_own(
+    vectors: Mapping[str, Vectors], own: Representation, test_set: TestSet, settings: EvaluationSettings
+) -> Against:
+    """Compare another system's speaker space with ours: its EER less ours, clean and degraded."""
+    trials = test_set.trials[usual_stratum(test_set.trials)]
+    found = {}
+    for condition, points in vectors.items():
+        theirs, ours = (
+            (cosine(each, trials.targets), cosine(each, trials.impostors))
+            for each in (points, own.vectors(test_set, condition))
+        )
+        random = rng(EVALUATION_SEED, "bootstrap")
+        found[condition] = asdict(
+            compare_systems(theirs, ours, trials, test_set.clips.speakers, settings.bootstrap, random)
+        )
+    degraded = found.get(CROSS_CONDITION)
+    return Against(**found[CLEAN], cross_condition=SystemDifference(**degraded) if degraded else None)

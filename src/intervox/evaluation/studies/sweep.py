@@ -27,12 +27,12 @@ from intervox.evaluation.results import (
     SweepFigure,
     SweepVariant,
 )
-from intervox.evaluation.studies.overrides import Variant
 from intervox.evaluation.studies.variants import (
     CHOSEN_MEASURES,
     MEASURES,
     Samples,
     Spaces,
+    Variant,
     measure,
     spaces_of,
     train_on,
