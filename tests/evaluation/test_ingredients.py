@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 
 from intervox.evaluation.studies.ingredients import TrainingPlan, variants
-from intervox.reporting.study_tables import ingredient_tables
 
 VOICES = ("e1", "e2", "e3", "k1", "k1*0.50+k2*0.50", "k3*0.50+k4*0.50")
 
@@ -100,23 +99,3 @@ def test_without_a_dry_copy_clean_cells_are_no_group() -> None:
 def test_a_tiny_corpus_leaves_empty_variants_out() -> None:
     whole = plan(blocks=1, texts=2, copies=1)
     assert all((variant.mask & whole.train).any() for variant in variants(whole))
-
-
-def test_tables_mark_differences_that_exclude_zero() -> None:
-    def figure(value: float, difference: list[float] | None) -> dict[str, Any]:
-        return {"value": value, "interval": [value - 0.01, value + 0.01], "difference": difference}
-
-    rows = [("a", None), ("b", [-0.02, -0.01]), ("c", [-0.01, 0.01])]
-    found = {
-        "recipe": "r",
-        "variants": [
-            {
-                "group": "g", "name": name, "cells": 1000, "voices": 3, "texts": 2,
-                "figures": {"fsdd clean different_text": figure(0.2, difference)},
-            }
-            for name, difference in rows
-        ],
-    }  # fmt: skip
-    (table,) = ingredient_tables(found)
-    assert table.header[-1] == "fsdd, different text"
-    assert [row[-1] for row in table.rows] == ["20.0 [19.0, 21.0]", "20.0* [19.0, 21.0]", "20.0 [19.0, 21.0]"]
