@@ -18,7 +18,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from intervox.applications.verifier import SpeakerVerifier
-from intervox.cli.output import watched
+from intervox.cli.common import watched
 from intervox.interop import read_vectors
 from intervox.interop.clips import examples
 from intervox.model import model as model_module
@@ -379,7 +379,7 @@ def test_help_teaches_by_example(command: str, run: Run) -> None:
 
 def test_two_clips_are_verified_without_scikit_learn(clips: Path) -> None:
     script = (
-        "import sys; from intervox import cli; sys.argv = ['intervox', 'verify', 'a.wav', 'b.wav']\n"
+        "import sys; from intervox.cli import app as cli; sys.argv = ['intervox', 'verify', 'a.wav', 'b.wav']\n"
         "try: cli.main()\n"
         "except SystemExit as leaving: assert not leaving.code, leaving.code\n"
         "print([name for name in ('sklearn', 'matplotlib', 'pyroomacoustics', 'datasets', 'kaldiio')"

@@ -2,26 +2,26 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intervox.cli.output import (
+from intervox.cli.common import (
     ERROR,
     NO,
     YES,
+    JsonLinesOption,
+    ModelOption,
     complain,
-    enrolled_reference,
     figures,
-    heard_reference,
+    open_model,
     say,
     watched,
     while_read,
 )
 from intervox.errors import IntervoxError
-from intervox.model.packaged import DEFAULT
 
 if TYPE_CHECKING:
     from intervox.applications.enrolled import Enrolled
@@ -30,14 +30,6 @@ if TYPE_CHECKING:
     from intervox.interop.clips import Clip
     from intervox.interop.vectors import VectorWriter
     from intervox.model.model import SubspaceModel
-
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model", "-m", help="Folder or hub id of a refined model.", show_default="the packaged one"
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON line a result.")]
 
 _SPEAKER = "speaker"
 _ENROLLED = ".safetensors"
@@ -62,7 +54,7 @@ def embed(
         str | None,
         typer.Option("--list", help="File of paths, one a line, or wav.scp; - reads them from a pipe."),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Print one JSON line a clip and subspace, with the clip's vector, or write a file of vectors.
 
@@ -80,7 +72,7 @@ def embed(
     from intervox.interop.clips import embed_clips
 
     named, total = _named(clips, from_list)
-    loaded = _load(model)
+    loaded = open_model(model)
     spaces = list(dict.fromkeys(space or [_SPEAKER]))
     for name in spaces:
         loaded.check_space(name)
@@ -116,7 +108,7 @@ def verify(
         ),
     ] = None,
     model: ModelOption = None,
-    as_json: JsonOption = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Say of each clip whether it has the speaker of a reference: score, probability and decision.
 
@@ -132,14 +124,14 @@ def verify(
     paths = expand(clips)
     reference = _one(reference)
     if Path(reference).suffix == _ENROLLED:
-        known = enrolled_reference(Path(reference), speaker, model, false_accept_rate)
+        known = _enrolled_reference(Path(reference), speaker, model, false_accept_rate)
         found = embed_clips(known.model, zip(paths, paths, strict=True))
     elif speaker is None:
         # In one go with the clips: one call of the backbone for two of them.
         together = [reference, *paths]
-        loaded = _load(model)
+        loaded = open_model(model)
         found = embed_clips(loaded, zip(together, together, strict=True))
-        known = heard_reference(reference, loaded, next(found)[1], false_accept_rate)
+        known = _heard_reference(reference, loaded, next(found)[1], false_accept_rate)
     else:
         raise IntervoxError(f"--speaker goes with a file of `intervox enrol`: {reference} has no names")
     code = YES
@@ -165,7 +157,7 @@ def enrol(
         bool, typer.Option("--keyword", help="Enrol a keyword for `intervox spot`, not a speaker.")
     ] = False,
     model: ModelOption = None,
-    as_json: JsonOption = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Enrol a speaker, or a keyword, from clips: one is enough, three are better.
 
@@ -188,7 +180,7 @@ def enrol(
     into.parent.mkdir(parents=True, exist_ok=True)
     # Two that enrol into one file at a time take turns: neither loses what the other adds.
     with FileLock(into.with_name(f".{into.name}.lock")):
-        enrolled = kind.load(into, model) if into.exists() else kind(_name(model))
+        enrolled = kind.load(into, model) if into.exists() else kind(open_model(model))
         enrolled.enrol(name, map(open_clip, watched(paths, len(paths), "enrolling")))
         enrolled.save(into)
     names, examples = enrolled.classes_.tolist(), enrolled.counts_[name]
@@ -225,7 +217,7 @@ def spot(
         bool, typer.Option("--raw", help="Standard input is 16 kHz mono s16le, not a WAV file.")
     ] = False,
     model: ModelOption = None,
-    as_json: JsonOption = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Find keywords in recordings of any length, from examples of each.
 
@@ -266,6 +258,63 @@ def spot(
             if not microphone:
                 raise
     raise typer.Exit(ERROR if failed else YES if found else NO)
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """A speaker with whom clips are compared.
+
+    Attributes
+    ----------
+    vector
+        Unit vector, shape (dim,).
+    threshold
+        Cosine from which on a speaker is the same; None to decide by the probability.
+    """
+
+    name: str
+    model: "SubspaceModel"
+    space: str
+    vector: "Vectors"
+    threshold: float | None
+
+    def compare(self, vectors: "dict[str, Vectors]") -> tuple[float, float, bool]:
+        """Return cosine, probability at even odds, and whether it is the same speaker."""
+        score = vectors[self.space] @ self.vector
+        probability = float(self.model.probability(score, self.space))
+        same = probability >= 0.5 if self.threshold is None else bool(score >= self.threshold)
+        return float(score), probability, same
+
+
+def _heard_reference(
+    clip: str, model: "SubspaceModel", vectors: "dict[str, Vectors] | IntervoxError", rate: float | None
+) -> _Reference:
+    """Take one clip as the reference; without a rate scikit-learn stays out, which costs half a second."""
+    model.check_space(_SPEAKER)
+    if isinstance(vectors, IntervoxError):
+        raise vectors
+    threshold = None
+    if rate is not None:
+        from intervox.applications.verifier import SpeakerVerifier
+
+        threshold = SpeakerVerifier(model).set_false_accept_rate(rate).threshold_
+    return _Reference(clip, model, _SPEAKER, vectors[_SPEAKER], threshold)
+
+
+def _enrolled_reference(path: Path, speaker: str | None, model: str | None, rate: float | None) -> _Reference:
+    """Take a speaker of a file of ``intervox enrol``, by default the only one."""
+    from intervox.applications.verifier import SpeakerVerifier
+
+    verifier = SpeakerVerifier.load(path, model)
+    names = verifier.classes_.tolist()
+    if speaker is None and len(names) != 1:
+        raise IntervoxError(f"{path} knows {', '.join(names) or 'nobody'}: say whom to verify with --speaker")
+    name = names[0] if speaker is None else speaker
+    verifier.check_name(name)
+    if rate is not None:
+        verifier.set_false_accept_rate(rate)
+    vector = verifier.prototypes_[names.index(name)]
+    return _Reference(name, verifier.model_, verifier.space, vector, verifier.threshold_)
 
 
 def _one(reference: str) -> str:
@@ -333,7 +382,7 @@ def _kind(keyword: bool) -> "type[Enrolled]":
 def _spotter(enrolled: dict[str, list[str]], keywords: Path | None, model: str | None) -> "KeywordSpotter":
     from intervox.applications.spotter import KeywordSpotter
 
-    spotter = KeywordSpotter.load(keywords, model) if keywords else KeywordSpotter(_name(model))
+    spotter = KeywordSpotter.load(keywords, model) if keywords else KeywordSpotter(open_model(model))
     for name, files in enrolled.items():
         spotter.enrol(name, files)
     return spotter
@@ -348,13 +397,3 @@ def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: boo
 
         return spotter.stream(microphone_chunks())
     return spotter.stream(*piped_sound(raw)) if path == PIPE else spotter.scan(open_clip(path))
-
-
-def _load(model: str | None) -> "SubspaceModel":
-    from intervox.model.model import load_model
-
-    return load_model(_name(model))
-
-
-def _name(model: str | None) -> str:
-    return DEFAULT if model is None else model
