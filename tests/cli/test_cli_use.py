@@ -411,7 +411,7 @@ def test_a_list_from_a_pipe_is_answered_as_it_comes(clips: Path) -> None:
 
 
 def test_a_list_may_be_a_shells_substitution(clips: Path) -> None:
-    command = f"{sys.executable} -m intervox.cli embed --list <(printf 'a.wav\\nu2 b.wav\\n') --out v.npz"
+    command = f"{sys.executable} -m intervox embed --list <(printf 'a.wav\\nu2 b.wav\\n') --out v.npz"
     done = subprocess.run(["bash", "-c", command], env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
     assert done.returncode == 0
     assert read_vectors(Path("v.npz"))[0] == ["a.wav", "u2"]

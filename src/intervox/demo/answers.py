@@ -1,4 +1,4 @@
-"""Answers as HTML, everything that a visitor gave escaped."""
+"""Answers as HTML, everything that a visitor gave escaped: verdicts with their maps, and timelines."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from intervox.audio import Waveform
-from intervox.demo.spotting import Timeline
+from intervox.applications.spotter import Detection, KeywordSpotter
+from intervox.audio import SAMPLE_RATE, Waveform
+from intervox.errors import IntervoxError
+from intervox.evaluation.streams import HOP_SECONDS
+from intervox.model.decision import CONDITION, TEXT, Decision, References
 from intervox.model.model import SubspaceModel
-from intervox.model.similarity import CONDITION, TEXT, References
 
 _QUESTIONS = {
     "speaker": ("Same voice?", "the same voice", "different voices"),
     "content": ("Same words?", "the same words", "different words"),
 }
+_BARS = 240
 
 
 @dataclass(frozen=True)
@@ -31,57 +34,91 @@ class Verdict:
         Unit vectors of the two clips, shape (2, dim).
     score
         Their cosine.
-    probability
-        That they share the factor, at even odds; None where the subspace was never calibrated.
-    threshold
-        Score of an even probability; None likewise.
+    decision
+        What it means; None where the subspace was never calibrated.
     """
 
     space: str
     factor: str
     vectors: NDArray[np.float32]
     score: float
-    probability: float | None
-    threshold: float | None
+    decision: Decision | None
 
     @property
     def question(self) -> str:
         """What the subspace was asked."""
-        return _QUESTIONS.get(self.factor, (f"Same {self.factor}?",))[0]
+        return self._phrases[0]
+
+    @property
+    def same(self) -> str:
+        """How to call a pair that shares the factor."""
+        return self._phrases[1]
 
     @property
     def words(self) -> str:
         """The answer in plain words."""
-        if self.probability is None:
+        if self.decision is None:
             return "Not calibrated: only the score is known"
-        same, different = self.alternatives
-        sure = "Very likely" if abs(self.probability - 0.5) >= 0.4 else "Probably"
-        return f"{sure} {same if self.probability >= 0.5 else different}"
+        sure = "Very likely" if abs(self.decision.probability - 0.5) >= 0.4 else "Probably"
+        return f"{sure} {self._phrases[1 if self.decision.accepted else 2]}"
 
     @property
-    def alternatives(self) -> tuple[str, str]:
-        """How to call a pair that shares the factor, and one that does not."""
-        _, *alternatives = _QUESTIONS.get(
-            self.factor, ("", f"the same {self.factor}", f"a different {self.factor}")
-        )
-        return alternatives[0], alternatives[1]
+    def _phrases(self) -> tuple[str, str, str]:
+        usual = (f"Same {self.factor}?", f"the same {self.factor}", f"a different {self.factor}")
+        return _QUESTIONS.get(self.factor, usual)
 
 
 def compare(model: SubspaceModel, first: Waveform, second: Waveform) -> list[Verdict]:
     """Compare two clips in every subspace, the speaker's first."""
     vectors = model.encode([first, second])
-    spaces = sorted(model.factors, key=lambda space: model.factors[space] != "speaker")
-    return [_verdict(model, space, vectors[space]) for space in spaces]
+    verdicts = []
+    for space in sorted(model.factors, key=lambda space: model.factors[space] != "speaker"):
+        score = float(vectors[space][0] @ vectors[space][1])
+        decision = model.decide(score, space) if space in model.calibration else None
+        verdicts.append(Verdict(space, model.factors[space], vectors[space], score, decision))
+    return verdicts
 
 
-def _verdict(model: SubspaceModel, space: str, vectors: NDArray[np.float32]) -> Verdict:
-    score = float(model.similarity_pairwise(vectors[:1], vectors[1:])[0])
-    probability = threshold = None
-    if space in model.calibration:
-        slope, offset = model.calibration[space]
-        probability = float(model.probability(np.array([score]), space)[0])
-        threshold = -offset / slope
-    return Verdict(space, model.factors[space], vectors, score, probability, threshold)
+@dataclass(frozen=True)
+class Timeline:
+    """A recording and what was found in it.
+
+    Attributes
+    ----------
+    seconds
+        Length of the recording.
+    outline
+        SVG path of the recording's loudness, 240 wide and -1 to 1 high.
+    usual_seconds
+        Once in so many seconds a keyword is expected: what the probabilities assume.
+    """
+
+    keyword: str
+    detections: list[Detection]
+    seconds: float
+    outline: str
+    usual_seconds: float
+
+
+def spot(
+    model: SubspaceModel,
+    keyword: str,
+    examples: Sequence[Waveform],
+    recording: Waveform,
+    usual_seconds: float,
+) -> Timeline:
+    """Find a keyword that is known by examples and expected once in ``usual_seconds``."""
+    space = next((space for space, factor in model.factors.items() if factor == "content"), None)
+    if space is None:
+        raise IntervoxError("this model has no subspace of content: no keyword can be found with it")
+    spotter = KeywordSpotter(model, space, hop_seconds=HOP_SECONDS, prior=HOP_SECONDS / usual_seconds)
+    spotter.fit(examples, [keyword] * len(examples))
+    found = sorted(spotter.scan(recording), key=lambda detection: detection.start)
+    # The peaks of pieces of equal length, scaled to the loudest.
+    edges = np.linspace(0, len(recording), _BARS + 1).astype(int)[:-1]
+    peaks = np.maximum.reduceat(np.abs(recording), edges)
+    outline = "".join(f"M{n} {-height:.2f}V{height:.2f}" for n, height in enumerate(peaks / peaks.max()))
+    return Timeline(keyword, found, len(recording) / SAMPLE_RATE, outline, usual_seconds)
 
 
 MAP_SIZE = 300
@@ -156,6 +193,16 @@ class MapDrawing:
     clips: list[MappedClip]
     kept: float
     dim: int
+
+
+def space_maps(model: SubspaceModel) -> dict[str, "SpaceMap"]:
+    """Return the map of every subspace whose references are labelled with its factor."""
+    known = model.references
+    return {
+        space: SpaceMap(known, space, factor)
+        for space, factor in model.factors.items()
+        if known is not None and factor in known.labels
+    }
 
 
 class SpaceMap:
