@@ -379,8 +379,8 @@ def test_help_teaches_by_example(command: str, run: Run) -> None:
 
 def test_two_clips_are_verified_without_scikit_learn(clips: Path) -> None:
     script = (
-        "import sys; from intervox.cli import app as cli; sys.argv = ['intervox', 'verify', 'a.wav', 'b.wav']\n"
-        "try: cli.main()\n"
+        "import sys; from intervox.cli.app import main; sys.argv = ['intervox', 'verify', 'a.wav', 'b.wav']\n"
+        "try: main()\n"
         "except SystemExit as leaving: assert not leaving.code, leaving.code\n"
         "print([name for name in ('sklearn', 'matplotlib', 'pyroomacoustics', 'datasets', 'kaldiio')"
         " if name in sys.modules])"

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from scipy.special import logit
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from intervox.audio import AudioSource
@@ -94,9 +93,8 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 
     def score_at(self, probability: float, prior: float = 0.5) -> float:
         """Return the cosine at which "the same" has a probability, given a prior; both in (0, 1)."""
-        self.model_.probability(np.zeros(1), self.space, prior)
-        slope, offset = self.model_.calibration[self.space]
-        return float((logit(probability) - logit(prior) - offset) / slope)
+        self.model_.probability(0.0, self.space, prior)  # refuses a subspace without a calibration
+        return self.model_.calibration[self.space].score_at(probability, prior)
 
     def fit(self, X: Iterable[AudioSource], y: Sequence[str]) -> Self:
         """Forget everybody, and enrol a name for each clip.

@@ -1,7 +1,6 @@
 """Is this the speaker? Enrolled people, scores, probabilities and a threshold of a chosen rate."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -9,29 +8,10 @@ import numpy as np
 from intervox.applications.enrolled import Enrolled
 from intervox.audio import AudioSource
 from intervox.errors import IntervoxError
+from intervox.model.decision import Decision
 
 _MOST_AVERAGED = 5
 """Most of the references' speakers have at least so many cells."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What was found of one clip and one name.
-
-    Attributes
-    ----------
-    score
-        Cosine, in [-1, 1].
-    probability
-        Calibrated, at even odds.
-    accepted
-        Whether the score reaches the threshold.
-    """
-
-    name: str
-    score: float
-    probability: float
-    accepted: bool
 
 
 class SpeakerVerifier(Enrolled):
@@ -65,8 +45,7 @@ class SpeakerVerifier(Enrolled):
 
     def decide(self, name: str, score: float) -> Decision:
         """Turn a cosine with a name's prototype into a decision."""
-        probability = self.model_.probability(np.array(score), self.space)
-        return Decision(name, score, float(probability), score >= self.threshold_)
+        return self.model_.decide(score, self.space, self.threshold, name)
 
     def set_false_accept_rate(self, rate: float, impostors: Iterable[AudioSource] | None = None) -> Self:
         """Choose the threshold by how often a stranger may be accepted.

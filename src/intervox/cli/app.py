@@ -11,7 +11,8 @@ from intervox.cli.corpus import corpus_app
 from intervox.cli.doctor import assets, backbones, doctor, engines
 from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import adapt, evaluate, extract, ingredients, refine, run, sweep, synth
-from intervox.cli.use import embed, enrol, spot, verify
+from intervox.cli.speakers import enrol, verify
+from intervox.cli.use import embed, spot
 from intervox.errors import IntervoxError
 
 app = typer.Typer(

@@ -98,8 +98,3 @@ def watched(
         for item in items:
             yield item
             bar.advance(1)
-
-
-def figures(score: float, probability: float, odds: str = " at even odds") -> str:
-    """Return a cosine and what it means as text."""
-    return f"(cosine {score:.3f}, probability {probability:.3f}{odds})"
