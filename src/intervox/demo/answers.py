@@ -157,10 +157,8 @@ class MappedClip:
     ----------
     label_x, label_y
         Where its letter stands, beside its place, so that two letters never cover each other.
-    nearest
-        What the reference nearest to it is called.
-    score
-        Their cosine in the whole subspace.
+    nearest, score
+        What the reference nearest to it is called, and their cosine in the whole subspace.
     """
 
     x: float
@@ -173,18 +171,14 @@ class MappedClip:
 
 @dataclass(frozen=True)
 class MapDrawing:
-    """One subspace with two clips in it.
+    """One subspace of ``dim`` dimensions with two clips in it.
 
     Attributes
     ----------
-    names
-        The values that have a shape, in their order.
-    others
-        How many values have none.
+    names, others
+        The values that have a shape, in their order; how many have none.
     kept
         Share of the references' variance that the plane shows.
-    dim
-        Of the subspace.
     """
 
     marks: list[Mark]
@@ -218,16 +212,23 @@ class SpaceMap:
         self._vectors = references.vectors[space]
         self._plane = PCA(2, svd_solver="full").fit(self._vectors)
         self._places = self._plane.transform(self._vectors)
-        labels = references.labels[factor]
-        counts = Counter(labels).most_common()
+        values = references.labels[factor]
+        none = [""] * len(values)
+        voices, texts, conditions = (
+            references.labels.get(name, none) for name in ("speaker", TEXT, CONDITION)
+        )
+        rows = zip(voices, texts, conditions, strict=True)
+        self._titles = [" · ".join(filter(None, row)) for row in rows]
+        # What is said, or a voice without its settings.
+        self._called = [
+            f"“{text or value}”" if factor == "content" else value.split("/")[0]
+            for value, text in zip(values, texts, strict=True)
+        ]
+        counts = Counter(values).most_common()
         kinds = {value: kind for kind, (value, _) in enumerate(counts[: len(MARKS)])}
-        texts = references.labels.get(TEXT, [""] * len(labels))
-        said = dict(zip(labels, texts, strict=True))
-        self._kinds = [kinds.get(value) for value in labels]
-        self._called = [_called(value, said[value], factor) for value in labels]
-        self._names = [_called(value, said[value], factor) for value in kinds]
+        self._kinds = [kinds.get(value) for value in values]
+        self._names = [self._called[values.index(value)] for value in kinds]
         self._others = len(counts) - len(kinds)
-        self._titles = _titles(references)
 
     def draw(self, vectors: NDArray[np.float32]) -> MapDrawing:
         """Put two clips, unit vectors of shape (2, dim), among the references."""
@@ -258,20 +259,6 @@ def _labels(spots: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _rounded(spot: NDArray[np.float64]) -> tuple[float, float]:
     return round(float(spot[0]), 1), round(float(spot[1]), 1)
-
-
-def _called(value: str, text: str, factor: str) -> str:
-    """Name a value for people: what is said, or a voice without its settings."""
-    if factor == "content":
-        return f"“{text or value}”"
-    return value.split("/")[0]
-
-
-def _titles(references: References) -> list[str]:
-    """Say of every reference who speaks, what is said, and under which condition."""
-    count = len(next(iter(references.labels.values())))
-    columns = [references.labels.get(name, [""] * count) for name in ("speaker", TEXT, CONDITION)]
-    return [" · ".join(filter(None, row)) for row in zip(*columns, strict=True)]
 
 
 def comparison(verdicts: Sequence[Verdict], drawings: dict[str, MapDrawing]) -> str:

@@ -18,7 +18,6 @@ from intervox.clips.batches import by_length, groups
 from intervox.clips.corpus import ClipSource, check_failures
 from intervox.features.store import (
     Features,
-    FrameWriter,
     frames_path,
     read_errors,
     shard_path,
@@ -26,7 +25,7 @@ from intervox.features.store import (
 )
 from intervox.progress import progress_bar
 from intervox.recipe import FeatureSettings
-from intervox.storage import StepFolder, stable_hash, write_json
+from intervox.storage import StepFolder, growing_npy, stable_hash, write_json
 
 SCHEMA_VERSION = 1
 
@@ -255,9 +254,9 @@ def _keep_frames(
     assert isinstance(encoder, Backbone), "only a backbone has frames"
     means = np.zeros((len(waves), encoder.layers, encoder.dim), np.float32)
     counts = np.zeros(len(waves), np.int64)
-    with FrameWriter(path, encoder.layers, encoder.dim) as writer:
+    with growing_npy(path, (encoder.layers, encoder.dim), np.float16) as append:
         for row, found in enumerate(clip_frames(encoder, waves, settings)):
-            writer.append(found)
+            append(found)
             means[row], counts[row] = found.mean(axis=0), len(found)
     return means, counts
 

@@ -6,17 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
 
 import numpy as np
-from numpy.lib.format import write_array_header_1_0
-from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
-from intervox.storage import atomic_path
-
-Vectors = NDArray[np.float32]
-"""Shape (dim,) of a clip, (frames, dim) of its frames, (clips, dim) of a file."""
+from intervox.metrics.vectors import Vectors
+from intervox.storage import atomic_path, growing_npy
 
 Row = Callable[[str, Mapping[str, Vectors]], None]
 """Writes one clip: its name, and its vectors by space."""
@@ -48,8 +43,8 @@ def space_of(name: str) -> str | None:
 def write_npy(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
     """Write the one space's vectors as an array (clips, dim)."""
     ((space, dim),) = dims.items()
-    with atomic_path(path) as temporary, temporary.open("wb") as file, _growing(file, dim) as append:
-        yield lambda _name, vectors: append(vectors[space])
+    with growing_npy(path, (dim,), np.float32) as append:
+        yield lambda _name, vectors: append(vectors[space][None])
 
 
 def read_npy(path: Path) -> Table:
@@ -75,14 +70,14 @@ def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Ro
         names = Path(scratch) / "names.jsonl"
         with ExitStack() as stack:
             appends = {
-                space: stack.enter_context(_growing(stack.enter_context(part.open("wb")), dims[space]))
+                space: stack.enter_context(growing_npy(part, (dims[space],), np.float32))
                 for space, part in parts.items()
             }
             listed = stack.enter_context(names.open("w", encoding="utf-8"))
 
             def row(name: str, vectors: Mapping[str, Vectors]) -> None:
                 for space, append in appends.items():
-                    append(vectors[space])
+                    append(vectors[space][None])
                 listed.write(json.dumps(name) + "\n")
 
             yield row
@@ -102,32 +97,10 @@ def read_npz(path: Path) -> Table:
     return found.columns.get(NAMES, np.arange(rows).astype(str)).tolist(), found.spaces
 
 
-@contextmanager
-def _growing(file: BinaryIO, dim: int) -> Iterator[Callable[[Vectors], None]]:
-    """Write an .npy file whose number of rows is known only at the end: NumPy leaves room for it."""
-    rows = 0
-
-    def header() -> None:
-        file.seek(0)
-        write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)})
-
-    def append(vector: Vectors) -> None:
-        nonlocal rows
-        file.write(vector.astype("<f4").tobytes())
-        rows += 1
-
-    header()
-    yield append
-    header()
-
-
 def _write_texts(path: Path, names: Path) -> None:
     """Turn JSON lines into an array of texts as wide as the longest; objects would need pickle."""
     with names.open(encoding="utf-8") as lines:
-        lengths = [len(json.loads(line)) for line in lines]
-    kind = np.dtype(f"<U{max([1, *lengths])}")
-    with path.open("wb") as file, names.open(encoding="utf-8") as lines:
-        about = {"descr": kind.str, "fortran_order": False, "shape": (len(lengths),)}
-        write_array_header_1_0(file, about)
+        widest = max([1, *(len(json.loads(line)) for line in lines)])
+    with growing_npy(path, (), f"<U{widest}") as append, names.open(encoding="utf-8") as lines:
         for line in lines:
-            file.write(np.array(json.loads(line), kind).tobytes())
+            append(np.array([json.loads(line)]))
