@@ -24,9 +24,9 @@ from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
     from intervox.applications.spotter import Detection, KeywordSpotter
-    from intervox.interop.arrays import Vectors
-    from intervox.interop.clips import Clip
+    from intervox.interop.clips import NamedPath
     from intervox.interop.vectors import VectorWriter
+    from intervox.metrics.vectors import Vectors
 
 _SPEAKER = "speaker"
 _MICROPHONE = "microphone"
@@ -158,7 +158,7 @@ def spot(
     raise typer.Exit(ERROR if failed else YES if found else NO)
 
 
-def _named(clips: list[str] | None, from_list: str | None) -> "tuple[Iterable[Clip], int | None]":
+def _named(clips: list[str] | None, from_list: str | None) -> "tuple[Iterable[NamedPath], int | None]":
     """Return names and paths of what is to be embedded, and how many where that is known."""
     from intervox.interop.clips import expand, listed
 

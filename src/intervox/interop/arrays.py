@@ -2,12 +2,15 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
 from intervox.metrics.vectors import Vectors
@@ -21,6 +24,8 @@ Table = tuple[list[str], dict[str, Vectors]]
 
 NAMES = "path"
 """The column of the clips' names in tables; ``intervox evaluate`` finds labels by it."""
+
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 UNNAMED = "embedding"
 """The space of a file with no place for its name."""
@@ -90,11 +95,36 @@ def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Ro
 
 def read_npz(path: Path) -> Table:
     """Read what ``write_npz`` wrote, or any file that ``intervox evaluate --embeddings`` takes."""
-    from intervox.evaluation.embeddings import read_embeddings
+    arrays = load_npz(path)
+    spaces = {
+        space: array.astype(np.float32, copy=False)
+        for name, array in arrays.items()
+        if (space := space_of(name)) is not None and array.ndim == 2 and array.dtype.kind == "f"
+    }
+    names = arrays.get(NAMES, np.arange(len(next(iter(spaces.values()), ()))).astype(str)).tolist()
+    if not spaces or {len(vectors) for vectors in spaces.values()} != {len(names)}:
+        raise IntervoxError(f"{path} has no vectors of shape (clips, dim), named {UNNAMED}[.<space>]")
+    return names, spaces
 
-    found = read_embeddings(path)
-    rows = len(next(iter(found.spaces.values())))
-    return found.columns.get(NAMES, np.arange(rows).astype(str)).tolist(), found.spaces
+
+def load_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an ``.npz`` file; nothing in it is executed.
+
+    Raises
+    ------
+    IntervoxError
+        It is missing, no ``.npz``, or holds objects.
+    """
+    try:
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("it is no archive that np.savez wrote")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: np.asarray(file[name]) for name in file.files}
+    except FileNotFoundError:
+        raise IntervoxError(f"{path} is missing: give the path of an .npz file") from None
+    except _UNREADABLE as error:
+        reason = [*str(error).splitlines(), type(error).__name__][0]
+        raise IntervoxError(f"{path} is not a readable .npz of plain arrays ({reason})") from None
 
 
 def _write_texts(path: Path, names: Path) -> None:

@@ -13,7 +13,8 @@ from typing import BinaryIO, TextIO
 import numpy as np
 
 from intervox.errors import IntervoxError, missing_extra
-from intervox.interop.arrays import UNNAMED, Row, Table, Vectors
+from intervox.interop.arrays import UNNAMED, Row, Table
+from intervox.metrics.vectors import Vectors
 from intervox.storage import atomic_path
 
 _BINARY = b"\0B"

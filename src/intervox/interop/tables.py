@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from intervox.errors import IntervoxError
-from intervox.interop.arrays import NAMES, Row, Table, Vectors, column, space_of
+from intervox.interop.arrays import NAMES, Row, Table, column, space_of
+from intervox.metrics.vectors import Vectors
 from intervox.storage import atomic_path
 
 _WAITING = 4_000_000

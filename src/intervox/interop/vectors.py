@@ -23,9 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from intervox.errors import IntervoxError
-from intervox.interop.arrays import Row, Table, Vectors, read_npy, read_npz, write_npy, write_npz
+from intervox.interop.arrays import Row, Table, read_npy, read_npz, write_npy, write_npz
 from intervox.interop.kaldi import read_archive, read_scp, write_ark, write_scp, write_text
 from intervox.interop.tables import read_jsonl, read_parquet, write_jsonl, write_parquet
+from intervox.metrics.vectors import Vectors
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Format:
     frames: bool = True
 
 
-FORMATS = {
+VECTOR_FORMATS = {
     ".npy": Format(write_npy, read_npy, named=False, frames=False),
     ".npz": Format(write_npz, read_npz, frames=False),
     ".jsonl": Format(write_jsonl, read_jsonl),
@@ -149,8 +150,8 @@ def read_vectors(path: Path) -> Table:
 
 
 def _format(path: Path) -> Format:
-    if path.suffix not in FORMATS:
+    if path.suffix not in VECTOR_FORMATS:
         raise IntervoxError(
-            f"{path} is of no known format: give another path, ending in {', '.join(FORMATS)}"
+            f"{path} is of no known format: give another path, ending in {', '.join(VECTOR_FORMATS)}"
         )
-    return FORMATS[path.suffix]
+    return VECTOR_FORMATS[path.suffix]
