@@ -9,6 +9,7 @@ import typer
 
 from intervox.cli.common import JsonOption, ModelOption, open_model
 from intervox.errors import IntervoxError
+from intervox.model.packaged import DEFAULT
 
 if TYPE_CHECKING:
     from intervox.export import Exported
@@ -105,7 +106,7 @@ def demo(
     from intervox.demo.clips import Limits
     from intervox.demo.server import serve
 
-    serve(model, host, port, Limits(megabytes, minutes), _announce)
+    serve(DEFAULT if model is None else model, host, port, Limits(megabytes, minutes), _announce)
 
 
 def _announce(address: str) -> None:
