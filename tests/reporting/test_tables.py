@@ -1,18 +1,11 @@
-import csv
-import io
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from intervox.errors import IntervoxError
-from intervox.reporting.formats import FORMATS, csv_table, insert_markdown, latex, markdown, write_csv
 from intervox.reporting.maps import separation_matrix
-from intervox.reporting.table import Table
 from intervox.reporting.tables import headline_tables, metric_tables, table_sections
+from intervox.tables import FORMATS
 from tests.support.metrics import schema_2_metrics
-
-ODD = Table("Odd: a_b & 50 %", "A note, ~ and {braces}.", ["who", "what", "EER | %", "count"], [])
 
 
 def bare_metrics() -> dict[str, Any]:
@@ -78,51 +71,6 @@ def test_the_headline_tables_are_few_and_hold_the_measured_figures() -> None:
     assert ["fsdd", "speaker subspace", "0.838 [0.818, 0.858]"] in [row[:3] for row in keywords.rows]
     assert "ten-shot" not in keywords.header
     assert ["fsdd", "48.2", "1.57 ×", "0.838 (chance 0.100)"] in separation.rows
-
-
-def test_markdown_and_its_markers(tmp_path: Path) -> None:
-    table = Table(ODD.title, ODD.note, ODD.header, [["a|b", "c", "1.0 [0.5, 2.0]", "50,000"]])
-    lines = markdown([table]).splitlines()
-    assert lines[0] == "**Odd: a_b & 50 %.** A note, ~ and {braces}."
-    assert lines[2:] == [
-        r"| who | what | EER \| % | count |",
-        "| --- | --- | --- | --- |",
-        r"| a\|b | c | 1.0 [0.5, 2.0] | 50,000 |",
-    ]
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- tables: begin -->\nold\n<!-- tables: end -->\nafter\n")
-    insert_markdown(page, [table])
-    text = page.read_text()
-    assert "old" not in text
-    assert text.startswith("before\n<!-- tables: begin -->\n**Odd")
-    assert text.endswith("<!-- tables: end -->\nafter\n")
-    page.write_text("nothing")
-    with pytest.raises(IntervoxError, match="add them where the tables belong"):
-        insert_markdown(page, [table])
-
-
-def test_latex_is_escaped_and_ruled() -> None:
-    table = Table(ODD.title, ODD.note, ODD.header, [["a_b", "R&D", "1.5 ×", "–"]])
-    text = latex([table])
-    assert r"\caption{Odd: a\_b \& 50 \%. A note, \textasciitilde{} and \{braces\}.}" in text
-    assert r"\label{tab:odd}" in text
-    assert r"\begin{tabular}{llrr}" in text
-    assert r"a\_b & R\&D & 1.5 $\times$ & -- \\" in text
-    assert text.index(r"\toprule") < text.index(r"\midrule") < text.index(r"\bottomrule")
-
-
-def test_csv_has_plain_numbers(tmp_path: Path) -> None:
-    table = Table(
-        ODD.title, ODD.note, ODD.header, [["a,b", "c", "1.0 [0.5, 2.0]", "50,000"], ["d", "e", "–", "7"]]
-    )
-    header, first, second = csv.reader(io.StringIO(csv_table(table)))
-    assert header == ["who", "what", "EER | %", "EER | %, low", "EER | %, high", "count"]
-    assert first == ["a,b", "c", "1.0", "0.5", "2.0", "50000"]
-    assert second == ["d", "e", "", "", "", "7"]
-    tables = metric_tables(schema_2_metrics())
-    paths = write_csv(tmp_path, tables)
-    assert [path.name for path in paths] == [f"{table.key}.csv" for table in tables]
-    assert all(path.read_text() for path in paths)
 
 
 @pytest.mark.parametrize("name", FORMATS)

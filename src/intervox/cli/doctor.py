@@ -165,19 +165,18 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def _show_checks(title: str, checks: list[Check], as_json: bool) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from intervox.tables import Table, print_tables
 
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks]))
         return
-    table = Table(title=title, title_justify="left")
-    for column in ("", "what", "found", "how to get it"):
-        table.add_column(column)
-    for check in checks:
-        mark = "yes" if check.present else ("NO" if check.needed else "no")
-        mend = "" if check.present else check.mend
-        # intervox[espeak] is no markup
-        table.add_row(mark, *(escape(cell) for cell in (check.what, check.found, mend)))
-    Console().print(table)
+    rows = [
+        [
+            "yes" if check.present else ("NO" if check.needed else "no"),
+            check.what,
+            check.found,
+            "" if check.present else check.mend,
+        ]
+        for check in checks
+    ]
+    print_tables([Table(title, "", ["", "what", "found", "how to get it"], rows, labels=4)])

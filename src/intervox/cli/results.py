@@ -23,7 +23,7 @@ def compare(
     """Put runs side by side, with paired differences on the trials that they share."""
     from intervox.reporting.compare import compare as compare_runs
     from intervox.reporting.compare import comparison_tables, write_comparison
-    from intervox.reporting.formats import print_tables
+    from intervox.tables import print_tables
 
     found = compare_runs(runs)
     write_comparison(out, found)
@@ -62,10 +62,10 @@ def tables(
     """Print the tables of a finished run in Markdown, LaTeX or CSV, or write them into a Markdown file."""
     from intervox.pipeline import INGREDIENTS, SWEEP
     from intervox.reporting import METRICS
-    from intervox.reporting.formats import FORMATS, insert_markdown
     from intervox.reporting.study_tables import ingredient_tables, sweep_tables
     from intervox.reporting.tables import headline_tables, metric_tables
     from intervox.storage import read_json
+    from intervox.tables import FORMATS, insert_markdown
 
     known = {
         "metrics": (METRICS, headline_tables),

@@ -139,8 +139,8 @@ def sweep(
     earlier call stopped.
     """
     from intervox import pipeline
-    from intervox.reporting.formats import print_tables
     from intervox.reporting.study_tables import selection_sentence, sweep_tables
+    from intervox.tables import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.sweep(opened, vary or (), seeds)
@@ -161,8 +161,8 @@ def ingredients(
     measured on the human corpora. Needs `synth` and `extract`; a minute a row.
     """
     from intervox import pipeline
-    from intervox.reporting.formats import print_tables
     from intervox.reporting.study_tables import ingredient_tables
+    from intervox.tables import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.compare_ingredients(opened)
@@ -175,8 +175,8 @@ def ingredients(
 
 def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> None:
     from intervox.reporting import METRICS, REPORT
-    from intervox.reporting.formats import print_tables
     from intervox.reporting.tables import headline_tables
+    from intervox.tables import print_tables
 
     if as_json:
         typer.echo(json.dumps(metrics))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from intervox.metrics.trials import usual_stratum
-from intervox.reporting.table import human_protocols, spaces_of, systems
+from intervox.reporting.wording import human_protocols, spaces_of, systems
 
 Outcome = Literal["separated", "partly", "not", "void"]
 READABLE = 0.25

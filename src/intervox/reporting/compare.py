@@ -10,21 +10,12 @@ import pyarrow as pa
 from intervox.errors import IntervoxError
 from intervox.metrics.bootstrap import compare_systems
 from intervox.metrics.trials import usual_stratum
-from intervox.reporting import METRICS
+from intervox.reporting import METRICS, render
 from intervox.reporting.claim import claim
-from intervox.reporting.formats import render
-from intervox.reporting.table import (
-    NOTHING,
-    Table,
-    condition_title,
-    in_percent,
-    p_value,
-    share,
-    spaces_of,
-    stratum_title,
-)
 from intervox.reporting.trials import read_trials, stratum_scores, stratum_trials, trial_path
+from intervox.reporting.wording import condition_title, in_percent, p_value, share, spaces_of, stratum_title
 from intervox.storage import read_json, write_bytes
+from intervox.tables import NOTHING, Table
 
 REPEATS = 500
 SEED = 1_234

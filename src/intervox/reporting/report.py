@@ -14,11 +14,9 @@ from intervox.clips.labels import Clips
 from intervox.metrics.detection import error_rates
 from intervox.metrics.vectors import Vectors
 from intervox.recipe import Recipe, dump_recipe
-from intervox.reporting import figures
+from intervox.reporting import figures, render
 from intervox.reporting.claim import RULES, claim
-from intervox.reporting.formats import render
 from intervox.reporting.maps import MAP_SIZE, Map, separation_matrix, subspace_maps
-from intervox.reporting.table import condition_title, human_protocols, representation_title, spaces_of
 from intervox.reporting.tables import table_sections
 from intervox.reporting.trials import (
     MAX_SECONDS,
@@ -32,6 +30,7 @@ from intervox.reporting.trials import (
     worst_impostors,
     worst_targets,
 )
+from intervox.reporting.wording import condition_title, human_protocols, representation_title, spaces_of
 from intervox.storage import write_bytes
 
 WORST = 5

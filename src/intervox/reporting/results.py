@@ -8,11 +8,11 @@ from typing import Any
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.test_sets import CLEAN, TestSet
 from intervox.reporting import METRICS, REPORT
-from intervox.reporting.formats import markdown
 from intervox.reporting.report import Made, MapSource, write_report
 from intervox.reporting.tables import headline_tables
 from intervox.reporting.trials import FOLDER, shown_names, trial_path, trial_table, write_trials
 from intervox.storage import write_json
+from intervox.tables import markdown
 
 
 def forget_results(folder: Path) -> None:

@@ -2,17 +2,8 @@
 
 from typing import Any
 
-from intervox.reporting.table import (
-    NOTHING,
-    Table,
-    accuracy,
-    in_percent,
-    number,
-    percent,
-    share,
-    spaces_of,
-    without_empty_columns,
-)
+from intervox.reporting.wording import accuracy, in_percent, number, percent, share, spaces_of
+from intervox.tables import NOTHING, Table
 
 
 def separation_table(metrics: dict[str, Any]) -> Table:
@@ -63,30 +54,28 @@ def matrix_table(metrics: dict[str, Any]) -> Table:
                     f"{cell['clips']:,}" if "clips" in cell else NOTHING,
                 ]
                 rows.append([protocol, factor, space, *cells, *counts])
-    return without_empty_columns(
-        Table(
-            "Separation matrix: what probes read from each space",
-            "Accuracy on clips kept from the probe, with its 95 % interval; shuffled is the same linear "
-            "probe on shuffled labels, chance the commonest class. Bits are a lower bound of the "
-            "information, which is at most the entropy beside it. Condition tells clean clips from "
-            "degraded copies, by disturbance where severities were measured.",
-            [
-                "protocol",
-                "factor",
-                "from",
-                "linear",
-                "MLP",
-                "shuffled",
-                "chance",
-                "bits",
-                "entropy, bits",
-                "classes",
-                "clips",
-            ],
-            rows,
-            3,
-        )
-    )
+    return Table(
+        "Separation matrix: what probes read from each space",
+        "Accuracy on clips kept from the probe, with its 95 % interval; shuffled is the same linear "
+        "probe on shuffled labels, chance the commonest class. Bits are a lower bound of the "
+        "information, which is at most the entropy beside it. Condition tells clean clips from "
+        "degraded copies, by disturbance where severities were measured.",
+        [
+            "protocol",
+            "factor",
+            "from",
+            "linear",
+            "MLP",
+            "shuffled",
+            "chance",
+            "bits",
+            "entropy, bits",
+            "classes",
+            "clips",
+        ],
+        rows,
+        3,
+    ).without_empty_columns()
 
 
 def rejection_table(metrics: dict[str, Any]) -> Table:
@@ -99,16 +88,14 @@ def rejection_table(metrics: dict[str, Any]) -> Table:
                 cells = [side.get(factor, {}).get(space) for side in (without, within)]
                 chance = next((cell.get("chance") for cell in cells if cell), None)
                 rows.append([protocol, factor, space, *map(accuracy, cells), number(chance)])
-    return without_empty_columns(
-        Table(
-            "Projection: raw layers without a subspace, and within it",
-            "Accuracy of a linear probe of the factor, with its 95 % interval: on all layers with the "
-            "subspace projected out, and on what the subspace reads of them.",
-            ["protocol", "factor", "subspace", "left without it", "kept in it", "chance"],
-            rows,
-            3,
-        )
-    )
+    return Table(
+        "Projection: raw layers without a subspace, and within it",
+        "Accuracy of a linear probe of the factor, with its 95 % interval: on all layers with the "
+        "subspace projected out, and on what the subspace reads of them.",
+        ["protocol", "factor", "subspace", "left without it", "kept in it", "chance"],
+        rows,
+        3,
+    ).without_empty_columns()
 
 
 def geometry_table(metrics: dict[str, Any]) -> Table:
@@ -127,27 +114,25 @@ def geometry_table(metrics: dict[str, Any]) -> Table:
                     *(number(angles.get(name), 1) for name in ("mean", "min", "random_mean", "random_min")),
                 ]
             )
-    return without_empty_columns(
-        Table(
-            "Geometry: how two spaces lie to each other",
-            "Cross-covariance (RV coefficient) and shared bits are of the clean clips' vectors, 0 is "
-            "uncorrelated; by chance is with clips paired at random. Principal angles are between the "
-            "maps, in degrees, 90 is orthogonal, beside those of random subspaces of the same dims; "
-            "orthogonal maps can still be dependent.",
-            [
-                "protocol",
-                "spaces",
-                "cross-covariance",
-                "by chance",
-                "shared bits",
-                "mean angle",
-                "smallest",
-                "random, mean",
-                "random, smallest",
-            ],
-            rows,
-        )
-    )
+    return Table(
+        "Geometry: how two spaces lie to each other",
+        "Cross-covariance (RV coefficient) and shared bits are of the clean clips' vectors, 0 is "
+        "uncorrelated; by chance is with clips paired at random. Principal angles are between the "
+        "maps, in degrees, 90 is orthogonal, beside those of random subspaces of the same dims; "
+        "orthogonal maps can still be dependent.",
+        [
+            "protocol",
+            "spaces",
+            "cross-covariance",
+            "by chance",
+            "shared bits",
+            "mean angle",
+            "smallest",
+            "random, mean",
+            "random, smallest",
+        ],
+        rows,
+    ).without_empty_columns()
 
 
 def abx_table(metrics: dict[str, Any]) -> Table:
@@ -163,16 +148,14 @@ def abx_table(metrics: dict[str, Any]) -> Table:
         for space, result in (found.get("abx") or {}).items()
         if result
     ]
-    return without_empty_columns(
-        Table(
-            "ABX across speakers: error in % by single frames",
-            "How often a content lies nearer to another content of a voice than to the same one of that "
-            "voice, said by someone else. Lower is better for content, 50 is chance and what a space "
-            "without words should have; the raw layer is the best, chosen on the test itself.",
-            ["protocol", "space", "error", "triples"],
-            rows,
-        )
-    )
+    return Table(
+        "ABX across speakers: error in % by single frames",
+        "How often a content lies nearer to another content of a voice than to the same one of that "
+        "voice, said by someone else. Lower is better for content, 50 is chance and what a space "
+        "without words should have; the raw layer is the best, chosen on the test itself.",
+        ["protocol", "space", "error", "triples"],
+        rows,
+    ).without_empty_columns()
 
 
 def blocks_table(metrics: dict[str, Any]) -> Table:

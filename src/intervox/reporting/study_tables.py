@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from intervox.reporting.table import NOTHING, Table, in_percent
+from intervox.reporting.wording import in_percent
+from intervox.tables import NOTHING, Table
 
 _INGREDIENTS_NOTE = (
     "In brackets the 95 % interval over the measured speakers; one training seed. * marks a value whose "

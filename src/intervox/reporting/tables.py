@@ -12,9 +12,16 @@ from intervox.reporting.separation_tables import (
     rejection_table,
     separation_table,
 )
-from intervox.reporting.table import (
-    NOTHING,
-    Table,
+from intervox.reporting.verification_tables import (
+    calibration_table,
+    gaps_table,
+    layers_table,
+    scoring_table,
+    severity_table,
+    strata_table,
+    verification_table,
+)
+from intervox.reporting.wording import (
     accuracy,
     baseline_title,
     condition_title,
@@ -27,17 +34,8 @@ from intervox.reporting.table import (
     share,
     spaces_of,
     systems,
-    without_empty_columns,
 )
-from intervox.reporting.verification_tables import (
-    calibration_table,
-    gaps_table,
-    layers_table,
-    scoring_table,
-    severity_table,
-    strata_table,
-    verification_table,
-)
+from intervox.tables import NOTHING, Table
 
 
 def keywords_table(metrics: dict[str, Any]) -> Table:
@@ -53,24 +51,22 @@ def keywords_table(metrics: dict[str, Any]) -> Table:
             cells = [share(clean.get("probe"), clean.get("probe_interval"))]
             cells += [accuracy(clean.get(shots)) for shots in ("shot_1", "shot_5", "shot_10")]
             rows.append([protocol, title, *cells, accuracy(cross.get("shot_1"))])
-    return without_empty_columns(
-        Table(
-            "Keywords of unseen speakers: accuracy",
-            "Higher is better, except for the speaker subspace, which should know no words. Raw layers "
-            "are the best at one shot for clean / cross-condition clips, chosen on the test itself; in "
-            "brackets the 95 % interval.",
-            [
-                "protocol",
-                "representation",
-                "linear probe",
-                "one-shot",
-                "five-shot",
-                "ten-shot",
-                "one-shot, cross-condition",
-            ],
-            rows,
-        )
-    )
+    return Table(
+        "Keywords of unseen speakers: accuracy",
+        "Higher is better, except for the speaker subspace, which should know no words. Raw layers "
+        "are the best at one shot for clean / cross-condition clips, chosen on the test itself; in "
+        "brackets the 95 % interval.",
+        [
+            "protocol",
+            "representation",
+            "linear probe",
+            "one-shot",
+            "five-shot",
+            "ten-shot",
+            "one-shot, cross-condition",
+        ],
+        rows,
+    ).without_empty_columns()
 
 
 def open_set_table(metrics: dict[str, Any]) -> Table:
@@ -85,26 +81,24 @@ def open_set_table(metrics: dict[str, Any]) -> Table:
                     names = [protocol, space, condition_title(condition)]
                     counts = [f"{found['known']} / {found['unknown']}", str(found["shots"])]
                     rows.append([*names, error_rate(found), *cells, *counts])
-    return without_empty_columns(
-        Table(
-            "Open set: known words against unknown ones",
-            "EER in %, by chance n/(n + 1) with n known words, as a word has to be named rightly too; false "
-            "rejects in % where 1, 5 and 10 % of the unknown words are accepted.",
-            [
-                "protocol",
-                "space",
-                "condition",
-                "EER %",
-                "rejects at 1 %",
-                "at 5 %",
-                "at 10 %",
-                "words known / unknown",
-                "examples",
-            ],
-            rows,
-            3,
-        )
-    )
+    return Table(
+        "Open set: known words against unknown ones",
+        "EER in %, by chance n/(n + 1) with n known words, as a word has to be named rightly too; false "
+        "rejects in % where 1, 5 and 10 % of the unknown words are accepted.",
+        [
+            "protocol",
+            "space",
+            "condition",
+            "EER %",
+            "rejects at 1 %",
+            "at 5 %",
+            "at 10 %",
+            "words known / unknown",
+            "examples",
+        ],
+        rows,
+        3,
+    ).without_empty_columns()
 
 
 def running_table(metrics: dict[str, Any]) -> Table:
@@ -176,15 +170,13 @@ def protocols_table(metrics: dict[str, Any]) -> Table:
         rows.append(
             [protocol, *(word or NOTHING for word in words), *counts, number(about.get("hours"), 2), failed]
         )
-    return without_empty_columns(
-        Table(
-            "Evaluation sets: who was tested",
-            "People, except in the synthetic set; hours are of the clips, unreadable ones are left out.",
-            ["protocol", "languages", "licence", "speakers", "clips", "contents", "hours", "unreadable"],
-            rows,
-            3,
-        )
-    )
+    return Table(
+        "Evaluation sets: who was tested",
+        "People, except in the synthetic set; hours are of the clips, unreadable ones are left out.",
+        ["protocol", "languages", "licence", "speakers", "clips", "contents", "hours", "unreadable"],
+        rows,
+        3,
+    ).without_empty_columns()
 
 
 def baselines_table(metrics: dict[str, Any]) -> Table:
@@ -213,26 +205,24 @@ def baselines_table(metrics: dict[str, Any]) -> Table:
         for name, of in metrics["baselines"].items()
         if of.get("about")
     ]
-    return without_empty_columns(
-        Table(
-            "Baselines: at equal dimension",
-            "EER in % of different-text trials; a difference is the baseline's EER less ours in points, "
-            "with the interval and p of a bootstrap that draws the same speakers for both."
-            + (f" {'; '.join(about)}." if about else ""),
-            [
-                "protocol",
-                "representation",
-                "EER, clean",
-                "EER, cross-condition",
-                "difference, clean",
-                "p, clean",
-                "difference, cross-condition",
-                "p, cross-condition",
-                "one-shot keywords",
-            ],
-            rows,
-        )
-    )
+    return Table(
+        "Baselines: at equal dimension",
+        "EER in % of different-text trials; a difference is the baseline's EER less ours in points, "
+        "with the interval and p of a bootstrap that draws the same speakers for both."
+        + (f" {'; '.join(about)}." if about else ""),
+        [
+            "protocol",
+            "representation",
+            "EER, clean",
+            "EER, cross-condition",
+            "difference, clean",
+            "p, clean",
+            "difference, cross-condition",
+            "p, cross-condition",
+            "one-shot keywords",
+        ],
+        rows,
+    ).without_empty_columns()
 
 
 def _different_text(result: dict[str, Any], condition: str) -> str:

@@ -21,7 +21,7 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.verification import cosine
 from intervox.metrics.trials import PAIR_COLUMNS, Trials, usual_stratum
 from intervox.metrics.vectors import Vectors
-from intervox.reporting.table import spaces_of
+from intervox.reporting.wording import spaces_of
 from intervox.storage import atomic_path
 
 FOLDER = "trials"

@@ -3,9 +3,7 @@
 from typing import Any
 
 from intervox.metrics.trials import usual_stratum
-from intervox.reporting.table import (
-    NOTHING,
-    Table,
+from intervox.reporting.wording import (
     condition_title,
     error_rate,
     in_percent,
@@ -14,8 +12,8 @@ from intervox.reporting.table import (
     spaces_of,
     stratum_title,
     systems,
-    without_empty_columns,
 )
+from intervox.tables import NOTHING, Table
 
 _HEADLINE = (
     ("clean", "different_text"),
@@ -50,15 +48,13 @@ def verification_table(metrics: dict[str, Any]) -> Table:
             cells = [_cell(result, condition, stratum) for condition, stratum in columns]
             rows.append([protocol, title, *cells])
     header = [f"{condition_title(condition)}, {stratum_title(stratum)}" for condition, stratum in columns]
-    return without_empty_columns(
-        Table(
-            "Speaker verification: equal error rate in %",
-            "Lower is better, 50 is chance; in brackets the 95 % interval over speakers. Raw layers are "
-            "the best for clean / cross-condition trials, chosen on the test itself.",
-            ["protocol", "representation", *header],
-            rows,
-        )
-    )
+    return Table(
+        "Speaker verification: equal error rate in %",
+        "Lower is better, 50 is chance; in brackets the 95 % interval over speakers. Raw layers are "
+        "the best for clean / cross-condition trials, chosen on the test itself.",
+        ["protocol", "representation", *header],
+        rows,
+    ).without_empty_columns()
 
 
 def _cell(result: dict[str, Any], condition: str, stratum: str) -> str:
@@ -81,27 +77,25 @@ def strata_table(metrics: dict[str, Any]) -> Table:
                     counts = [f"{result[kind]:,}" for kind in ("targets", "impostors")]
                     where = f"{condition_title(condition)}, {stratum_title(stratum)}"
                     rows.append([protocol, space, where, error_rate(result), *costs, *counts])
-    return without_empty_columns(
-        Table(
-            "Every stratum: speaker subspaces",
-            "EER in %; minDCF with its prior, normalised, 1 is no use at all; Cllr in bits, 1 is no use "
-            "at all, calibrated on the synthetic test set or, without one, across halves of the speakers.",
-            [
-                "protocol",
-                "space",
-                "trials",
-                "EER %",
-                "minDCF 0.01",
-                "minDCF 0.05",
-                "Cllr",
-                "min Cllr",
-                "targets",
-                "impostors",
-            ],
-            rows,
-            3,
-        )
-    )
+    return Table(
+        "Every stratum: speaker subspaces",
+        "EER in %; minDCF with its prior, normalised, 1 is no use at all; Cllr in bits, 1 is no use "
+        "at all, calibrated on the synthetic test set or, without one, across halves of the speakers.",
+        [
+            "protocol",
+            "space",
+            "trials",
+            "EER %",
+            "minDCF 0.01",
+            "minDCF 0.05",
+            "Cllr",
+            "min Cllr",
+            "targets",
+            "impostors",
+        ],
+        rows,
+        3,
+    ).without_empty_columns()
 
 
 def gaps_table(metrics: dict[str, Any]) -> Table:
@@ -160,26 +154,24 @@ def scoring_table(metrics: dict[str, Any]) -> Table:
                     costs += [number(result.get(name)) for name in ("cllr", "min_cllr")]
                     names = [protocol, space, condition_title(condition), _BACKENDS.get(backend, backend)]
                     rows.append([*names, error_rate(result), *costs])
-    return without_empty_columns(
-        Table(
-            "Scoring: the same vectors under other back-ends",
-            "Different-text trials, or all of them where texts are not known. Cllr is calibrated across two "
-            "halves of the speakers, so it differs from that of the other tables.",
-            [
-                "protocol",
-                "space",
-                "condition",
-                "back-end",
-                "EER %",
-                "minDCF 0.01",
-                "minDCF 0.05",
-                "Cllr",
-                "min Cllr",
-            ],
-            rows,
-            4,
-        )
-    )
+    return Table(
+        "Scoring: the same vectors under other back-ends",
+        "Different-text trials, or all of them where texts are not known. Cllr is calibrated across two "
+        "halves of the speakers, so it differs from that of the other tables.",
+        [
+            "protocol",
+            "space",
+            "condition",
+            "back-end",
+            "EER %",
+            "minDCF 0.01",
+            "minDCF 0.05",
+            "Cllr",
+            "min Cllr",
+        ],
+        rows,
+        4,
+    ).without_empty_columns()
 
 
 def layers_table(metrics: dict[str, Any]) -> Table:

@@ -21,6 +21,7 @@ from intervox.corpus.inspect.folder import (
     tally,
     voice_families,
 )
+from intervox.tables import Table, markdown
 
 HUB_SPLIT = "cells"
 """What the hub calls the rows; shards mix our splits, which are a column."""
@@ -127,7 +128,7 @@ def _split_table(labels: pa.Table) -> str:
         part = labels.filter(pc.field("split") == split) if "split" in labels.column_names else labels
         sizes = [f"{len(tally(part, name)):,}" for name in ("block", "speaker", "content")]
         rows.append([split, f"{count:,}", *sizes])
-    return _table(["split", "cells", "blocks", "speakers", "contents"], rows)
+    return markdown([Table("", "", ["split", "cells", "blocks", "speakers", "contents"], rows)])
 
 
 def _engine_table(labels: pa.Table, about: dict[str, Any]) -> str:
@@ -150,7 +151,8 @@ def _engine_table(labels: pa.Table, about: dict[str, Any]) -> str:
             f"{len(related):,}" if related else "?",
         ]
         rows.append([engine, facts.get("version", "?"), facts.get("licence", "?"), *numbers])
-    return _table(["engine", "version", "licence", "speakers", "voices", "voice families"], rows)
+    header = ["engine", "version", "licence", "speakers", "voices", "voice families"]
+    return markdown([Table("", "", header, rows)])
 
 
 def _casting_words(about: dict[str, Any]) -> str:
@@ -192,9 +194,4 @@ def _quality_table(labels: pa.Table) -> str:
             rows.append([words, *(f"{value:.3g}" for value in np.quantile(figures, (0.05, 0.5, 0.95, 1)))])
     if not rows:
         return "No quality figure was measured."
-    return "The others:\n\n" + _table(["", "5 %", "median", "95 %", "largest"], rows)
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "The others:\n\n" + markdown([Table("", "", ["", "5 %", "median", "95 %", "largest"], rows)])

@@ -1,14 +1,10 @@
-"""What a table is, the wording of its cells, and the systems that share its rows."""
+"""The wording of cells, and the systems that share a table's rows."""
 
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from intervox.evaluation import SYNTHETIC
-
-NOTHING = "–"
-"""A cell without a value."""
+from intervox.tables import NOTHING
 
 _TITLES = {"lda": "LDA", "svd": "SVD", "pca": "PCA", "leace": "LEACE", "resemblyzer": "Resemblyzer"}
 _STRATA = {
@@ -21,41 +17,6 @@ _STRATA = {
     "medium": "medium clips",
     "long": "long clips",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, a sentence on how to read it, a header and rows of finished text.
-
-    Attributes
-    ----------
-    title
-        What stands before a colon also names the table's file.
-    labels
-        How many leading columns name the row; the others hold figures.
-    """
-
-    title: str
-    note: str
-    header: list[str]
-    rows: list[list[str]]
-    labels: int = 2
-
-    @property
-    def key(self) -> str:
-        """A short name for files and links."""
-        return re.sub(r"[^a-z0-9]+", "-", self.title.split(":")[0].lower()).strip("-")
-
-
-def without_empty_columns(table: Table) -> Table:
-    """Leave out the columns of figures in which no row has a value."""
-    kept = [
-        index
-        for index in range(len(table.header))
-        if index < table.labels or any(row[index] != NOTHING for row in table.rows)
-    ]
-    rows = [[row[index] for index in kept] for row in table.rows]
-    return Table(table.title, table.note, [table.header[index] for index in kept], rows, table.labels)
 
 
 def percent(value: float | None) -> str:
