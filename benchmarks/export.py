@@ -34,8 +34,9 @@ from intervox.evaluation.protocols import Protocol, find_protocols
 from intervox.evaluation.test_sets import EVALUATION_SEED, has_keywords
 from intervox.evaluation.verification import cosine
 from intervox.export.check import made_clips
-from intervox.export.folder import Exported, export_folder, quantize
+from intervox.export.folder import Exported, export_folder
 from intervox.export.graph import join, trace
+from intervox.export.onnx_file import quantize
 from intervox.metrics.detection import equal_error_rate, error_rates
 from intervox.metrics.trials import draw_trials, usual_stratum
 from intervox.model.model import SubspaceModel

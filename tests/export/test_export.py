@@ -25,8 +25,13 @@ onnx = pytest.importorskip("onnx", reason="pip install intervox[export]")
 pytest.importorskip("onnxscript", reason="pip install intervox[export]")
 pytest.importorskip("onnxruntime", reason="pip install intervox[export]")
 
-from intervox.export import Exported, export_folder, export_onnx, graph  # noqa: E402
-from intervox.export import folder as onnx_files  # noqa: E402
+from intervox.export import (  # noqa: E402
+    Exported,
+    export_folder,
+    export_onnx,
+    graph,
+    onnx_file,
+)
 from intervox.export.check import TOLERANCE, largest_difference, made_clips, run_graph  # noqa: E402
 
 MAPS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -59,7 +64,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> tuple[SubspaceModel, gra
 @pytest.fixture
 def tiny(traced: tuple[SubspaceModel, graph.Parts], monkeypatch: pytest.MonkeyPatch) -> SubspaceModel:
     """The tiny model, traced before."""
-    monkeypatch.setattr(onnx_files, "trace", lambda _model: traced[1])
+    monkeypatch.setattr(onnx_file, "trace", lambda _model: traced[1])
     return traced[0]
 
 
@@ -296,7 +301,7 @@ def test_an_export_is_replaced_and_its_card_does_not_grow(
     def interrupt(*_arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(onnx_files, "join", interrupt)
+    monkeypatch.setattr(onnx_file, "join", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export_folder(tiny, folder)
     with pytest.raises(KeyboardInterrupt):

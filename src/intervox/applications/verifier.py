@@ -4,11 +4,15 @@ from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intervox.applications.enrolled import Enrolled
 from intervox.audio import AudioSource
 from intervox.errors import IntervoxError
 from intervox.model.decision import Decision
+
+MIN_FALSE_ACCEPTS = 3
+"""A rate is set where at least so many scores lie above the threshold: fewer say nothing about it."""
 
 _MOST_AVERAGED = 5
 """Most of the references' speakers have at least so many cells."""
@@ -74,3 +78,31 @@ class SpeakerVerifier(Enrolled):
         factor = self.model_.factors[self.space]
         scores = references.impostor_scores(self.space, factor, min(examples, _MOST_AVERAGED))
         return self.set_threshold(scores, rate)
+
+    def set_threshold(self, scores: NDArray[np.floating], rate: float) -> Self:
+        """Put the threshold where a share of scores that should be refused is accepted.
+
+        Parameters
+        ----------
+        scores
+            Of clips against names that are not theirs, of any shape.
+        rate
+            In (0, 1).
+
+        Raises
+        ------
+        IntervoxError
+            The rate is out of range, or too small for so few scores.
+        """
+        if not isinstance(rate, float | int) or not 0 < rate < 1:
+            raise IntervoxError(f"the rate is {rate}: give a share above 0 and below 1, such as 0.01")
+        accepted = int(rate * scores.size)
+        if accepted < MIN_FALSE_ACCEPTS:
+            raise IntervoxError(
+                f"{scores.size:,} scores are too few for a rate of {rate}: at least "
+                f"{int(np.ceil(MIN_FALSE_ACCEPTS / rate)):,} are needed; give more impostors"
+            )
+        # Just above the highest score that must be refused.
+        highest = np.partition(scores.ravel(), -accepted - 1)[-accepted - 1]
+        self.threshold = float(np.nextafter(np.float32(highest), np.float32(2)))
+        return self

@@ -210,11 +210,9 @@ def _spotter(enrolled: dict[str, list[str]], keywords: Path | None, model: str |
 
 
 def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: bool) -> "Iterator[Detection]":
-    from intervox.applications.live import piped_sound
+    from intervox.applications.live import microphone_chunks, piped_chunks
     from intervox.interop.clips import PIPE, open_clip
 
     if microphone:
-        from intervox.applications.live import microphone_chunks
-
         return spotter.stream(microphone_chunks())
-    return spotter.stream(*piped_sound(raw)) if path == PIPE else spotter.scan(open_clip(path))
+    return spotter.stream(*piped_chunks(raw)) if path == PIPE else spotter.scan(open_clip(path))

@@ -1,7 +1,7 @@
 """The page itself: two tabs, and what their buttons do."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
 
@@ -31,7 +31,8 @@ def build_page(model: SubspaceModel, limits: Limits) -> gr.Blocks:
     Answers depend on what is handed in with the question alone: nothing of one visitor is kept for
     another. One answer at a time is computed, and ``MAX_WAITING`` may wait.
     """
-    with gr.Blocks(title="Intervox", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS)) as blocks:
+    blocks = gr.Blocks(title="Intervox", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS))
+    with blocks:
         gr.HTML(
             "<h1>Intervox</h1>"
             "<p>Two subspaces of a speech model: one for who speaks, one for what is said.</p>"
@@ -116,7 +117,7 @@ def _clip_input(label: str, name: str) -> gr.Audio:
     return gr.Audio(type="filepath", label=label, elem_id=name, buttons=[], min_width=280)
 
 
-def _ask(label: str, answer: Callable[..., str], inputs: list[gr.components.Component]) -> None:
+def _ask(label: str, answer: Callable[..., str], inputs: Sequence[gr.components.Component]) -> None:
     """Add a button that asks the model, and the place where it answers.
 
     The visitor's mistakes are shown in the page; everything else is kept in the server's log.
