@@ -16,7 +16,7 @@ CHUNK_SECONDS = 0.1
 _RAW = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "LITTLE"}
 
 Chunks = Iterator[NDArray[np.float32]]
-"""Arrays (samples, channels) of ``CHUNK_SECONDS``, in [-1, 1]."""
+"""Arrays (samples, channels) of a tenth of a second, in [-1, 1]."""
 
 
 def piped_chunks(raw: bool) -> tuple[Chunks, int]:
@@ -50,7 +50,9 @@ def piped_chunks(raw: bool) -> tuple[Chunks, int]:
     return chunks(), sound.samplerate
 
 
-def microphone_chunks(rate: int = SAMPLE_RATE, device: int | str | None = None) -> Chunks:
+def microphone_chunks(
+    rate: int = SAMPLE_RATE, seconds: float = CHUNK_SECONDS, device: int | str | None = None
+) -> Chunks:
     """Open a microphone, and yield what it hears, from one channel, until the iterator is closed.
 
     Nothing is lost while the consumer is busy: chunks wait for it.
@@ -59,6 +61,8 @@ def microphone_chunks(rate: int = SAMPLE_RATE, device: int | str | None = None) 
     ----------
     rate
         In Hz; the system converts from that of the microphone.
+    seconds
+        Length of a chunk.
     device
         Number or part of a name, as ``python -m sounddevice`` lists them; the system's default
         otherwise.
@@ -85,7 +89,7 @@ def microphone_chunks(rate: int = SAMPLE_RATE, device: int | str | None = None) 
     try:
         stream = sounddevice.InputStream(
             samplerate=rate,
-            blocksize=round(rate * CHUNK_SECONDS),
+            blocksize=round(rate * seconds),
             device=device,
             channels=1,
             dtype="float32",
