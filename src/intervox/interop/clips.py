@@ -95,8 +95,13 @@ def read_scp(path: Path) -> Iterator[NamedPath]:
     IntervoxError
         The file is missing, a line has no path, or it is a shell command, which is not run.
     """
-    for number, line in _lines(path):
-        yield _entry(line, f"{path}, line {number}")
+    try:
+        with path.open(encoding="utf-8") as lines:
+            yield from _entries(lines, str(path))
+    except FileNotFoundError:
+        raise IntervoxError(f"{path} is missing: give the path of a list of clips") from None
+    except UnicodeDecodeError:
+        raise IntervoxError(f"{path} is no list of clips: save it as text, in UTF-8") from None
 
 
 def read_list(lines: Iterable[str], name: str) -> Iterator[NamedPath]:
@@ -114,10 +119,7 @@ def read_list(lines: Iterable[str], name: str) -> Iterator[NamedPath]:
     IntervoxError
         A line is a shell command, which is not run.
     """
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if text:
-            yield _entry(text, f"{name}, line {number}", alone=True)
+    return _entries(lines, name, alone=True)
 
 
 def read_kaldi_folder(folder: Path) -> tuple[list[str], list[str]]:
@@ -135,7 +137,7 @@ def read_kaldi_folder(folder: Path) -> tuple[list[str], list[str]]:
     IntervoxError
         A file is missing or has a line that is none of it, or a clip has no speaker.
     """
-    speakers = dict(_entry(line, f"{folder / 'utt2spk'}, line {n}") for n, line in _lines(folder / "utt2spk"))
+    speakers = dict(read_scp(folder / "utt2spk"))
     clips = list(read_scp(folder / "wav.scp"))
     if unknown := [name for name, _ in clips if name not in speakers]:
         raise IntervoxError(
@@ -169,16 +171,10 @@ def _listed(source: str) -> Iterator[NamedPath]:
         yield from read_list(lines, "standard input" if piped else source)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if text := line.strip():
-                    yield number, text
-    except FileNotFoundError:
-        raise IntervoxError(f"{path} is missing: give the path of a list of clips") from None
-    except UnicodeDecodeError:
-        raise IntervoxError(f"{path} is no list of clips: save it as text, in UTF-8") from None
+def _entries(lines: Iterable[str], name: str, alone: bool = False) -> Iterator[NamedPath]:
+    for number, line in enumerate(lines, start=1):
+        if text := line.strip():
+            yield _entry(text, f"{name}, line {number}", alone)
 
 
 def _entry(line: str, place: str, alone: bool = False) -> NamedPath:
