@@ -6,7 +6,7 @@ A new format is a function from tables to text and its line in ``FORMATS``.
 import csv as csv_module
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,6 +55,15 @@ class Table:
     header: list[str]
     rows: list[list[str]]
     labels: int = 2
+
+    @classmethod
+    def from_records(
+        cls, title: str, note: str, records: Sequence[Mapping[str, str]], labels: int = 2
+    ) -> "Table":
+        """Make a table of rows given as column to cell; columns stand in the order of their first cells."""
+        header = list(dict.fromkeys(name for record in records for name in record))
+        rows = [[record.get(name, NOTHING) for name in header] for record in records]
+        return cls(title, note, header, rows, labels)
 
     @property
     def key(self) -> str:

@@ -28,7 +28,7 @@ def compare(
     found = compare_runs(runs)
     write_comparison(out, found)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(asdict(found)))
     else:
         print_tables(comparison_tables(found))
         typer.echo(f"page: {out}")
@@ -60,27 +60,23 @@ def tables(
     form: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
 ) -> None:
     """Print the tables of a finished run in Markdown, LaTeX or CSV, or write them into a Markdown file."""
-    from intervox.pipeline import INGREDIENTS, SWEEP
-    from intervox.reporting import METRICS
+    from intervox.evaluation.results import INGREDIENTS, METRICS, SWEEP, Ingredients, Metrics, Sweep
     from intervox.reporting.study_tables import ingredient_tables, sweep_tables
     from intervox.reporting.tables import headline_tables, metric_tables
-    from intervox.storage import read_json
     from intervox.tables import FORMATS, insert_markdown
 
     known = {
-        "metrics": (METRICS, headline_tables),
-        "all": (METRICS, metric_tables),
-        "ingredients": (INGREDIENTS, ingredient_tables),
-        "sweep": (SWEEP, sweep_tables),
+        "metrics": lambda: headline_tables(Metrics.read(folder / METRICS)),
+        "all": lambda: metric_tables(Metrics.read(folder / METRICS)),
+        "ingredients": lambda: ingredient_tables(Ingredients.read(folder / INGREDIENTS)),
+        "sweep": lambda: sweep_tables(Sweep.read(folder / SWEEP)),
     }
     for what, given, choices in (("set of tables", of, known), ("format", form, FORMATS)):
         if given not in choices:
             raise IntervoxError(f"there is no {what} {given!r}: choose from {', '.join(choices)}")
     if into is not None and form != "markdown":
         raise IntervoxError(f"--into writes Markdown: print {form} without it")
-    name, build = known[of]
-    needed = ("protocols", "verification") if name == METRICS else ()
-    built = build(read_json(folder / name, *needed))
+    built = known[of]()
     if into is None:
         typer.echo(FORMATS[form](built))
     else:

@@ -1,13 +1,15 @@
 """The steps of a run, and the studies on top of it: adapt, sweep, ingredients."""
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from intervox.cli.common import FolderOption, JsonOption, RecipeArgument, WorkersOption
 from intervox.errors import IntervoxError
+
+if TYPE_CHECKING:
+    from intervox.evaluation.results import Metrics
 
 PoolOption = Annotated[
     str,
@@ -139,17 +141,18 @@ def sweep(
     earlier call stopped.
     """
     from intervox import pipeline
+    from intervox.evaluation.results import SWEEP
     from intervox.reporting.study_tables import selection_sentence, sweep_tables
     from intervox.tables import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.sweep(opened, vary or (), seeds)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(found.model_dump_json(by_alias=True))
         return
     print_tables(sweep_tables(found))
     typer.echo(selection_sentence(found))
-    typer.echo(f"sweep: {opened.folder / pipeline.SWEEP}\nplot:  {opened.folder / pipeline.SWEEP_PLOT}")
+    typer.echo(f"sweep: {opened.folder / SWEEP}\nplot:  {opened.folder / pipeline.SWEEP_PLOT}")
 
 
 def ingredients(
@@ -161,25 +164,27 @@ def ingredients(
     measured on the human corpora. Needs `synth` and `extract`; a minute a row.
     """
     from intervox import pipeline
+    from intervox.evaluation.results import INGREDIENTS
     from intervox.reporting.study_tables import ingredient_tables
     from intervox.tables import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.compare_ingredients(opened)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(found.model_dump_json(by_alias=True))
     else:
         print_tables(ingredient_tables(found))
-        typer.echo(f"ingredients: {opened.folder / pipeline.INGREDIENTS}")
+        typer.echo(f"ingredients: {opened.folder / INGREDIENTS}")
 
 
-def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> None:
-    from intervox.reporting import METRICS, REPORT
+def _show_metrics(metrics: "Metrics", folder: Path, as_json: bool) -> None:
+    from intervox.evaluation.results import METRICS
+    from intervox.reporting import REPORT
     from intervox.reporting.tables import headline_tables
     from intervox.tables import print_tables
 
     if as_json:
-        typer.echo(json.dumps(metrics))
+        typer.echo(metrics.model_dump_json(by_alias=True))
         return
     print_tables(headline_tables(metrics))
     typer.echo(f"metrics: {folder / METRICS}\nreport:  {folder / REPORT}")

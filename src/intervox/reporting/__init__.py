@@ -2,9 +2,8 @@
 
 from typing import Any
 
-METRICS = "metrics.json"
 REPORT = "report.html"
-"""Files of a run's folder."""
+"""The page in a run's folder."""
 
 
 def render(template: str, **values: Any) -> str:

@@ -1,10 +1,26 @@
-"""The wording of cells, and the systems that share a table's rows."""
+"""The wording of cells and titles, and the systems that share a table's rows."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
 
 from intervox.evaluation import SYNTHETIC
+from intervox.evaluation.findings import (
+    ErrorRates,
+    Interval,
+    Keywords,
+    OpenSet,
+    ProbeAccuracy,
+    Rate,
+    Reading,
+    Running,
+    Shots,
+)
+from intervox.evaluation.results import Metrics, RawLayers, RunningSpaces, Spaces, Strata, Verification
+from intervox.metrics.trials import usual_stratum
 from intervox.tables import NOTHING
+
+T = TypeVar("T")
 
 _TITLES = {"lda": "LDA", "svd": "SVD", "pca": "PCA", "leace": "LEACE", "resemblyzer": "Resemblyzer"}
 _STRATA = {
@@ -19,17 +35,26 @@ _STRATA = {
 }
 
 
-def percent(value: float | None) -> str:
-    """Write a rate in per cent, one digit after the point."""
-    return NOTHING if value is None else f"{100 * value:.1f}"
+@dataclass(frozen=True)
+class System(Generic[T]):
+    """What is compared on a protocol: raw layers, a baseline or a subspace.
+
+    Attributes
+    ----------
+    title
+        In words.
+    kind
+        ``mean`` over the raw layers, the best ``raw`` layer, a ``baseline`` or a subspace of our ``own``.
+    found
+        What was measured, by condition.
+    """
+
+    title: str
+    kind: Literal["mean", "raw", "baseline", "own"]
+    found: Mapping[str, T]
 
 
-def error_rate(result: dict[str, Any] | None) -> str:
-    """Write an EER in per cent with its interval."""
-    return NOTHING if result is None else in_percent(result["eer"], result.get("eer_interval"))
-
-
-def in_percent(value: float | None, interval: list[float] | None) -> str:
+def percent(value: float | None, interval: Interval | None = None) -> str:
     """Write a rate and its interval in per cent: ``10.6 [9.2, 11.9]``."""
     if value is None:
         return NOTHING
@@ -37,22 +62,22 @@ def in_percent(value: float | None, interval: list[float] | None) -> str:
     return f"{100 * value:z.1f}{bounds}"
 
 
-def share(value: float | None, interval: list[float] | None = None) -> str:
-    """Write an accuracy and its interval: ``0.905 [0.890, 0.921]``."""
+def error_rate(result: Rate | OpenSet | None) -> str:
+    """Write an EER in per cent with its interval."""
+    return NOTHING if result is None else percent(result.eer, result.eer_interval)
+
+
+def accuracy(result: Shots | ProbeAccuracy | Reading | None) -> str:
+    """Write the accuracy of a probe or of episodes with its interval."""
+    return NOTHING if result is None else number(result.accuracy, result.interval)
+
+
+def number(value: float | None, interval: Interval | None = None, digits: int = 3) -> str:
+    """Write a number and its interval: ``0.905 [0.890, 0.921]``."""
     if value is None:
         return NOTHING
-    bounds = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-    return f"{value:.3f}{bounds}"
-
-
-def accuracy(result: dict[str, Any] | None) -> str:
-    """Write the accuracy of a probe or of episodes with its interval."""
-    return NOTHING if result is None else share(result["accuracy"], result.get("interval"))
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Write a plain number."""
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    bounds = f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else ""
+    return f"{value:.{digits}f}{bounds}"
 
 
 def p_value(value: float | None) -> str:
@@ -89,43 +114,67 @@ def representation_title(name: str, spaces: Iterable[str]) -> str:
     return baseline_title(kind)
 
 
-def spaces_of(metrics: dict[str, Any], factor: str) -> list[str]:
+def spaces_of(metrics: Metrics, factor: str) -> list[str]:
     """Names of the subspaces of a factor, or else of the spaces that were made for none."""
-    spaces = metrics["spaces"].items()
+    spaces = metrics.spaces.items()
     return [name for name, of in spaces if of == factor] or [name for name, of in spaces if not of]
 
 
-def human_protocols(metrics: dict[str, Any]) -> list[str]:
+def human_protocols(metrics: Metrics) -> list[str]:
     """Names of the protocols that people spoke."""
-    return [name for name in metrics["protocols"] if name != SYNTHETIC]
+    return [name for name in metrics.protocols if name != SYNTHETIC]
 
 
-def systems(
-    metrics: dict[str, Any], kind: str, protocol: str, factor: str, baselines: Iterable[str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield title and results by condition of everything that is compared on a protocol.
+def usual(found: Mapping[str, Strata] | None, condition: str = "clean") -> ErrorRates | None:
+    """Choose the different-text trials under a condition, or all of them where texts are not known."""
+    strata = (found or {}).get(condition, {})
+    return strata.get(usual_stratum(strata))
 
-    Parameters
-    ----------
-    kind
-        ``verification`` or ``keywords``.
-    factor
-        Whose subspaces are meant, and whose baselines.
-    baselines
-        Which of ``metrics["baselines"]``, in order.
-    """
-    found = metrics[kind][protocol]
-    if raw := found.get("raw"):
-        best = raw["best_layer"]
-        yield "raw, mean over layers", raw["mean"]
-        layers = " / ".join(f"layer {layer}" for layer in dict.fromkeys(best.values()))
-        yield f"raw, {layers}", {c: raw["layers"][str(layer)][c] for c, layer in best.items()}
-    own = [space for space in spaces_of(metrics, factor) if space in found]
-    for name in baselines:
-        by_space = metrics["baselines"][name].get(kind, {}).get(protocol, {})
+
+def own_verification(metrics: Metrics, protocol: str, space: str) -> Verification:
+    """Return what was found in one of our spaces; empty where nothing was."""
+    found = metrics.verification.get(protocol)
+    return found.own.get(space, {}) if found else {}
+
+
+def own_keywords(metrics: Metrics, protocol: str, space: str) -> dict[str, Keywords]:
+    """Return the keywords found in one of our spaces; empty where nothing was."""
+    found = metrics.keywords.get(protocol)
+    return found.own.get(space, {}) if found else {}
+
+
+def running_by_name(found: RunningSpaces) -> dict[str, Running]:
+    """Name what was found in running speech by space, the best raw layer as ``raw.<layer>``."""
+    return found.own | ({f"raw.{found.raw.layer}": found.raw} if found.raw else {})
+
+
+def verifying(metrics: Metrics, protocol: str, baselines: Sequence[str]) -> list[System[Strata]]:
+    """List everything whose speaker verification is compared on a protocol, ours last."""
+    beside = {name: metrics.baselines[name].verification.get(protocol, {}) for name in baselines}
+    return list(_systems(metrics.verification[protocol], beside, spaces_of(metrics, "speaker")))
+
+
+def spotting(metrics: Metrics, protocol: str, baselines: Sequence[str]) -> list[System[Keywords]]:
+    """List everything whose keywords are compared on a protocol, ours last."""
+    beside = {name: metrics.baselines[name].keywords.get(protocol, {}) for name in baselines}
+    return list(_systems(metrics.keywords[protocol], beside, spaces_of(metrics, "content")))
+
+
+def _systems(
+    found: "Spaces[dict[str, T], RawLayers[T]]",
+    beside: Mapping[str, Mapping[str, Mapping[str, T]]],
+    spaces: Sequence[str],
+) -> Iterator[System[T]]:
+    if raw := found.raw:
+        yield System("raw, mean over layers", "mean", raw.mean)
+        layers = " / ".join(f"layer {layer}" for layer in dict.fromkeys(raw.best_layer.values()))
+        best = {condition: raw.layers[layer][condition] for condition, layer in raw.best_layer.items()}
+        yield System(f"raw, {layers}", "raw", best)
+    own = [space for space in spaces if space in found.own]
+    for name, by_space in beside.items():
         for space in own:
             if space in by_space:
                 suffix = f" ({space})" if len(own) > 1 else ""
-                yield f"{baseline_title(name)}{suffix}", by_space[space]
+                yield System(f"{baseline_title(name)}{suffix}", "baseline", by_space[space])
     for space in own:
-        yield f"{space} subspace", found[space]
+        yield System(f"{space} subspace", "own", found.own[space])
