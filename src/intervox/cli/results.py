@@ -102,11 +102,13 @@ def demo(
     from intervox.demo.clips import Limits
     from intervox.demo.server import serve
 
-    serve(DEFAULT if model is None else model, host, port, Limits(megabytes, minutes), _announce)
-
-
-def _announce(address: str) -> None:
-    typer.echo(f"page: {address}  (Ctrl-C ends it)")
+    serve(
+        DEFAULT if model is None else model,
+        host,
+        port,
+        Limits(megabytes, minutes),
+        announce=lambda address: typer.echo(f"page: {address}  (Ctrl-C ends it)"),
+    )
 
 
 def export(

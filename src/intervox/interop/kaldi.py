@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -43,16 +43,16 @@ def write_scp(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Ro
     save = _kaldiio().save_ark
     with ExitStack() as stack:
         # Left in reverse: the archive is in place before its index is.
-        indices = {s: stack.enter_context(_text_file(p)) for s, p in _paths(path, dims).items()}
+        indices = {s: stack.enter_context(_opened(p)) for s, p in _paths(path, dims).items()}
         arks = _paths(path.with_suffix(".ark"), dims)
-        files = {s: stack.enter_context(_binary_file(ark)) for s, ark in arks.items()}
+        files = {s: stack.enter_context(_opened(ark)) for s, ark in arks.items()}
 
         def row(name: str, vectors: Mapping[str, Vectors]) -> None:
             _check_name(name)
             for space, file in files.items():
                 offset = file.tell() + len(f"{name} ".encode())
                 save(file, {name: vectors[space]})
-                indices[space].write(f"{name} {arks[space].resolve()}:{offset}\n")
+                indices[space].write(f"{name} {arks[space].resolve()}:{offset}\n".encode())
 
         yield row
 
@@ -71,7 +71,7 @@ def _archives(
     path: Path, dims: Mapping[str, int], write: Callable[[BinaryIO, str, Vectors], object]
 ) -> Iterator[Row]:
     with ExitStack() as stack:
-        files = {s: stack.enter_context(_binary_file(p)) for s, p in _paths(path, dims).items()}
+        files = {s: stack.enter_context(_opened(p)) for s, p in _paths(path, dims).items()}
 
         def row(name: str, vectors: Mapping[str, Vectors]) -> None:
             _check_name(name)
@@ -88,14 +88,8 @@ def _paths(path: Path, spaces: Mapping[str, object]) -> dict[str, Path]:
 
 
 @contextmanager
-def _binary_file(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[BinaryIO]:
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        yield file
-
-
-@contextmanager
-def _text_file(path: Path) -> Iterator[TextIO]:
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         yield file
 
 
