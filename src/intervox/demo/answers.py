@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from intervox.applications.spotter import Detection, KeywordSpotter
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError
-from intervox.evaluation.streams import HOP_SECONDS
+from intervox.metrics.events import HOP_SECONDS
 from intervox.model.decision import CONDITION, TEXT, Decision, References
 from intervox.model.model import SubspaceModel
 
