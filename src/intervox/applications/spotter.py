@@ -166,7 +166,7 @@ class KeywordSpotter(Enrolled):
         ----------
         chunks
             Arrays of any lengths, (samples,) or (samples, channels), as a microphone gives them; see
-            ``intervox.applications.microphone``. Where they end, what is pending is yielded.
+            ``intervox.applications.live``. Where they end, what is pending is yielded.
         rate
             Of the chunks, in Hz.
 

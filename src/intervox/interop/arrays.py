@@ -16,10 +16,10 @@ from intervox.errors import IntervoxError
 from intervox.metrics.vectors import Vectors
 from intervox.storage import atomic_path, growing_npy
 
-Row = Callable[[str, Mapping[str, Vectors]], None]
+WriteClip = Callable[[str, Mapping[str, Vectors]], None]
 """Writes one clip: its name, and its vectors by space."""
 
-Table = tuple[list[str], dict[str, Vectors]]
+Contents = tuple[list[str], dict[str, Vectors]]
 """A file's content: names of the clips, and space to vectors (clips, dim)."""
 
 NAMES = "path"
@@ -45,14 +45,14 @@ def space_of(name: str) -> str | None:
 
 
 @contextmanager
-def write_npy(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+def write_npy(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write the one space's vectors as an array (clips, dim)."""
     ((space, dim),) = dims.items()
     with growing_npy(path, (dim,), np.float32) as append:
         yield lambda _name, vectors: append(vectors[space][None])
 
 
-def read_npy(path: Path) -> Table:
+def read_npy(path: Path) -> Contents:
     """Read an array (clips, dim); its rows are named by their numbers."""
     try:
         array = np.load(path, allow_pickle=False)
@@ -66,7 +66,7 @@ def read_npy(path: Path) -> Table:
 
 
 @contextmanager
-def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write an array a space and the names, as ``intervox evaluate --embeddings`` reads them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # An archive takes one member after another, the vectors come for all at once.
@@ -93,7 +93,7 @@ def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Ro
                 archive.write(part, part.name)
 
 
-def read_npz(path: Path) -> Table:
+def read_npz(path: Path) -> Contents:
     """Read what ``write_npz`` wrote, or any file that ``intervox evaluate --embeddings`` takes."""
     arrays = load_npz(path)
     spaces = {

@@ -13,7 +13,8 @@ from typing import BinaryIO
 import numpy as np
 
 from intervox.errors import IntervoxError, missing_extra
-from intervox.interop.arrays import UNNAMED, Row, Table
+from intervox.interop.arrays import UNNAMED, Contents, WriteClip
+from intervox.interop.clips import read_scp
 from intervox.metrics.vectors import Vectors
 from intervox.storage import atomic_path
 
@@ -25,20 +26,20 @@ _NOT_KALDI = (ValueError, TypeError, AssertionError, RuntimeError, struct.error)
 
 
 @contextmanager
-def write_ark(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+def write_ark(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write a binary archive a space."""
     save = _kaldiio().save_ark
     yield from _archives(path, dims, lambda file, name, vectors: save(file, {name: vectors}))
 
 
 @contextmanager
-def write_text(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+def write_text(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write a text archive a space (``ark,t``), in digits that give the same float32 when read."""
     yield from _archives(path, dims, lambda file, name, vectors: file.write(_text(name, vectors)))
 
 
 @contextmanager
-def write_scp(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+def write_index(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write a binary archive a space, and an index beside it, with absolute paths as Kaldi has them."""
     save = _kaldiio().save_ark
     with ExitStack() as stack:
@@ -57,19 +58,19 @@ def write_scp(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Ro
         yield row
 
 
-def read_archive(path: Path) -> Table:
+def read_archive(path: Path) -> Contents:
     """Read archives, binary or text; what executes anything, such as a pickle in one, is refused."""
     return _read_spaces(path, _archive)
 
 
-def read_scp(path: Path) -> Table:
+def read_index(path: Path) -> Contents:
     """Read the vectors that an index points to; commands in it are refused."""
     return _read_spaces(path, _index)
 
 
 def _archives(
     path: Path, dims: Mapping[str, int], write: Callable[[BinaryIO, str, Vectors], object]
-) -> Iterator[Row]:
+) -> Iterator[WriteClip]:
     with ExitStack() as stack:
         files = {s: stack.enter_context(_opened(p)) for s, p in _paths(path, dims).items()}
 
@@ -108,7 +109,7 @@ def _text(name: str, vectors: Vectors) -> bytes:
     return f"{name} [{inner}]\n".encode()
 
 
-def _read_spaces(path: Path, rows: Callable[[Path], Iterator[tuple[str, Vectors]]]) -> Table:
+def _read_spaces(path: Path, rows: Callable[[Path], Iterator[tuple[str, Vectors]]]) -> Contents:
     """Read the one file, or where it is missing those of several spaces."""
     parts = {UNNAMED: path}
     if not path.exists():
@@ -142,9 +143,7 @@ def _archive(path: Path) -> Iterator[tuple[str, Vectors]]:
 
 
 def _index(path: Path) -> Iterator[tuple[str, Vectors]]:
-    from intervox.interop.clips import read_scp as entries
-
-    for name, entry in entries(path):
+    for name, entry in read_scp(path):
         ark, _, offset = entry.rpartition(":")
         if not offset.isdecimal():
             raise ValueError(f"{name} has no place in an archive, but {entry}")
