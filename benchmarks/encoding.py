@@ -63,7 +63,7 @@ def cold(clips: list[Waveform], folder: Path, rounds: int) -> Table:
     paths = [folder / "a.wav", folder / "b.wav"]
     for path, clip in zip(paths, clips, strict=False):
         sf.write(path, clip, SAMPLE_RATE)
-    verify = process("-c", "from intervox.cli import main; main()", "verify", *map(str, paths))
+    verify = process("-c", "from intervox.cli.app import main; main()", "verify", *map(str, paths))
     imports = process("-c", IMPORTS)
     table = Table("round", "verify s", "imports alone s", "ratio", title="cold")
     for number in range(rounds):

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from intervox import SpeakerVerifier, SubspaceModel
-from intervox.applications.enrolled import MIN_FALSE_ACCEPTS
+from intervox.applications.verifier import MIN_FALSE_ACCEPTS
 from intervox.evaluation.protocols import Protocol, find_protocols
 
 RATES = (0.01, 0.05)

@@ -1,5 +1,7 @@
-"""Progress bars with a rate and the time left, on standard error."""
+"""What is shown while something runs: bars with a rate and the time left, and no chatter of libraries."""
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,3 +49,15 @@ def progress_bar(description: str, total: int, unit: str) -> Iterator[Bar]:
         console=console,
     ) as progress:
         yield Bar(progress, description, total, unit)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back warnings, logged or not, while the block runs."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(disabled)

@@ -5,11 +5,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError
 
 from intervox.errors import IntervoxError
@@ -71,6 +74,41 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def growing_npy(
+    path: Path, row: tuple[int, ...], dtype: DTypeLike
+) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Write an ``.npy`` file whose number of rows is known only at the end; atomically.
+
+    Parameters
+    ----------
+    row
+        Shape of a row.
+
+    Yields
+    ------
+    append
+        Writes an array (rows, *row), converted to ``dtype``.
+    """
+    kind, rows = np.dtype(dtype), 0
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+
+        def header() -> None:
+            # NumPy pads it so that the first dimension may grow in its place.
+            about = {"descr": npy.dtype_to_descr(kind), "fortran_order": False, "shape": (rows, *row)}
+            npy.write_array_header_1_0(file, about)
+
+        def append(part: NDArray[Any]) -> None:
+            nonlocal rows
+            file.write(np.ascontiguousarray(part, kind).data)
+            rows += len(part)
+
+        header()
+        yield append
+        file.seek(0)
+        header()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -18,7 +18,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from intervox.applications.verifier import SpeakerVerifier
-from intervox.cli.output import watched
+from intervox.cli.common import watched
 from intervox.interop import read_vectors
 from intervox.interop.clips import examples
 from intervox.model import model as model_module
@@ -379,8 +379,8 @@ def test_help_teaches_by_example(command: str, run: Run) -> None:
 
 def test_two_clips_are_verified_without_scikit_learn(clips: Path) -> None:
     script = (
-        "import sys; from intervox import cli; sys.argv = ['intervox', 'verify', 'a.wav', 'b.wav']\n"
-        "try: cli.main()\n"
+        "import sys; from intervox.cli.app import main; sys.argv = ['intervox', 'verify', 'a.wav', 'b.wav']\n"
+        "try: main()\n"
         "except SystemExit as leaving: assert not leaving.code, leaving.code\n"
         "print([name for name in ('sklearn', 'matplotlib', 'pyroomacoustics', 'datasets', 'kaldiio')"
         " if name in sys.modules])"
@@ -411,7 +411,7 @@ def test_a_list_from_a_pipe_is_answered_as_it_comes(clips: Path) -> None:
 
 
 def test_a_list_may_be_a_shells_substitution(clips: Path) -> None:
-    command = f"{sys.executable} -m intervox.cli embed --list <(printf 'a.wav\\nu2 b.wav\\n') --out v.npz"
+    command = f"{sys.executable} -m intervox embed --list <(printf 'a.wav\\nu2 b.wav\\n') --out v.npz"
     done = subprocess.run(["bash", "-c", command], env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
     assert done.returncode == 0
     assert read_vectors(Path("v.npz"))[0] == ["a.wav", "u2"]

@@ -22,13 +22,12 @@ import soundfile as sf
 from intervox.audio import load_audio, stream_audio
 from intervox.demo import answers as rendering
 from intervox.demo import clips
-from intervox.demo.answers import MAP_SIZE, MARKS, SpaceMap, compare
+from intervox.demo.answers import MAP_SIZE, MARKS, SpaceMap, Timeline, compare, spot
 from intervox.demo.clips import Limits, read_clip
 from intervox.demo.server import listen, make_app
-from intervox.demo.spotting import Timeline, spot
 from intervox.errors import IntervoxError
+from intervox.model.decision import References
 from intervox.model.model import SubspaceModel, load_model
-from intervox.model.similarity import References
 from tests.conftest import ROOT, Speech
 from tests.support.serving import outward_connections, serving
 
@@ -139,9 +138,10 @@ def test_verdicts_are_the_calibrated_ones(packaged: SubspaceModel, monkeypatch: 
     for verdict, cosine in ((speaker, 0.9), (content, 0.25)):
         slope, offset = packaged.calibration[verdict.space]
         assert verdict.score == pytest.approx(cosine, abs=1e-6)
-        assert verdict.probability == pytest.approx(1 / (1 + np.exp(-slope * cosine - offset)), abs=1e-5)
-        assert verdict.threshold is not None
-        assert slope * verdict.threshold + offset == pytest.approx(0, abs=1e-9)
+        decision = verdict.decision
+        assert decision is not None
+        assert decision.probability == pytest.approx(1 / (1 + np.exp(-slope * cosine - offset)), abs=1e-5)
+        assert slope * decision.threshold + offset == pytest.approx(0, abs=1e-9)
 
 
 def test_without_calibration_there_is_a_score_alone(
@@ -150,7 +150,7 @@ def test_without_calibration_there_is_a_score_alone(
     answering(packaged, monkeypatch, {"speaker": 0.9, "content": 0.25})
     monkeypatch.setattr(packaged, "_calibration", {"content": packaged.calibration["content"]})
     verdicts = compare(packaged, np.zeros(1, np.float32), np.zeros(1, np.float32))
-    assert (verdicts[0].probability, verdicts[0].threshold) == (None, None)
+    assert verdicts[0].decision is None
     page = rendering.comparison(verdicts, {})
     assert "holds no calibration for this subspace" in page
     assert "carries no reference clips" in page
@@ -230,7 +230,7 @@ def test_without_words_no_keyword_is_looked_for(
 ) -> None:
     monkeypatch.setattr(SubspaceModel, "factors", {"speaker": "speaker"})
     with pytest.raises(IntervoxError, match="no subspace of content"):
-        spot(packaged, "yes", [], np.zeros(400, np.float32))
+        spot(packaged, "yes", [], np.zeros(400, np.float32), 25.0)
 
 
 # The server.
@@ -301,11 +301,12 @@ def test_a_complaint_in_the_page_names_no_place(address: str, uploads: Path) -> 
 def test_nothing_but_uploads_is_read(address: str, tmp_path: Path) -> None:
     private = tmp_path / "private.wav"
     private.write_bytes(encoded(noise(1)))
-    for path, said in ((str(private), None), ("https://example.org/clip.wav", "addresses are not fetched")):
-        message = ask(address, path, path)
+    inside = upload(address, encoded(noise(1)))
+    outside = f"{inside}/../../../{private.name}"
+    for path in (str(private), outside, "https://example.org/clip.wav", "file:///etc/passwd"):
+        message = ask(address, inside, path)
         assert message["success"] is False
-        error = message["output"]["error"]
-        assert error is None if said is None else said in error
+        assert "other files and addresses are not read" in message["output"]["detail"]
     assert httpx.get(f"{address}/gradio_api/file={private}").status_code in (403, 404)
 
 

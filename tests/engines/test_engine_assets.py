@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from intervox.cli import app as cli
+from intervox.cli.doctor import assets
 from intervox.engines import kokoro_assets as asset_sources
 from intervox.engines import kokoro_assets as assets
 from intervox.engines.kokoro import KokoroEngine
@@ -148,7 +148,7 @@ def test_missing_assets_say_how_to_get_them(tmp_path: Path, command: Command) ->
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     with pytest.raises(IntervoxError, match="piper has no files to get"):
-        cli.assets("piper")
+        assets("piper")
 
 
 def test_damaged_assets_are_noticed(tmp_path: Path) -> None:

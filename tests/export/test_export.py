@@ -15,7 +15,7 @@ import soundfile as sf
 import torch
 
 from intervox import SubspaceModel
-from intervox.backbones.base import load_backbone
+from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
 from intervox.model.packaged import default_model_folder
 from tests.backbones.test_backbones import FAMILIES, save_family
@@ -25,8 +25,13 @@ onnx = pytest.importorskip("onnx", reason="pip install intervox[export]")
 pytest.importorskip("onnxscript", reason="pip install intervox[export]")
 pytest.importorskip("onnxruntime", reason="pip install intervox[export]")
 
-from intervox.export import Exported, export_folder, export_onnx, graph  # noqa: E402
-from intervox.export import folder as onnx_files  # noqa: E402
+from intervox.export import (  # noqa: E402
+    Exported,
+    export_folder,
+    export_onnx,
+    graph,
+    onnx_file,
+)
 from intervox.export.check import TOLERANCE, largest_difference, made_clips, run_graph  # noqa: E402
 
 MAPS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -59,7 +64,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> tuple[SubspaceModel, gra
 @pytest.fixture
 def tiny(traced: tuple[SubspaceModel, graph.Parts], monkeypatch: pytest.MonkeyPatch) -> SubspaceModel:
     """The tiny model, traced before."""
-    monkeypatch.setattr(onnx_files, "trace", lambda _model: traced[1])
+    monkeypatch.setattr(onnx_file, "trace", lambda _model: traced[1])
     return traced[0]
 
 
@@ -234,8 +239,8 @@ def test_config_says_what_another_program_has_to_know(exported: Exported, speech
     score = float(vectors[0] @ vectors[1])
     probability = eval(formula, {"exp": np.exp, "score": score, **values})
     said = SubspaceModel.from_pretrained("default").compare(*clips, space="content")
-    assert score == pytest.approx(said["score"], abs=1e-4)
-    assert probability == pytest.approx(said["probability"], abs=1e-4)
+    assert score == pytest.approx(said.score, abs=1e-4)
+    assert probability == pytest.approx(said.probability, abs=1e-4)
 
 
 def test_the_example_needs_neither_intervox_nor_torch(
@@ -264,8 +269,8 @@ def test_the_example_needs_neither_intervox_nor_torch(
     for line in lines:
         said = model.compare(tmp_path / "a.wav", tmp_path / "b.wav", line.split(":")[0])
         words = line.replace(",", "").split()
-        assert float(words[2]) == pytest.approx(said["score"], abs=2e-3)
-        assert float(words[-1]) == pytest.approx(said["probability"], abs=5e-3)
+        assert float(words[2]) == pytest.approx(said.score, abs=2e-3)
+        assert float(words[-1]) == pytest.approx(said.probability, abs=5e-3)
 
 
 def test_the_card_keeps_what_was_measured(exported: Exported, tmp_path: Path) -> None:
@@ -296,7 +301,7 @@ def test_an_export_is_replaced_and_its_card_does_not_grow(
     def interrupt(*_arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(onnx_files, "join", interrupt)
+    monkeypatch.setattr(onnx_file, "join", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export_folder(tiny, folder)
     with pytest.raises(KeyboardInterrupt):

@@ -31,7 +31,7 @@ REPOSITORY = "someone/voices"
 COMMIT = "0" * 39 + "1"
 
 # The real command line; the command is registered here in case it is not yet.
-COMMAND = "from intervox.cli import main; main()"
+COMMAND = "from intervox.cli.app import main; main()"
 
 
 class Hub(ThreadingHTTPServer):
@@ -295,7 +295,7 @@ def test_the_command_exports_uploads_and_others_load_it(hub: Hub, tmp_path: Path
     load = f"""
 import numpy as np
 from intervox import SubspaceModel
-from intervox.export.card import own_card
+from intervox.export.folder import own_card
 model = SubspaceModel.from_pretrained("{REPOSITORY}")
 np.save("z.npy", model.encode([np.sin(np.arange(16_000) / 20).astype(np.float32)])["speaker"])
 print(own_card(model))

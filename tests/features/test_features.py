@@ -13,8 +13,9 @@ from intervox.clips.corpus import Clip, ClipSource
 from intervox.errors import IntervoxError
 from intervox.features import extraction
 from intervox.features.extraction import clip_frames, extract, layer_means
-from intervox.features.store import Features, FrameWriter, write_features
+from intervox.features.store import Features, write_features
 from intervox.recipe import FeatureSettings
+from intervox.storage import growing_npy
 
 SECONDS = (0.5, 1.2, 0.0, 0.3, 1.0)
 """Of the clips; the third can't be read."""
@@ -129,8 +130,8 @@ def test_a_shard_without_its_means_is_done_again(tmp_path: Path, monkeypatch: py
 
 def test_a_killed_writer_leaves_no_frames(tmp_path: Path) -> None:
     def write() -> None:
-        with FrameWriter(tmp_path / "frames.npy", 2, 3) as writer:
-            writer.append(np.ones((4, 2, 3), np.float32))
+        with growing_npy(tmp_path / "frames.npy", (2, 3), np.float16) as append:
+            append(np.ones((4, 2, 3), np.float32))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
-from intervox.interop import FORMATS, open_writer, read_kaldi_folder, read_scp, read_vectors
+from intervox.interop import VECTOR_FORMATS, open_writer, read_kaldi_folder, read_scp, read_vectors
 from intervox.interop.clips import read_list
 
 kaldiio = pytest.importorskip("kaldiio")
@@ -46,13 +46,13 @@ def assert_bits(found: NDArray[np.float32], expected: NDArray[np.float32]) -> No
     np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", VECTOR_FORMATS)
 def test_vectors_come_back_to_the_bit(suffix: str, spaces: Spaces, tmp_path: Path) -> None:
-    chosen = spaces if FORMATS[suffix].named else {"speaker": spaces["speaker"]}
+    chosen = spaces if VECTOR_FORMATS[suffix].named else {"speaker": spaces["speaker"]}
     write(tmp_path / f"v{suffix}", chosen)
     names, found = read_vectors(tmp_path / f"v{suffix}")
-    assert names == (NAMES if FORMATS[suffix].named else [str(row) for row in range(len(NAMES))])
-    assert set(found) == (set(chosen) if FORMATS[suffix].named else {"embedding"})
+    assert names == (NAMES if VECTOR_FORMATS[suffix].named else [str(row) for row in range(len(NAMES))])
+    assert set(found) == (set(chosen) if VECTOR_FORMATS[suffix].named else {"embedding"})
     for space, vectors in found.items():
         assert_bits(vectors, chosen.get(space, chosen["speaker"]))
     assert not list(tmp_path.glob(".*"))
@@ -100,7 +100,7 @@ def test_datasets_open_parquet(spaces: Spaces, tmp_path: Path) -> None:
     assert_bits(np.array(loaded.with_format("numpy")["embedding.content"][:]), spaces["content"])
 
 
-@pytest.mark.parametrize("suffix", [suffix for suffix, form in FORMATS.items() if form.frames])
+@pytest.mark.parametrize("suffix", [suffix for suffix, form in VECTOR_FORMATS.items() if form.frames])
 def test_frames_are_kept_clip_by_clip(suffix: str, tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     clips = {f"u{n}": random.normal(size=(n, 4)).astype(np.float32) for n in (3, 1, 7)}
@@ -130,7 +130,7 @@ def read_frames(path: Path) -> Iterator[tuple[str, object]]:
     return archive
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", VECTOR_FORMATS)
 def test_an_interrupted_write_leaves_the_old_file(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"v{suffix}"
     write(path, {"speaker": np.ones((2, 4), np.float32)}, ["a", "b"])
@@ -224,7 +224,7 @@ def test_nothing_in_a_file_of_vectors_is_executed(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", VECTOR_FORMATS)
 def test_broken_files_get_a_sentence(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"v{suffix}"
     with pytest.raises(IntervoxError, match="missing"):

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from intervox.features.store import Features, FrameWriter, frames_path, write_features
+from intervox.features.store import Features, frames_path, write_features
 from intervox.recipe import Recipe
 from intervox.recipe.training import LossSettings, SubspaceSettings, TrainingSettings
-from intervox.storage import write_json
+from intervox.storage import growing_npy, write_json
 
 SPEAKERS, CONTENTS, LAYERS, DIM = 12, 10, 3, 16
 
@@ -43,10 +43,10 @@ def crossed_corpus(folder: Path, held_out: int = 0) -> tuple[pa.Table, Features]
     count = len(rows)
     stacked = np.asarray(means, np.float32)
     lengths = random.integers(3, 10, count)
-    with FrameWriter(frames_path(folder, 0), LAYERS, DIM) as writer:
+    with growing_npy(frames_path(folder, 0), (LAYERS, DIM), np.float16) as append:
         for mean, length in zip(stacked, lengths, strict=True):
             noise = random.normal(size=(length, LAYERS, DIM))
-            writer.append((mean + noise - noise.mean(axis=0)).astype(np.float32))
+            append((mean + noise - noise.mean(axis=0)).astype(np.float32))
     write_features(folder / "shard-00000.arrow", list(range(count)), stacked, lengths, [None] * count)
     write_json(
         folder / "features.json",

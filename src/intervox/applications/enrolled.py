@@ -1,7 +1,8 @@
 """People or keywords that are known by a few examples: enrol, compare, accept or refuse, keep in a file."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from scipy.special import logit
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from intervox.audio import AudioSource
+from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
 from intervox.errors import IntervoxError
+from intervox.model.encoding import is_one_clip
 from intervox.model.model import SubspaceModel, load_model
 from intervox.model.packaged import DEFAULT
 from intervox.storage import atomic_path
@@ -22,8 +23,27 @@ UNKNOWN = "unknown"
 """What ``predict`` says of a clip that is close enough to nobody."""
 
 _METADATA = "intervox"
-MIN_FALSE_ACCEPTS = 3
-"""A rate is set where at least so many scores lie above the threshold: fewer say nothing about it."""
+
+
+@dataclass
+class _Examples:
+    """What is known of a name: the sum of its embeddings, shape (dim,), how many, and how long they are."""
+
+    sum: NDArray[np.float32]
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _About:
+    """The metadata of a file of names; its one tensor has a row for each, in the order of ``counts``."""
+
+    kind: str
+    model: str
+    key: str
+    parameters: dict[str, Any]
+    counts: dict[str, int]
+    seconds: dict[str, float]
 
 
 class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -41,11 +61,6 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
     threshold
         Cosine from which on a clip is accepted; by default where the calibrated probability of "the
         same" is a half at even odds.
-
-    Attributes
-    ----------
-    counts_
-        Name to how many examples it was enrolled from.
     """
 
     def __init__(
@@ -57,8 +72,7 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         self.model = model
         self.space = space
         self.threshold = threshold
-        self.counts_: dict[str, int] = {}
-        self._sums: dict[str, NDArray[np.float32]] = {}
+        self._known: dict[str, _Examples] = {}
         self._loaded: dict[str, SubspaceModel] = {}
 
     @property
@@ -73,16 +87,26 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         return model
 
     @property
+    def counts_(self) -> dict[str, int]:
+        """Name to the number of its examples."""
+        return {name: known.count for name, known in self._known.items()}
+
+    @property
+    def seconds_(self) -> dict[str, float]:
+        """Name to the length of its examples, all together."""
+        return {name: known.seconds for name, known in self._known.items()}
+
+    @property
     def classes_(self) -> NDArray[np.str_]:
         """The names, sorted: the order of all columns."""
-        return np.array(sorted(self.counts_), np.str_)
+        return np.array(sorted(self._known), np.str_)
 
     @property
     def prototypes_(self) -> NDArray[np.float32]:
         """What clips are compared with: unit vectors, shape (names, dim)."""
-        if not self.counts_:
+        if not self._known:
             raise IntervoxError("nobody is enrolled: call enrol or fit with examples first")
-        sums = np.stack([self._sums[name] for name in self.classes_])
+        sums = np.stack([self._known[name].sum for name in self.classes_])
         return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), np.float32)
 
     @property
@@ -94,9 +118,8 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 
     def score_at(self, probability: float, prior: float = 0.5) -> float:
         """Return the cosine at which "the same" has a probability, given a prior; both in (0, 1)."""
-        self.model_.probability(np.zeros(1), self.space, prior)
-        slope, offset = self.model_.calibration[self.space]
-        return float((logit(probability) - logit(prior) - offset) / slope)
+        self.model_.probability(0.0, self.space, prior)  # refuses a subspace without a calibration
+        return self.model_.calibration[self.space].score_at(probability, prior)
 
     def fit(self, X: Iterable[AudioSource], y: Sequence[str]) -> Self:
         """Forget everybody, and enrol a name for each clip.
@@ -115,13 +138,13 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
             embedded. Who was enrolled before stays.
         """
         names = [_checked(name) for name in y]
-        vectors = self._embed(X)
+        vectors, seconds = self._examples(X)
         if len(vectors) != len(names) or not names:
             raise IntervoxError(f"{len(vectors)} clips and {len(names)} names: give a name for each clip")
-        self.counts_.clear()
-        self._sums.clear()
+        self._known.clear()
         for name in dict.fromkeys(names):
-            self._add(name, vectors[[other == name for other in names]])
+            own = [other == name for other in names]
+            self._add(name, vectors[own], seconds[own])
         return self
 
     def enrol(self, name: str, clips: Iterable[AudioSource]) -> Self:
@@ -134,10 +157,10 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
             is changed then.
         """
         checked = _checked(name)
-        vectors = self._embed(clips)
+        vectors, seconds = self._examples(clips)
         if not len(vectors):
             raise IntervoxError(f"no clips are given to enrol {name!r}: one is enough, three are better")
-        self._add(checked, vectors)
+        self._add(checked, vectors, seconds)
         return self
 
     def forget(self, name: str) -> Self:
@@ -149,12 +172,12 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
             It is not enrolled.
         """
         self.check_name(name)
-        del self.counts_[name], self._sums[name]
+        del self._known[name]
         return self
 
     def check_name(self, name: str) -> None:
         """Raise an ``IntervoxError`` that lists the names unless ``name`` is one of them."""
-        if name not in self.counts_:
+        if name not in self._known:
             raise IntervoxError(f"{name!r} is not enrolled: there are {', '.join(self.classes_) or 'none'}")
 
     def decision_function(self, X: Iterable[AudioSource]) -> NDArray[np.float32]:
@@ -178,50 +201,18 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         found = self.classes_[scores.argmax(axis=1)]
         return np.where(scores.max(axis=1) >= self.threshold_, found, UNKNOWN)
 
-    def set_threshold(self, scores: NDArray[np.floating], rate: float) -> Self:
-        """Put the threshold where a share of scores that should be refused is accepted.
-
-        Parameters
-        ----------
-        scores
-            Of clips against names that are not theirs, of any shape.
-        rate
-            In (0, 1).
-
-        Raises
-        ------
-        IntervoxError
-            The rate is out of range, or too small for so few scores.
-        """
-        if not isinstance(rate, float | int) or not 0 < rate < 1:
-            raise IntervoxError(f"the rate is {rate}: give a share above 0 and below 1, such as 0.01")
-        accepted = int(rate * scores.size)
-        if accepted < MIN_FALSE_ACCEPTS:
-            raise IntervoxError(
-                f"{scores.size:,} scores are too few for a rate of {rate}: at least "
-                f"{int(np.ceil(MIN_FALSE_ACCEPTS / rate)):,} are needed; give more impostors"
-            )
-        # Just above the highest score that must be refused.
-        highest = np.partition(scores.ravel(), -accepted - 1)[-accepted - 1]
-        self.threshold = float(np.nextafter(np.float32(highest), np.float32(2)))
-        return self
-
     def save(self, path: str | Path) -> None:
         """Write names and prototypes into one ``.safetensors`` file; the model stays where it is."""
         parameters = self.get_params(deep=False)
         del parameters["model"]
-        about = {
-            "kind": type(self).__name__,
-            "model": self.model_.name,
-            "key": self.model_.key,
-            "parameters": parameters,
-            "counts": self.counts_,
-        }
+        model, kind = self.model_, type(self).__name__
+        about = _About(kind, model.name, model.key, parameters, self.counts_, self.seconds_)
+        # A threshold found with NumPy is a scalar of its own.
+        text = json.dumps(asdict(about), default=lambda value: value.item())
         # One array for all: a name may be anything, a tensor's name may not.
-        sums = {"sums": np.stack([self._sums[name] for name in self.counts_])} if self.counts_ else {}
+        sums = {"sums": np.stack([known.sum for known in self._known.values()])} if self._known else {}
         with atomic_path(Path(path)) as temporary:
-            # A threshold found with NumPy is a scalar of its own.
-            save_file(sums, temporary, {_METADATA: json.dumps(about, default=lambda value: value.item())})
+            save_file(sums, temporary, {_METADATA: text})
 
     @classmethod
     def load(cls, path: str | Path, model: SubspaceModel | str | Path | None = None) -> Self:
@@ -238,28 +229,43 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
             The file is missing, damaged, of another kind or of another model.
         """
         about, sums = _read(Path(path), cls.__name__)
-        source = model if model is not None else about["model"]
+        source = model if model is not None else about.model
         if not source:
             raise IntervoxError(f"{path} does not say which model it belongs to: give the model")
-        loaded = cls(source, **about["parameters"])
-        if loaded.model_.key != about["key"]:
+        loaded = cls(source, **about.parameters)
+        if loaded.model_.key != about.key:
             raise IntervoxError(
                 f"{path} was enrolled with another model than {loaded.model_.name or 'this one'}: give that "
                 "model, or enrol again"
             )
-        loaded.counts_.update(about["counts"])
-        loaded._sums.update(zip(about["counts"], sums, strict=True))
+        for row, (name, count) in zip(sums, about.counts.items(), strict=True):
+            loaded._known[name] = _Examples(row, count, about.seconds[name])
         return loaded
 
     def _embed(self, clips: Iterable[AudioSource]) -> NDArray[np.float32]:
         return self.model_.encode(clips)[self.space]
 
-    def _add(self, name: str, vectors: NDArray[np.float32]) -> None:
-        self._sums[name] = np.asarray(self._sums.get(name, 0) + vectors.sum(axis=0), np.float32)
-        self.counts_[name] = self.counts_.get(name, 0) + len(vectors)
+    def _examples(self, clips: Iterable[AudioSource]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Embed clips, which are read as they are needed: vectors (clips, dim) and lengths in seconds."""
+        if is_one_clip(clips):
+            raise IntervoxError("examples are a list of clips: write [clip]")
+        seconds: list[float] = []
+
+        def timed() -> Iterator[Waveform]:
+            for wave in map(load_audio, clips):
+                seconds.append(len(wave) / SAMPLE_RATE)
+                yield wave
+
+        return self._embed(timed()), np.array(seconds)
+
+    def _add(self, name: str, vectors: NDArray[np.float32], seconds: NDArray[np.float64]) -> None:
+        known = self._known.setdefault(name, _Examples(np.zeros(vectors.shape[1], np.float32), 0, 0.0))
+        known.sum = np.asarray(known.sum + vectors.sum(axis=0), np.float32)
+        known.count += len(vectors)
+        known.seconds += float(seconds.sum())
 
     def __sklearn_is_fitted__(self) -> bool:
-        return bool(self.counts_)
+        return bool(self._known)
 
 
 def _checked(name: str) -> str:
@@ -268,16 +274,15 @@ def _checked(name: str) -> str:
     return str(name)
 
 
-def _read(path: Path, kind: str) -> tuple[dict[str, Any], NDArray[np.float32]]:
+def _read(path: Path, kind: str) -> tuple[_About, NDArray[np.float32]]:
     if not path.is_file():
         raise IntervoxError(f"{path} is not a file: make it with `intervox enrol` or save")
     try:
         with safe_open(path, framework="numpy") as file:
-            about = json.loads(file.metadata()[_METADATA])
-            found = about["kind"]
-            sums = file.get_tensor("sums") if about["counts"] else np.zeros((0, 0), np.float32)
+            about = _About(**json.loads(file.metadata()[_METADATA]))
+            sums = file.get_tensor("sums") if about.counts else np.zeros((0, 0), np.float32)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise IntervoxError(f"{path} is no file of enrolled names: make it with `intervox enrol`") from error
-    if found != kind:
-        raise IntervoxError(f"{path} is the file of a {found}, not of a {kind}: give the other one")
+    if about.kind != kind:
+        raise IntervoxError(f"{path} is the file of a {about.kind}, not of a {kind}: give the other one")
     return about, sums

@@ -1,4 +1,4 @@
-"""Sound that comes through a pipe while it is going on."""
+"""Sound while it is going on, in chunks for ``KeywordSpotter.stream``: a pipe, or a microphone."""
 
 import sys
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from intervox.audio import SAMPLE_RATE
 from intervox.errors import IntervoxError, missing_extra
 
-_CHUNK_SECONDS = 0.1
+CHUNK_SECONDS = 0.1
 _RAW = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "LITTLE"}
 
 Chunks = Iterator[NDArray[np.float32]]
-"""Arrays (samples, channels), a tenth of a second each."""
+"""Arrays (samples, channels) of a tenth of a second, in [-1, 1]."""
 
 
-def piped_sound(raw: bool) -> tuple[Chunks, int]:
+def piped_chunks(raw: bool) -> tuple[Chunks, int]:
     """Open standard input while it is being written: chunks, and their rate in Hz.
 
     Parameters
@@ -46,14 +46,14 @@ def piped_sound(raw: bool) -> tuple[Chunks, int]:
             while len(chunk := sound.read(size, dtype="float32", always_2d=True)):
                 yield chunk
 
-    size = round(_CHUNK_SECONDS * sound.samplerate)
+    size = round(CHUNK_SECONDS * sound.samplerate)
     return chunks(), sound.samplerate
 
 
 def microphone_chunks(
-    rate: int = SAMPLE_RATE, seconds: float = 0.1, device: int | str | None = None
-) -> Iterator[NDArray[np.float32]]:
-    """Open a microphone, and yield what it hears until the iterator is closed.
+    rate: int = SAMPLE_RATE, seconds: float = CHUNK_SECONDS, device: int | str | None = None
+) -> Chunks:
+    """Open a microphone, and yield what it hears, from one channel, until the iterator is closed.
 
     Nothing is lost while the consumer is busy: chunks wait for it.
 
@@ -67,18 +67,20 @@ def microphone_chunks(
         Number or part of a name, as ``python -m sounddevice`` lists them; the system's default
         otherwise.
 
-    Yields
-    ------
-    ndarray
-        Shape (samples, 1), float32 in [-1, 1].
-
     Raises
     ------
     IntervoxError
         The extra ``microphone`` or the PortAudio library is not installed, there is no such
         microphone, or it stops.
     """
-    sounddevice = _sounddevice()
+    try:
+        import sounddevice  # type: ignore[import-not-found, import-untyped]
+    except ImportError:
+        raise missing_extra("sounddevice", "microphone", "a microphone") from None
+    except OSError:
+        raise IntervoxError(
+            "a microphone needs the PortAudio library: install it, on Debian as libportaudio2"
+        ) from None
     heard: SimpleQueue[NDArray[np.float32] | None] = SimpleQueue()
 
     def hear(chunk: NDArray[np.float32], *_: Any) -> None:
@@ -99,25 +101,11 @@ def microphone_chunks(
         raise IntervoxError(
             f"the microphone can't be opened ({error}): connect one, or choose another device or rate"
         ) from None
-    return _until_it_stops(stream, heard)
 
+    def chunks() -> Chunks:
+        with stream:
+            while (chunk := heard.get()) is not None:
+                yield chunk
+        raise IntervoxError("the microphone has stopped: connect it again")
 
-def _until_it_stops(
-    stream: Any, heard: "SimpleQueue[NDArray[np.float32] | None]"
-) -> Iterator[NDArray[np.float32]]:
-    with stream:
-        while (chunk := heard.get()) is not None:
-            yield chunk
-    raise IntervoxError("the microphone has stopped: connect it again")
-
-
-def _sounddevice() -> Any:
-    try:
-        import sounddevice  # type: ignore[import-not-found, import-untyped]
-    except ImportError:
-        raise missing_extra("sounddevice", "microphone", "a microphone") from None
-    except OSError:
-        raise IntervoxError(
-            "a microphone needs the PortAudio library: install it, on Debian as libportaudio2"
-        ) from None
-    return sounddevice
+    return chunks()

@@ -1,7 +1,6 @@
 """Is this word said, and where? Keywords known by a few examples, in clips, recordings and live sound."""
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -9,8 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 
 from intervox.applications.enrolled import Enrolled
 from intervox.applications.scanning import Window, confirmed_peaks, sliding_windows, watched
@@ -21,7 +18,6 @@ from intervox.audio import (
     AudioSource,
     Waveform,
     duration_seconds,
-    load_audio,
     resample_chunks,
     stream_audio,
 )
@@ -30,16 +26,12 @@ from intervox.metrics.events import HOP_SECONDS, REFRACTORY_SECONDS, WINDOW_SECO
 from intervox.model.encoding import is_one_clip
 from intervox.model.model import SubspaceModel
 from intervox.model.packaged import DEFAULT
-from intervox.storage import atomic_path
 
 _LONGEST_WINDOW = 30.0
 """Seconds that somebody may ask for: no keyword is longer."""
 
 WINDOW_BOUNDS = (0.5, 2.0)
 """Seconds: a shorter window says too little of a word, a longer one holds several."""
-
-_SECONDS = "seconds"
-"""Of the examples, in the metadata of a file."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ class Detection:
 
 
 class KeywordSpotter(Enrolled):
-    """Keywords known by one to five examples each, of any speaker.
+    """Keywords known by one to five examples each, of any speaker, which hold the keyword and little else.
 
     ``predict`` names isolated clips. ``scan`` and ``stream`` find keywords in whatever is said: a
     window slides over the sound, its score is its largest cosine with a keyword's examples, and a
@@ -88,11 +80,6 @@ class KeywordSpotter(Enrolled):
         How probable a keyword is in a window before anything is heard. One window in a hundred
         means one keyword in 25 seconds; where it is rarer than that, a lower prior saves false alarms.
 
-    Attributes
-    ----------
-    seconds_
-        Keyword to how long its examples are, all together.
-
     Examples
     --------
     >>> spotter = KeywordSpotter()
@@ -114,7 +101,6 @@ class KeywordSpotter(Enrolled):
         self.window_seconds = window_seconds
         self.hop_seconds = hop_seconds
         self.prior = prior
-        self.seconds_: dict[str, float] = {}
 
     @property
     def threshold_(self) -> float:
@@ -131,39 +117,14 @@ class KeywordSpotter(Enrolled):
         """The length of the window in force."""
         if self.window_seconds is not None:
             return self.window_seconds
-        if not self.seconds_:
+        if not self.counts_:
             return WINDOW_SECONDS
-        mean = sum(self.seconds_.values()) / sum(self.counts_[name] for name in self.seconds_)
+        mean = sum(self.seconds_.values()) / sum(self.counts_.values())
         return float(np.clip(mean + self.hop_seconds, *WINDOW_BOUNDS))
 
     @property
     def _clip_prior(self) -> float:
         return 1 / (2 * max(1, len(self.counts_)))
-
-    def fit(self, X: Iterable[AudioSource], y: Sequence[str]) -> Self:
-        """Forget all keywords, and enrol one for each clip; see ``Enrolled.fit``."""
-        lengths: list[float] = []
-        super().fit(_timed(X, lengths), y)
-        self.seconds_ = {}
-        for name, seconds in zip(y, lengths, strict=True):
-            self.seconds_[str(name)] = self.seconds_.get(str(name), 0.0) + seconds
-        return self
-
-    def enrol(self, name: str, clips: Iterable[AudioSource]) -> Self:
-        """Add a keyword, or further examples of a known one; see ``Enrolled.enrol``.
-
-        Examples should hold the keyword and little else: the window takes their length.
-        """
-        lengths: list[float] = []
-        super().enrol(name, _timed(clips, lengths))
-        self.seconds_[str(name)] = self.seconds_.get(name, 0.0) + sum(lengths)
-        return self
-
-    def forget(self, name: str) -> Self:
-        """Take a keyword out; see ``Enrolled.forget``."""
-        super().forget(name)
-        self.seconds_.pop(name, None)
-        return self
 
     def predict_proba(self, X: Iterable[AudioSource]) -> NDArray[np.float64]:
         """Return the calibrated probability that a clip is a keyword: shape (clips, keywords).
@@ -205,7 +166,7 @@ class KeywordSpotter(Enrolled):
         ----------
         chunks
             Arrays of any lengths, (samples,) or (samples, channels), as a microphone gives them; see
-            ``intervox.applications.microphone``. Where they end, what is pending is yielded.
+            ``intervox.applications.live``. Where they end, what is pending is yielded.
         rate
             Of the chunks, in Hz.
 
@@ -270,22 +231,6 @@ class KeywordSpotter(Enrolled):
         self.threshold = float(np.nextafter(np.float32(rising[-allowed - 1]), np.float32(2)))
         return self
 
-    def save(self, path: str | Path) -> None:
-        """Write keywords into one ``.safetensors`` file, also how long their examples were."""
-        with atomic_path(Path(path)) as temporary:
-            super().save(temporary)
-            with safe_open(temporary, framework="numpy") as file:
-                metadata = file.metadata()
-            save_file(load_file(temporary), temporary, metadata | {_SECONDS: json.dumps(self.seconds_)})
-
-    @classmethod
-    def load(cls, path: str | Path, model: SubspaceModel | str | Path | None = None) -> Self:
-        """Read what ``save`` wrote; see ``Enrolled.load``."""
-        loaded = super().load(path, model)
-        with safe_open(path, framework="numpy") as file:
-            loaded.seconds_ = json.loads(file.metadata().get(_SECONDS, "{}"))
-        return loaded
-
     @property
     def _distance(self) -> int:
         return max(1, round(REFRACTORY_SECONDS / self.hop_seconds))
@@ -328,15 +273,6 @@ class KeywordSpotter(Enrolled):
         for peak in confirmed_peaks(windows, self.scan_threshold_, self._distance):
             probability = self.model_.probability(np.array(peak.score), self.space, self.prior)
             yield Detection(str(names[peak.column]), peak.start, peak.end, peak.score, float(probability))
-
-
-def _timed(clips: Iterable[AudioSource], lengths: list[float]) -> Iterator[Waveform]:
-    """Load clips, and note how long each is, in seconds."""
-    if is_one_clip(clips):
-        raise IntervoxError("examples are a list of clips: write [clip]")
-    for wave in map(load_audio, clips):
-        lengths.append(len(wave) / SAMPLE_RATE)
-        yield wave
 
 
 def _may_hold_speech(wave: Waveform) -> bool:

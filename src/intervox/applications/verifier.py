@@ -1,37 +1,21 @@
 """Is this the speaker? Enrolled people, scores, probabilities and a threshold of a chosen rate."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intervox.applications.enrolled import Enrolled
 from intervox.audio import AudioSource
 from intervox.errors import IntervoxError
+from intervox.model.decision import Decision
+
+MIN_FALSE_ACCEPTS = 3
+"""A rate is set where at least so many scores lie above the threshold: fewer say nothing about it."""
 
 _MOST_AVERAGED = 5
 """Most of the references' speakers have at least so many cells."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What was found of one clip and one name.
-
-    Attributes
-    ----------
-    score
-        Cosine, in [-1, 1].
-    probability
-        Calibrated, at even odds.
-    accepted
-        Whether the score reaches the threshold.
-    """
-
-    name: str
-    score: float
-    probability: float
-    accepted: bool
 
 
 class SpeakerVerifier(Enrolled):
@@ -65,8 +49,7 @@ class SpeakerVerifier(Enrolled):
 
     def decide(self, name: str, score: float) -> Decision:
         """Turn a cosine with a name's prototype into a decision."""
-        probability = self.model_.probability(np.array(score), self.space)
-        return Decision(name, score, float(probability), score >= self.threshold_)
+        return self.model_.decide(score, self.space, self.threshold, name)
 
     def set_false_accept_rate(self, rate: float, impostors: Iterable[AudioSource] | None = None) -> Self:
         """Choose the threshold by how often a stranger may be accepted.
@@ -95,3 +78,31 @@ class SpeakerVerifier(Enrolled):
         factor = self.model_.factors[self.space]
         scores = references.impostor_scores(self.space, factor, min(examples, _MOST_AVERAGED))
         return self.set_threshold(scores, rate)
+
+    def set_threshold(self, scores: NDArray[np.floating], rate: float) -> Self:
+        """Put the threshold where a share of scores that should be refused is accepted.
+
+        Parameters
+        ----------
+        scores
+            Of clips against names that are not theirs, of any shape.
+        rate
+            In (0, 1).
+
+        Raises
+        ------
+        IntervoxError
+            The rate is out of range, or too small for so few scores.
+        """
+        if not isinstance(rate, float | int) or not 0 < rate < 1:
+            raise IntervoxError(f"the rate is {rate}: give a share above 0 and below 1, such as 0.01")
+        accepted = int(rate * scores.size)
+        if accepted < MIN_FALSE_ACCEPTS:
+            raise IntervoxError(
+                f"{scores.size:,} scores are too few for a rate of {rate}: at least "
+                f"{int(np.ceil(MIN_FALSE_ACCEPTS / rate)):,} are needed; give more impostors"
+            )
+        # Just above the highest score that must be refused.
+        highest = np.partition(scores.ravel(), -accepted - 1)[-accepted - 1]
+        self.threshold = float(np.nextafter(np.float32(highest), np.float32(2)))
+        return self

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from intervox.cli.common import JsonOption, RecipeArgument, WorkersOption
+
 corpus_app = typer.Typer(
     help="Look at a corpus before anything is trained on it: check it, listen to it.",
     no_args_is_help=True,
@@ -20,11 +22,9 @@ CorpusArgument = Annotated[
 
 @corpus_app.command()
 def plan(
-    recipe: Annotated[str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")],
-    workers: Annotated[
-        int | None, typer.Option("--workers", "-w", min=1, help="Processes.", show_default="one a core")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    recipe: RecipeArgument,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a recipe's design and what it will cost, before anything is made.
 
@@ -62,10 +62,8 @@ def manifest(
 @corpus_app.command()
 def check(
     folder: CorpusArgument = Path("runs/quickstart"),
-    workers: Annotated[
-        int | None, typer.Option("--workers", "-w", min=1, help="Processes.", show_default="one a core")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Check that a corpus is whole and that its labels hold what training assumes.
 
@@ -132,10 +130,8 @@ def card(folder: CorpusArgument = Path("runs/quickstart")) -> None:
 
 @corpus_app.command()
 def coverage(
-    recipe: Annotated[
-        str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")
-    ] = "quickstart",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    recipe: RecipeArgument = "quickstart",
+    as_json: JsonOption = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,
 ) -> None:
     """Measure which sounds a recipe's texts cover, language by language, and how long they are.
@@ -163,7 +159,7 @@ def coverage(
 
 @corpus_app.command()
 def languages(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the languages that have built-in texts, and all that espeak speaks texts of your own in."""
     from intervox.corpus.plan.lexicon import lexicon_languages

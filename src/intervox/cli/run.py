@@ -1,19 +1,113 @@
-"""The command ``intervox sweep``: train variants of a recipe on its corpus and compare them."""
+"""The steps of a run, and the studies on top of it: adapt, sweep, ingredients."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from intervox.cli.common import FolderOption, JsonOption, RecipeArgument, WorkersOption
+from intervox.errors import IntervoxError
+
+if TYPE_CHECKING:
+    from intervox.evaluation.results import Metrics
+
+PoolOption = Annotated[
+    str,
+    typer.Option("--engine-pool", help="Where speech is rendered: processes, ray, or ray://host:port."),
+]
+
+
+def run(
+    recipe: RecipeArgument = "quickstart",
+    folder: FolderOption = None,
+    workers: WorkersOption = None,
+    engine_pool: PoolOption = "processes",
+    as_json: JsonOption = False,
+) -> None:
+    """Synthesise, extract, refine, evaluate and report; go on where an earlier call stopped."""
+    from intervox import pipeline
+    from intervox.parallel import Pool
+
+    opened = pipeline.open_run(recipe, folder, Pool(workers, engine_pool))
+    _show_metrics(pipeline.run(opened), opened.folder, as_json)
+
+
+def synth(
+    recipe: RecipeArgument = "quickstart",
+    folder: FolderOption = None,
+    workers: WorkersOption = None,
+    engine_pool: PoolOption = "processes",
+) -> None:
+    """Step 1: synthesise the interventional corpus."""
+    from intervox import pipeline
+    from intervox.parallel import Pool
+
+    corpus = pipeline.synth(pipeline.open_run(recipe, folder, Pool(workers, engine_pool)))
+    typer.echo(f"{corpus.clip_count:,} cells, {corpus.about['hours']:.2f} hours in {corpus.folder}")
+
+
+def extract(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
+    """Step 2: cache the backbone's layer means of the corpus."""
+    from intervox import pipeline
+
+    opened = pipeline.open_run(recipe, folder)
+    pipeline.extract(opened)
+    typer.echo(f"features in {opened.folder / 'features'}")
+
+
+def refine(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
+    """Step 3: train the subspaces on the cached features."""
+    from intervox import pipeline
+
+    opened = pipeline.open_run(recipe, folder)
+    pipeline.refine(opened)
+    typer.echo(f"model in {opened.folder / 'model'}")
+
+
+def evaluate(
+    context: typer.Context,
+    recipe: RecipeArgument = "quickstart",
+    folder: FolderOption = None,
+    workers: WorkersOption = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure the vectors of this .npz file instead of a run's: embedding (clips, dim), with "
+            "speaker and content, or with path to take the labels from the protocols."
+        ),
+    ] = None,
+    protocols: Annotated[
+        list[str] | None,
+        typer.Option("--protocol", help="With --embeddings: an evaluation set; may be repeated."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Step 4: measure on held-out cells and human corpora, and write the report.
+
+    With --embeddings FILE.npz the same measures for vectors of your own, in runs/FILE.
+    """
+    from intervox import pipeline
+    from intervox.parallel import Pool
+
+    if embeddings is None and protocols:
+        raise IntervoxError("--protocol goes with --embeddings: name a run's in evaluation.protocols")
+    if embeddings is None:
+        opened = pipeline.open_run(recipe, folder, Pool(workers))
+        _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
+        return
+    source = context.get_parameter_source("recipe")
+    if source is not None and source.name != "DEFAULT":
+        raise IntervoxError(f"--embeddings measures a file without a recipe: leave {recipe!r} out")
+    from intervox.benchmarking import benchmark_embeddings
+
+    home = folder or Path("runs") / embeddings.stem
+    metrics = benchmark_embeddings(embeddings, home, protocols, workers=workers)
+    _show_metrics(metrics, home, as_json)
+
 
 def adapt(
-    recipe: Annotated[
-        str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")
-    ] = "quickstart",
-    folder: Annotated[
-        Path | None,
-        typer.Option("--folder", "-f", help="Where the run's files go.", show_default="runs/<recipe name>"),
-    ] = None,
+    recipe: RecipeArgument = "quickstart",
+    folder: FolderOption = None,
 ) -> None:
     """Adapt the backbone (LoRA) to the recipe's corpus; needs `synth`, `extract` and `refine`.
 
@@ -26,11 +120,8 @@ def adapt(
 
 
 def sweep(
-    recipe: Annotated[str, typer.Argument(help="A built-in recipe, such as paper, or a .yaml file.")],
-    folder: Annotated[
-        Path | None,
-        typer.Option("--folder", "-f", help="Where the run's files are.", show_default="runs/<recipe name>"),
-    ] = None,
+    recipe: RecipeArgument,
+    folder: FolderOption = None,
     vary: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,7 +132,7 @@ def sweep(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Trainings of each variant.", show_default="the recipe's")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train variants of a recipe on the run's corpus and compare them with the recipe itself.
 
@@ -62,3 +153,38 @@ def sweep(
     print_tables(sweep_tables(found))
     typer.echo(selection_sentence(found))
     typer.echo(f"sweep: {opened.folder / SWEEP}\nplot:  {opened.folder / pipeline.SWEEP_PLOT}")
+
+
+def ingredients(
+    recipe: RecipeArgument = "standard", folder: FolderOption = None, as_json: JsonOption = False
+) -> None:
+    """Measure what each ingredient of a corpus buys: engines, mixtures, conditions, shape, amount.
+
+    The subspaces are refined anew on parts of the corpus, of equal size within a comparison, and
+    measured on the human corpora. Needs `synth` and `extract`; a minute a row.
+    """
+    from intervox import pipeline
+    from intervox.evaluation.results import INGREDIENTS
+    from intervox.reporting.study_tables import ingredient_tables
+    from intervox.tables import print_tables
+
+    opened = pipeline.open_run(recipe, folder)
+    found = pipeline.compare_ingredients(opened)
+    if as_json:
+        typer.echo(found.model_dump_json(by_alias=True))
+    else:
+        print_tables(ingredient_tables(found))
+        typer.echo(f"ingredients: {opened.folder / INGREDIENTS}")
+
+
+def _show_metrics(metrics: "Metrics", folder: Path, as_json: bool) -> None:
+    from intervox.evaluation.results import METRICS
+    from intervox.reporting import REPORT
+    from intervox.reporting.tables import headline_tables
+    from intervox.tables import print_tables
+
+    if as_json:
+        typer.echo(metrics.model_dump_json(by_alias=True))
+        return
+    print_tables(headline_tables(metrics))
+    typer.echo(f"metrics: {folder / METRICS}\nreport:  {folder / REPORT}")

@@ -1,4 +1,4 @@
-"""The commands that use a model: ``embed``, ``verify``, ``enrol`` and ``spot``."""
+"""The commands that take any recordings: ``embed`` and ``spot``."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -8,39 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intervox.cli.output import (
+from intervox.cli.common import (
     ERROR,
     NO,
     YES,
+    JsonLinesOption,
+    ModelOption,
     complain,
-    enrolled_reference,
-    figures,
-    heard_reference,
+    open_model,
     say,
     watched,
     while_read,
 )
 from intervox.errors import IntervoxError
-from intervox.model.packaged import DEFAULT
 
 if TYPE_CHECKING:
-    from intervox.applications.enrolled import Enrolled
     from intervox.applications.spotter import Detection, KeywordSpotter
-    from intervox.interop.arrays import Vectors
-    from intervox.interop.clips import Clip
+    from intervox.interop.clips import NamedPath
     from intervox.interop.vectors import VectorWriter
-    from intervox.model.model import SubspaceModel
-
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model", "-m", help="Folder or hub id of a refined model.", show_default="the packaged one"
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON line a result.")]
+    from intervox.metrics.vectors import Vectors
 
 _SPEAKER = "speaker"
-_ENROLLED = ".safetensors"
 _MICROPHONE = "microphone"
 
 
@@ -62,7 +50,7 @@ def embed(
         str | None,
         typer.Option("--list", help="File of paths, one a line, or wav.scp; - reads them from a pipe."),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Print one JSON line a clip and subspace, with the clip's vector, or write a file of vectors.
 
@@ -80,7 +68,7 @@ def embed(
     from intervox.interop.clips import embed_clips
 
     named, total = _named(clips, from_list)
-    loaded = _load(model)
+    loaded = open_model(model)
     spaces = list(dict.fromkeys(space or [_SPEAKER]))
     for name in spaces:
         loaded.check_space(name)
@@ -97,106 +85,6 @@ def embed(
         said = f"{good:,} clips in {out}" + (f", {failed:,} failed" if failed else "")
         say({"out": str(out), "clips": good, "failed": failed}, said, as_json)
     raise typer.Exit(ERROR if failed else YES)
-
-
-@while_read()
-def verify(
-    reference: Annotated[
-        str, typer.Argument(help="Audio file of the known speaker, or a file of `intervox enrol`.")
-    ],
-    clips: Annotated[list[str], typer.Argument(help="Audio files to compare, quoted patterns, or -.")],
-    speaker: Annotated[
-        str | None, typer.Option(help="Which of the enrolled speakers.", show_default="the only one")
-    ] = None,
-    false_accept_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of strangers that may pass, measured on synthetic voices; such as 0.01.",
-            show_default="decide at even odds",
-        ),
-    ] = None,
-    model: ModelOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Say of each clip whether it has the speaker of a reference: score, probability and decision.
-
-    The exit code is 0 if all clips do, 1 if some do not, and 2 after an error.
-
-    \b
-    intervox verify a.wav b.wav
-    intervox verify people.safetensors 'inbox/*.wav' --speaker alice --json
-    intervox verify alice.wav new.wav --false-accept-rate 0.01 && echo "welcome, alice"
-    """
-    from intervox.interop.clips import embed_clips, expand
-
-    paths = expand(clips)
-    reference = _one(reference)
-    if Path(reference).suffix == _ENROLLED:
-        known = enrolled_reference(Path(reference), speaker, model, false_accept_rate)
-        found = embed_clips(known.model, zip(paths, paths, strict=True))
-    elif speaker is None:
-        # In one go with the clips: one call of the backbone for two of them.
-        together = [reference, *paths]
-        loaded = _load(model)
-        found = embed_clips(loaded, zip(together, together, strict=True))
-        known = heard_reference(reference, loaded, next(found)[1], false_accept_rate)
-    else:
-        raise IntervoxError(f"--speaker goes with a file of `intervox enrol`: {reference} has no names")
-    code = YES
-    for clip, vectors in watched(found, len(paths), "comparing"):
-        if isinstance(vectors, IntervoxError):
-            complain(clip, vectors, as_json)
-            code = ERROR
-            continue
-        score, probability, same = known.compare(vectors)
-        code = max(code, YES if same else NO)
-        record = {"score": round(score, 5), "probability": round(probability, 5), "same": same}
-        said = f"{clip}: {'same' if same else 'different'} speaker  {figures(score, probability)}"
-        say({"clip": clip, "reference": known.name} | record, said, as_json)
-    raise typer.Exit(code)
-
-
-@while_read()
-def enrol(
-    name: Annotated[str, typer.Argument(help="Of the person or keyword.")],
-    clips: Annotated[list[str], typer.Argument(help="Audio files, quoted patterns, or -.")],
-    into: Annotated[Path, typer.Option(help="File of names, .safetensors, to make or add to.")],
-    keyword: Annotated[
-        bool, typer.Option("--keyword", help="Enrol a keyword for `intervox spot`, not a speaker.")
-    ] = False,
-    model: ModelOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Enrol a speaker, or a keyword, from clips: one is enough, three are better.
-
-    The file keeps vectors, not sound. A name that is there already gets further examples. If a clip
-    can't be embedded, the file stays as it was.
-
-    \b
-    intervox enrol alice alice-*.wav --into people.safetensors
-    intervox verify people.safetensors new.wav --speaker alice
-    intervox enrol --keyword yes 'yes/*.wav' --into words.safetensors
-    """
-    from filelock import FileLock
-
-    from intervox.interop.clips import expand, open_clip
-
-    if into.suffix != _ENROLLED:
-        raise IntervoxError(f"{into} is no file of names: let it end in {_ENROLLED}")
-    paths = expand(clips)
-    kind = _kind(keyword)
-    into.parent.mkdir(parents=True, exist_ok=True)
-    # Two that enrol into one file at a time take turns: neither loses what the other adds.
-    with FileLock(into.with_name(f".{into.name}.lock")):
-        enrolled = kind.load(into, model) if into.exists() else kind(_name(model))
-        enrolled.enrol(name, map(open_clip, watched(paths, len(paths), "enrolling")))
-        enrolled.save(into)
-    names, examples = enrolled.classes_.tolist(), enrolled.counts_[name]
-    say(
-        {"name": name, "examples": examples, "names": names, "into": str(into)},
-        f"{name}: {examples} examples; {into} knows {', '.join(names)}",
-        as_json,
-    )
 
 
 @while_read()
@@ -225,7 +113,7 @@ def spot(
         bool, typer.Option("--raw", help="Standard input is 16 kHz mono s16le, not a WAV file.")
     ] = False,
     model: ModelOption = None,
-    as_json: JsonOption = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """Find keywords in recordings of any length, from examples of each.
 
@@ -255,10 +143,12 @@ def spot(
         try:
             for detection in _detections(spotter, path, microphone, raw):
                 found = True
-                where = f"{path}: {detection.start:.2f}-{detection.end:.2f} s"
-                what = figures(detection.score, detection.probability, odds="")
-                said = f"{where}  {detection.keyword}  {what}"
-                say({"clip": path} | asdict(detection), said, as_json)
+                say(
+                    {"clip": path, **asdict(detection)},
+                    f"{path}: {detection.start:.2f}-{detection.end:.2f} s  {detection.keyword}  "
+                    f"(cosine {detection.score:.3f}, probability {detection.probability:.3f})",
+                    as_json,
+                )
         except IntervoxError as error:
             failed = True
             complain(path, error, as_json)
@@ -268,17 +158,7 @@ def spot(
     raise typer.Exit(ERROR if failed else YES if found else NO)
 
 
-def _one(reference: str) -> str:
-    """Return the one file that a word stands for."""
-    from intervox.interop.clips import expand
-
-    found = expand([reference])
-    if len(found) > 1:
-        raise IntervoxError(f"{reference} matches {len(found)} files: compare with one, or enrol them all")
-    return found[0]
-
-
-def _named(clips: list[str] | None, from_list: str | None) -> "tuple[Iterable[Clip], int | None]":
+def _named(clips: list[str] | None, from_list: str | None) -> "tuple[Iterable[NamedPath], int | None]":
     """Return names and paths of what is to be embedded, and how many where that is known."""
     from intervox.interop.clips import expand, listed
 
@@ -320,41 +200,19 @@ def _put(
     return good, failed
 
 
-def _kind(keyword: bool) -> "type[Enrolled]":
-    if keyword:
-        from intervox.applications.spotter import KeywordSpotter
-
-        return KeywordSpotter
-    from intervox.applications.verifier import SpeakerVerifier
-
-    return SpeakerVerifier
-
-
 def _spotter(enrolled: dict[str, list[str]], keywords: Path | None, model: str | None) -> "KeywordSpotter":
     from intervox.applications.spotter import KeywordSpotter
 
-    spotter = KeywordSpotter.load(keywords, model) if keywords else KeywordSpotter(_name(model))
+    spotter = KeywordSpotter.load(keywords, model) if keywords else KeywordSpotter(open_model(model))
     for name, files in enrolled.items():
         spotter.enrol(name, files)
     return spotter
 
 
 def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: bool) -> "Iterator[Detection]":
-    from intervox.applications.live import piped_sound
+    from intervox.applications.live import microphone_chunks, piped_chunks
     from intervox.interop.clips import PIPE, open_clip
 
     if microphone:
-        from intervox.applications.live import microphone_chunks
-
         return spotter.stream(microphone_chunks())
-    return spotter.stream(*piped_sound(raw)) if path == PIPE else spotter.scan(open_clip(path))
-
-
-def _load(model: str | None) -> "SubspaceModel":
-    from intervox.model.model import load_model
-
-    return load_model(_name(model))
-
-
-def _name(model: str | None) -> str:
-    return DEFAULT if model is None else model
+    return spotter.stream(*piped_chunks(raw)) if path == PIPE else spotter.scan(open_clip(path))

@@ -1,4 +1,4 @@
-"""Answers as HTML, everything that a visitor gave escaped."""
+"""Answers as HTML, everything that a visitor gave escaped: verdicts with their maps, and timelines."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from intervox.audio import Waveform
-from intervox.demo.spotting import Timeline
+from intervox.applications.spotter import Detection, KeywordSpotter
+from intervox.audio import SAMPLE_RATE, Waveform
+from intervox.errors import IntervoxError
+from intervox.metrics.events import HOP_SECONDS
+from intervox.model.decision import CONDITION, TEXT, Decision, References
 from intervox.model.model import SubspaceModel
-from intervox.model.similarity import CONDITION, TEXT, References
 
 _QUESTIONS = {
     "speaker": ("Same voice?", "the same voice", "different voices"),
     "content": ("Same words?", "the same words", "different words"),
 }
+_BARS = 240
 
 
 @dataclass(frozen=True)
@@ -31,57 +34,91 @@ class Verdict:
         Unit vectors of the two clips, shape (2, dim).
     score
         Their cosine.
-    probability
-        That they share the factor, at even odds; None where the subspace was never calibrated.
-    threshold
-        Score of an even probability; None likewise.
+    decision
+        What it means; None where the subspace was never calibrated.
     """
 
     space: str
     factor: str
     vectors: NDArray[np.float32]
     score: float
-    probability: float | None
-    threshold: float | None
+    decision: Decision | None
 
     @property
     def question(self) -> str:
         """What the subspace was asked."""
-        return _QUESTIONS.get(self.factor, (f"Same {self.factor}?",))[0]
+        return self._phrases[0]
+
+    @property
+    def same(self) -> str:
+        """How to call a pair that shares the factor."""
+        return self._phrases[1]
 
     @property
     def words(self) -> str:
         """The answer in plain words."""
-        if self.probability is None:
+        if self.decision is None:
             return "Not calibrated: only the score is known"
-        same, different = self.alternatives
-        sure = "Very likely" if abs(self.probability - 0.5) >= 0.4 else "Probably"
-        return f"{sure} {same if self.probability >= 0.5 else different}"
+        sure = "Very likely" if abs(self.decision.probability - 0.5) >= 0.4 else "Probably"
+        return f"{sure} {self._phrases[1 if self.decision.accepted else 2]}"
 
     @property
-    def alternatives(self) -> tuple[str, str]:
-        """How to call a pair that shares the factor, and one that does not."""
-        _, *alternatives = _QUESTIONS.get(
-            self.factor, ("", f"the same {self.factor}", f"a different {self.factor}")
-        )
-        return alternatives[0], alternatives[1]
+    def _phrases(self) -> tuple[str, str, str]:
+        usual = (f"Same {self.factor}?", f"the same {self.factor}", f"a different {self.factor}")
+        return _QUESTIONS.get(self.factor, usual)
 
 
 def compare(model: SubspaceModel, first: Waveform, second: Waveform) -> list[Verdict]:
     """Compare two clips in every subspace, the speaker's first."""
     vectors = model.encode([first, second])
-    spaces = sorted(model.factors, key=lambda space: model.factors[space] != "speaker")
-    return [_verdict(model, space, vectors[space]) for space in spaces]
+    verdicts = []
+    for space in sorted(model.factors, key=lambda space: model.factors[space] != "speaker"):
+        score = float(vectors[space][0] @ vectors[space][1])
+        decision = model.decide(score, space) if space in model.calibration else None
+        verdicts.append(Verdict(space, model.factors[space], vectors[space], score, decision))
+    return verdicts
 
 
-def _verdict(model: SubspaceModel, space: str, vectors: NDArray[np.float32]) -> Verdict:
-    score = float(model.similarity_pairwise(vectors[:1], vectors[1:])[0])
-    probability = threshold = None
-    if space in model.calibration:
-        slope, offset = model.calibration[space]
-        probability = float(model.probability(np.array([score]), space)[0])
-        threshold = -offset / slope
-    return Verdict(space, model.factors[space], vectors, score, probability, threshold)
+@dataclass(frozen=True)
+class Timeline:
+    """A recording and what was found in it.
+
+    Attributes
+    ----------
+    seconds
+        Length of the recording.
+    outline
+        SVG path of the recording's loudness, 240 wide and -1 to 1 high.
+    usual_seconds
+        Once in so many seconds a keyword is expected: what the probabilities assume.
+    """
+
+    keyword: str
+    detections: list[Detection]
+    seconds: float
+    outline: str
+    usual_seconds: float
+
+
+def spot(
+    model: SubspaceModel,
+    keyword: str,
+    examples: Sequence[Waveform],
+    recording: Waveform,
+    usual_seconds: float,
+) -> Timeline:
+    """Find a keyword that is known by examples and expected once in ``usual_seconds``."""
+    space = next((space for space, factor in model.factors.items() if factor == "content"), None)
+    if space is None:
+        raise IntervoxError("this model has no subspace of content: no keyword can be found with it")
+    spotter = KeywordSpotter(model, space, hop_seconds=HOP_SECONDS, prior=HOP_SECONDS / usual_seconds)
+    spotter.fit(examples, [keyword] * len(examples))
+    found = sorted(spotter.scan(recording), key=lambda detection: detection.start)
+    # The peaks of pieces of equal length, scaled to the loudest.
+    edges = np.linspace(0, len(recording), _BARS + 1).astype(int)[:-1]
+    peaks = np.maximum.reduceat(np.abs(recording), edges)
+    outline = "".join(f"M{n} {-height:.2f}V{height:.2f}" for n, height in enumerate(peaks / peaks.max()))
+    return Timeline(keyword, found, len(recording) / SAMPLE_RATE, outline, usual_seconds)
 
 
 MAP_SIZE = 300
@@ -120,10 +157,8 @@ class MappedClip:
     ----------
     label_x, label_y
         Where its letter stands, beside its place, so that two letters never cover each other.
-    nearest
-        What the reference nearest to it is called.
-    score
-        Their cosine in the whole subspace.
+    nearest, score
+        What the reference nearest to it is called, and their cosine in the whole subspace.
     """
 
     x: float
@@ -136,18 +171,14 @@ class MappedClip:
 
 @dataclass(frozen=True)
 class MapDrawing:
-    """One subspace with two clips in it.
+    """One subspace of ``dim`` dimensions with two clips in it.
 
     Attributes
     ----------
-    names
-        The values that have a shape, in their order.
-    others
-        How many values have none.
+    names, others
+        The values that have a shape, in their order; how many have none.
     kept
         Share of the references' variance that the plane shows.
-    dim
-        Of the subspace.
     """
 
     marks: list[Mark]
@@ -156,6 +187,16 @@ class MapDrawing:
     clips: list[MappedClip]
     kept: float
     dim: int
+
+
+def space_maps(model: SubspaceModel) -> dict[str, "SpaceMap"]:
+    """Return the map of every subspace whose references are labelled with its factor."""
+    known = model.references
+    return {
+        space: SpaceMap(known, space, factor)
+        for space, factor in model.factors.items()
+        if known is not None and factor in known.labels
+    }
 
 
 class SpaceMap:
@@ -171,16 +212,23 @@ class SpaceMap:
         self._vectors = references.vectors[space]
         self._plane = PCA(2, svd_solver="full").fit(self._vectors)
         self._places = self._plane.transform(self._vectors)
-        labels = references.labels[factor]
-        counts = Counter(labels).most_common()
+        values = references.labels[factor]
+        none = [""] * len(values)
+        voices, texts, conditions = (
+            references.labels.get(name, none) for name in ("speaker", TEXT, CONDITION)
+        )
+        rows = zip(voices, texts, conditions, strict=True)
+        self._titles = [" · ".join(filter(None, row)) for row in rows]
+        # What is said, or a voice without its settings.
+        self._called = [
+            f"“{text or value}”" if factor == "content" else value.split("/")[0]
+            for value, text in zip(values, texts, strict=True)
+        ]
+        counts = Counter(values).most_common()
         kinds = {value: kind for kind, (value, _) in enumerate(counts[: len(MARKS)])}
-        texts = references.labels.get(TEXT, [""] * len(labels))
-        said = dict(zip(labels, texts, strict=True))
-        self._kinds = [kinds.get(value) for value in labels]
-        self._called = [_called(value, said[value], factor) for value in labels]
-        self._names = [_called(value, said[value], factor) for value in kinds]
+        self._kinds = [kinds.get(value) for value in values]
+        self._names = [self._called[values.index(value)] for value in kinds]
         self._others = len(counts) - len(kinds)
-        self._titles = _titles(references)
 
     def draw(self, vectors: NDArray[np.float32]) -> MapDrawing:
         """Put two clips, unit vectors of shape (2, dim), among the references."""
@@ -211,20 +259,6 @@ def _labels(spots: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _rounded(spot: NDArray[np.float64]) -> tuple[float, float]:
     return round(float(spot[0]), 1), round(float(spot[1]), 1)
-
-
-def _called(value: str, text: str, factor: str) -> str:
-    """Name a value for people: what is said, or a voice without its settings."""
-    if factor == "content":
-        return f"“{text or value}”"
-    return value.split("/")[0]
-
-
-def _titles(references: References) -> list[str]:
-    """Say of every reference who speaks, what is said, and under which condition."""
-    count = len(next(iter(references.labels.values())))
-    columns = [references.labels.get(name, [""] * count) for name in ("speaker", TEXT, CONDITION)]
-    return [" · ".join(filter(None, row)) for row in zip(*columns, strict=True)]
 
 
 def comparison(verdicts: Sequence[Verdict], drawings: dict[str, MapDrawing]) -> str:

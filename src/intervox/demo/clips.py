@@ -22,16 +22,8 @@ class Limits:
         return round(self.megabytes * 2**20)
 
 
-class _Named(io.BytesIO):
-    """A file in memory with the name that messages are to use."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self.name = name
-
-
 def read_clip(path: str | None, name: str, limits: Limits) -> Waveform:
-    """Read an uploaded clip.
+    """Read an uploaded clip: mono at 16 kHz.
 
     Parameters
     ----------
@@ -39,11 +31,6 @@ def read_clip(path: str | None, name: str, limits: Limits) -> Waveform:
         Where the page's server put it; None where the visitor gave nothing.
     name
         What to call it in messages, such as ``the first clip``.
-
-    Returns
-    -------
-    Waveform
-        Mono at 16 kHz.
 
     Raises
     ------
@@ -53,17 +40,17 @@ def read_clip(path: str | None, name: str, limits: Limits) -> Waveform:
     if path is None:
         raise IntervoxError(f"{name} is missing: upload or record it")
     try:
-        content = Path(path).read_bytes()
+        clip = io.BytesIO(Path(path).read_bytes())
     except OSError:
         raise IntervoxError(f"{name} is no longer here: give it again") from None
-    if len(content) > limits.bytes:
+    if clip.getbuffer().nbytes > limits.bytes:
         raise IntervoxError(f"{name} is larger than {limits.megabytes:g} MB: give a smaller file")
+    clip.name = name
     most = round(60 * limits.minutes * SAMPLE_RATE)
     # A few megabytes may decode to days: count first, and stop counting at the limit.
-    if any(length > most for length in accumulate(map(len, stream_audio(_Named(content, name))))):
-        raise IntervoxError(f"{name} is longer than {_duration(limits.minutes)}: give a shorter piece")
-    return load_audio(_Named(content, name))
-
-
-def _duration(minutes: float) -> str:
-    return f"{minutes:g} minutes" if minutes > 1 else f"{60 * minutes:g} seconds"
+    if any(length > most for length in accumulate(map(len, stream_audio(clip)))):
+        minutes = limits.minutes
+        length = f"{minutes:g} minutes" if minutes > 1 else f"{60 * minutes:g} seconds"
+        raise IntervoxError(f"{name} is longer than {length}: give a shorter piece")
+    clip.seek(0)
+    return load_audio(clip)

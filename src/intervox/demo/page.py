@@ -1,17 +1,14 @@
 """The page itself: two tabs, and what their buttons do."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
-from pathlib import Path
 
 import gradio as gr
 
-from intervox.demo import answers as rendering
-from intervox.demo.answers import SpaceMap, compare
+from intervox.demo import answers
 from intervox.demo.clips import Limits, read_clip
-from intervox.demo.spotting import MAX_EXAMPLES, USUAL_SECONDS, spot
 from intervox.errors import IntervoxError
 from intervox.model.model import SubspaceModel
 
@@ -21,12 +18,11 @@ KEPT_SECONDS = 600
 MAX_WAITING = 20
 """So many answers may be waited for; who comes after them is asked to try again."""
 
+MAX_EXAMPLES = 5
 _EXAMPLE_MINUTES = 10 / 60
 _MAX_NAME = 60
+_USUAL = {"2 seconds": 2.0, "10 seconds": 10.0, "25 seconds": 25.0, "2 minutes": 120.0}
 _log = logging.getLogger(__name__)
-
-Move = Callable[[str | Path | None], Awaitable[str | None]]
-"""Puts an input's file where Gradio keeps it."""
 
 
 def build_page(model: SubspaceModel, limits: Limits) -> gr.Blocks:
@@ -50,56 +46,30 @@ def build_page(model: SubspaceModel, limits: Limits) -> gr.Blocks:
             "FLAC, OGG or MP3. Clips go to the computer that serves this page and nowhere else; it "
             f"deletes them after {KEPT_SECONDS // 60} minutes.</p>"
         )
-    _accept_only_uploads(blocks)
     blocks.queue(max_size=MAX_WAITING, api_open=False)
     return blocks
 
 
-def _accept_only_uploads(blocks: gr.Blocks) -> None:
-    """Refuse what a forged request names instead of an upload: a file of this machine, or an address.
-
-    Gradio checks paths once it has launched a page by itself, which it does not know of ours, and it
-    fetches addresses. A subclass would be the place for this, but Gradio writes a stub file beside the
-    source of every subclass of its components.
-    """
-    blocks.has_launched = True
-    for component in blocks.blocks.values():
-        move = component.async_move_resource_to_block_cache
-
-        async def move_upload(url_or_file_path: str | Path | None, move: Move = move) -> str | None:
-            if str(url_or_file_path).startswith(("http://", "https://")):
-                raise gr.Error("Upload or record a clip: addresses are not fetched.", print_exception=False)
-            return await move(url_or_file_path)
-
-        component.async_move_resource_to_block_cache = move_upload  # type: ignore[method-assign, assignment]
-
-
 def _two_clips(model: SubspaceModel, limits: Limits) -> None:
-    references = model.references
-    maps = {
-        space: SpaceMap(references, space, factor)
-        for space, factor in model.factors.items()
-        if references is not None and factor in references.labels
-    }
+    maps = answers.space_maps(model)
 
-    @_in_words
     def answer(first: str | None, second: str | None) -> str:
         clips = read_clip(first, "the first clip", limits), read_clip(second, "the second clip", limits)
-        verdicts = compare(model, *clips)
+        verdicts = answers.compare(model, *clips)
         drawings = {v.space: maps[v.space].draw(v.vectors) for v in verdicts if v.space in maps}
-        return rendering.comparison(verdicts, drawings)
+        return answers.comparison(verdicts, drawings)
 
     gr.Markdown(
         "Give two clips of speech. The model says whether the voice and whether the words are the same."
     )
     with gr.Row():
-        first = _clip_input("First clip (A)", "first")
-        second = _clip_input("Second clip (B)", "second")
-    _ask("Compare", answer, [first, second])
+        clips = [_clip_input("First clip (A)", "first"), _clip_input("Second clip (B)", "second")]
+    _ask("Compare", answer, clips)
 
 
 def _keyword(model: SubspaceModel, limits: Limits) -> None:
-    @_in_words
+    short = replace(limits, minutes=min(limits.minutes, _EXAMPLE_MINUTES))
+
     def answer(keyword: str, examples: list[str] | None, recording: str | None, usual_seconds: float) -> str:
         name = keyword.strip()
         if not name or len(name) > _MAX_NAME:
@@ -107,10 +77,9 @@ def _keyword(model: SubspaceModel, limits: Limits) -> None:
         paths = examples or []
         if not 1 <= len(paths) <= MAX_EXAMPLES:
             raise IntervoxError(f"{len(paths)} examples are given: give one to {MAX_EXAMPLES}")
-        short = replace(limits, minutes=min(limits.minutes, _EXAMPLE_MINUTES))
         clips = [read_clip(path, f"example {number}", short) for number, path in enumerate(paths, 1)]
         searched = read_clip(recording, "the recording", limits)
-        return rendering.spotting(spot(model, name, clips, searched, usual_seconds))
+        return answers.spotting(answers.spot(model, name, clips, searched, usual_seconds))
 
     gr.Markdown(
         "Name a keyword, give one to five clips in which it alone is said, and a recording to search."
@@ -118,20 +87,20 @@ def _keyword(model: SubspaceModel, limits: Limits) -> None:
     with gr.Row():
         with gr.Column():
             name = gr.Textbox(label="Keyword", max_length=_MAX_NAME, placeholder="such as: lights on")
-            examples = gr.File(file_count="multiple", label="Examples, one to five", elem_id="examples")
+            examples = gr.File(
+                file_count="multiple",
+                file_types=["audio"],
+                label="Examples, one to five",
+                elem_id="examples",
+            )
             recorded = gr.Audio(
                 sources=["microphone"], type="filepath", label="Record an example", elem_id="example"
             )
         with gr.Column():
             recording = _clip_input("Recording to search", "recording")
             usual_seconds = gr.Radio(
-                [
-                    ("2 seconds", 2.0),
-                    ("10 seconds", 10.0),
-                    ("25 seconds", USUAL_SECONDS),
-                    ("2 minutes", 120.0),
-                ],
-                value=USUAL_SECONDS,
+                list(_USUAL.items()),
+                value=_USUAL["25 seconds"],
                 label="How often it is said: about once in",
                 info="The more often it is expected, the more is found, rightly and wrongly.",
             )
@@ -148,24 +117,22 @@ def _clip_input(label: str, name: str) -> gr.Audio:
     return gr.Audio(type="filepath", label=label, elem_id=name, buttons=[], min_width=280)
 
 
-def _ask(label: str, answer: Callable[..., str], inputs: list[gr.components.Component]) -> None:
-    """Add a button that asks the model, and the place where it answers."""
-    button = gr.Button(label, variant="primary")
-    shown = gr.HTML(elem_classes="result")
-    button.click(answer, inputs, shown, concurrency_limit=1, concurrency_id="model", api_visibility="private")
+def _ask(label: str, answer: Callable[..., str], inputs: Sequence[gr.components.Component]) -> None:
+    """Add a button that asks the model, and the place where it answers.
 
-
-def _in_words(answer: Callable[..., str]) -> Callable[..., str]:
-    """Show the visitor's mistakes in the page; keep everything else in the server's log."""
+    The visitor's mistakes are shown in the page; everything else is kept in the server's log.
+    """
 
     @wraps(answer)
-    def call(*inputs: object) -> str:
+    def call(*given: object) -> str:
         try:
-            return answer(*inputs)
+            return answer(*given)
         except IntervoxError as error:
-            return rendering.problem(str(error))
+            return answers.problem(str(error))
         except Exception:
             _log.exception("an answer failed")
-            return rendering.problem("something went wrong here, and the server's log says what")
+            return answers.problem("something went wrong here, and the server's log says what")
 
-    return call
+    button = gr.Button(label, variant="primary")
+    shown = gr.HTML(elem_classes="result")
+    button.click(call, inputs, shown, concurrency_limit=1, concurrency_id="model", api_visibility="private")

@@ -1,5 +1,6 @@
 """The server of the page: one socket, one model, uploads in a folder that goes when the server does."""
 
+import json
 import logging
 import os
 import signal
@@ -9,7 +10,7 @@ from contextlib import contextmanager, suppress
 from errno import EADDRINUSE
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +21,18 @@ from intervox.model.model import SubspaceModel, load_model
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.middleware.base import RequestResponseEndpoint
+    from starlette.requests import Request
+    from starlette.responses import Response
 
-_POLICY = (
-    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; base-uri 'self'; form-action 'self'; "
-    "frame-ancestors 'self'"
-)
-"""What the browser may load: nothing from elsewhere. Gradio's scripts need the two exceptions."""
+_HEADERS = {
+    # The browser loads nothing from elsewhere. Gradio's scripts need the two exceptions.
+    "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
+    "referrer-policy": "no-referrer",
+}
+_UPLOADS = "GRADIO_TEMP_DIR"
+"""Variable in which Gradio looks for the folder of uploads."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -43,19 +49,19 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == EADDRINUSE:
             raise IntervoxError(f"port {port} of {host} is in use: give another --port") from None
-        reason = error.strerror or str(error)
         raise IntervoxError(
-            f"{host} port {port} can't be listened on ({reason}): give another --host or --port"
+            f"{host} port {port} can't be listened on ({error.strerror or error}): "
+            "give another --host or --port"
         ) from None
 
 
-def serve(name: str, host: str, port: int, limits: Limits, announce: Callable[[str], None]) -> None:
+def serve(model: str | Path, host: str, port: int, limits: Limits, announce: Callable[[str], None]) -> None:
     """Show the page until Ctrl-C or SIGTERM; an answer under way is finished first.
 
     Parameters
     ----------
-    name
-        Of the model, as for ``load_model``; it is loaded once.
+    model
+        As for ``load_model``; it is loaded once.
     announce
         Is told the page's address once it is there.
 
@@ -66,7 +72,10 @@ def serve(name: str, host: str, port: int, limits: Limits, announce: Callable[[s
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with listen(host, port) as taken, _upload_folder():
-        app = make_app(_ready_model(name), limits)
+        loaded = load_model(model)
+        # The backbone too: who comes first does not wait, and it is known to work.
+        loaded.encode([np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)])
+        app = make_app(loaded, limits)
         import uvicorn
 
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
@@ -89,7 +98,7 @@ def make_app(model: SubspaceModel, limits: Limits) -> "FastAPI":
     from intervox.demo.page import build_page
 
     app = FastAPI(openapi_url=None)
-    app.add_middleware(_WithPolicy)
+    app.middleware("http")(_stay_here)
     gr.mount_gradio_app(
         app,
         build_page(model, limits),
@@ -108,35 +117,35 @@ def make_app(model: SubspaceModel, limits: Limits) -> "FastAPI":
     return app
 
 
-def _ready_model(name: str) -> SubspaceModel:
-    """Load the model, and its backbone with it: who comes first does not wait, and it is known to work."""
-    model = load_model(name)
-    model.encode([np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)])
-    return model
+async def _stay_here(request: "Request", answer: "RequestResponseEndpoint") -> "Response":
+    """Refuse questions about anything but uploads, and tell the browser to load nothing from elsewhere.
+
+    Gradio itself would fetch an address that a forged question names, and read a file of this machine.
+    """
+    from starlette.responses import JSONResponse
+
+    if request.method == "POST" and not request.url.path.endswith("/upload"):
+        try:
+            json.loads(await request.body(), object_hook=_check_file)
+        except IntervoxError as error:
+            return JSONResponse({"detail": str(error)}, status_code=403)
+        except ValueError:
+            pass  # What is not JSON names no files; Gradio answers it.
+    response = await answer(request)
+    response.headers.update(_HEADERS)
+    return response
+
+
+def _check_file(record: dict[str, Any]) -> None:
+    path = record.get("path")
+    uploads = Path(os.environ[_UPLOADS]).resolve()
+    if isinstance(path, str) and not Path(path).resolve().is_relative_to(uploads):
+        raise IntervoxError("upload or record a clip: other files and addresses are not read")
 
 
 @contextmanager
 def _upload_folder() -> Iterator[None]:
-    """Keep uploads in a folder that goes with this process; Gradio looks for its name when imported."""
+    """Keep uploads in a folder that goes with this process."""
     with TemporaryDirectory(prefix="intervox-demo-") as folder:
-        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}  # no reports
+        os.environ |= {_UPLOADS: folder, "GRADIO_ANALYTICS_ENABLED": "False"}  # no reports
         yield
-
-
-class _WithPolicy:
-    """Middleware that tells the browser to load nothing from elsewhere."""
-
-    def __init__(self, app: "ASGIApp") -> None:
-        self._app = app
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        async def send_with_policy(message: "Message") -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    (b"content-security-policy", _POLICY.encode()),
-                    (b"referrer-policy", b"no-referrer"),
-                ]
-            await send(message)
-
-        await self._app(scope, receive, send_with_policy)

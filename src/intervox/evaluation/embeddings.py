@@ -7,8 +7,6 @@ further factors. ``docs/formats.md`` has the whole of it.
 """
 
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from intervox.evaluation.loading import protocol_clips
 from intervox.evaluation.protocols import Protocol
 from intervox.evaluation.representations import Representation
 from intervox.evaluation.test_sets import CLEAN, Means, TestSet, View, draw
+from intervox.interop.arrays import load_npz
 from intervox.metrics.trials import PAIR_COLUMNS, STRATA, TrialList
 
 PREFIX = "embedding"
@@ -35,7 +34,6 @@ _RESERVED = ("raw", "own", "residual", *PAIR_COLUMNS, *STRATA)
 """Names that the results use for other spaces, and for columns of trial files."""
 
 _CONDITION = re.compile(r"\w[\w.-]*(@[01]\.\d\d)?")
-_UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -82,16 +80,7 @@ def read_embeddings(path: Path) -> Embeddings:
     IntervoxError
         It is missing, no ``.npz``, holds objects, or its arrays do not belong together.
     """
-    try:
-        if path.is_file() and not zipfile.is_zipfile(path):
-            raise zipfile.BadZipFile("it is no archive that np.savez wrote")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
-    except FileNotFoundError:
-        raise IntervoxError(f"{path} is missing: give the path of an .npz file") from None
-    except _UNREADABLE as error:
-        reason = [*str(error).splitlines(), type(error).__name__][0]
-        raise IntervoxError(f"{path} is not a readable .npz of plain arrays ({reason})") from None
+    arrays = load_npz(path)
     if path.stem == SYNTHETIC:
         raise IntervoxError(f"{path} has the name of a run's held-out synthetic cells: rename it")
     spaces = {check_space(_space(name)): array for name, array in arrays.items() if array.ndim == 2}

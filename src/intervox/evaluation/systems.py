@@ -27,8 +27,8 @@ from intervox.features.store import Features
 from intervox.metrics.trials import Pairs
 from intervox.metrics.vectors import Vectors, cosine, unit
 from intervox.model.closed_form import LinearMap, fit_lda
+from intervox.model.decision import CONDITION, TEXT, References
 from intervox.model.model import SubspaceModel
-from intervox.model.similarity import CONDITION, TEXT, References
 from intervox.recipe import Recipe
 from intervox.seeds import rng
 from intervox.training.refine import TrainingCells, training_cells

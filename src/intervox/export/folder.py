@@ -2,27 +2,29 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
-from onnx import ModelProto
-from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
+from huggingface_hub import ModelCard
 
-from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, AudioSource, load_audio
+from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, AudioSource
+from intervox.backbones.bundled import BUNDLED
 from intervox.errors import IntervoxError
-from intervox.export.check import Check, agreement, largest_difference, made_clips, run_graph
-from intervox.export.graph import INPUT, OPSET, join, quiet, trace
-from intervox.export.hub import export_card
+from intervox.export.check import TOLERANCE, Check
+from intervox.export.graph import INPUT, OPSET
+from intervox.export.onnx_file import export_onnx
 from intervox.model.model import SubspaceModel
-from intervox.progress import progress_bar
-from intervox.storage import atomic_path, read_json, write_bytes, write_json
+from intervox.model.packaged import DEFAULT, default_model_folder
+from intervox.storage import read_json, write_bytes, write_json
 
-EXAMPLE = '''"""Compare two clips in every subspace, without Intervox: python example.py a.wav b.wav"""
+_CONFIG = "config.json"
+_CONFIG_SECTION = "onnx"
+"""Of ``config.json``: what a program needs to run the graphs. ``from_pretrained`` passes it by."""
+
+_EXAMPLE = '''"""Compare two clips in every subspace, without Intervox: python example.py a.wav b.wav"""
 import json, sys
 from pathlib import Path
 import numpy as np, onnxruntime, soundfile, soxr
@@ -39,89 +41,30 @@ for space, a, b in zip(about["outputs"], embed(sys.argv[1]), embed(sys.argv[2]))
     print(f"{space}: cosine {a @ b:.4f}, same with p = {1 / (1 + np.exp(-slope * (a @ b) - offset)):.4f}")
 '''
 
+_FILES = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 
-SETTINGS: dict[str, Any] = {
-    "op_types_to_quantize": ["MatMul", "Gemm"],
-    "per_channel": True,
-    "weight_type": QuantType.QUInt8,
-    "extra_options": {"MatMulConstBOnly": True},
-}
-"""Of ``quantize_dynamic``: matrices of weights alone."""
+_HEADING = "## In ONNX"
 
+_CARD_SECTION = """{heading}
 
-def quantize(encoder: ModelProto, **other: Any) -> ModelProto:
-    """Give every matrix of weights 8 bits; activations get theirs as they come (dynamic quantisation).
+The graphs hold the backbone `{backbone}` and every subspace. `audio` in: float32, mono, 16 kHz, 25 ms or \
+more; one unit vector a subspace out. Opset {opset}, standard operators only, onnxruntime on a CPU. \
+`example.py` uses them without Intervox and PyTorch; `config.json` says under `onnx` what a program has to \
+know, the calibration too. `SubspaceModel.from_pretrained` takes `model.safetensors` and finds the backbone \
+by its name.
 
-    The spectrum, convolutions and attention itself stay in fp32, and so do the subspaces, which are
-    no part of the encoder.
+| file | size | agreement |
+| --- | --- | --- |
+{rows}
 
-    Parameters
-    ----------
-    other
-        In place of some of ``SETTINGS``.
-    """
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        path = Path(folder) / "encoder.onnx"
-        quantize_dynamic(encoder, path, **SETTINGS | other)
-        return onnx.load(path)
+Found on {clips} clips of {shortest:g} to {longest:g} s when this folder was written: {made} speech-like \
+sounds made by a formula, and {given} given recordings. A graph that differs from PyTorch by more than \
+{tolerance:g} is not written. All figures above are of the PyTorch model.
 
+The backbone's weights in the graphs keep their own licence{licence}.
+"""
 
-def export_onnx(
-    model: SubspaceModel, path: Path | str, int8: Path | str | None = None, clips: Iterable[AudioSource] = ()
-) -> Check:
-    """Write backbone and subspaces as one ONNX graph that runs on plain onnxruntime.
-
-    Its input ``audio`` is float32 (samples,), 16 kHz mono, of 25 ms or more; its outputs are one unit
-    vector (dim,) a subspace, under the subspace's name, equal to those of ``model.encode``.
-
-    Parameters
-    ----------
-    model
-        Its backbone is loaded again, in fp32 on the CPU.
-    path
-        File to write.
-    int8
-        File for a second graph whose weights have eight bits.
-    clips
-        Speech to check on, beside clips of 0.1 to 60 s that are made by a formula.
-
-    Returns
-    -------
-    Check
-        How far the graphs' vectors are from PyTorch's.
-
-    Raises
-    ------
-    IntervoxError
-        A package is missing, the backbone can't be exported, or the graph differs from PyTorch by
-        more than 1e-4: then that graph is not written.
-    """
-    given = [load_audio(clip) for clip in clips]
-    waves = made_clips(model.window_seconds) + given
-    with progress_bar("exporting", 4 if int8 else 3, "steps") as bar:
-        parts = trace(model)
-        bar.advance(1, "traced")
-        with atomic_path(Path(path)) as temporary:
-            onnx.save(join(model, parts), temporary)
-            bar.advance(1, "written")
-            found = run_graph(temporary, waves)
-            difference = largest_difference(model, found, waves)
-            bar.advance(1, "checked against PyTorch")
-        agreed = None
-        if int8:
-            with atomic_path(Path(int8)) as temporary:
-                onnx.save(join(model, replace(parts, encoder=quantize(parts.encoder))), temporary)
-                agreed = agreement(found, run_graph(temporary, waves))
-            bar.advance(1, "int8")
-    seconds = [len(wave) / SAMPLE_RATE for wave in waves]
-    return Check(len(waves), min(seconds), max(seconds), len(given), difference, agreed)
-
-
-CONFIG = "config.json"
-SECTION = "onnx"
-"""Of ``config.json``: what a program needs to run the graphs. ``from_pretrained`` passes it by."""
-
-FILES = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+_LICENCES = {BUNDLED: ": Whisper tiny.en, Copyright (c) 2022 OpenAI, MIT licence"}
 
 
 @dataclass(frozen=True)
@@ -166,20 +109,20 @@ def export_folder(
         The folder holds something else, or as ``export_onnx`` raises. Nothing is left behind then.
     """
     folder = Path(folder).resolve()
-    files = {precision: file for precision, file in FILES.items() if int8 or precision == "fp32"}
+    files = {precision: file for precision, file in _FILES.items() if int8 or precision == "fp32"}
     with _whole_folder(folder) as temporary:
         model.save_pretrained(temporary)
         check = export_onnx(
-            model, temporary / FILES["fp32"], temporary / FILES["int8"] if int8 else None, clips
+            model, temporary / _FILES["fp32"], temporary / _FILES["int8"] if int8 else None, clips
         )
-        config = read_json(temporary / CONFIG)
-        write_json(temporary / CONFIG, config | {SECTION: onnx_config(model, files)})
-        write_bytes(temporary / "README.md", export_card(model, check, temporary, files).encode())
-        write_bytes(temporary / "example.py", EXAMPLE.encode())
+        config = read_json(temporary / _CONFIG)
+        write_json(temporary / _CONFIG, config | {_CONFIG_SECTION: _onnx_config(model, files)})
+        write_bytes(temporary / "README.md", _card(model, check, temporary, files).encode())
+        write_bytes(temporary / "example.py", _EXAMPLE.encode())
     return Exported(folder, {precision: folder / file for precision, file in files.items()}, check)
 
 
-def onnx_config(model: SubspaceModel, files: dict[str, str]) -> dict[str, Any]:
+def _onnx_config(model: SubspaceModel, files: dict[str, str]) -> dict[str, Any]:
     """Say what a program has to know to use the graphs, and to read their scores."""
     return {
         "file": files["fp32"],
@@ -227,5 +170,55 @@ def _is_free(folder: Path) -> bool:
     """Say whether a folder is empty or an earlier export."""
     if not folder.is_dir():
         return False
-    ours = (folder / CONFIG).is_file() and SECTION in read_json(folder / CONFIG)
+    ours = (folder / _CONFIG).is_file() and _CONFIG_SECTION in read_json(folder / _CONFIG)
     return ours or not any(folder.iterdir())
+
+
+def _card(model: SubspaceModel, check: Check, folder: Path, files: dict[str, str]) -> str:
+    """Write the card of a folder that holds graphs.
+
+    Parameters
+    ----------
+    files
+        Precision, ``fp32`` and perhaps ``int8``, to the graph's file name in the folder.
+    """
+    card = ModelCard(own_card(model))
+    card.data["tags"] = list(dict.fromkeys([*(card.data.get("tags") or []), "onnx"]))
+    agreements = {"fp32": f"PyTorch: largest difference {check.difference:.1g}"}
+    if check.int8 is not None:
+        cosines = [f"{name} {one.lowest:.4f} / {one.mean:.4f}" for name, one in check.int8.items()]
+        agreements["int8"] = "fp32: lowest / mean cosine, " + ", ".join(cosines)
+    rows = [
+        f"| `{file}` | {(folder / file).stat().st_size / 1e6:.1f} MB | {agreements[precision]} |"
+        for precision, file in files.items()
+    ]
+    section = _CARD_SECTION.format(
+        heading=_HEADING,
+        backbone=model.backbone_name,
+        opset=OPSET,
+        rows="\n".join(rows),
+        clips=check.clips,
+        shortest=check.shortest,
+        longest=check.longest,
+        made=check.clips - check.given,
+        given=check.given,
+        tolerance=TOLERANCE,
+        licence=_LICENCES.get(model.backbone_name, ""),
+    )
+    return f"---\n{card.data}\n---\n\n{card.text.strip()}\n\n{section}"
+
+
+def own_card(model: SubspaceModel) -> str:
+    """Return the card with the measured figures, where the model was loaded from; or one that says so."""
+    name = model.name
+    folder = default_model_folder() if name == DEFAULT else Path(name)
+    try:
+        if name and folder.is_dir():
+            card = (folder / "README.md").read_text(encoding="utf-8")
+        elif name:
+            card = ModelCard.load(name).content
+        else:
+            card = str(model.generate_model_card())
+    except OSError:  # a hub's failures are OSErrors too
+        card = str(model.generate_model_card())
+    return card.split(f"\n{_HEADING}\n")[0]

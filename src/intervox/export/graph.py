@@ -6,46 +6,24 @@ then inlined: the file holds standard operators alone. A loop, not a batch: wind
 sample, memory is that of one window, and the encoder sees each one alone, without padding or masks.
 """
 
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import onnx
 import torch
+from onnx import FunctionProto, ModelProto, compose, helper, inliner, parser
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE
-from intervox.backbones.base import load_backbone
-from intervox.errors import IntervoxError, missing_extra
+from intervox.backbones.load import load_backbone
+from intervox.errors import IntervoxError
 from intervox.export.encoders import clip_encoder
 from intervox.model.heads import Heads
 from intervox.model.model import SubspaceModel
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hold back warnings, logged or not, while the block runs."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-
-
-try:
-    import onnx
-    import onnxruntime  # noqa: F401 - nothing is written that it did not run
-    import onnxscript  # noqa: F401 - torch.onnx.export writes with it
-    from onnx import FunctionProto, ModelProto, compose, helper, inliner, parser
-except ImportError as error:
-    raise missing_extra(error.name or "onnx", "export", "a graph in ONNX") from None
+from intervox.progress import quiet
 
 OPSET = 18
 """Of every graph: the lowest that ``torch.onnx.export`` writes, so that old runtimes read it."""

@@ -1,15 +1,14 @@
 """Features on disk: Arrow shards of means and arrays of frames, memory-mapped, read without a copy."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from intervox.clips.batches import by_length
 from intervox.errors import IntervoxError
 from intervox.storage import atomic_path, read_json
 
@@ -123,64 +122,13 @@ class Features:
         ndarray
             Positions in ``indices``, each once, of clips of like length.
         """
-        counts = self.frames[np.asarray(indices)]
-        order = np.argsort(counts, kind="stable")
-        budget = numbers // (self.layers * self.dim)
-        first = 0
-        for position, index in enumerate(order):
-            if position > first and (position - first + 1) * counts[index] > budget:
-                yield order[first:position]
-                first = position
-        if len(order):
-            yield order[first:]
+        counts = self.frames[np.asarray(indices)].tolist()
+        return map(np.array, by_length(counts, numbers // (self.layers * self.dim)))
 
     def _first_frames(self) -> NDArray[np.int64]:
         """Number, in its shard's file, of each clip's first frame."""
         by_shard = np.split(self.frames, self._starts[1:-1])
         return np.concatenate([np.cumsum(counts) - counts for counts in by_shard])
-
-
-class FrameWriter:
-    """Writes the frames of a shard's clips one after the other, as one ``.npy`` of float16.
-
-    A context manager: the file is there when it was left without an error, and only then.
-
-    Parameters
-    ----------
-    layers, dim
-        Of a frame.
-    """
-
-    def __init__(self, path: Path, layers: int, dim: int) -> None:
-        self._path = path
-        self._shape = (layers, dim)
-        self._count = 0
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        temporary = self._stack.enter_context(atomic_path(self._path))
-        self._file = self._stack.enter_context(temporary.open("wb"))
-        self._write_header()
-        return self
-
-    def append(self, frames: NDArray[np.floating]) -> None:
-        """Write one clip's frames (frames, layers, dim)."""
-        self._file.write(np.ascontiguousarray(frames, np.float16).data)
-        self._count += len(frames)
-
-    def __exit__(self, *error: Any) -> None:
-        if error[0] is None:
-            self._file.seek(0)
-            self._write_header()
-        self._stack.__exit__(*error)
-
-    def _write_header(self) -> None:
-        """Write the header, which NumPy pads so that the first dimension may grow in its place."""
-        shape = (self._count, *self._shape)
-        npy.write_array_header_1_0(
-            self._file,
-            {"descr": npy.dtype_to_descr(np.dtype(np.float16)), "fortran_order": False, "shape": shape},
-        )
 
 
 def shard_path(folder: Path, index: int) -> Path:

@@ -2,30 +2,30 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
-from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
-from intervox.storage import atomic_path
+from intervox.metrics.vectors import Vectors
+from intervox.storage import atomic_path, growing_npy
 
-Vectors = NDArray[np.float32]
-"""Shape (dim,) of a clip, (frames, dim) of its frames, (clips, dim) of a file."""
-
-Row = Callable[[str, Mapping[str, Vectors]], None]
+WriteClip = Callable[[str, Mapping[str, Vectors]], None]
 """Writes one clip: its name, and its vectors by space."""
 
-Table = tuple[list[str], dict[str, Vectors]]
+Contents = tuple[list[str], dict[str, Vectors]]
 """A file's content: names of the clips, and space to vectors (clips, dim)."""
 
 NAMES = "path"
 """The column of the clips' names in tables; ``intervox evaluate`` finds labels by it."""
+
+_UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 UNNAMED = "embedding"
 """The space of a file with no place for its name."""
@@ -45,14 +45,14 @@ def space_of(name: str) -> str | None:
 
 
 @contextmanager
-def write_npy(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+def write_npy(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write the one space's vectors as an array (clips, dim)."""
     ((space, dim),) = dims.items()
-    with atomic_path(path) as temporary, temporary.open("wb") as file, _growing(file, dim) as append:
-        yield lambda _name, vectors: append(vectors[space])
+    with growing_npy(path, (dim,), np.float32) as append:
+        yield lambda _name, vectors: append(vectors[space][None])
 
 
-def read_npy(path: Path) -> Table:
+def read_npy(path: Path) -> Contents:
     """Read an array (clips, dim); its rows are named by their numbers."""
     try:
         array = np.load(path, allow_pickle=False)
@@ -66,7 +66,7 @@ def read_npy(path: Path) -> Table:
 
 
 @contextmanager
-def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write an array a space and the names, as ``intervox evaluate --embeddings`` reads them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # An archive takes one member after another, the vectors come for all at once.
@@ -75,14 +75,14 @@ def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Ro
         names = Path(scratch) / "names.jsonl"
         with ExitStack() as stack:
             appends = {
-                space: stack.enter_context(_growing(stack.enter_context(part.open("wb")), dims[space]))
+                space: stack.enter_context(growing_npy(part, (dims[space],), np.float32))
                 for space, part in parts.items()
             }
             listed = stack.enter_context(names.open("w", encoding="utf-8"))
 
             def row(name: str, vectors: Mapping[str, Vectors]) -> None:
                 for space, append in appends.items():
-                    append(vectors[space])
+                    append(vectors[space][None])
                 listed.write(json.dumps(name) + "\n")
 
             yield row
@@ -93,41 +93,44 @@ def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Ro
                 archive.write(part, part.name)
 
 
-def read_npz(path: Path) -> Table:
+def read_npz(path: Path) -> Contents:
     """Read what ``write_npz`` wrote, or any file that ``intervox evaluate --embeddings`` takes."""
-    from intervox.evaluation.embeddings import read_embeddings
+    arrays = load_npz(path)
+    spaces = {
+        space: array.astype(np.float32, copy=False)
+        for name, array in arrays.items()
+        if (space := space_of(name)) is not None and array.ndim == 2 and array.dtype.kind == "f"
+    }
+    names = arrays.get(NAMES, np.arange(len(next(iter(spaces.values()), ()))).astype(str)).tolist()
+    if not spaces or {len(vectors) for vectors in spaces.values()} != {len(names)}:
+        raise IntervoxError(f"{path} has no vectors of shape (clips, dim), named {UNNAMED}[.<space>]")
+    return names, spaces
 
-    found = read_embeddings(path)
-    rows = len(next(iter(found.spaces.values())))
-    return found.columns.get(NAMES, np.arange(rows).astype(str)).tolist(), found.spaces
 
+def load_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an ``.npz`` file; nothing in it is executed.
 
-@contextmanager
-def _growing(file: BinaryIO, dim: int) -> Iterator[Callable[[Vectors], None]]:
-    """Write an .npy file whose number of rows is known only at the end: NumPy leaves room for it."""
-    rows = 0
-
-    def header() -> None:
-        file.seek(0)
-        write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)})
-
-    def append(vector: Vectors) -> None:
-        nonlocal rows
-        file.write(vector.astype("<f4").tobytes())
-        rows += 1
-
-    header()
-    yield append
-    header()
+    Raises
+    ------
+    IntervoxError
+        It is missing, no ``.npz``, or holds objects.
+    """
+    try:
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("it is no archive that np.savez wrote")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: np.asarray(file[name]) for name in file.files}
+    except FileNotFoundError:
+        raise IntervoxError(f"{path} is missing: give the path of an .npz file") from None
+    except _UNREADABLE as error:
+        reason = [*str(error).splitlines(), type(error).__name__][0]
+        raise IntervoxError(f"{path} is not a readable .npz of plain arrays ({reason})") from None
 
 
 def _write_texts(path: Path, names: Path) -> None:
     """Turn JSON lines into an array of texts as wide as the longest; objects would need pickle."""
     with names.open(encoding="utf-8") as lines:
-        lengths = [len(json.loads(line)) for line in lines]
-    kind = np.dtype(f"<U{max([1, *lengths])}")
-    with path.open("wb") as file, names.open(encoding="utf-8") as lines:
-        about = {"descr": kind.str, "fortran_order": False, "shape": (len(lengths),)}
-        write_array_header_1_0(file, about)
+        widest = max([1, *(len(json.loads(line)) for line in lines)])
+    with growing_npy(path, (), f"<U{widest}") as append, names.open(encoding="utf-8") as lines:
         for line in lines:
-            file.write(np.array(json.loads(line), kind).tobytes())
+            append(np.array([json.loads(line)]))

@@ -1,4 +1,4 @@
-"""What people name on the command line as clips: paths, patterns, folders of examples, lists, a pipe."""
+"""What people name as clips: paths, patterns, folders of examples, lists, a pipe; and their embeddings."""
 
 import io
 import sys
@@ -10,105 +10,20 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
+from intervox.clips.batches import groups
 from intervox.errors import IntervoxError
-from intervox.interop.arrays import Vectors
+from intervox.metrics.vectors import Vectors
 
 if TYPE_CHECKING:
     from intervox.model.model import SubspaceModel
 
-Clip = tuple[str, str]
+NamedPath = tuple[str, str]
 """A clip's name and its path."""
-
-
-def read_scp(path: Path) -> Iterator[Clip]:
-    """Read Kaldi's ``wav.scp``: lines of a name and a path, one after the other as they are needed.
-
-    Raises
-    ------
-    IntervoxError
-        The file is missing, a line has no path, or it is a shell command, which is not run.
-    """
-    for number, line in _lines(path):
-        yield _entry(line, f"{path}, line {number}")
-
-
-def read_list(lines: Iterable[str], name: str) -> Iterator[Clip]:
-    """Read clips from lines that are each a path, or a name and a path as in ``wav.scp``.
-
-    Parameters
-    ----------
-    lines
-        Such as an open file, or standard input; read as they are needed. Empty ones are left out.
-    name
-        Of the list, for messages.
-
-    Raises
-    ------
-    IntervoxError
-        A line is a shell command, which is not run.
-    """
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if text:
-            yield _entry(text, f"{name}, line {number}", alone=True)
-
-
-def read_kaldi_folder(folder: Path) -> tuple[list[str], list[str]]:
-    """Read the clips of a Kaldi data folder and who speaks in each, ready for ``SpeakerVerifier.fit``.
-
-    Returns
-    -------
-    clips
-        The paths of ``wav.scp``, in its order.
-    speakers
-        Of ``utt2spk``, one a clip.
-
-    Raises
-    ------
-    IntervoxError
-        A file is missing or has a line that is none of it, or a clip has no speaker.
-    """
-    speakers = dict(_entry(line, f"{folder / 'utt2spk'}, line {n}") for n, line in _lines(folder / "utt2spk"))
-    clips = list(read_scp(folder / "wav.scp"))
-    if unknown := [name for name, _ in clips if name not in speakers]:
-        raise IntervoxError(
-            f"{folder / 'utt2spk'} lacks {unknown[0]}: say who speaks in each clip of wav.scp"
-        )
-    return [path for _, path in clips], [speakers[name] for name, _ in clips]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if text := line.strip():
-                    yield number, text
-    except FileNotFoundError:
-        raise IntervoxError(f"{path} is missing: give the path of a list of clips") from None
-    except UnicodeDecodeError:
-        raise IntervoxError(f"{path} is no list of clips: save it as text, in UTF-8") from None
-
-
-def _entry(line: str, place: str, alone: bool = False) -> Clip:
-    """Take a line apart; with ``alone`` it may be nothing but a path, even one with spaces."""
-    if "\0" in line:
-        raise IntervoxError(f"{place} is no text: give a list of paths, one a line")
-    if line.startswith("|") or line.endswith("|"):
-        raise IntervoxError(
-            f"{place} is a shell command, which is never run: write its output to a file and list that file"
-        )
-    name, *rest = line.split(maxsplit=1)
-    if alone and (not rest or Path(line).is_file()):
-        return line, line
-    if not rest:
-        raise IntervoxError(f"{place} is {line!r} alone: write a name and a path")
-    return name, rest[0]
-
 
 PIPE = "-"
 """Standard input."""
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au"}
+AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au"}
 """What counts as audio in a folder of examples."""
 
 _ANY_NAME = "surrogateescape"
@@ -127,35 +42,17 @@ def expand(words: Iterable[str]) -> list[str]:
     IntervoxError
         A pattern has no match, or a word is a folder.
     """
-    return [path for word in words for path in _expand(word)]
-
-
-def _expand(word: str) -> list[str]:
-    if Path(word).is_dir():
-        raise IntervoxError(f"{word} is a folder: name its clips, as in '{word.rstrip('/')}/*.wav'")
-    if word == PIPE or not has_magic(word) or Path(word).exists():
-        return [word]
-    found = sorted(path for path in glob(word, recursive=True) if Path(path).is_file())
-    if not found:
-        raise IntervoxError(f"no file matches {word!r}: check the folder and the suffix")
-    return found
-
-
-def listed(source: str) -> tuple[Iterable[Clip], int | None]:
-    """Return the clips of a list file or of ``-``, read when needed, and how many where that is known."""
-    if source == PIPE:
-        return _Ahead(_piped_list()), None
-    path = Path(source)
-    if path.is_dir():
-        raise IntervoxError(f"{path} is a folder: give a list of clips, or name them as '{path}/*.wav'")
-    if not path.exists():
-        raise IntervoxError(f"{path} is missing: give a list of clips, or - for standard input")
-    clips = read_scp(path) if path.suffix == ".scp" else _list_file(path)
-    if not path.is_file():
-        # A pipe with a name, as a shell's <(...): it can be read but once.
-        return _Ahead(clips), None
-    with path.open("rb") as file:
-        return clips, sum(1 for line in file if line.strip())
+    paths: list[str] = []
+    for word in words:
+        if Path(word).is_dir():
+            raise IntervoxError(f"{word} is a folder: name its clips, as in '{word.rstrip('/')}/*.wav'")
+        if word == PIPE or not has_magic(word) or Path(word).exists():
+            paths.append(word)
+        elif found := sorted(path for path in glob(word, recursive=True) if Path(path).is_file()):
+            paths += found
+        else:
+            raise IntervoxError(f"no file matches {word!r}: check the folder and the suffix")
+    return paths
 
 
 def examples(words: Sequence[str]) -> dict[str, list[str]]:
@@ -186,6 +83,144 @@ def examples(words: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+def _audio_files(folder: Path) -> list[str]:
+    return sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in AUDIO_SUFFIXES)
+
+
+def read_scp(path: Path) -> Iterator[NamedPath]:
+    """Read Kaldi's ``wav.scp``: lines of a name and a path, one after the other as they are needed.
+
+    Raises
+    ------
+    IntervoxError
+        The file is missing, a line has no path, or it is a shell command, which is not run.
+    """
+    try:
+        with path.open(encoding="utf-8") as lines:
+            yield from _entries(lines, str(path))
+    except FileNotFoundError:
+        raise IntervoxError(f"{path} is missing: give the path of a list of clips") from None
+    except UnicodeDecodeError:
+        raise IntervoxError(f"{path} is no list of clips: save it as text, in UTF-8") from None
+
+
+def read_list(lines: Iterable[str], name: str) -> Iterator[NamedPath]:
+    """Read clips from lines that are each a path, or a name and a path as in ``wav.scp``.
+
+    Parameters
+    ----------
+    lines
+        Such as an open file, or standard input; read as they are needed. Empty ones are left out.
+    name
+        Of the list, for messages.
+
+    Raises
+    ------
+    IntervoxError
+        A line is a shell command, which is not run.
+    """
+    return _entries(lines, name, alone=True)
+
+
+def read_kaldi_folder(folder: Path) -> tuple[list[str], list[str]]:
+    """Read the clips of a Kaldi data folder and who speaks in each, ready for ``SpeakerVerifier.fit``.
+
+    Returns
+    -------
+    clips
+        The paths of ``wav.scp``, in its order.
+    speakers
+        Of ``utt2spk``, one a clip.
+
+    Raises
+    ------
+    IntervoxError
+        A file is missing or has a line that is none of it, or a clip has no speaker.
+    """
+    speakers = dict(read_scp(folder / "utt2spk"))
+    clips = list(read_scp(folder / "wav.scp"))
+    if unknown := [name for name, _ in clips if name not in speakers]:
+        raise IntervoxError(
+            f"{folder / 'utt2spk'} lacks {unknown[0]}: say who speaks in each clip of wav.scp"
+        )
+    return [path for _, path in clips], [speakers[name] for name, _ in clips]
+
+
+def listed(source: str) -> tuple[Iterable[NamedPath], int | None]:
+    """Return the clips of a list file or of ``-``, read when needed, and how many where that is known."""
+    if source == PIPE:
+        return _Ahead(_listed(PIPE)), None
+    path = Path(source)
+    if path.is_dir():
+        raise IntervoxError(f"{path} is a folder: give a list of clips, or name them as '{path}/*.wav'")
+    if not path.exists():
+        raise IntervoxError(f"{path} is missing: give a list of clips, or - for standard input")
+    clips = read_scp(path) if path.suffix == ".scp" else _listed(source)
+    if not path.is_file():
+        # A pipe with a name, as a shell's <(...): it can be read but once.
+        return _Ahead(clips), None
+    with path.open("rb") as file:
+        return clips, sum(1 for line in file if line.strip())
+
+
+def _listed(source: str) -> Iterator[NamedPath]:
+    # A file object of its own: Python locks sys.stdin as it ends, where a thread may still read it.
+    piped = source == PIPE
+    file = sys.stdin.fileno() if piped else source
+    with open(file, encoding="utf-8", errors=_ANY_NAME, closefd=not piped) as lines:
+        yield from read_list(lines, "standard input" if piped else source)
+
+
+def _entries(lines: Iterable[str], name: str, alone: bool = False) -> Iterator[NamedPath]:
+    for number, line in enumerate(lines, start=1):
+        if text := line.strip():
+            yield _entry(text, f"{name}, line {number}", alone)
+
+
+def _entry(line: str, place: str, alone: bool = False) -> NamedPath:
+    """Take a line apart; with ``alone`` it may be nothing but a path, even one with spaces."""
+    if "\0" in line:
+        raise IntervoxError(f"{place} is no text: give a list of paths, one a line")
+    if line.startswith("|") or line.endswith("|"):
+        raise IntervoxError(
+            f"{place} is a shell command, which is never run: write its output to a file and list that file"
+        )
+    name, *rest = line.split(maxsplit=1)
+    if alone and (not rest or Path(line).is_file()):
+        return line, line
+    if not rest:
+        raise IntervoxError(f"{place} is {line!r} alone: write a name and a path")
+    return name, rest[0]
+
+
+class _Ahead:
+    """Clips of a pipe, read in a thread, so that what has come can be embedded while more is awaited."""
+
+    def __init__(self, clips: Iterable[NamedPath]) -> None:
+        self._queue: Queue[NamedPath | Exception | None] = Queue(maxsize=1_000)
+        Thread(target=self._fill, args=(clips,), daemon=True).start()
+
+    @property
+    def waits(self) -> bool:
+        """Whether no further clip is there yet."""
+        return self._queue.empty()
+
+    def __iter__(self) -> Iterator[NamedPath]:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    def _fill(self, clips: Iterable[NamedPath]) -> None:
+        try:
+            for clip in clips:
+                self._queue.put(clip)
+        except Exception as error:
+            # To be raised where clips are taken.
+            self._queue.put(error)
+        self._queue.put(None)
+
+
 def open_clip(path: str) -> AudioSource:
     """Return what ``load_audio`` takes for a path, or for ``-`` standard input to its end.
 
@@ -203,7 +238,7 @@ def open_clip(path: str) -> AudioSource:
 
 
 def embed_clips(
-    model: "SubspaceModel", clips: Iterable[Clip], frames: bool = False
+    model: "SubspaceModel", clips: Iterable[NamedPath], frames: bool = False
 ) -> Iterator[tuple[str, dict[str, Vectors] | IntervoxError]]:
     """Embed clips one after the other; in the place of one that can't be is what is wrong with it.
 
@@ -229,61 +264,30 @@ def embed_clips(
             yield name, (wave if isinstance(wave, IntervoxError) else next(vectors))
 
 
-def _groups(clips: Iterable[Clip]) -> Iterator[list[tuple[str, Waveform | IntervoxError]]]:
-    group: list[tuple[str, Waveform | IntervoxError]] = []
-    seconds, most = 0.0, _FIRST_SECONDS
-    for name, path in clips:
-        try:
-            _check_text(name)
-            wave = load_audio(open_clip(path))
-            seconds += len(wave) / SAMPLE_RATE
-            group.append((name, wave))
-        except IntervoxError as error:
-            group.append((name, error))
-        if seconds >= most or (isinstance(clips, _Ahead) and clips.waits):
-            yield group
-            group, seconds, most = [], 0.0, min(2 * most, _MOST_SECONDS)
-    if group:
-        yield group
+def _groups(clips: Iterable[NamedPath]) -> Iterator[list[tuple[str, Waveform | IntervoxError]]]:
+    most = _FIRST_SECONDS
+
+    def full(total: float) -> bool:
+        nonlocal most
+        waits = isinstance(clips, _Ahead) and clips.waits
+        if total < most and not waits:
+            return False
+        most = min(2 * most, _MOST_SECONDS)
+        return True
+
+    def seconds(clip: tuple[str, Waveform | IntervoxError]) -> float:
+        return 0.0 if isinstance(clip[1], IntervoxError) else len(clip[1]) / SAMPLE_RATE
+
+    return groups(map(_loaded, clips), seconds, full)
 
 
-class _Ahead:
-    """Clips of a pipe, read in a thread, so that what has come can be embedded while more is awaited."""
-
-    def __init__(self, clips: Iterable[Clip]) -> None:
-        self._queue: Queue[Clip | Exception | None] = Queue(maxsize=1_000)
-        Thread(target=self._fill, args=(clips,), daemon=True).start()
-
-    @property
-    def waits(self) -> bool:
-        """Whether no further clip is there yet."""
-        return self._queue.empty()
-
-    def __iter__(self) -> Iterator[Clip]:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
-
-    def _fill(self, clips: Iterable[Clip]) -> None:
-        try:
-            for clip in clips:
-                self._queue.put(clip)
-        except Exception as error:
-            # To be raised where clips are taken.
-            self._queue.put(error)
-        self._queue.put(None)
-
-
-def _piped_list() -> Iterator[Clip]:
-    # A file object of its own: Python locks sys.stdin as it ends, where a thread may still read it.
-    with open(sys.stdin.fileno(), encoding="utf-8", errors=_ANY_NAME, closefd=False) as lines:
-        yield from read_list(lines, "standard input")
-
-
-def _list_file(path: Path) -> Iterator[Clip]:
-    with path.open(encoding="utf-8", errors=_ANY_NAME) as lines:
-        yield from read_list(lines, str(path))
+def _loaded(clip: NamedPath) -> tuple[str, Waveform | IntervoxError]:
+    name, path = clip
+    try:
+        _check_text(name)
+        return name, load_audio(open_clip(path))
+    except IntervoxError as error:
+        return name, error
 
 
 def _check_text(name: str) -> None:
@@ -291,7 +295,3 @@ def _check_text(name: str) -> None:
         name.encode()
     except UnicodeEncodeError:
         raise IntervoxError(f"the name {name!r} is no UTF-8: rename the file") from None
-
-
-def _audio_files(folder: Path) -> list[str]:
-    return sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 import numpy as np
 
 from intervox.errors import IntervoxError, missing_extra
-from intervox.interop.arrays import UNNAMED, Row, Table, Vectors
+from intervox.interop.arrays import UNNAMED, Contents, WriteClip
+from intervox.interop.clips import read_scp
+from intervox.metrics.vectors import Vectors
 from intervox.storage import atomic_path
 
 _BINARY = b"\0B"
@@ -24,53 +26,53 @@ _NOT_KALDI = (ValueError, TypeError, AssertionError, RuntimeError, struct.error)
 
 
 @contextmanager
-def write_ark(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+def write_ark(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write a binary archive a space."""
     save = _kaldiio().save_ark
     yield from _archives(path, dims, lambda file, name, vectors: save(file, {name: vectors}))
 
 
 @contextmanager
-def write_text(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+def write_text(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write a text archive a space (``ark,t``), in digits that give the same float32 when read."""
     yield from _archives(path, dims, lambda file, name, vectors: file.write(_text(name, vectors)))
 
 
 @contextmanager
-def write_scp(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+def write_index(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write a binary archive a space, and an index beside it, with absolute paths as Kaldi has them."""
     save = _kaldiio().save_ark
     with ExitStack() as stack:
         # Left in reverse: the archive is in place before its index is.
-        indices = {s: stack.enter_context(_text_file(p)) for s, p in _paths(path, dims).items()}
+        indices = {s: stack.enter_context(_opened(p)) for s, p in _paths(path, dims).items()}
         arks = _paths(path.with_suffix(".ark"), dims)
-        files = {s: stack.enter_context(_binary_file(ark)) for s, ark in arks.items()}
+        files = {s: stack.enter_context(_opened(ark)) for s, ark in arks.items()}
 
         def row(name: str, vectors: Mapping[str, Vectors]) -> None:
             _check_name(name)
             for space, file in files.items():
                 offset = file.tell() + len(f"{name} ".encode())
                 save(file, {name: vectors[space]})
-                indices[space].write(f"{name} {arks[space].resolve()}:{offset}\n")
+                indices[space].write(f"{name} {arks[space].resolve()}:{offset}\n".encode())
 
         yield row
 
 
-def read_archive(path: Path) -> Table:
+def read_archive(path: Path) -> Contents:
     """Read archives, binary or text; what executes anything, such as a pickle in one, is refused."""
     return _read_spaces(path, _archive)
 
 
-def read_scp(path: Path) -> Table:
+def read_index(path: Path) -> Contents:
     """Read the vectors that an index points to; commands in it are refused."""
     return _read_spaces(path, _index)
 
 
 def _archives(
     path: Path, dims: Mapping[str, int], write: Callable[[BinaryIO, str, Vectors], object]
-) -> Iterator[Row]:
+) -> Iterator[WriteClip]:
     with ExitStack() as stack:
-        files = {s: stack.enter_context(_binary_file(p)) for s, p in _paths(path, dims).items()}
+        files = {s: stack.enter_context(_opened(p)) for s, p in _paths(path, dims).items()}
 
         def row(name: str, vectors: Mapping[str, Vectors]) -> None:
             _check_name(name)
@@ -87,14 +89,8 @@ def _paths(path: Path, spaces: Mapping[str, object]) -> dict[str, Path]:
 
 
 @contextmanager
-def _binary_file(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[BinaryIO]:
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        yield file
-
-
-@contextmanager
-def _text_file(path: Path) -> Iterator[TextIO]:
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         yield file
 
 
@@ -113,7 +109,7 @@ def _text(name: str, vectors: Vectors) -> bytes:
     return f"{name} [{inner}]\n".encode()
 
 
-def _read_spaces(path: Path, rows: Callable[[Path], Iterator[tuple[str, Vectors]]]) -> Table:
+def _read_spaces(path: Path, rows: Callable[[Path], Iterator[tuple[str, Vectors]]]) -> Contents:
     """Read the one file, or where it is missing those of several spaces."""
     parts = {UNNAMED: path}
     if not path.exists():
@@ -147,9 +143,7 @@ def _archive(path: Path) -> Iterator[tuple[str, Vectors]]:
 
 
 def _index(path: Path) -> Iterator[tuple[str, Vectors]]:
-    from intervox.interop.clips import read_scp as entries
-
-    for name, entry in entries(path):
+    for name, entry in read_scp(path):
         ark, _, offset = entry.rpartition(":")
         if not offset.isdecimal():
             raise ValueError(f"{name} has no place in an archive, but {entry}")

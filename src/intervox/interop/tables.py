@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from intervox.errors import IntervoxError
-from intervox.interop.arrays import NAMES, Row, Table, Vectors, column, space_of
+from intervox.interop.arrays import NAMES, Contents, WriteClip, column, space_of
+from intervox.metrics.vectors import Vectors
 from intervox.storage import atomic_path
 
 _WAITING = 4_000_000
@@ -23,7 +24,7 @@ def json_line(name: str, space: str, vectors: Vectors) -> str:
 
 
 @contextmanager
-def write_jsonl(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Row]:
+def write_jsonl(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write what ``intervox embed`` prints: a line a clip and space."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
 
@@ -33,7 +34,7 @@ def write_jsonl(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[
         yield row
 
 
-def read_jsonl(path: Path) -> Table:
+def read_jsonl(path: Path) -> Contents:
     """Read the lines of ``intervox embed``; every clip has a line a space."""
     names: list[str] = []
     spaces: dict[str, list[Vectors]] = {}
@@ -61,7 +62,7 @@ def read_jsonl(path: Path) -> Table:
 
 
 @contextmanager
-def write_parquet(path: Path, dims: Mapping[str, int], frames: bool) -> Iterator[Row]:
+def write_parquet(path: Path, dims: Mapping[str, int], frames: bool) -> Iterator[WriteClip]:
     """Write a table that ``datasets.load_dataset("parquet", ...)`` opens, vectors as lists of fixed size."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -100,7 +101,7 @@ def write_parquet(path: Path, dims: Mapping[str, int], frames: bool) -> Iterator
             flush()
 
 
-def read_parquet(path: Path) -> Table:
+def read_parquet(path: Path) -> Contents:
     """Read what ``write_parquet`` wrote, or any table with such columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -23,9 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from intervox.errors import IntervoxError
-from intervox.interop.arrays import Row, Table, Vectors, read_npy, read_npz, write_npy, write_npz
-from intervox.interop.kaldi import read_archive, read_scp, write_ark, write_scp, write_text
+from intervox.interop.arrays import Contents, WriteClip, read_npy, read_npz, write_npy, write_npz
+from intervox.interop.kaldi import read_archive, read_index, write_ark, write_index, write_text
 from intervox.interop.tables import read_jsonl, read_parquet, write_jsonl, write_parquet
+from intervox.metrics.vectors import Vectors
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,19 @@ class Format:
         Whether it has a place for the clips' names and the spaces'.
     """
 
-    write: Callable[[Path, Mapping[str, int], bool], AbstractContextManager[Row]]
-    read: Callable[[Path], Table]
+    write: Callable[[Path, Mapping[str, int], bool], AbstractContextManager[WriteClip]]
+    read: Callable[[Path], Contents]
     named: bool = True
     frames: bool = True
 
 
-FORMATS = {
+VECTOR_FORMATS = {
     ".npy": Format(write_npy, read_npy, named=False, frames=False),
     ".npz": Format(write_npz, read_npz, frames=False),
     ".jsonl": Format(write_jsonl, read_jsonl),
     ".parquet": Format(write_parquet, read_parquet),
     ".ark": Format(write_ark, read_archive),
-    ".scp": Format(write_scp, read_scp),
+    ".scp": Format(write_index, read_index),
     ".txt": Format(write_text, read_archive),
 }
 
@@ -60,7 +61,7 @@ FORMATS = {
 class VectorWriter:
     """A file that takes one clip after another."""
 
-    def __init__(self, dims: Mapping[str, int], frames: bool, named: bool, row: Row) -> None:
+    def __init__(self, dims: Mapping[str, int], frames: bool, named: bool, row: WriteClip) -> None:
         self._dims = dims
         self._axes = 2 if frames else 1
         self._named = named
@@ -124,7 +125,7 @@ def open_writer(path: Path, dims: Mapping[str, int], frames: bool = False) -> It
         yield VectorWriter(dims, frames, form.named, row)
 
 
-def read_vectors(path: Path) -> Table:
+def read_vectors(path: Path) -> Contents:
     """Read a file of vectors whole.
 
     Returns
@@ -149,8 +150,8 @@ def read_vectors(path: Path) -> Table:
 
 
 def _format(path: Path) -> Format:
-    if path.suffix not in FORMATS:
+    if path.suffix not in VECTOR_FORMATS:
         raise IntervoxError(
-            f"{path} is of no known format: give another path, ending in {', '.join(FORMATS)}"
+            f"{path} is of no known format: give another path, ending in {', '.join(VECTOR_FORMATS)}"
         )
-    return FORMATS[path.suffix]
+    return VECTOR_FORMATS[path.suffix]

@@ -1,0 +1,100 @@
+"""What commands share: options, exit codes, and how results and errors are printed."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from intervox.errors import IntervoxError
+from intervox.model.packaged import DEFAULT
+
+if TYPE_CHECKING:
+    from intervox.model.model import SubspaceModel
+
+RecipeArgument = Annotated[
+    str, typer.Argument(help="A built-in recipe (quickstart, standard, mini) or the path of a .yaml file.")
+]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option("--folder", "-f", help="Folder of the run.", show_default="runs/<recipe name>"),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", "-w", min=1, help="Processes.", show_default="one a core")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", help="Folder or hub id of a refined model.", show_default="the packaged one"
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+JsonLinesOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
+
+Item = TypeVar("Item")
+
+YES, NO, ERROR = 0, 1, 2
+"""Exit codes."""
+
+_SIGPIPE = 141
+"""What a shell reports of a process that ended because nobody read its output."""
+
+_MANY = 10
+"""Items from which on a bar is worth its line."""
+
+
+def open_model(name: str | None) -> "SubspaceModel":
+    """Load the model that ``--model`` names, or the packaged one."""
+    from intervox.model.model import load_model
+
+    return load_model(DEFAULT if name is None else name)
+
+
+@contextmanager
+def while_read() -> Iterator[None]:
+    """End quietly when whoever reads standard output has had enough, as ``head`` does."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Python flushes it once more while ending.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(_SIGPIPE) from None
+
+
+def say(record: dict[str, Any], text: str, as_json: bool) -> None:
+    """Print a result at once, as a JSON line or as text."""
+    typer.echo(json.dumps(record) if as_json else text)
+
+
+def complain(clip: str, error: IntervoxError, as_json: bool) -> None:
+    """Print what is wrong with one clip of many on standard error, as a JSON line also among the results."""
+    typer.echo(f"error: {error}", err=True)
+    if as_json:
+        typer.echo(json.dumps({"clip": clip, "error": str(error)}))
+
+
+def watched(
+    items: Iterable[Item], total: int | None, description: str, prints: bool = True
+) -> Iterator[Item]:
+    """Pass items on under a progress bar, if there are many and a bar would disturb nobody.
+
+    Parameters
+    ----------
+    total
+        None where it is not known.
+    prints
+        Whether results go to standard output, which may be the same terminal.
+    """
+    if not sys.stderr.isatty() or (prints and sys.stdout.isatty()) or (total or 0) < _MANY:
+        yield from items
+        return
+    from intervox.progress import progress_bar
+
+    with progress_bar(description, total or 0, "clips") as bar:
+        for item in items:
+            yield item
+            bar.advance(1)

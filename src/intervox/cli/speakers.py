@@ -1,0 +1,194 @@
+"""The commands that know somebody, or a keyword, by examples: ``verify`` and ``enrol``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from intervox.cli.common import (
+    ERROR,
+    NO,
+    YES,
+    JsonLinesOption,
+    ModelOption,
+    complain,
+    open_model,
+    say,
+    watched,
+    while_read,
+)
+from intervox.errors import IntervoxError
+
+if TYPE_CHECKING:
+    from intervox.applications.enrolled import Enrolled
+    from intervox.metrics.vectors import Vectors
+    from intervox.model.decision import Decision
+    from intervox.model.model import SubspaceModel
+
+_SPEAKER = "speaker"
+_ENROLLED = ".safetensors"
+
+
+@while_read()
+def verify(
+    reference: Annotated[
+        str, typer.Argument(help="Audio file of the known speaker, or a file of `intervox enrol`.")
+    ],
+    clips: Annotated[list[str], typer.Argument(help="Audio files to compare, quoted patterns, or -.")],
+    speaker: Annotated[
+        str | None, typer.Option(help="Which of the enrolled speakers.", show_default="the only one")
+    ] = None,
+    false_accept_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of strangers that may pass, measured on synthetic voices; such as 0.01.",
+            show_default="decide at even odds",
+        ),
+    ] = None,
+    model: ModelOption = None,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Say of each clip whether it has the speaker of a reference: score, probability and decision.
+
+    The exit code is 0 if all clips do, 1 if some do not, and 2 after an error.
+
+    \b
+    intervox verify a.wav b.wav
+    intervox verify people.safetensors 'inbox/*.wav' --speaker alice --json
+    intervox verify alice.wav new.wav --false-accept-rate 0.01 && echo "welcome, alice"
+    """
+    from intervox.interop.clips import embed_clips, expand
+
+    paths = expand(clips)
+    expanded = expand([reference])
+    if len(expanded) > 1:
+        raise IntervoxError(f"{reference} matches {len(expanded)} files: compare with one, or enrol them all")
+    (reference,) = expanded
+    if Path(reference).suffix == _ENROLLED:
+        known = _enrolled_reference(Path(reference), speaker, model, false_accept_rate)
+        embedded = embed_clips(known.model, zip(paths, paths, strict=True))
+    elif speaker is None:
+        # In one go with the clips: one call of the backbone for two of them.
+        together = [reference, *paths]
+        loaded = open_model(model)
+        embedded = embed_clips(loaded, zip(together, together, strict=True))
+        known = _heard_reference(reference, loaded, next(embedded)[1], false_accept_rate)
+    else:
+        raise IntervoxError(f"--speaker goes with a file of `intervox enrol`: {reference} has no names")
+    code = YES
+    for clip, vectors in watched(embedded, len(paths), "comparing"):
+        if isinstance(vectors, IntervoxError):
+            complain(clip, vectors, as_json)
+            code = ERROR
+            continue
+        found = known.decide(vectors)
+        code = max(code, YES if found.accepted else NO)
+        figures = {"score": round(found.score, 5), "probability": round(found.probability, 5)}
+        say(
+            {"clip": clip, "reference": known.name, **figures, "same": found.accepted},
+            f"{clip}: {'same' if found.accepted else 'different'} speaker  (cosine {found.score:.3f}, "
+            f"probability {found.probability:.3f} at even odds)",
+            as_json,
+        )
+    raise typer.Exit(code)
+
+
+@while_read()
+def enrol(
+    name: Annotated[str, typer.Argument(help="Of the person or keyword.")],
+    clips: Annotated[list[str], typer.Argument(help="Audio files, quoted patterns, or -.")],
+    into: Annotated[Path, typer.Option(help="File of names, .safetensors, to make or add to.")],
+    keyword: Annotated[
+        bool, typer.Option("--keyword", help="Enrol a keyword for `intervox spot`, not a speaker.")
+    ] = False,
+    model: ModelOption = None,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Enrol a speaker, or a keyword, from clips: one is enough, three are better.
+
+    The file keeps vectors, not sound. A name that is there already gets further examples. If a clip
+    can't be embedded, the file stays as it was.
+
+    \b
+    intervox enrol alice alice-*.wav --into people.safetensors
+    intervox verify people.safetensors new.wav --speaker alice
+    intervox enrol --keyword yes 'yes/*.wav' --into words.safetensors
+    """
+    from filelock import FileLock
+
+    from intervox.interop.clips import expand, open_clip
+
+    if into.suffix != _ENROLLED:
+        raise IntervoxError(f"{into} is no file of names: let it end in {_ENROLLED}")
+    paths = expand(clips)
+    kind = _kind(keyword)
+    into.parent.mkdir(parents=True, exist_ok=True)
+    # Two that enrol into one file at a time take turns: neither loses what the other adds.
+    with FileLock(into.with_name(f".{into.name}.lock")):
+        enrolled = kind.load(into, model) if into.exists() else kind(open_model(model))
+        enrolled.enrol(name, map(open_clip, watched(paths, len(paths), "enrolling")))
+        enrolled.save(into)
+    names, examples = enrolled.classes_.tolist(), enrolled.counts_[name]
+    say(
+        {"name": name, "examples": examples, "names": names, "into": str(into)},
+        f"{name}: {examples} examples; {into} knows {', '.join(names)}",
+        as_json,
+    )
+
+
+def _kind(keyword: bool) -> "type[Enrolled]":
+    if keyword:
+        from intervox.applications.spotter import KeywordSpotter
+
+        return KeywordSpotter
+    from intervox.applications.verifier import SpeakerVerifier
+
+    return SpeakerVerifier
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """A speaker with whom clips are compared: a unit vector (dim,), and the threshold if one is set."""
+
+    name: str
+    model: "SubspaceModel"
+    space: str
+    vector: "Vectors"
+    threshold: float | None
+
+    def decide(self, vectors: "dict[str, Vectors]") -> "Decision":
+        """Compare a clip, by its vectors, with the speaker."""
+        score = float(vectors[self.space] @ self.vector)
+        return self.model.decide(score, self.space, self.threshold, self.name)
+
+
+def _heard_reference(
+    clip: str, model: "SubspaceModel", vectors: "dict[str, Vectors] | IntervoxError", rate: float | None
+) -> _Reference:
+    """Take one clip as the reference; without a rate scikit-learn stays out, which costs half a second."""
+    model.check_space(_SPEAKER)
+    if isinstance(vectors, IntervoxError):
+        raise vectors
+    threshold = None
+    if rate is not None:
+        from intervox.applications.verifier import SpeakerVerifier
+
+        threshold = SpeakerVerifier(model).set_false_accept_rate(rate).threshold
+    return _Reference(clip, model, _SPEAKER, vectors[_SPEAKER], threshold)
+
+
+def _enrolled_reference(path: Path, speaker: str | None, model: str | None, rate: float | None) -> _Reference:
+    """Take a speaker of a file of ``intervox enrol``, by default the only one."""
+    from intervox.applications.verifier import SpeakerVerifier
+
+    verifier = SpeakerVerifier.load(path, model)
+    names = verifier.classes_.tolist()
+    if speaker is None and len(names) != 1:
+        raise IntervoxError(f"{path} knows {', '.join(names) or 'nobody'}: say whom to verify with --speaker")
+    name = names[0] if speaker is None else speaker
+    verifier.check_name(name)
+    if rate is not None:
+        verifier.set_false_accept_rate(rate)
+    vector = verifier.prototypes_[names.index(name)]
+    return _Reference(name, verifier.model_, verifier.space, vector, verifier.threshold)
