@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from intervox.clips.labels import Clips
 from intervox.metrics import trials as module
-from intervox.metrics.trials import STRATA, TrialList, Trials
+from intervox.metrics.trials import STRATA, TrialList, Trials, draw_factor_trials
+from intervox.seeds import rng
 from tests.support.trials import drawn
 
 Numbers = NDArray[np.int64]
@@ -163,3 +164,19 @@ def test_pairs_within_a_label_are_all_there_is() -> None:
     expected = {(a, b) for a in range(60) for b in range(a + 1, 60) if labels[a] == labels[b]}
     assert len(pairs) == len(expected)
     assert set(map(tuple, pairs.tolist())) == expected
+
+
+@pytest.mark.parametrize("limit", [50, 10**6])
+def test_trials_of_a_factor_share_it_alone(limit: int) -> None:
+    who, what = grid(6, 5)
+    labels = {"speaker": who.copy(), "content": what, "language": who % 2, "day": np.zeros(len(who), int)}
+    labels["speaker"][:4] = -1
+    found = draw_factor_trials(labels, "speaker", ["content", "language", "day"], limit, rng(0, "some"))
+    check(found, who, limit)
+    for pairs in (found.targets, found.impostors):
+        assert pairs.min() >= 4  # whose speaker is unknown
+        assert (what[pairs[:, 0]] != what[pairs[:, 1]]).all()
+    # A speaker has one language, and all clips one day: targets can't differ in them, so nobody is asked to.
+    assert len(np.unique(who[found.impostors] % 2, axis=0)) > 2
+    nobody = draw_factor_trials({"speaker": np.full(9, -1)}, "speaker", [], limit, rng(0, "some"))
+    assert len(nobody.targets) == len(nobody.impostors) == 0

@@ -41,6 +41,9 @@ from intervox.reporting.wording import (
 )
 from intervox.storage import write_bytes
 
+Drawing = tuple[str, str, str]
+"""An SVG element, its caption and a link to its trials."""
+
 WORST = 5
 """Trials of a kind to listen to."""
 
@@ -194,23 +197,11 @@ def _drawn_by_protocol(
     draw: Callable[[Mapping[str, Sequence[Sequence[float]]]], str],
 ) -> list[tuple[str, str]]:
     """Draw one figure a protocol, with a line a space that has a curve."""
-    drawings = []
-    for protocol, by_space in curves.items():
-        lines = {
-            representation_title(space, metrics.spaces): curve for space, curve in by_space.items() if curve
-        }
-        if lines:
-            drawings.append((protocol, draw(lines)))
-    return drawings
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """An SVG element, what stands below it, and the trials that it shows."""
-
-    drawing: str
-    caption: str
-    link: str = ""
+    named = {
+        protocol: {representation_title(s, metrics.spaces): curve for s, curve in by_space.items() if curve}
+        for protocol, by_space in curves.items()
+    }
+    return [(protocol, draw(lines)) for protocol, lines in named.items() if lines]
 
 
 def _det(by_condition: dict[str, pa.Table], metrics: Metrics, protocol: str, speaker: str) -> list[Drawing]:
@@ -224,9 +215,9 @@ def _det(by_condition: dict[str, pa.Table], metrics: Metrics, protocol: str, spe
         }
         link = str(trial_path(Path(), protocol, condition))
         caption = f"DET, {condition_title(condition)}."
-        drawings.append(Drawing(figures.det_curves(curves), caption, link))
+        drawings.append((figures.det_curves(curves), caption, link))
     if open_set := _open_set_rates(metrics, protocol):
-        drawings.append(Drawing(figures.det_curves(open_set), "Open set, clean."))
+        drawings.append((figures.det_curves(open_set), "Open set, clean.", ""))
     clean = by_condition.get("clean")
     if clean is not None and speaker in representations(clean):
         scores: dict[str, NDArray[np.float32]] = {}
@@ -237,7 +228,7 @@ def _det(by_condition: dict[str, pa.Table], metrics: Metrics, protocol: str, spe
                 scores[f"impostor, {words}"] = impostors
         if scores:
             link = str(trial_path(Path(), protocol, "clean"))
-            drawings.append(Drawing(figures.score_histograms(scores, speaker), "Scores, clean.", link))
+            drawings.append((figures.score_histograms(scores, speaker), "Scores, clean.", link))
     return drawings
 
 
@@ -258,21 +249,11 @@ def _open_set_rates(metrics: Metrics, protocol: str) -> dict[str, figures.Rates]
     return rates
 
 
-@dataclass(frozen=True)
-class Worst:
-    """The worst errors on a protocol, ready to listen to; a group has a title and its trials."""
-
-    protocol: str
-    licence: str
-    link: str
-    groups: list[tuple[str, list[HeardTrial]]]
-
-
 def _worst(
     trials: dict[str, dict[str, pa.Table]], metrics: Metrics, speaker: str, audio: AudioBudget
-) -> list[Worst]:
-    """The worst errors on human speech."""
-    result = []
+) -> dict[str, list[tuple[str, list[HeardTrial]]]]:
+    """The worst errors on each protocol of human speech, ready to listen to: titles and trials."""
+    result = {}
     for protocol in human_protocols(metrics):
         table = trials.get(protocol, {}).get("clean")
         if table is None or speaker not in representations(table):
@@ -282,9 +263,7 @@ def _worst(
             ("Different people, highest scores", worst_impostors(chosen, speaker, WORST)),
             ("One person, lowest scores", worst_targets(chosen, speaker, WORST)),
         ]
-        heard = [(title, listen(rows, speaker, audio)) for title, rows in groups]
-        licence = metrics.protocols[protocol].licence
-        result.append(Worst(protocol, licence, str(trial_path(Path(), protocol, "clean")), heard))
+        result[protocol] = [(title, listen(rows, speaker, audio)) for title, rows in groups]
     return result
 
 

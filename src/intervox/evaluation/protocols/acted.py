@@ -1,11 +1,4 @@
-"""RAVDESS: two sentences in eight emotions and two intensities by 24 actors; the speech, not the songs.
-
-``Actor_<n>/03-01-<emotion>-<intensity>-<sentence>-<repetition>-<actor>.wav``; actors of even number are
-women. Song files (``03-02-…``) and video are left out.
-
-Source: https://zenodo.org/record/1188976; S. R. Livingstone and F. A. Russo, "The Ryerson
-audio-visual database of emotional speech and song (RAVDESS)", PLoS ONE 13(5), 2018.
-"""
+"""Acted emotions: EmoDB, RAVDESS."""
 
 import re
 from pathlib import Path
@@ -39,6 +32,14 @@ EMODB_SENTENCES = {
 
 
 def _read_emodb(folder: Path) -> list[Row]:
+    """Read EmoDB: ten German sentences in seven emotions by ten actors.
+
+    ``wav/<speaker><sentence><emotion><version>.wav``, such as ``03a01Fa.wav``: speaker 03, sentence a01,
+    Freude, version a.
+
+    Source: http://emodb.bilderbar.info/docu/; the licence as audEERING publishes the database;
+    F. Burkhardt et al., "A database of German emotional speech", Interspeech 2005.
+    """
     rows = []
     for path in audio_files(folder):
         if match := _NAME.fullmatch(path.stem):
@@ -64,6 +65,14 @@ RAVDESS_SENTENCES = ("Kids are talking by the door.", "Dogs are sitting by the d
 
 
 def _read_ravdess(folder: Path) -> list[Row]:
+    """Read RAVDESS: two sentences in eight emotions and two intensities by 24 actors; the speech, not the songs.
+
+    ``Actor_<n>/03-01-<emotion>-<intensity>-<sentence>-<repetition>-<actor>.wav``; actors of even number are
+    women. Song files (``03-02-…``) and video are left out.
+
+    Source: https://zenodo.org/record/1188976; S. R. Livingstone and F. A. Russo, "The Ryerson
+    audio-visual database of emotional speech and song (RAVDESS)", PLoS ONE 13(5), 2018.
+    """
     rows = []
     for path in audio_files(folder):
         if path.name.startswith("03-01-") and path.stem.count("-") == 6:

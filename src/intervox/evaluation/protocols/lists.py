@@ -1,14 +1,4 @@
-"""VoxCeleb1: interviews from the web, with the lists O, E and H.
-
-``wav/<speaker>/<video>/<n>.wav``, or ``dev/wav/`` and ``test/wav/`` of the same shape. The lists lie in
-the corpus' folder or in ``meta/``, under their names of distribution, with lines ``1 enrol test``.
-Where there is a list, only the clips that the lists name are evaluated, of 153,516. A video is a
-session. ``vox1_meta.csv`` has tab-separated columns: speaker, name, gender, nationality and set.
-
-Source: https://www.robots.ox.ac.uk/~vgg/data/voxceleb/ (files under ``meta/``) and torchaudio's
-``datasets/voxceleb1.py``; A. Nagrani et al., "VoxCeleb: a large-scale speaker identification dataset",
-Interspeech 2017; J. S. Chung et al., "VoxCeleb2: deep speaker recognition", Interspeech 2018 (E and H).
-"""
+"""Corpora with official verification lists: CN-Celeb, VOiCES, VoxCeleb1."""
 
 import csv
 import re
@@ -21,6 +11,16 @@ from intervox.metrics.trials import TrialList
 
 
 def _read_cnceleb(folder: Path) -> list[Row]:
+    """Read CN-Celeb: Chinese celebrities in eleven genres, the evaluation part.
+
+    ``eval/enroll/<speaker>-enroll.flac``, a speaker's enrolment utterances in one file, and
+    ``eval/test/<speaker>-<genre>-<session>-<n>.flac``. ``eval/lists/trials.lst`` has lines ``<speaker>-enroll
+    test/<file>.wav 1`` (or ``0``), with ``.wav`` also where the files are FLAC; ``enroll.lst`` names the
+    enrolment files alike. What is said is not known.
+
+    Source: https://www.openslr.org/82/ and Kaldi's ``egs/cnceleb/v1/local/make_cnceleb.sh``; Y. Fan et al.,
+    "CN-Celeb: a challenging Chinese speaker recognition dataset", ICASSP 2020.
+    """
     rows = []
     for part in ("enroll", "test"):
         for path in audio_files(folder / "eval" / part):
@@ -63,6 +63,20 @@ _FACTORS = ("room", "distractor", "microphone", "kind", "place")
 
 
 def _read_voices(folder: Path) -> list[Row]:
+    """Read VOiCES: LibriSpeech played in rooms with distractors and recorded by many microphones.
+
+    ``distant-16k/speech/…/Lab41-SRI-VOiCES-<room>-<distractor>-sp<speaker>-ch<chapter>-sg<segment>-mc<id>-
+    <kind>-<place>-dg<degrees>.wav`` and ``source-16k/…/Lab41-SRI-VOiCES-src-sp…-ch…-sg….wav``; the devkit has
+    ``train`` and ``test`` above the rooms, and texts in ``references/filename_transcripts`` (CSV of number,
+    file, text). Clips of one segment share their content, clips of one room, distractor and microphone
+    their session. The trials of the 2019 challenge's development set are
+    ``sid_dev_lists_and_keys/dev-trial-keys.lst``, lines ``<enrolment> sid_dev/sp<speaker>/<file>.wav tgt``
+    (or ``imp``), an enrolment being one file without its suffix.
+
+    Source: https://iqtlabs.github.io/voices/ (README of the corpus), and Kaldi's and ESPnet's preparations of
+    the challenge and the devkit; C. Richey et al., "Voices Obscured in Complex Environmental Settings
+    (VOiCES) corpus", Interspeech 2018.
+    """
     texts = _texts_of_voices(folder / "references" / "filename_transcripts")
     rows = []
     for path in audio_files(folder):
@@ -115,6 +129,17 @@ _SPLITS = {"dev": "train", "test": "test"}
 
 
 def _read_voxceleb(folder: Path) -> list[Row]:
+    """Read VoxCeleb1: interviews from the web, with the lists O, E and H.
+
+    ``wav/<speaker>/<video>/<n>.wav``, or ``dev/wav/`` and ``test/wav/`` of the same shape. The lists lie in
+    the corpus' folder or in ``meta/``, under their names of distribution, with lines ``1 enrol test``.
+    Where there is a list, only the clips that the lists name are evaluated, of 153,516. A video is a
+    session. ``vox1_meta.csv`` has tab-separated columns: speaker, name, gender, nationality and set.
+
+    Source: https://www.robots.ox.ac.uk/~vgg/data/voxceleb/ (files under ``meta/``) and torchaudio's
+    ``datasets/voxceleb1.py``; A. Nagrani et al., "VoxCeleb: a large-scale speaker identification dataset",
+    Interspeech 2017; J. S. Chung et al., "VoxCeleb2: deep speaker recognition", Interspeech 2018 (E and H).
+    """
     wanted = {name for path in _list_files(folder).values() for name in _named(path)}
     about = dict(_speakers(folder))
     rows = []

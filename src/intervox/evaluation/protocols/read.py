@@ -1,13 +1,4 @@
-"""VCTK: 110 English speakers of many accents, about 400 read sentences each.
-
-Version 0.92: ``wav48_silence_trimmed/<speaker>/<speaker>_<n>_mic1.flac`` (and ``mic2``, the same readings,
-left out). Version 0.80: ``wav48/<speaker>/<speaker>_<n>.wav``. Both: ``txt/<speaker>/<speaker>_<n>.txt`` and
-``speaker-info.txt``, columns of speaker (with or without ``p``), age, gender, accent and region. Equal
-numbers are not equal sentences, so the content is the text, and each clip's text file is read.
-
-Source: https://doi.org/10.7488/ds/2645 (README) and torchaudio's ``datasets/vctk.py``; J. Yamagishi,
-C. Veaux, K. MacDonald, "CSTR VCTK Corpus (version 0.92)", University of Edinburgh, 2019.
-"""
+"""Read sentences: AN4, CMU Arctic, Common Voice, LibriSpeech, VCTK."""
 
 import csv
 import re
@@ -23,6 +14,15 @@ _SPLITS = {"an4_clstk": "train", "an4test_clstk": "test"}
 
 
 def _read_an4(folder: Path) -> list[Row]:
+    """Read AN4, the census corpus: names spelled, dates, numbers and commands, in NIST SPHERE files.
+
+    ``wav/an4_clstk/<speaker>/<utterance>.sph`` for training, ``wav/an4test_clstk/`` of the same shape for
+    the test; ``etc/an4_train.transcription`` and ``etc/an4_test.transcription`` have lines ``<s> TEXT </s>
+    (<utterance>)``. libsndfile reads SPHERE, but not what ``shorten`` compressed; AN4 is not.
+
+    Source: README of http://www.speech.cs.cmu.edu/databases/an4/ and ESPnet's preparation; A. Acero,
+    "Acoustical and environmental robustness in automatic speech recognition", Kluwer, 1993.
+    """
     texts = dict(_texts_of_an4(folder / "etc"))
     rows = []
     for part, split in _SPLITS.items():
@@ -58,6 +58,15 @@ _PROMPT = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
 
 
 def _read_cmu_arctic(folder: Path) -> list[Row]:
+    """Read CMU ARCTIC: about 1,150 prompts read by each of eighteen speakers in a studio, one folder a speaker.
+
+    ``cmu_us_<speaker>_arctic/wav/arctic_<prompt>.wav`` and ``etc/txt.done.data``, lines ``( arctic_a0001
+    "Author of the danger trail, Philip Steels, etc." )``. A prompt has the same name with every speaker.
+
+    Source: http://www.festvox.org/cmu_arctic/ and torchaudio's ``datasets/cmuarctic.py``; the speakers'
+    gender and accent as in pyroomacoustics' ``datasets/cmu_arctic.py``; J. Kominek and A. W. Black, "CMU
+    ARCTIC databases for speech synthesis", CMU-LTI-03-177, 2003.
+    """
     return [row for home in folder.glob("cmu_us_*_arctic") for row in _of_speaker(home)]
 
 
@@ -84,6 +93,17 @@ _NEEDED = ("client_id", "path", "sentence")
 
 
 def _read_common_voice(folder: Path) -> list[Row]:
+    """Read Mozilla Common Voice: sentences read by volunteers, in many languages.
+
+    ``<release>/<locale>/clips/*.mp3`` with ``train.tsv``, ``dev.tsv``, ``test.tsv`` and ``validated.tsv``:
+    tab-separated, unquoted, with a header that names ``client_id``, ``path``, ``sentence`` and, from release
+    to release, ``gender``, ``age``, ``accents`` (or ``accent``) and ``locale``. The first three tables are
+    the official splits; what is in ``validated.tsv`` alone has none. Every locale of the folder is read, and
+    of the clips only their names in the tables.
+
+    Source: https://commonvoice.mozilla.org/datasets and torchaudio's ``datasets/commonvoice.py``; R. Ardila
+    et al., "Common Voice: a massively-multilingual speech corpus", LREC 2020.
+    """
     # Stop where the first are found: one level below them lie the clips.
     for pattern in ("clips", "*/clips", "*/*/clips"):
         if homes := sorted(path.parent for path in folder.glob(pattern)):
@@ -144,6 +164,15 @@ def librispeech(name: str, automatic: bool) -> CorpusReader:
 
 
 def _read_librispeech(folder: Path) -> list[Row]:
+    """Read LibriSpeech: read books, a few chapters a speaker.
+
+    ``<set>/<speaker>/<chapter>/<speaker>-<chapter>-<n>.flac``, with the chapter's texts beside the clips in
+    ``<speaker>-<chapter>.trans.txt``, a line ``<utterance> TEXT`` each, and ``SPEAKERS.TXT`` next to the
+    sets: ``id | sex | set | minutes | name``. No two utterances count as the same content.
+
+    Source: https://www.openslr.org/12/ and its README; V. Panayotov et al., "LibriSpeech: an ASR corpus based
+    on public domain audio books", ICASSP 2015.
+    """
     texts = dict(_texts_of_librispeech(folder))
     sexes = dict(_sexes(folder.parent / "SPEAKERS.TXT"))
     rows = []
@@ -176,6 +205,17 @@ _GENDERS = {"F": "female", "M": "male"}
 
 
 def _read_vctk(folder: Path) -> list[Row]:
+    """Read VCTK: 110 English speakers of many accents, about 400 read sentences each.
+
+    Version 0.92: ``wav48_silence_trimmed/<speaker>/<speaker>_<n>_mic1.flac`` (and ``mic2``, the same
+    readings, left out). Version 0.80: ``wav48/<speaker>/<speaker>_<n>.wav``. Both:
+    ``txt/<speaker>/<speaker>_<n>.txt`` and ``speaker-info.txt``, columns of speaker (with or without ``p``),
+    age, gender, accent and region. Equal numbers are not equal sentences, so the content is the text, and
+    each clip's text file is read.
+
+    Source: https://doi.org/10.7488/ds/2645 (README) and torchaudio's ``datasets/vctk.py``; J. Yamagishi,
+    C. Veaux, K. MacDonald, "CSTR VCTK Corpus (version 0.92)", University of Edinburgh, 2019.
+    """
     about = dict(_speakers(folder / "speaker-info.txt"))
     texts = dict(_texts_of_vctk(folder / "txt"))
     rows = []

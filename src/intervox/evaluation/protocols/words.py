@@ -1,18 +1,4 @@
-"""Speech Commands v1 and v2: single words from many people, recorded at home.
-
-``<word>/<speaker>_nohash_<n>.wav``; the ``n`` are takes of one word by one speaker, and which of them
-were recorded on one occasion is not known. ``testing_list.txt`` and ``validation_list.txt`` name the
-official splits, the rest is for training; where they are missing, the hash that made them decides.
-
-Three tasks: every word of the folder (35 in v2, 30 in v1); the ten commands; and the ten with the
-other words as ``unknown``, as many of them in each split as a command has on average. The twelfth
-class of that task, silence, is left out: it has no speaker, and what has none is no recording of
-a manifest.
-
-Source: README of the corpus and ``which_set`` of TensorFlow's
-``examples/speech_commands/input_data.py``; P. Warden, "Speech Commands: a dataset for limited-vocabulary
-speech recognition", arXiv 1804.03209.
-"""
+"""Single words: AudioMNIST, FSDD, Speech Commands."""
 
 import hashlib
 import json
@@ -26,6 +12,15 @@ from intervox.evaluation.protocols.base import DIGITS, CorpusReader
 
 
 def _read_audiomnist(folder: Path) -> list[Row]:
+    """Read AudioMNIST: ten digits fifty times by each of sixty speakers, each on one occasion in one room.
+
+    ``data/<speaker>/<digit>_<speaker>_<n>.wav`` and ``data/audioMNIST_meta.txt``, JSON from speaker to
+    ``accent``, ``age``, ``gender``, ``native speaker``, ``origin``, ``recordingdate`` and ``recordingroom``.
+
+    Source: https://github.com/soerenab/AudioMNIST (README, ``preprocess_data.py``); S. Becker et al.,
+    "AudioMNIST: exploring explainable artificial intelligence for audio analysis on a simple benchmark",
+    Journal of the Franklin Institute 361, 2024 (arXiv 1807.03418).
+    """
     meta = next(folder.glob("**/audioMNIST_meta.txt"), None)
     speakers: dict[str, dict[str, Any]] = json.loads(meta.read_text(encoding="utf-8")) if meta else {}
     rows = []
@@ -52,6 +47,12 @@ _TEST = ("0", "1", "2", "3", "4")
 
 
 def _read_fsdd(folder: Path) -> list[Row]:
+    """Read Free Spoken Digit Dataset: ten digits, six speakers, 8 kHz.
+
+    ``recordings/<digit>_<speaker>_<n>.wav``; recordings 0 to 4 of each digit are the official test set.
+
+    Source: https://github.com/Jakobovski/free-spoken-digit-dataset (README).
+    """
     rows = []
     for path in folder.glob("**/[0-9]_*_*.wav"):
         digit, speaker, take = path.stem.split("_")[:3]
@@ -86,6 +87,21 @@ def official_split(speaker: str) -> str:
 
 
 def _read_speech_commands(folder: Path) -> list[Row]:
+    """Read Speech Commands v1 and v2: single words from many people, recorded at home.
+
+    ``<word>/<speaker>_nohash_<n>.wav``; the ``n`` are takes of one word by one speaker, and which of them
+    were recorded on one occasion is not known. ``testing_list.txt`` and ``validation_list.txt`` name the
+    official splits, the rest is for training; where they are missing, the hash that made them decides.
+
+    Three tasks: every word of the folder (35 in v2, 30 in v1); the ten commands; and the ten with the
+    other words as ``unknown``, as many of them in each split as a command has on average. The twelfth
+    class of that task, silence, is left out: it has no speaker, and what has none is no recording of
+    a manifest.
+
+    Source: README of the corpus and ``which_set`` of TensorFlow's
+    ``examples/speech_commands/input_data.py``; P. Warden, "Speech Commands: a dataset for limited-vocabulary
+    speech recognition", arXiv 1804.03209.
+    """
     listed = _listed(folder)
     rows = []
     for path in folder.glob("*/*_nohash_*"):
