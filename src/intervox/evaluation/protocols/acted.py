@@ -65,7 +65,7 @@ RAVDESS_SENTENCES = ("Kids are talking by the door.", "Dogs are sitting by the d
 
 
 def _read_ravdess(folder: Path) -> list[Row]:
-    """Read RAVDESS: two sentences in eight emotions and two intensities by 24 actors; the speech, not the songs.
+    """Read RAVDESS: two sentences in eight emotions and two intensities by 24 actors; speech, not songs.
 
     ``Actor_<n>/03-01-<emotion>-<intensity>-<sentence>-<repetition>-<actor>.wav``; actors of even number are
     women. Song files (``03-02-…``) and video are left out.

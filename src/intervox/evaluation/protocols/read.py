@@ -58,7 +58,7 @@ _PROMPT = re.compile(r'\(\s*(\S+)\s+"(.*)"\s*\)')
 
 
 def _read_cmu_arctic(folder: Path) -> list[Row]:
-    """Read CMU ARCTIC: about 1,150 prompts read by each of eighteen speakers in a studio, one folder a speaker.
+    """Read CMU ARCTIC: about 1,150 prompts read by each of eighteen speakers, one folder a speaker.
 
     ``cmu_us_<speaker>_arctic/wav/arctic_<prompt>.wav`` and ``etc/txt.done.data``, lines ``( arctic_a0001
     "Author of the danger trail, Philip Steels, etc." )``. A prompt has the same name with every speaker.
