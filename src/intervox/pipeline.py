@@ -104,7 +104,7 @@ def synth(run: Run) -> Corpus:
 
             cast = cast_voices(recipe, seed, run.folder / "casting", run.pool)
         corpus = synthesise(recipe, seed, run.folder / "corpus", run.pool, cast)
-        record |= {"cells": corpus.clip_count, "hours": corpus.about["hours"]}
+        record |= {"cells": corpus.clip_count, "hours": corpus.about.hours}
     return corpus
 
 
@@ -326,7 +326,7 @@ def check_training(recipe: Recipe) -> None:
         The backbone is not to be had, or the recipe's training does not fit it or the corpus.
     """
     from intervox.backbones.base import load_backbone
-    from intervox.clips.corpus import CELL_SCHEMA
+    from intervox.clips.schema import CELL_SCHEMA
     from intervox.training.cells import no_validation_cells
     from intervox.training.refine import check_settings
 

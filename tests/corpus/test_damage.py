@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from intervox.audio import Waveform
-from intervox.clips.corpus import Corpus, shard_path
-from intervox.corpus.inspect.folder import read_clips, read_labels
+from intervox.clips.corpus import Corpus, read_audio, read_labels, shard_path
 from intervox.corpus.plan import people
 from intervox.corpus.plan.cost import describe_plan, estimate_cost, plan_corpus, print_plan
 from intervox.corpus.plan.design import plan_cells
@@ -109,7 +108,7 @@ def test_a_lacking_shard_and_a_flipped_one_name_the_mend(folder: Path) -> None:
     for read in (
         lambda: Corpus(folder).load_shard(1),
         lambda: read_labels(folder),
-        lambda: list(read_clips(folder, [5])),
+        lambda: list(read_audio(folder, [5])),
     ):
         with pytest.raises(IntervoxError, match=r"shard-00001\.parquet is damaged"):
             read()

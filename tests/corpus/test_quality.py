@@ -10,7 +10,8 @@ import pytest
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.wheel import check_file
-from intervox.corpus.render.quality import QUALITY_FIELDS, judge, measure_signal, reading_errors
+from intervox.clips.schema import QUALITY_FIELDS
+from intervox.corpus.render.quality import judge, measure_signal, reading_errors
 from intervox.corpus.render.recogniser import Recogniser, log_mel
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError

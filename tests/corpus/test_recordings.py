@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from intervox.clips.corpus import Recordings
 from intervox.clips.manifest import Row, read_manifest, write_manifest
+from intervox.clips.source import Recordings
 from intervox.corpus.plan.design import plan_cells
 from intervox.corpus.render.synthesis import synthesise
 from intervox.engines.base import load_engine
@@ -83,7 +83,7 @@ def test_another_take_is_tried_and_its_session_is_the_label(tmp_path: Path, spee
     made = corpus.read_shard(0, ["session", "attempt", "error"]).to_pylist()
     assert {row["session"] for row in made} == {"good"}
     assert {row["attempt"] for row in made} == {0, 1}
-    assert corpus.about["failed"] == 0
+    assert corpus.failed == 0
 
 
 def test_exact_spellings_of_one_text_stay_in_one_split_and_one_place(tmp_path: Path, speech: Speech) -> None:
@@ -205,4 +205,4 @@ def test_the_digits_of_fsdd_are_blocks(corpora: Path, tmp_path: Path) -> None:
     uses = Counter(cell["text"] for cell in cells)
     assert set(uses) <= {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
     assert max(uses.values()) <= 2 * min(uses.values())
-    assert corpus.about["failed"] == 0
+    assert corpus.failed == 0

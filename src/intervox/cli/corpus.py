@@ -77,8 +77,9 @@ def check(
 
     Exit code 0: nothing wrong (there may be warnings). 2: errors, each with its mend.
     """
+    from intervox.clips.corpus import find_corpus
     from intervox.corpus.inspect.check import check_corpus
-    from intervox.corpus.inspect.folder import find_corpus, has_errors, print_findings
+    from intervox.corpus.inspect.findings import has_errors, print_findings
 
     corpus = find_corpus(folder)
     findings = check_corpus(corpus, workers)
@@ -108,7 +109,7 @@ def show(
     Rows are speakers, columns are texts; each clip has its spectrogram, its condition and its
     quality, and rows and columns play in sequence. One HTML file that needs nothing else.
     """
-    from intervox.corpus.inspect.folder import find_corpus
+    from intervox.clips.corpus import find_corpus
     from intervox.corpus.inspect.show import write_corpus_page
 
     page = out or folder / "corpus.html"
@@ -119,8 +120,8 @@ def show(
 @corpus_app.command()
 def card(folder: CorpusArgument = Path("runs/quickstart")) -> None:
     """Write README.md, the dataset card that the Hugging Face hub shows, into the corpus folder."""
+    from intervox.clips.corpus import find_corpus
     from intervox.corpus.inspect.card import corpus_card
-    from intervox.corpus.inspect.folder import find_corpus
     from intervox.storage import write_bytes
 
     corpus = find_corpus(folder)

@@ -11,6 +11,7 @@ import soxr
 from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
+from intervox.clips.manifest import Labels
 from intervox.errors import IntervoxError, missing_extra
 from intervox.recipe.corpus import EngineSettings
 
@@ -50,16 +51,44 @@ class Take:
     text: str
 
 
+@dataclass(frozen=True)
+class RenditionLabels:
+    """What a recording's manifest says of it besides who says what; nothing for synthetic speech.
+
+    Attributes
+    ----------
+    session
+        Recordings of one session share a channel.
+    factors
+        Values of ``Engine.factors``, as far as they are known.
+    """
+
+    session: str = ""
+    factors: Labels = ()
+
+
 class Engine(ABC):
     """A source of speech: a text-to-speech system, or recordings that stand for one.
 
     Subclasses are built from their part of the recipe, ``__init__(settings)``, and raise an
     ``IntervoxError`` that says how to get what is missing.
+
+    Attributes
+    ----------
+    name
+        As recipes give it.
+    version
+        Changes whenever the same arguments may give other samples.
+    licence
+        Of the speech.
+    factors
+        Further columns of labels that its renditions have.
     """
 
     name: ClassVar[str]
     version: str
     licence: str
+    factors: tuple[str, ...] = ()
 
     @abstractmethod
     def voices(self) -> list[Voice]:
@@ -99,9 +128,9 @@ class Engine(ABC):
         """Return what can be said by whom, or None for an engine that says anything in any voice."""
         return None
 
-    def session(self, text: str, voice: str, seed: int) -> str:
-        """Name the recording session that ``render`` with these arguments takes its clip from."""
-        return ""
+    def labels(self, text: str, voice: str, seed: int) -> RenditionLabels:
+        """Return what is known of the clip that ``render`` gives for these arguments."""
+        return RenditionLabels()
 
 
 ENGINES = {

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from intervox.audio import Waveform, duration_seconds
 from intervox.backbones.base import Backbone
-from intervox.clips.corpus import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
+from intervox.clips.corpus import Corpus, CorpusSplit
 from intervox.clips.labels import Clips
+from intervox.clips.source import ClipSource, Recordings, Transformed
 from intervox.corpus.acoustics.conditions import apply_condition, draw_condition
 from intervox.corpus.acoustics.rooms import Acoustics, load_acoustics
 from intervox.evaluation import SYNTHETIC

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from intervox.clips.schema import CorpusFacts
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.test_sets import CLEAN, TestSet
 from intervox.reporting import METRICS, REPORT
@@ -78,18 +79,18 @@ z = SubspaceModel.from_pretrained("this folder or hub id").encode(["a.wav", "b.w
 """
 
 
-def model_card(metrics: dict[str, Any], corpus: dict[str, Any]) -> str:
+def model_card(metrics: dict[str, Any], corpus: CorpusFacts) -> str:
     """Write the card from ``metrics.json`` and ``corpus.json``."""
     engines = [
-        f"Speech by {name} {about['version']}: {about['licence']}."
-        for name, about in corpus["engines"].items()
+        f"Speech by {name} {about.version}: {about.licence}."
+        for name, about in corpus.engines.items()
     ]
     return _CARD.format(
         backbone=metrics["backbone"]["name"],
         fingerprint=metrics["backbone"]["fingerprint"],
         recipe=metrics["recipe"],
         seed=metrics["seed"],
-        hours=corpus["hours"],
+        hours=corpus.hours,
         engines="\n".join(engines),
         tables=markdown(headline_tables(metrics)),
     )

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import soundfile as sf
 
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, SILENCE
-from intervox.corpus.inspect.folder import Finding, finding
+from intervox.corpus.inspect.findings import Finding, finding
 
 Kind = Literal["integer", "number", "string"]
 

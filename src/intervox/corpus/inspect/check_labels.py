@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intervox.clips.labels import normalise_text
+from intervox.corpus.acoustics.conditions import disturbance_counts
 from intervox.corpus.inspect.check_clips import COLUMNS, REQUIRED
-from intervox.corpus.inspect.folder import Finding, Severity, disturbances, finding
+from intervox.corpus.inspect.findings import Finding, Severity, finding
 
 MAX_RATIO = 3.0
 """A speaker or content that is this much more frequent than another is worth a warning."""
@@ -130,7 +131,7 @@ def _conditions(cells: pa.Table) -> Iterator[Finding]:
     """Which disturbances each split has, and how severe they are."""
     for split in pc.unique(cells["split"]).to_pylist():
         part = cells.filter(pc.field("split") == split)
-        counts = disturbances(part)
+        counts = disturbance_counts(part)
         shares = (f"{kind}: {count / part.num_rows:.0%}" for kind, count in counts)
         words = f"{split}: kinds of disturbance by their share of the cells"
         if "severity" in part.column_names and len(severity := part["severity"].drop_null().to_numpy()):

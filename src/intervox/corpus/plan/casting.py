@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from scipy.spatial.distance import squareform
 from intervox.audio import Waveform
 from intervox.backbones.base import Backbone, load_backbone
 from intervox.clips.corpus import Corpus
+from intervox.clips.schema import CastingFacts
 from intervox.corpus.plan.people import all_speakers
 from intervox.corpus.render.synthesis import audition
 from intervox.errors import IntervoxError
@@ -106,7 +106,7 @@ class Cast:
 
     labels: dict[str, str | None]
     space: SpeakerSpace
-    figures: dict[str, Any]
+    figures: CastingFacts
 
     def __call__(self, label: str) -> str | None:
         """Return the label that a voice is planned under."""
@@ -139,16 +139,16 @@ def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Ca
     }
     labels = _labels(table.speakers, clusters, families, settings)
     space = _space(table, settings)
-    figures = {
-        "voices": len(table.speakers),
-        "distinct": len(set(clusters)),
-        "effective": round(effective_number(similarities), 1),
-        "min_distance": settings.min_distance,
-        "near_duplicates": _groups(table.speakers, clusters),
-        "merged": {old: new for old, new in labels.items() if new not in (old, None)},
-        "dropped": [name for name, new in labels.items() if new is None],
-    }
-    write_json(folder / RESULT, figures)
+    figures = CastingFacts(
+        voices=len(table.speakers),
+        distinct=len(set(clusters)),
+        effective=round(effective_number(similarities), 1),
+        min_distance=settings.min_distance,
+        near_duplicates=_groups(table.speakers, clusters),
+        merged={old: new for old, new in labels.items() if new not in (old, None)},
+        dropped=[name for name, new in labels.items() if new is None],
+    )
+    write_json(folder / RESULT, figures.model_dump())
     return Cast(labels, space, figures)
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from intervox.clips.schema import read_cells
 from intervox.corpus.plan.design import plan_audition, plan_cells
 from intervox.corpus.render.shard import render_shard
 from intervox.corpus.render.synthesis import whole_job
@@ -83,9 +84,9 @@ def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int
         chosen = pa.array(random.choice(seeds, min(SAMPLE, len(seeds)), replace=False))
         tried = cells.filter(pc.is_in(cells["seed"], chosen))
         # The first cell also loads the engine, which a long run does once.
-        render_shard(replace(job, cells=tried.slice(0, 1).to_pylist()))
+        render_shard(replace(job, cells=read_cells(tried.slice(0, 1))))
         begun = time.perf_counter()
-        shard = pq.read_table(pa.BufferReader(render_shard(replace(job, cells=tried.to_pylist())).data))
+        shard = pq.read_table(pa.BufferReader(render_shard(replace(job, cells=read_cells(tried))).data))
         seconds = time.perf_counter() - begun
         scale = _characters(cells) / _characters(tried)
         totals["minutes"] += seconds * scale / workers / 60
