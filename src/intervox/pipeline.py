@@ -327,11 +327,13 @@ def check_training(recipe: Recipe) -> None:
     """
     from intervox.backbones.base import load_backbone
     from intervox.clips.schema import CELL_SCHEMA
+    from intervox.corpus.plan.design import plan_factors
     from intervox.training.cells import no_validation_cells
     from intervox.training.refine import check_settings
 
     backbone = load_backbone(recipe.backbone)
-    check_settings(recipe, backbone.layers, backbone.dim, CELL_SCHEMA.names)
+    columns = [*CELL_SCHEMA.names, *plan_factors(recipe.corpus)]
+    check_settings(recipe, backbone.layers, backbone.dim, columns)
     if recipe.training.validate_every and not recipe.corpus.validation.blocks:
         raise no_validation_cells()
 

@@ -82,6 +82,7 @@ def test_another_take_is_tried_and_its_session_is_the_label(tmp_path: Path, spee
     corpus = synthesise(recipe, 0, tmp_path / "corpus", Pool(1))
     made = corpus.read_shard(0, ["session", "attempt", "error"]).to_pylist()
     assert {row["session"] for row in made} == {"good"}
+    assert set(corpus.cells["session"].to_pylist()) == {"good"}
     assert {row["attempt"] for row in made} == {0, 1}
     assert corpus.failed == 0
 

@@ -229,8 +229,9 @@ def held_out(corpus: Corpus, split: Split = "test", name: str = SYNTHETIC) -> So
     cells = corpus.cells.filter(pc.field("split") == split)
     if not cells.num_rows:
         return None
-    known = ("speaker", "content", "text", "engine", "kind", "language")
-    labels = {label: np.array(cells[label].to_pylist()) for label in known if label in cells.column_names}
+    known = ("speaker", "content", "text", "engine", "kind", "language", *corpus.factors)
+    labels = {label: np.array(cells[label].to_pylist()) for label in known}
+    labels = {label: values for label, values in labels.items() if (values != "").any()}
     source = CorpusSplit(corpus, split)
     clips = Clips(
         np.array([f"cell {cell}" for cell in cells["cell_id"].to_pylist()]),

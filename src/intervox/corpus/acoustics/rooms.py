@@ -107,7 +107,7 @@ def _simulate(seed: int, index: int) -> Waveform:
     """Image source method for the early reflections, an exponential tail for the dense rest."""
     import pyroomacoustics as pra
 
-    random = rng(seed, "noise.file", index)
+    random = rng(seed, "room", index)
     drawn = _draw_room(index, random)
     walls = pra.Material(_absorption(drawn.t60, drawn.size))
     room = pra.ShoeBox(drawn.size, fs=SAMPLE_RATE, materials=walls, max_order=10)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from intervox.clips.corpus import ABOUT, PLAN, read_about, shard_paths
 from intervox.clips.schema import CorpusFacts
-from intervox.corpus.inspect.check_clips import ADVISED, COLUMNS, REQUIRED, Scan, fault_findings, scan_shard
+from intervox.corpus.inspect.check_clips import ADVISED, REQUIRED, Scan, fault_findings, scan_shard
 from intervox.corpus.inspect.check_labels import label_findings
 from intervox.corpus.inspect.findings import MAX_EXAMPLES, Finding, finding
 from intervox.errors import IntervoxError
@@ -183,7 +183,7 @@ def _plan_findings(folder: Path, cells: pa.Table) -> Iterator[Finding]:
         yield finding("error", f"{PLAN} has no column cell_id", "bring the plan back, or delete it")
         return
     try:
-        shared = [name for name in COLUMNS if name in plan.column_names and name in cells.column_names]
+        shared = [name for name in plan.column_names if name in cells.column_names]
         plan = plan.select(shared).cast(cells.select(shared).schema)
     except pa.ArrowException as error:
         yield finding(

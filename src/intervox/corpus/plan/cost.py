@@ -17,7 +17,7 @@ from rich.table import Table
 from intervox.clips.schema import read_cells
 from intervox.corpus.plan.design import plan_audition, plan_cells
 from intervox.corpus.render.shard import render_shard
-from intervox.corpus.render.synthesis import whole_job
+from intervox.corpus.render.synthesis import empty_job
 from intervox.recipe.corpus import SPLITS, CorpusRecipe
 from intervox.seeds import rng
 
@@ -77,7 +77,7 @@ def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int
     errors: list[str | None] = []
     random = rng(0, "cost.sample")
     with tempfile.TemporaryDirectory() as folder:
-        job = whole_job(recipe, seed, Path(folder), table.slice(0, 0))
+        job = empty_job(recipe, seed, Path(folder))
     for name in pc.unique(table["engine"]).to_pylist():
         cells = table.filter(pc.field("engine") == name)
         seeds = pc.unique(cells["seed"]).to_numpy()

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from intervox import __version__
 from intervox.clips.corpus import ABOUT, PLAN, Corpus, read_parquet, shard_path
-from intervox.clips.schema import CorpusFacts, EngineFacts, VoiceFacts, read_cells
+from intervox.clips.schema import CELL_SCHEMA, CorpusFacts, EngineFacts, VoiceFacts, read_cells
 from intervox.clips.source import check_failures
 from intervox.corpus.acoustics.conditions import condition_bank
 from intervox.corpus.acoustics.rooms import load_acoustics, noise_key
@@ -110,7 +110,7 @@ def _make(
         pq.write_table(table, temporary)
     todo = _unmade(folder, recipe, table.num_rows)
     # Before the bar and the workers: what the recipe refers to is found wanting here, if at all.
-    job = whole_job(recipe, seed, folder, table.slice(0, 0), casting.space if casting else None)
+    job = empty_job(recipe, seed, folder, casting.space if casting else None)
     with progress_bar(description, table.num_rows, "cells") as bar:
         bar.advance(table.num_rows - sum(_slice(recipe, table, index).num_rows for index in todo))
 
@@ -177,28 +177,25 @@ def _jobs(job: ShardJob, table: pa.Table, todo: list[int]) -> Iterator[ShardJob]
         yield replace(job, index=index, cells=read_cells(_slice(job.recipe, table, index)))
 
 
-def whole_job(
-    recipe: CorpusRecipe, seed: int, folder: Path, table: pa.Table, voices: VoiceSpace | None = None
-) -> ShardJob:
-    """Describe the making of some cells as one shard.
+def empty_job(recipe: CorpusRecipe, seed: int, folder: Path, voices: VoiceSpace | None = None) -> ShardJob:
+    """Describe what the shards of a corpus have in common.
 
     Parameters
     ----------
     folder
         Where the simulated rooms are kept.
-    table
-        The cells, ``CELL_SCHEMA``.
     """
     acoustics = load_acoustics(recipe.conditions, seed, folder)
     conditions = {str(condition): condition for condition in condition_bank(recipe.conditions, seed)}
-    return ShardJob(0, read_cells(table), conditions, recipe, acoustics, voices)
+    return ShardJob(0, [], conditions, recipe, acoustics, voices)
 
 
 def _finish(
     folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.Table, casting: Casting | None
 ) -> None:
     """Count what the shards hold and write ``corpus.json``, which declares the corpus complete."""
-    columns = ["engine", "voice", "text", "clipped_share", "duration", "error"]
+    labels = ["session", *table.column_names[len(CELL_SCHEMA) :]]
+    columns = ["engine", "voice", "text", "clipped_share", "duration", "error", *labels]
     shards = {path: read_parquet(path, columns) for path in _paths(folder, recipe, table.num_rows)}
     made = pa.concat_tables(shards.values())
     failed = [
@@ -210,6 +207,11 @@ def _finish(
     except IntervoxError:
         _forget_unrendered(shards)
         raise
+    # Where a recording was refused and another take was made, its labels hold, not the planned ones.
+    for name in labels:
+        table = table.set_column(table.column_names.index(name), name, made[name])
+    with atomic_path(folder / PLAN) as temporary:
+        pq.write_table(table.combine_chunks(), temporary)
     facts = CorpusFacts(
         schema=SCHEMA_VERSION,
         key=key,
