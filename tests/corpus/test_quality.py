@@ -116,8 +116,9 @@ def test_a_batch_is_heard_like_single_clips(recogniser: Recogniser, renditions: 
         alone = recogniser.listen([wave], [text])[0]
         assert alone.transcript == expected.transcript
         assert alone.evidence == pytest.approx(expected.evidence, abs=1e-3)
-    assert recogniser.transcribe(renditions[::-1]) == [one.transcript for one in together[::-1]]
-    assert recogniser.transcribe([]) == []
+    reversed_order = recogniser.listen(renditions[::-1], TEXTS[::-1])
+    assert [one.transcript for one in reversed_order] == [one.transcript for one in together[::-1]]
+    assert recogniser.listen([], []) == []
 
 
 def test_the_longest_and_shortest_clips_are_heard(recogniser: Recogniser) -> None:

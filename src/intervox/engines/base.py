@@ -1,4 +1,4 @@
-"""What every engine offers, and the registry that recipes name them by."""
+"""What every engine offers, the registry that recipes name them by, and what engines of ONNX graphs share."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,6 +17,14 @@ from intervox.recipe.corpus import EngineSettings
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+
+RATE_RANGE = (0.88, 1.14)
+"""How much slower or faster than usual one person reads a text: each rendition draws from it."""
+
+_FRAME_SECONDS = 0.01
+_MARGIN_FRAMES = 5
+_SILENCE_DB = -45.0
 
 
 class RenderError(IntervoxError):
@@ -158,14 +166,6 @@ def load_engine(settings: EngineSettings) -> Engine:
         module, attribute = ENGINES[settings.name].split(":")
         _loaded[key] = getattr(import_module(module), attribute)(settings)
     return _loaded[key]
-
-
-RATE_RANGE = (0.88, 1.14)
-"""How much slower or faster than usual one person reads a text: each rendition draws from it."""
-
-_FRAME_SECONDS = 0.01
-_MARGIN_FRAMES = 5
-_SILENCE_DB = -45.0
 
 
 def open_session(path: Path, extra: str) -> "InferenceSession":

@@ -35,29 +35,14 @@ _PHONEME = re.compile(f"(?:{_UNIT}){_MODIFIERS}")
 _LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
 
 
-def tokenise(ipa: str) -> list[list[str]]:
-    """Cut a transcription into words, and those into phonemes.
-
-    A phoneme is a base letter with its length, secondary articulation and combining marks, or an
-    affricate or a falling diphthong of two letters; tied or not, both come out untied. Stress, tones,
-    punctuation and marks of a change of language are dropped.
-
-    Examples
-    --------
-    >>> tokenise("dʒˈʌdʒ t͡ʃˈuːz, (fr)vɛ̃(en)")
-    [['dʒ', 'ʌ', 'dʒ'], ['tʃ', 'uː', 'z'], ['v', 'ɛ̃']]
-    """
-    plain = _LANGUAGE_SWITCH.sub(" ", ipa).replace(_TIE, "")
-    words = re.sub("[ˈˌ]", "", plain).split()
-    return [phonemes for word in words if (phonemes := _PHONEME.findall(word))]
-
-
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 BINS = 10
 RAREST = 5
 
 _BATCH = 100
 _CLAUSE_MARKS = re.compile(r"[^\w\s'’-]")
+
+_COLUMNS = ("language", "texts", "phonemes", "diphones", "entropy", "words", "rarest", "missing")
 
 Diphone = tuple[str, str]
 
@@ -126,6 +111,23 @@ def coverage(texts: Iterable[Text]) -> dict[str, Coverage]:
     return {language: _measured(language, found) for language, found in by_language.items()}
 
 
+def tokenise(ipa: str) -> list[list[str]]:
+    """Cut a transcription into words, and those into phonemes.
+
+    A phoneme is a base letter with its length, secondary articulation and combining marks, or an
+    affricate or a falling diphthong of two letters; tied or not, both come out untied. Stress, tones,
+    punctuation and marks of a change of language are dropped.
+
+    Examples
+    --------
+    >>> tokenise("dʒˈʌdʒ t͡ʃˈuːz, (fr)vɛ̃(en)")
+    [['dʒ', 'ʌ', 'dʒ'], ['tʃ', 'uː', 'z'], ['v', 'ɛ̃']]
+    """
+    plain = _LANGUAGE_SWITCH.sub(" ", ipa).replace(_TIE, "")
+    words = re.sub("[ˈˌ]", "", plain).split()
+    return [phonemes for word in words if (phonemes := _PHONEME.findall(word))]
+
+
 @cache
 def inventory(language: str) -> tuple[frozenset[str], frozenset[Diphone]]:
     """Return the phonemes and the pairs of them within words that a language's lexicon has."""
@@ -185,9 +187,6 @@ def _lengths(values: list[int]) -> Lengths:
     counts, edges = np.histogram(values, BINS)
     quantiles = {f"{share:g}": float(np.quantile(values, share)) for share in QUANTILES}
     return Lengths(quantiles, edges.tolist(), counts.tolist())
-
-
-_COLUMNS = ("language", "texts", "phonemes", "diphones", "entropy", "words", "rarest", "missing")
 
 
 def print_coverage(found: dict[str, Coverage]) -> None:

@@ -55,6 +55,16 @@ _COUNTABLE = (*_COUNTED, "split", "engine", "condition", "duration", "error")
 _BINS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 
 
+BANDS = 48
+FRAMES_PER_SECOND = 50
+FLOOR_DB, CEILING_DB = -70.0, 20.0
+"""Of the mel power of a clip whose samples lie in [-1, 1]; fixed, so that levels can be compared."""
+
+_FRAME = 512
+_LEVELS = 48
+"""Samples of a spectrum, and colours of the pictures."""
+
+
 @dataclass
 class Tile:
     """One cell as the page shows it."""
@@ -210,15 +220,6 @@ def _facts(labels: pa.Table, about: CorpusFacts) -> dict[str, Any]:
         "conditions": disturbance_counts(labels),
         "durations": list(zip(names, counts, strict=True)),
     }
-
-
-BANDS = 48
-FRAMES_PER_SECOND = 50
-FLOOR_DB, CEILING_DB = -70.0, 20.0
-"""Of the mel power of a clip whose samples lie in [-1, 1]; fixed, so that levels can be compared."""
-
-_FRAME = 512
-_LEVELS = 48
 
 
 def spectrogram_png(wave: Waveform) -> bytes:
