@@ -15,7 +15,7 @@ from intervox import SpeakerVerifier, SubspaceModel
 from intervox.applications.enrolled import UNKNOWN
 from intervox.audio import Waveform
 from intervox.errors import IntervoxError
-from intervox.model.similarity import References
+from intervox.model.decision import References
 from tests.conftest import Speech
 
 

@@ -27,8 +27,8 @@ from intervox.demo.clips import Limits, read_clip
 from intervox.demo.server import listen, make_app
 from intervox.demo.spotting import Timeline, spot
 from intervox.errors import IntervoxError
+from intervox.model.decision import References
 from intervox.model.model import SubspaceModel, load_model
-from intervox.model.similarity import References
 from tests.conftest import ROOT, Speech
 from tests.support.serving import outward_connections, serving
 

@@ -45,8 +45,8 @@ def test_the_site_has_the_notebook_of_the_examples() -> None:
 
 def test_the_clips_are_told_apart_by_who_speaks(executed: Any) -> None:
     same, other = printed(executed, "model.compare(").splitlines()
-    assert "'same': True" in same
-    assert "'same': False" in other
+    assert "accepted=True" in same
+    assert "accepted=False" in other
     assert "['Anna' 'Ben' 'unknown']" in printed(executed, "verifier.predict(")
 
 

@@ -15,7 +15,7 @@ import soundfile as sf
 import torch
 
 from intervox import SubspaceModel
-from intervox.backbones.base import load_backbone
+from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
 from intervox.model.packaged import default_model_folder
 from tests.backbones.test_backbones import FAMILIES, save_family
@@ -234,8 +234,8 @@ def test_config_says_what_another_program_has_to_know(exported: Exported, speech
     score = float(vectors[0] @ vectors[1])
     probability = eval(formula, {"exp": np.exp, "score": score, **values})
     said = SubspaceModel.from_pretrained("default").compare(*clips, space="content")
-    assert score == pytest.approx(said["score"], abs=1e-4)
-    assert probability == pytest.approx(said["probability"], abs=1e-4)
+    assert score == pytest.approx(said.score, abs=1e-4)
+    assert probability == pytest.approx(said.probability, abs=1e-4)
 
 
 def test_the_example_needs_neither_intervox_nor_torch(
@@ -264,8 +264,8 @@ def test_the_example_needs_neither_intervox_nor_torch(
     for line in lines:
         said = model.compare(tmp_path / "a.wav", tmp_path / "b.wav", line.split(":")[0])
         words = line.replace(",", "").split()
-        assert float(words[2]) == pytest.approx(said["score"], abs=2e-3)
-        assert float(words[-1]) == pytest.approx(said["probability"], abs=5e-3)
+        assert float(words[2]) == pytest.approx(said.score, abs=2e-3)
+        assert float(words[-1]) == pytest.approx(said.probability, abs=5e-3)
 
 
 def test_the_card_keeps_what_was_measured(exported: Exported, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from sklearn.decomposition import PCA
 
 from intervox.audio import Waveform
 from intervox.demo.spotting import Timeline
+from intervox.model.decision import CONDITION, TEXT, References
 from intervox.model.model import SubspaceModel
-from intervox.model.similarity import CONDITION, TEXT, References
 
 _QUESTIONS = {
     "speaker": ("Same voice?", "the same voice", "different voices"),

@@ -22,8 +22,8 @@ from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEE
 from intervox.evaluation.verification import AsNorm, Plda, Scorer, centred, cosine, fit_on_held_out
 from intervox.features.extraction import Encoder
 from intervox.features.store import Features
+from intervox.model.decision import CONDITION, TEXT, References
 from intervox.model.model import SubspaceModel
-from intervox.model.similarity import CONDITION, TEXT, References
 from intervox.recipe import Recipe
 from intervox.seeds import rng
 from intervox.training.refine import TrainingCells, training_cells

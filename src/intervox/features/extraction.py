@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import Backbone, HiddenStates
+from intervox.clips.batches import by_length, groups
 from intervox.clips.source import ClipSource, check_failures
 from intervox.features.store import (
     Features,
@@ -108,12 +109,9 @@ def clip_frames(
 
     The frames of a clip's windows follow one another. Memory is that of a few batches' frames.
     """
-    first, seconds = 0, 0.0
-    for end in range(1, len(waves) + 1):
-        seconds += len(waves[end - 1]) / SAMPLE_RATE
-        if seconds >= _BATCHES_AT_ONCE * settings.batch_seconds or end == len(waves):
-            yield from _frames(backbone, waves[first:end], settings)
-            first, seconds = end, 0.0
+    most = _BATCHES_AT_ONCE * settings.batch_seconds * SAMPLE_RATE
+    for group in groups(waves, len, lambda samples: samples >= most):
+        yield from _frames(backbone, group, settings)
 
 
 def _frames(
@@ -136,8 +134,8 @@ def _run(
         for clip, wave in enumerate(waves)
         for number, part in enumerate(cut_windows(wave, settings))
     ]
-    windows.sort(key=lambda window: len(window[2]))
-    for batch in _batches([len(part) for _, _, part in windows], settings.batch_seconds):
+    lengths = [len(part) for _, _, part in windows]
+    for batch in by_length(lengths, settings.batch_seconds * SAMPLE_RATE):
         clips, numbers, parts = zip(*(windows[position] for position in batch), strict=True)
         yield list(clips), list(numbers), backbone.forward(parts)
 
@@ -268,15 +266,3 @@ def cut_windows(wave: Waveform, settings: FeatureSettings) -> list[Waveform]:
     """Cut into equal windows, so that none is a mere remainder."""
     count = max(1, math.ceil(len(wave) / (settings.window_seconds * SAMPLE_RATE)))
     return np.array_split(wave, count)
-
-
-def _batches(lengths: Sequence[int], batch_seconds: float) -> list[range]:
-    """Group positions of ascending lengths so that each padded batch stays under the budget."""
-    batches, first = [], 0
-    for position, length in enumerate(lengths):
-        if position > first and (position - first + 1) * length > batch_seconds * SAMPLE_RATE:
-            batches.append(range(first, position))
-            first = position
-    if lengths:
-        batches.append(range(first, len(lengths)))
-    return batches

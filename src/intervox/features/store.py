@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from intervox.clips.batches import by_length
 from intervox.errors import IntervoxError
 from intervox.storage import atomic_path, read_json
 
@@ -123,16 +124,8 @@ class Features:
         ndarray
             Positions in ``indices``, each once, of clips of like length.
         """
-        counts = self.frames[np.asarray(indices)]
-        order = np.argsort(counts, kind="stable")
-        budget = numbers // (self.layers * self.dim)
-        first = 0
-        for position, index in enumerate(order):
-            if position > first and (position - first + 1) * counts[index] > budget:
-                yield order[first:position]
-                first = position
-        if len(order):
-            yield order[first:]
+        counts = self.frames[np.asarray(indices)].tolist()
+        return map(np.array, by_length(counts, numbers // (self.layers * self.dim)))
 
     def _first_frames(self) -> NDArray[np.int64]:
         """Number, in its shard's file, of each clip's first frame."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
 from intervox.backbones.base import Backbone
+from intervox.clips.batches import groups
 from intervox.features.extraction import clip_frames, layer_means
 from intervox.model.heads import Heads
 from intervox.recipe import FeatureSettings
@@ -31,16 +32,8 @@ def is_one_clip(sources: object) -> bool:
 
 def load_groups(sources: Iterable[AudioSource], batch_seconds: float) -> Iterator[list[Waveform]]:
     """Yield the clips in order, as many at once as are embedded together; a source is read when needed."""
-    group: list[Waveform] = []
-    samples = 0
-    for wave in map(load_audio, sources):
-        group.append(wave)
-        samples += len(wave)
-        if samples >= _BATCHES_AT_ONCE * batch_seconds * SAMPLE_RATE:
-            yield group
-            group, samples = [], 0
-    if group:
-        yield group
+    most = _BATCHES_AT_ONCE * batch_seconds * SAMPLE_RATE
+    return groups(map(load_audio, sources), len, lambda samples: samples >= most)
 
 
 def encode_clips(

@@ -3,8 +3,7 @@
 import hashlib
 import io
 import logging
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -14,16 +13,23 @@ import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import logging as hub_logging
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 
 from intervox.audio import AudioSource
-from intervox.backbones.base import Backbone, load_backbone
+from intervox.backbones.base import Backbone
+from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
+from intervox.model.decision import (
+    Calibration,
+    Decision,
+    References,
+    similarity,
+    similarity_pairwise,
+)
 from intervox.model.encoding import Vectors, encode_clips, encode_frames, is_one_clip, load_groups
 from intervox.model.heads import Heads
 from intervox.model.packaged import DEFAULT, default_model_folder
-from intervox.model.similarity import References, similarity, similarity_pairwise
 from intervox.recipe import FeatureSettings
 from intervox.storage import stable_hash
 
@@ -80,7 +86,7 @@ class SubspaceModel(
         subspaces: dict[str, Any],
         fingerprint: str = "",
         window_seconds: float = 4.0,
-        calibration: dict[str, list[float]] | None = None,
+        calibration: Mapping[str, Sequence[float]] | None = None,
         references: dict[str, str] | None = None,
     ) -> None:
         super().__init__(layers, dim, subspaces)
@@ -88,7 +94,7 @@ class SubspaceModel(
         self.name = ""
         self.fingerprint = fingerprint
         self.window_seconds = window_seconds
-        self._calibration = calibration or {}
+        self._calibration = _calibrations(calibration or {})
         self._reference_labels = {name: lines.split("\n") for name, lines in (references or {}).items()}
         self._backbone: Backbone | None = None
         if self._reference_labels:
@@ -98,14 +104,14 @@ class SubspaceModel(
                 self.register_buffer(_REFERENCE + name, empty)
 
     @property
-    def calibration(self) -> dict[str, list[float]]:
-        """Subspace to slope and offset; saved with the model."""
+    def calibration(self) -> dict[str, Calibration]:
+        """Subspace to the slope and offset of its calibration; saved with the model."""
         return self._calibration
 
     @calibration.setter
-    def calibration(self, calibration: dict[str, list[float]]) -> None:
-        self._calibration = calibration
-        self._tell_hub("calibration", calibration)
+    def calibration(self, calibration: Mapping[str, Sequence[float]]) -> None:
+        self._calibration = _calibrations(calibration)
+        self._tell_hub("calibration", {name: list(each) for name, each in self._calibration.items()})
 
     @property
     def references(self) -> References | None:
@@ -279,33 +285,42 @@ class SubspaceModel(
             "run that made it (`model/README.md`) has the figures.\n"
         )
 
-    def compare(self, first: AudioSource, second: AudioSource, space: str = "speaker") -> dict[str, Any]:
+    def compare(self, first: AudioSource, second: AudioSource, space: str = "speaker") -> Decision:
         """Say whether two clips share a subspace's factor.
 
-        Returns
-        -------
-        dict
-            ``score`` (cosine), ``probability`` at even odds and ``same`` (probability of at least
-            a half). The calibration comes from held-out synthetic cells, clean and degraded.
+        Accepted is what is at least as probable as not, at even odds. The calibration comes from
+        held-out synthetic cells, clean and degraded.
+
+        Raises
+        ------
+        IntervoxError
+            The subspace does not exist or was never calibrated, or a clip can't be embedded.
+        """
+        self._calibration_of(space)
+        first_vector, second_vector = self.encode([first, second])[space]
+        return self.decide(float(first_vector @ second_vector), space)
+
+    def decide(
+        self, score: float, space: str = "speaker", threshold: float | None = None, name: str = ""
+    ) -> Decision:
+        """Turn a cosine in a subspace into a decision.
+
+        Parameters
+        ----------
+        threshold
+            Least score to accept; by default that of an even probability.
+        name
+            Whom the clip was compared with, where that has a name.
 
         Raises
         ------
         IntervoxError
             The subspace does not exist or was never calibrated.
         """
-        self._calibration_of(space)
-        vectors = self.encode([first, second])
-        score = float(vectors[space][0] @ vectors[space][1])
-        probability = float(self.probability(np.array([score]), space)[0])
-        return {
-            "space": space,
-            "score": round(score, 5),
-            "probability": round(probability, 5),
-            "same": probability >= 0.5,
-        }
+        return self._calibration_of(space).decide(space, score, threshold, name)
 
     def probability(
-        self, scores: NDArray[np.floating], space: str = "speaker", prior: float = 0.5
+        self, scores: ArrayLike, space: str = "speaker", prior: float = 0.5
     ) -> NDArray[np.float64]:
         """Turn cosines into probabilities of sharing a subspace's factor.
 
@@ -321,15 +336,9 @@ class SubspaceModel(
         IntervoxError
             The subspace does not exist or was never calibrated, or the prior is out of range.
         """
-        slope, offset = self._calibration_of(space)
-        if not 0 < prior < 1:
-            raise IntervoxError(f"the prior is {prior}: give a probability above 0 and below 1")
-        odds = torch.as_tensor(np.asarray(scores, np.float64) * slope + offset) + math.log(
-            prior / (1 - prior)
-        )
-        return torch.sigmoid(odds).numpy()
+        return self._calibration_of(space).probability(scores, prior)
 
-    def _calibration_of(self, space: str) -> list[float]:
+    def _calibration_of(self, space: str) -> Calibration:
         self.check_space(space)
         if space not in self.calibration:
             raise IntervoxError(
@@ -341,6 +350,10 @@ class SubspaceModel(
         """Raise an ``IntervoxError`` that lists the subspaces unless ``space`` is one of them."""
         if space not in self.subspaces:
             raise IntervoxError(f"there is no subspace {space!r}: this model has {', '.join(self.subspaces)}")
+
+
+def _calibrations(given: Mapping[str, Sequence[float]]) -> dict[str, Calibration]:
+    return {name: Calibration(slope, offset) for name, (slope, offset) in given.items()}
 
 
 def load_model(name: str | Path) -> SubspaceModel:

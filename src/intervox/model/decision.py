@@ -1,15 +1,18 @@
-"""How alike embeddings are: cosines, for NumPy arrays and torch tensors alike."""
+"""The same or not: cosines of embeddings, their calibration, the decision; and speech to set it on."""
 
+import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from intervox.errors import IntervoxError
 
-Embeddings = TypeVar("Embeddings", NDArray[np.float32], torch.Tensor)
+if TYPE_CHECKING:
+    import torch
+
+Embeddings = TypeVar("Embeddings", NDArray[np.float32], "torch.Tensor")
 
 
 def similarity(first: Embeddings, second: Embeddings) -> Embeddings:
@@ -71,6 +74,75 @@ def _check_dims(first: Embeddings, second: Embeddings) -> None:
             f"embeddings of shapes {tuple(first.shape)} and {tuple(second.shape)} can't be compared: give "
             "those of one subspace, (clips, dim)"
         )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a clip shares a subspace's factor with another clip, or with somebody enrolled.
+
+    Attributes
+    ----------
+    space
+        The subspace in which they were compared.
+    score
+        Cosine, in [-1, 1].
+    probability
+        That they share the factor, calibrated, at even odds.
+    accepted
+        Whether the score reaches the threshold.
+    threshold
+        Least score that is accepted; that of an even probability unless another was chosen.
+    name
+        Whom the clip was compared with, where that has a name.
+    """
+
+    space: str
+    score: float
+    probability: float
+    accepted: bool
+    threshold: float
+    name: str = ""
+
+
+class Calibration(NamedTuple):
+    """From a cosine to the log odds of "the same", at even odds: ``slope * score + offset``."""
+
+    slope: float
+    offset: float
+
+    def probability(self, scores: ArrayLike, prior: float = 0.5) -> NDArray[np.float64]:
+        """Turn cosines of any shape into probabilities of "the same".
+
+        Parameters
+        ----------
+        prior
+            How probable it is before anything is heard, in (0, 1).
+
+        Raises
+        ------
+        IntervoxError
+            The prior is out of range.
+        """
+        log_odds = np.asarray(scores, np.float64) * self.slope + self.offset + _prior_log_odds(prior)
+        return np.asarray(np.exp(-np.logaddexp(0, -log_odds)))
+
+    def score_at(self, probability: float = 0.5, prior: float = 0.5) -> float:
+        """Return the cosine at which "the same" has a probability, given a prior; both in (0, 1)."""
+        wanted = math.log(probability / (1 - probability))
+        return (wanted - _prior_log_odds(prior) - self.offset) / self.slope
+
+    def decide(self, space: str, score: float, threshold: float | None = None, name: str = "") -> Decision:
+        """Say what a cosine means; without a threshold, what is at least as probable as not is accepted."""
+        probability = float(self.probability(score))
+        accepted = probability >= 0.5 if threshold is None else score >= threshold
+        reached = self.score_at() if threshold is None else threshold
+        return Decision(space, float(score), probability, bool(accepted), reached, name)
+
+
+def _prior_log_odds(prior: float) -> float:
+    if not 0 < prior < 1:
+        raise IntervoxError(f"the prior is {prior}: give a probability above 0 and below 1")
+    return math.log(prior / (1 - prior))
 
 
 CONDITION = "condition"
