@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -14,6 +13,7 @@ from intervox.evaluation.evaluate import SCHEMA_VERSION, Compared, measure
 from intervox.evaluation.loading import load_test_sets, sources
 from intervox.evaluation.protocols import find_protocols
 from intervox.evaluation.representations import Representation
+from intervox.evaluation.results import Metrics
 from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import TestSet
 from intervox.parallel import default_workers
@@ -30,7 +30,7 @@ def evaluate(
     fingerprint: str | None = None,
     batched: bool = True,
     settings: EvaluationSettings | None = None,
-) -> dict[str, Any]:
+) -> Metrics:
     """Measure any embedder on human recordings, clean and degraded.
 
     Parameters
@@ -79,7 +79,7 @@ def evaluate_embeddings(
     protocols: str | Sequence[str] | None = None,
     settings: EvaluationSettings | None = None,
     workers: int | None = None,
-) -> dict[str, Any]:
+) -> Metrics:
     """Measure the vectors of an ``.npz`` file; see ``embeddings`` for what it holds.
 
     Parameters
@@ -133,10 +133,11 @@ def _evaluate(
     settings: EvaluationSettings,
     folder: Path,
     workers: int | None = None,
-) -> dict[str, Any]:
+) -> Metrics:
     evidence = SpaceEvidence(representations) if settings.separation else None
     compared = Compared(dict(spaces), representations, evidence=evidence)
-    metrics: dict[str, Any] = {"schema": SCHEMA_VERSION, "recipe": folder.name, "seed": 0}
-    metrics |= measure(compared, test_sets, settings, workers or default_workers())
+    found = measure(compared, test_sets, settings, workers or default_workers())
+    about = {"schema": SCHEMA_VERSION, "recipe": folder.name, "seed": 0}
+    metrics = Metrics.model_validate(about | found)
     write_results(folder, metrics, compared, test_sets, None, settings.recordings)
     return metrics

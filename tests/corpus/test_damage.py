@@ -12,7 +12,7 @@ import pytest
 from intervox.audio import Waveform
 from intervox.clips.corpus import Corpus, read_audio, read_labels, shard_path
 from intervox.corpus.plan import people
-from intervox.corpus.plan.cost import describe_plan, estimate_cost, plan_corpus, print_plan
+from intervox.corpus.plan.cost import describe_plan, estimate_cost, plan_corpus, plan_table
 from intervox.corpus.plan.design import plan_cells
 from intervox.corpus.plan.people import all_speakers
 from intervox.corpus.render import synthesis
@@ -165,11 +165,12 @@ def test_a_rejection_stays(tmp_path: Path, rendered: list[int]) -> None:
     assert rendered == [0, 1, 2]
 
 
-def test_the_plan_says_that_renditions_were_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plan_says_that_renditions_were_refused() -> None:
     found = plan_corpus(REFUSING, 0, 1)
     assert found["cost"]["refused"] == 1
-    print_plan("refusing", found)
-    assert "100% of the tried renditions were refused: " in " ".join(capsys.readouterr().out.split())
+    table = plan_table("refusing", found)
+    assert "100% of the tried renditions were refused: " in table.note
+    assert [row[0] for row in table.rows[:2]] == ["cells", "renditions"]
     cost = estimate_cost(plan_cells(SMALL, 0), SMALL, 0, 1)
     assert (cost["refused"], cost["reason"]) == (0, None)
 

@@ -23,7 +23,7 @@ from intervox.evaluation.baselines.peers import (
 from intervox.features.extraction import extract
 from intervox.metrics.vectors import unit
 from intervox.recipe import FeatureSettings
-from intervox.reporting.table import representation_title
+from intervox.reporting.wording import representation_title
 from tests.conftest import Speech
 
 

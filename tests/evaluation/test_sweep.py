@@ -27,9 +27,9 @@ from intervox.features.store import Features, write_features
 from intervox.metrics.trials import draw_trials
 from intervox.recipe import EvaluationSettings, Recipe, load_recipe
 from intervox.reporting.figures import difference_plot
-from intervox.reporting.formats import csv, markdown
 from intervox.reporting.study_tables import selection_sentence, sweep_tables
 from intervox.storage import write_json
+from intervox.tables import csv, markdown
 from intervox.training.refine import refine
 from tests.support.corpora import tone_rows, write_corpus
 

@@ -2,17 +2,19 @@ from typing import Any
 
 import pytest
 
+from intervox.evaluation.results import Metrics
 from intervox.reporting.claim import claim, verdicts
 from tests.reporting.test_tables import bare_metrics
-from tests.support.metrics import probed, schema_2_metrics
+from tests.support.metrics import probed, sample_metrics
 
 
 def eer(value: float, low: float, high: float) -> dict[str, Any]:
-    return {"clean": {"different_text": {"eer": value, "eer_interval": [low, high]}}}
+    trials = {"targets": 100, "impostors": 900, "min_dcf": {}, "min_cllr": 0.5}
+    return {"clean": {"different_text": {"eer": value, "eer_interval": [low, high], **trials}}}
 
 
 def outcome(metrics: dict[str, Any], space: str, factor: str) -> str:
-    found = {(v.space, v.factor): v.outcome for v in verdicts(metrics, "people")}
+    found = {(v.space, v.factor): v.outcome for v in verdicts(Metrics.model_validate(metrics), "people")}
     return found[space, factor]
 
 
@@ -21,7 +23,12 @@ def clean() -> dict[str, Any]:
     """Two spaces that know their own factor and nothing of the other's."""
     return {
         "spaces": {"speaker": "speaker", "content": "content"},
-        "protocols": {"people": {"clips": 100, "speakers": 10}},
+        "recipe": "r",
+        "seed": 0,
+        "protocols": {
+            "people": dict.fromkeys(("clips", "failed", "speakers", "contents", "hours"), 10)
+            | {"languages": [], "licence": ""}
+        },
         "verification": {
             "people": {"speaker": eer(0.05, 0.03, 0.07), "content": eer(0.49, 0.47, 0.51)},
         },
@@ -38,8 +45,10 @@ def clean() -> dict[str, Any]:
 
 
 def test_separated_is_what_no_probe_and_no_trial_finds(clean: dict[str, Any]) -> None:
-    assert [v.outcome for v in verdicts(clean, "people")] == ["separated"] * 2
-    assert claim(clean).headline.startswith("Separated on human speech: in none of 2 cases")
+    assert [v.outcome for v in verdicts(Metrics.model_validate(clean), "people")] == ["separated"] * 2
+    assert claim(Metrics.model_validate(clean)).headline.startswith(
+        "Separated on human speech: in none of 2 cases"
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +78,7 @@ def test_an_empty_space_is_not_called_separated(clean: dict[str, Any]) -> None:
     clean["verification"]["people"]["speaker"] = eer(0.5, 0.45, 0.55)
     clean["separation"]["people"]["matrix"]["speaker"]["speaker"] = probed(0.1, 0.1)
     assert outcome(clean, "speaker", "content") == "void"
-    said = claim(clean)
+    said = claim(Metrics.model_validate(clean))
     assert said.headline.startswith(
         "Partly separated on human speech: of 2 cases, 1 is separated and 1 is void"
     )
@@ -87,15 +96,15 @@ def test_keywords_stand_in_for_a_matrix(clean: dict[str, Any]) -> None:
 
 
 def test_synthetic_speech_alone_claims_nothing() -> None:
-    metrics = schema_2_metrics()
+    metrics = sample_metrics()
     metrics["protocols"] = {"synthetic": metrics["protocols"]["synthetic"]}
-    said = claim(metrics)
+    said = claim(Metrics.model_validate(metrics))
     assert said.headline == "Nothing is claimed: no human speech was tested."
     assert said.sentences == ["Only synthetic speech was tested."]
 
 
 def test_the_quickstart_says_what_is_worse_too() -> None:
-    said = claim(schema_2_metrics())
+    said = claim(Metrics.model_validate(sample_metrics()))
     text = " ".join(said.sentences)
     assert said.headline == (
         "Partly separated on human speech: of 5 cases, 3 are partly separated and 2 are not separated."

@@ -1,13 +1,19 @@
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from intervox.errors import IntervoxError
-from intervox.reporting.compare import compare, comparison_tables, write_comparison
+from intervox.reporting.compare import (
+    Comparison,
+    Difference,
+    Value,
+    compare,
+    comparison_tables,
+    write_comparison,
+)
 from intervox.storage import write_json
-from tests.support.metrics import schema_2_metrics
+from tests.support.metrics import sample_metrics
 from tests.support.trials import small_clips, write_small_trials
 
 CLEAN = "EER, clean, different text"
@@ -15,7 +21,7 @@ CLEAN = "EER, clean, different text"
 
 def write_run(folder: Path, noise: float | None, shift: float = 0.0) -> Path:
     """A run with one human protocol, and its trials unless there is no noise to draw them with."""
-    metrics = schema_2_metrics()
+    metrics = sample_metrics()
     for part in ("protocols", "verification", "keywords"):
         metrics[part] = {"fsdd": metrics[part]["fsdd"]}
     result = metrics["verification"]["fsdd"]["speaker"]["clean"]["different_text"]
@@ -26,28 +32,31 @@ def write_run(folder: Path, noise: float | None, shift: float = 0.0) -> Path:
     return folder
 
 
-def differences(found: dict[str, Any]) -> dict[str, Any]:
-    return {row["figure"]: row for row in found["differences"]}
+def differences(found: Comparison) -> dict[str, Difference]:
+    return {row.figure: row for row in found.differences}
 
 
 def test_a_run_against_itself(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / name, 1.0) for name in "ab"]
     found = compare(runs, repeats=40)
-    assert len(found["differences"]) == 3
-    for row in found["differences"]:
-        assert (row["difference"], row["interval"], row["p"], row["note"]) == (0, [0, 0], 1, "")
-    (figures,) = (row for row in found["figures"] if row["figure"] == CLEAN)
-    assert figures["values"][0] == figures["values"][1] == {"value": 0.205, "interval": [0.17425, 0.2296]}
+    assert len(found.differences) == 3
+    for row in found.differences:
+        assert row.interval is not None
+        assert (row.difference, tuple(row.interval), row.p, row.note) == (0, (0, 0), 1, "")
+    (figures,) = (row for row in found.figures if row.figure == CLEAN)
+    assert figures.values[0] == figures.values[1] == Value(0.205, (0.17425, 0.2296))
 
 
 def test_a_worse_run_is_worse_beyond_doubt(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / "good", 0.7), write_run(tmp_path / "bad", 3.0)]
     row = differences(compare(runs, repeats=100))[CLEAN]
-    assert row["run"] == str(runs[1])
-    assert row["difference"] > 0.15
-    assert row["interval"][0] > 0
-    assert row["p"] < 0.05
-    assert differences(compare(runs[::-1], repeats=100))[CLEAN]["difference"] == -row["difference"]
+    assert row.run == str(runs[1])
+    assert row.difference > 0.15
+    assert row.interval is not None
+    assert row.interval[0] > 0
+    assert row.p is not None
+    assert row.p < 0.05
+    assert differences(compare(runs[::-1], repeats=100))[CLEAN].difference == -row.difference
 
 
 def test_other_trials_are_compared_without_p(tmp_path: Path) -> None:
@@ -56,7 +65,7 @@ def test_other_trials_are_compared_without_p(tmp_path: Path) -> None:
     write_small_trials(first, clips, "fsdd", 1.0)
     write_small_trials(other, clips.take(np.arange(80)), "fsdd", 1.0)
     found = compare([first, bare, other], repeats=10)
-    notes = [(row["run"], row["difference"], row["p"], row["note"]) for row in found["differences"][::3]]
+    notes = [(row.run, row.difference, row.p, row.note) for row in found.differences[::3]]
     assert notes == [(str(bare), 0.02, None, "no trial files"), (str(other), 0.04, None, "the trials differ")]
 
 

@@ -1,35 +1,35 @@
-import csv
-import io
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from intervox.errors import IntervoxError
-from intervox.reporting.formats import FORMATS, csv_table, insert_markdown, latex, markdown, write_csv
+from intervox.evaluation.results import Metrics
 from intervox.reporting.maps import separation_matrix
-from intervox.reporting.table import Table
 from intervox.reporting.tables import headline_tables, metric_tables, table_sections
-from tests.support.metrics import schema_2_metrics
+from intervox.tables import FORMATS
+from tests.support.metrics import sample_metrics
 
-ODD = Table("Odd: a_b & 50 %", "A note, ~ and {braces}.", ["who", "what", "EER | %", "count"], [])
+
+def full_metrics() -> Metrics:
+    return Metrics.model_validate(sample_metrics())
 
 
-def bare_metrics() -> dict[str, Any]:
+def bare_metrics() -> Metrics:
     """What an evaluation of somebody's vectors has: one space, one protocol, no texts, nothing raw."""
-    full = schema_2_metrics()
-    result = full["verification"]["fsdd"]["speaker"]["clean"]["all"]
-    return {
-        "schema": 2,
-        "spaces": {"embedding": ""},
-        "protocols": {"calls": {"clips": 40, "failed": 0, "speakers": 4, "contents": 40, "licence": ""}},
-        "verification": {"calls": {"embedding": {"clean": {"all": result, "list:official": result}}}},
-        "baselines": {},
-    }
+    result = sample_metrics()["verification"]["fsdd"]["speaker"]["clean"]["all"]
+    about = {"clips": 40, "failed": 0, "speakers": 4, "contents": 40, "hours": 0.1, "languages": []}
+    return Metrics.model_validate(
+        {
+            "schema": 3,
+            "recipe": "mine",
+            "seed": 0,
+            "spaces": {"embedding": ""},
+            "protocols": {"calls": about | {"licence": ""}},
+            "verification": {"calls": {"embedding": {"clean": {"all": result, "list:official": result}}}},
+            "baselines": {},
+        }
+    )
 
 
-@pytest.mark.parametrize("metrics", [schema_2_metrics(), bare_metrics()], ids=["full", "bare"])
-def test_every_row_fits_its_header(metrics: dict[str, Any]) -> None:
+@pytest.mark.parametrize("metrics", [full_metrics(), bare_metrics()], ids=["full", "bare"])
+def test_every_row_fits_its_header(metrics: Metrics) -> None:
     for table in metric_tables(metrics):
         assert table.rows
         assert all(len(row) == len(table.header) for row in table.rows), table.title
@@ -37,7 +37,7 @@ def test_every_row_fits_its_header(metrics: dict[str, Any]) -> None:
 
 
 def test_a_full_run_has_every_table() -> None:
-    sections = table_sections(schema_2_metrics())
+    sections = table_sections(full_metrics())
     assert {section: len(tables) for section, tables in sections.items()} == {
         "tested": 1,
         "verification": 5,
@@ -64,7 +64,7 @@ def test_what_was_not_measured_has_no_table() -> None:
 
 
 def test_the_headline_tables_are_few_and_hold_the_measured_figures() -> None:
-    verification, keywords, separation = headline_tables(schema_2_metrics())
+    verification, keywords, separation = headline_tables(full_metrics())
     assert len(verification.rows) == 16
     rows = {(row[0], row[1]): row[2:] for row in verification.rows}
     assert rows["librispeech", "raw, layer 1"][0] == "10.7 [9.1, 12.0]"
@@ -80,60 +80,15 @@ def test_the_headline_tables_are_few_and_hold_the_measured_figures() -> None:
     assert ["fsdd", "48.2", "1.57 ×", "0.838 (chance 0.100)"] in separation.rows
 
 
-def test_markdown_and_its_markers(tmp_path: Path) -> None:
-    table = Table(ODD.title, ODD.note, ODD.header, [["a|b", "c", "1.0 [0.5, 2.0]", "50,000"]])
-    lines = markdown([table]).splitlines()
-    assert lines[0] == "**Odd: a_b & 50 %.** A note, ~ and {braces}."
-    assert lines[2:] == [
-        r"| who | what | EER \| % | count |",
-        "| --- | --- | --- | --- |",
-        r"| a\|b | c | 1.0 [0.5, 2.0] | 50,000 |",
-    ]
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- tables: begin -->\nold\n<!-- tables: end -->\nafter\n")
-    insert_markdown(page, [table])
-    text = page.read_text()
-    assert "old" not in text
-    assert text.startswith("before\n<!-- tables: begin -->\n**Odd")
-    assert text.endswith("<!-- tables: end -->\nafter\n")
-    page.write_text("nothing")
-    with pytest.raises(IntervoxError, match="add them where the tables belong"):
-        insert_markdown(page, [table])
-
-
-def test_latex_is_escaped_and_ruled() -> None:
-    table = Table(ODD.title, ODD.note, ODD.header, [["a_b", "R&D", "1.5 ×", "–"]])
-    text = latex([table])
-    assert r"\caption{Odd: a\_b \& 50 \%. A note, \textasciitilde{} and \{braces\}.}" in text
-    assert r"\label{tab:odd}" in text
-    assert r"\begin{tabular}{llrr}" in text
-    assert r"a\_b & R\&D & 1.5 $\times$ & -- \\" in text
-    assert text.index(r"\toprule") < text.index(r"\midrule") < text.index(r"\bottomrule")
-
-
-def test_csv_has_plain_numbers(tmp_path: Path) -> None:
-    table = Table(
-        ODD.title, ODD.note, ODD.header, [["a,b", "c", "1.0 [0.5, 2.0]", "50,000"], ["d", "e", "–", "7"]]
-    )
-    header, first, second = csv.reader(io.StringIO(csv_table(table)))
-    assert header == ["who", "what", "EER | %", "EER | %, low", "EER | %, high", "count"]
-    assert first == ["a,b", "c", "1.0", "0.5", "2.0", "50000"]
-    assert second == ["d", "e", "", "", "", "7"]
-    tables = metric_tables(schema_2_metrics())
-    paths = write_csv(tmp_path, tables)
-    assert [path.name for path in paths] == [f"{table.key}.csv" for table in tables]
-    assert all(path.read_text() for path in paths)
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_table_can_be_written(name: str) -> None:
-    tables = metric_tables(schema_2_metrics())
+    tables = metric_tables(full_metrics())
     text = FORMATS[name](tables)
     assert all(table.title.split(":")[0] in text for table in tables)
 
 
 def test_the_matrix_has_our_spaces_first_and_shades_by_what_is_read() -> None:
-    matrix = separation_matrix(schema_2_metrics(), "speech_commands")
+    matrix = separation_matrix(full_metrics(), "speech_commands")
     assert matrix
     assert matrix.spaces == ["speaker", "content", "raw.1"]
     factor, chance, (from_speaker, from_content, _) = matrix.rows[1]
@@ -143,17 +98,17 @@ def test_the_matrix_has_our_spaces_first_and_shades_by_what_is_read() -> None:
     assert (from_speaker.own, from_content.own) == (False, True)
     # The MLP reads 0.925 where chance is 0.118: 91 % of the way, 18 of 20 shades.
     assert from_speaker.shade == 18
-    assert separation_matrix(schema_2_metrics(), "librispeech") is None
+    assert separation_matrix(full_metrics(), "librispeech") is None
 
 
 def test_running_speech_names_its_raw_layer() -> None:
-    table = next(table for table in metric_tables(schema_2_metrics()) if table.key == "running-speech")
+    table = next(table for table in metric_tables(full_metrics()) if table.key == "running-speech")
     assert [row[1] for row in table.rows] == ["content subspace", "speaker subspace", "raw, layer 4"]
     assert all("[" in cell for row in table.rows for cell in row[2:5])
 
 
 def test_geometry_and_projection_have_a_row_a_pair_of_spaces() -> None:
-    tables = {table.key: table for table in metric_tables(schema_2_metrics())}
+    tables = {table.key: table for table in metric_tables(full_metrics())}
     geometry, projection = tables["geometry"], tables["projection"]
     assert geometry.rows[0][1:] == [
         *("content and speaker", "0.040", "0.010", "0.20"),

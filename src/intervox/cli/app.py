@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
     from intervox.cli.doctor import Check
+    from intervox.evaluation.results import Metrics
 
 app = typer.Typer(
     name="intervox",
@@ -157,12 +159,12 @@ def compare(
     """Put runs side by side, with paired differences on the trials that they share."""
     from intervox.reporting.compare import compare as compare_runs
     from intervox.reporting.compare import comparison_tables, write_comparison
-    from intervox.reporting.formats import print_tables
+    from intervox.tables import print_tables
 
     found = compare_runs(runs)
     write_comparison(out, found)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(asdict(found)))
     else:
         print_tables(comparison_tables(found))
         typer.echo(f"page: {out}")
@@ -196,16 +198,17 @@ def ingredients(
     measured on the human corpora. Needs `synth` and `extract`; a minute a row.
     """
     from intervox import pipeline
-    from intervox.reporting.formats import print_tables
+    from intervox.evaluation.results import INGREDIENTS
     from intervox.reporting.study_tables import ingredient_tables
+    from intervox.tables import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.compare_ingredients(opened)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(found.model_dump_json(by_alias=True))
     else:
         print_tables(ingredient_tables(found))
-        typer.echo(f"ingredients: {opened.folder / pipeline.INGREDIENTS}")
+        typer.echo(f"ingredients: {opened.folder / INGREDIENTS}")
 
 
 @app.command()
@@ -218,27 +221,23 @@ def tables(
     form: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
 ) -> None:
     """Print the tables of a finished run in Markdown, LaTeX or CSV, or write them into a Markdown file."""
-    from intervox.pipeline import INGREDIENTS, SWEEP
-    from intervox.reporting import METRICS
-    from intervox.reporting.formats import FORMATS, insert_markdown
+    from intervox.evaluation.results import INGREDIENTS, METRICS, SWEEP, Ingredients, Metrics, Sweep
     from intervox.reporting.study_tables import ingredient_tables, sweep_tables
     from intervox.reporting.tables import headline_tables, metric_tables
-    from intervox.storage import read_json
+    from intervox.tables import FORMATS, insert_markdown
 
     known = {
-        "metrics": (METRICS, headline_tables),
-        "all": (METRICS, metric_tables),
-        "ingredients": (INGREDIENTS, ingredient_tables),
-        "sweep": (SWEEP, sweep_tables),
+        "metrics": lambda: headline_tables(Metrics.read(folder / METRICS)),
+        "all": lambda: metric_tables(Metrics.read(folder / METRICS)),
+        "ingredients": lambda: ingredient_tables(Ingredients.read(folder / INGREDIENTS)),
+        "sweep": lambda: sweep_tables(Sweep.read(folder / SWEEP)),
     }
     for what, given, choices in (("set of tables", of, known), ("format", form, FORMATS)):
         if given not in choices:
             raise IntervoxError(f"there is no {what} {given!r}: choose from {', '.join(choices)}")
     if into is not None and form != "markdown":
         raise IntervoxError(f"--into writes Markdown: print {form} without it")
-    name, build = known[of]
-    needed = ("protocols", "verification") if name == METRICS else ()
-    built = build(read_json(folder / name, *needed))
+    built = known[of]()
     if into is None:
         typer.echo(FORMATS[form](built))
     else:
@@ -291,37 +290,35 @@ def doctor(as_json: JsonOption = False) -> None:
         raise typer.Exit(2)
 
 
-def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> None:
-    from intervox.reporting import METRICS, REPORT
-    from intervox.reporting.formats import print_tables
+def _show_metrics(metrics: "Metrics", folder: Path, as_json: bool) -> None:
+    from intervox.evaluation.results import METRICS
+    from intervox.reporting import REPORT
     from intervox.reporting.tables import headline_tables
+    from intervox.tables import print_tables
 
     if as_json:
-        typer.echo(json.dumps(metrics))
+        typer.echo(metrics.model_dump_json(by_alias=True))
         return
     print_tables(headline_tables(metrics))
     typer.echo(f"metrics: {folder / METRICS}\nreport:  {folder / REPORT}")
 
 
 def _show_checks(title: str, checks: "list[Check]", as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from intervox.tables import Table, print_tables
 
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks]))
         return
-    table = Table(title=title, title_justify="left")
-    for column in ("", "what", "found", "how to get it"):
-        table.add_column(column)
-    for check in checks:
-        mark = "yes" if check.present else ("NO" if check.needed else "no")
-        mend = "" if check.present else check.mend
-        # intervox[espeak] is no markup
-        table.add_row(mark, *(escape(cell) for cell in (check.what, check.found, mend)))
-    Console().print(table)
+    rows = [
+        [
+            "yes" if check.present else ("NO" if check.needed else "no"),
+            check.what,
+            check.found,
+            "" if check.present else check.mend,
+        ]
+        for check in checks
+    ]
+    print_tables([Table(title, "", ["", "what", "found", "how to get it"], rows, labels=4)])
 
 
 def main() -> None:

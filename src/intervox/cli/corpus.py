@@ -30,10 +30,11 @@ def plan(
 
     A few cells of every engine are rendered to see how long they take; nothing is written.
     """
-    from intervox.corpus.plan.cost import plan_corpus, print_plan
+    from intervox.corpus.plan.cost import plan_corpus, plan_table
     from intervox.parallel import default_workers
     from intervox.pipeline import check_protocols_are_kept
     from intervox.recipe import load_recipe
+    from intervox.tables import print_tables
 
     loaded = load_recipe(recipe)
     check_protocols_are_kept(loaded)
@@ -41,7 +42,7 @@ def plan(
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        print_plan(loaded.name, found)
+        print_tables([plan_table(loaded.name, found)])
 
 
 @corpus_app.command()
@@ -79,14 +80,15 @@ def check(
     """
     from intervox.clips.corpus import find_corpus
     from intervox.corpus.inspect.check import check_corpus
-    from intervox.corpus.inspect.findings import has_errors, print_findings
+    from intervox.corpus.inspect.findings import findings_table, has_errors
+    from intervox.tables import print_tables
 
     corpus = find_corpus(folder)
     findings = check_corpus(corpus, workers)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
     else:
-        print_findings(f"Corpus {corpus}", findings)
+        print_tables([findings_table(f"Corpus {corpus}", findings)])
     if has_errors(findings):
         raise typer.Exit(2)
 
@@ -142,10 +144,11 @@ def coverage(
     Shares are of the phonemes, and pairs of them, in the language's built-in lexicon.
     """
     from intervox.corpus.inspect.coverage import coverage as measure
-    from intervox.corpus.inspect.coverage import coverage_markdown, print_coverage
+    from intervox.corpus.inspect.coverage import coverage_table
     from intervox.corpus.plan.texts import texts
     from intervox.engines.base import load_engine
     from intervox.recipe import load_recipe
+    from intervox.tables import markdown, print_tables
 
     read = load_recipe(recipe)
     engines = [engine for engine in read.corpus.engines if engine.name != "recordings"]
@@ -154,9 +157,9 @@ def coverage(
     if as_json:
         typer.echo(json.dumps({name: one.as_json() for name, one in found.items()}, ensure_ascii=False))
     elif as_markdown:
-        typer.echo(coverage_markdown(found))
+        typer.echo(markdown([coverage_table(found)]))
     else:
-        print_coverage(found)
+        print_tables([coverage_table(found)])
 
 
 @corpus_app.command()

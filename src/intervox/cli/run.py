@@ -1,6 +1,5 @@
 """The command ``intervox sweep``: train variants of a recipe on its corpus and compare them."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -51,14 +50,15 @@ def sweep(
     earlier call stopped.
     """
     from intervox import pipeline
-    from intervox.reporting.formats import print_tables
+    from intervox.evaluation.results import SWEEP
     from intervox.reporting.study_tables import selection_sentence, sweep_tables
+    from intervox.tables import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.sweep(opened, vary or (), seeds)
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(found.model_dump_json(by_alias=True))
         return
     print_tables(sweep_tables(found))
     typer.echo(selection_sentence(found))
-    typer.echo(f"sweep: {opened.folder / pipeline.SWEEP}\nplot:  {opened.folder / pipeline.SWEEP_PLOT}")
+    typer.echo(f"sweep: {opened.folder / SWEEP}\nplot:  {opened.folder / pipeline.SWEEP_PLOT}")

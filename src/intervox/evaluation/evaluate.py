@@ -7,9 +7,10 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from intervox.evaluation import SYNTHETIC
+from intervox.evaluation.arranging import Result, arrange, headline
 from intervox.evaluation.keywords import spot_keywords
 from intervox.evaluation.representations import Representation
-from intervox.evaluation.results import RAW, Result, arrange, headline
+from intervox.evaluation.results import RAW
 from intervox.evaluation.running import running_speech
 from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet
@@ -21,7 +22,7 @@ from intervox.metrics.vectors import Vectors
 from intervox.progress import progress_bar
 from intervox.recipe import EvaluationSettings
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,21 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
-from intervox.metrics.trials import usual_stratum
-from intervox.reporting.table import human_protocols, spaces_of, systems
+from intervox.evaluation.findings import Rate
+from intervox.evaluation.results import Metrics
+from intervox.reporting.wording import (
+    System,
+    human_protocols,
+    own_keywords,
+    own_verification,
+    percent,
+    spaces_of,
+    spotting,
+    usual,
+    verifying,
+)
 
 Outcome = Literal["separated", "partly", "not", "void"]
 READABLE = 0.25
@@ -25,6 +36,8 @@ RULES = (
     "so that missing the other one shows nothing. The worst piece of evidence decides."
 )
 _ORDER: tuple[Outcome, ...] = ("separated", "partly", "not")
+T = TypeVar("T")
+
 _FACTORS = ("speaker", "content", "condition")
 
 
@@ -66,26 +79,24 @@ class Claim:
     verdicts: list[Verdict]
 
 
-def claim(metrics: dict[str, Any]) -> Claim:
+def claim(metrics: Metrics) -> Claim:
     """Say what the metrics show, for and against."""
     humans = human_protocols(metrics)
-    found = [verdict for protocol in metrics["protocols"] for verdict in verdicts(metrics, protocol)]
+    found = [verdict for protocol in metrics.protocols for verdict in verdicts(metrics, protocol)]
     sentences = [_tested(metrics, humans)]
     for protocol in humans:
         sentences += [*_verification(metrics, protocol), *_keywords(metrics, protocol)]
-        sentences += (
-            [_separation(protocol, here)] if (here := [v for v in found if v.protocol == protocol]) else []
-        )
+        if here := [verdict for verdict in found if verdict.protocol == protocol]:
+            sentences.append(_separation(protocol, here))
     return Claim(_headline([v for v in found if v.protocol in humans], bool(humans)), sentences, found)
 
 
-def verdicts(metrics: dict[str, Any], protocol: str) -> list[Verdict]:
+def verdicts(metrics: Metrics, protocol: str) -> list[Verdict]:
     """Judge every subspace on every factor that is not its own and that was probed.
 
     A space that was made for no factor can't leak one.
     """
-    spaces: dict[str, str] = metrics["spaces"]
-    made = {space: factor for space, factor in spaces.items() if factor}
+    made = {space: factor for space, factor in metrics.spaces.items() if factor}
     factors = dict.fromkeys([*_FACTORS, *made.values()])
     result = []
     for space, own in made.items():
@@ -101,30 +112,27 @@ def verdicts(metrics: dict[str, Any], protocol: str) -> list[Verdict]:
     return result
 
 
-def _evidence(metrics: dict[str, Any], protocol: str, space: str, factor: str) -> list[tuple[Outcome, str]]:
+def _evidence(metrics: Metrics, protocol: str, space: str, factor: str) -> list[tuple[Outcome, str]]:
     """All that was measured of a factor in a space: an outcome and its words each."""
     result: list[tuple[Outcome, str]] = []
-    cell = _cell(metrics, protocol, factor, space)
-    for kind, name in (("linear", "linear probe"), ("mlp", "MLP probe")):
-        if probe := cell.get(kind):
-            control = probe.get("shuffled_interval") or [cell["chance"], cell["chance"]]
-            low = (probe.get("interval") or [probe["accuracy"]])[0]
-            outcome = _probe(probe["accuracy"], low, control[1], cell["chance"])
-            result.append(
-                (outcome, f"{name} {probe['accuracy']:.2f}, shuffled {control[0]:.2f} to {control[1]:.2f}")
-            )
-    keywords = metrics.get("keywords", {}).get(protocol, {}).get(space, {}).get("clean", {})
-    if factor == "content" and not cell and keywords.get("probe") is not None:
-        probe, chance = keywords["probe"], keywords["chance"]
-        low = (keywords.get("probe_interval") or [probe])[0]
-        result.append((_probe(probe, low, chance, chance), f"linear probe {probe:.2f}, chance {chance:.2f}"))
-    if factor == "speaker" and (result_of := _different_text(metrics, protocol, space)):
-        eer, bounds = result_of["eer"], result_of.get("eer_interval")
-        words = f"EER {_rate(result_of)}"
-        if (bounds or [eer, eer])[1] >= 0.5:
-            result.append(("separated", words))
-        else:
-            result.append(("partly" if eer >= CONFUSED else "not", words))
+    separation = metrics.separation.get(protocol)
+    cell = separation.matrix.get(factor, {}).get(space) if separation else None
+    keywords = own_keywords(metrics, protocol, space).get("clean")
+    if cell:
+        for name, probe in (("linear probe", cell.linear), ("MLP probe", cell.mlp)):
+            control = probe.shuffled_interval or (cell.chance, cell.chance)
+            low = (probe.interval or (probe.accuracy,))[0]
+            words = f"{name} {probe.accuracy:.2f}, shuffled {control[0]:.2f} to {control[1]:.2f}"
+            result.append((_probe(probe.accuracy, low, control[1], cell.chance), words))
+    elif factor == "content" and keywords and keywords.probe is not None:
+        low = (keywords.probe_interval or (keywords.probe,))[0]
+        words = f"linear probe {keywords.probe:.2f}, chance {keywords.chance:.2f}"
+        result.append((_probe(keywords.probe, low, keywords.chance, keywords.chance), words))
+    found = usual(own_verification(metrics, protocol, space))
+    if factor == "speaker" and found:
+        by_chance = (found.eer_interval or (found.eer, found.eer))[1] >= 0.5
+        outcome: Outcome = "separated" if by_chance else "partly" if found.eer >= CONFUSED else "not"
+        result.append((outcome, f"EER {_rate(found)}"))
     return result
 
 
@@ -135,7 +143,7 @@ def _probe(accuracy: float, low: float, control: float, chance: float) -> Outcom
     return "partly" if accuracy - chance <= READABLE * (1 - chance) else "not"
 
 
-def _knows_nothing(metrics: dict[str, Any], protocol: str, space: str, own: str) -> str:
+def _knows_nothing(metrics: Metrics, protocol: str, space: str, own: str) -> str:
     """Say that a space does not know its own factor, or nothing where it does or nobody measured."""
     evidence = _evidence(metrics, protocol, space, own)
     if evidence and all(outcome == "separated" for outcome, _ in evidence):
@@ -173,15 +181,13 @@ def _plural(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _tested(metrics: dict[str, Any], humans: list[str]) -> str:
+def _tested(metrics: Metrics, humans: list[str]) -> str:
     """Whose speech it was."""
     if not humans:
         return "Only synthetic speech was tested."
-    about = metrics["protocols"]
-    parts = [
-        f"{name} ({about[name]['speakers']:,} speakers, {about[name]['clips']:,} clips)" for name in humans
-    ]
-    tongues = sorted({tongue for name in humans for tongue in about[name].get("languages", ()) if tongue})
+    about = metrics.protocols
+    parts = [f"{name} ({about[name].speakers:,} speakers, {about[name].clips:,} clips)" for name in humans]
+    tongues = sorted({tongue for name in humans for tongue in about[name].languages if tongue})
     languages = f" Languages: {', '.join(tongues)}." if tongues else ""
     return f"Tested on recordings of people: {_listed(parts)}.{languages}"
 
@@ -192,94 +198,80 @@ def _separation(protocol: str, here: list[Verdict]) -> str:
     return f"On {protocol} {_listed(parts)}."
 
 
-def _verification(metrics: dict[str, Any], protocol: str) -> list[str]:
+def _verification(metrics: Metrics, protocol: str) -> list[str]:
     """How well the speaker subspaces verify, against everything else there."""
-    if protocol not in metrics["verification"]:
+    if protocol not in metrics.verification:
         return []
+    others = []
+    for system in verifying(metrics, protocol, list(metrics.baselines)):
+        theirs = usual(system.found)
+        if theirs and system.kind in ("raw", "baseline"):
+            name, chosen = _named(system)
+            words = ", ".join(filter(None, (_rate(theirs), chosen)))
+            others.append((theirs.eer, f"{name} ({words})"))
+    others.sort(key=lambda other: other[0])
     sentences = []
     for space in spaces_of(metrics, "speaker"):
-        ours = _different_text(metrics, protocol, space)
-        if not ours:
-            continue
-        others = []
-        for title, result in systems(metrics, "verification", protocol, "speaker", metrics["baselines"]):
-            strata = result["clean"]
-            theirs = strata.get(usual_stratum(strata))
-            if theirs and not title.endswith("subspace") and not title.startswith("raw, mean"):
-                name, chosen = _named(title)
-                words = ", ".join(filter(None, (_rate(theirs), chosen)))
-                others.append((theirs, f"{name} ({words})"))
-        others.sort(key=lambda other: float(other[0]["eer"]))
-        text = f"On {protocol} the {space} subspace has an EER of {_rate(ours)}"
-        worse = [words for result, words in others if result["eer"] > ours["eer"]]
-        better = [words for result, words in others if result["eer"] <= ours["eer"]]
-        if len(worse) > SHOWN:
-            worse = [*worse[: SHOWN - 1], f"{len(worse) - SHOWN + 1} others"]
-        text += f", below {_listed(worse)}" if worse else ""
-        text += f"{' but' if worse else ', '} not below {_listed(better)}" if better else ""
-        sentences.append(f"{text}.{_harder(metrics, protocol, space)}")
+        ours = usual(own_verification(metrics, protocol, space))
+        if ours:
+            text = f"On {protocol} the {space} subspace has an EER of {_rate(ours)}"
+            worse = [words for eer, words in others if eer > ours.eer]
+            better = [words for eer, words in others if eer <= ours.eer]
+            if len(worse) > SHOWN:
+                worse = [*worse[: SHOWN - 1], f"{len(worse) - SHOWN + 1} others"]
+            text += f", below {_listed(worse)}" if worse else ""
+            text += f"{' but' if worse else ', '} not below {_listed(better)}" if better else ""
+            sentences.append(f"{text}.{_harder(metrics, protocol, space)}")
     return sentences
 
 
-def _named(title: str) -> tuple[str, str]:
+def _named(system: System[T]) -> tuple[str, str]:
     """Say what stands beside a subspace, and how it was chosen where that flatters it."""
-    raw = title.startswith("raw")
-    return ("the best raw layer", "chosen on this very test") if raw else (title, "")
+    raw = system.kind == "raw"
+    return ("the best raw layer", "chosen on this very test") if raw else (system.title, "")
 
 
-def _harder(metrics: dict[str, Any], protocol: str, space: str) -> str:
+def _harder(metrics: Metrics, protocol: str, space: str) -> str:
     """What degraded clips and same-text impostors do to it."""
-    strata = metrics["verification"][protocol][space]
-    cross = strata.get("cross_condition", {})
+    found = own_verification(metrics, protocol, space)
     parts = []
-    if degraded := cross.get(usual_stratum(cross)):
+    if degraded := usual(found, "cross_condition"):
         parts.append(f"{_rate(degraded)} with every clip degraded")
-    if same_text := strata["clean"].get("same_text_impostors"):
+    if same_text := found["clean"].get("same_text_impostors"):
         parts.append(f"{_rate(same_text)} against impostors who say the same words")
     return f" It is {_listed(parts)}." if parts else ""
 
 
-def _keywords(metrics: dict[str, Any], protocol: str) -> list[str]:
+def _keywords(metrics: Metrics, protocol: str) -> list[str]:
     """How well words are known from one example of other speakers."""
-    if protocol not in metrics.get("keywords", {}):
+    if protocol not in metrics.keywords:
         return []
-    shown = []
-    for title, result in systems(metrics, "keywords", protocol, "content", metrics["baselines"]):
-        shot = result["clean"].get("shot_1")
-        if shot and not title.startswith("raw, mean"):
-            shown.append((title, shot["accuracy"]))
-    ours = [f"{value:.2f} from the {title}" for title, value in shown if title.endswith("subspace")]
-    others = sorted((s for s in shown if not s[0].endswith("subspace")), key=lambda other: -other[1])
-    best = max((value for title, value in shown if title.endswith("subspace")), default=0.0)
-    theirs = []
-    for title, value in others:
-        name, chosen = _named(title)
-        theirs.append(f"{value:.2f} from {name}" + (f" ({chosen})" if chosen else ""))
-    kept = max(SHOWN, sum(value >= best for _, value in others))
-    if len(theirs) > kept + 1:
-        theirs = [*theirs[:kept], f"less from {len(theirs) - kept} others"]
+    ours, others, best = [], [], 0.0
+    for system in spotting(metrics, protocol, list(metrics.baselines)):
+        shot = system.found["clean"].shot_1
+        if shot and system.kind == "own":
+            ours.append(f"{shot.accuracy:.2f} from the {system.title}")
+            best = max(best, shot.accuracy)
+        elif shot and system.kind != "mean":
+            name, chosen = _named(system)
+            words = f"{shot.accuracy:.2f} from {name}" + (f" ({chosen})" if chosen else "")
+            others.append((shot.accuracy, words))
     if not ours:
         return []
-    chance = metrics["keywords"][protocol][spaces_of(metrics, "content")[0]]["clean"]["chance"]
+    others.sort(key=lambda other: -other[0])
+    theirs = [words for _, words in others]
+    kept = max(SHOWN, sum(accuracy >= best for accuracy, _ in others))
+    if len(theirs) > kept + 1:
+        theirs = [*theirs[:kept], f"less from {len(theirs) - kept} others"]
+    chance = own_keywords(metrics, protocol, spaces_of(metrics, "content")[0])["clean"].chance
     if theirs:
         ours[-1] += f", against {_listed(theirs)}"
     return [f"One example a word of {protocol} gives an accuracy of {_listed(ours)}; chance is {chance:.2f}."]
 
 
-def _different_text(metrics: dict[str, Any], protocol: str, space: str) -> dict[str, Any]:
-    strata = metrics["verification"].get(protocol, {}).get(space, {}).get("clean", {})
-    return strata.get(usual_stratum(strata)) or {}
-
-
-def _cell(metrics: dict[str, Any], protocol: str, factor: str, space: str) -> dict[str, Any]:
-    matrix = metrics.get("separation", {}).get(protocol, {}).get("matrix") or {}
-    return matrix.get(factor, {}).get(space) or {}
-
-
-def _rate(result: dict[str, Any]) -> str:
-    bounds = result.get("eer_interval")
-    shown = " [{:.1f}, {:.1f}]".format(*(100 * bound for bound in bounds)) if bounds else ""
-    return f"{100 * result['eer']:.1f} %{shown}"
+def _rate(result: Rate) -> str:
+    rate, *bounds = percent(result.eer, result.eer_interval).split(" ", 1)
+    return " ".join([f"{rate} %", *bounds])
 
 
 def _listed(parts: list[str]) -> str:

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from intervox.evaluation.findings import Rate
+from intervox.evaluation.results import Sweep
 from intervox.reporting.study_tables import HIGHER_IS_BETTER, MEASURES
 
 Rates = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -69,16 +71,16 @@ def score_histograms(scores: Mapping[str, NDArray[np.float32]], space: str) -> s
         return _finish(figure, axes, "Histograms of scores")
 
 
-def severity_curves(curves: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def severity_curves(curves: Mapping[str, Mapping[str, Rate]]) -> str:
     """EER over severity with its interval, one line a disturbance."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(4.4, 3.0)
         for name, curve in curves.items():
             severities = sorted(curve, key=float)
             places = [float(severity) for severity in severities]
-            rates = [100 * curve[severity]["eer"] for severity in severities]
+            rates = [100 * curve[severity].eer for severity in severities]
             (line,) = axes.plot(places, rates, marker="o", markersize=3, label=name.replace("_", " "))
-            bounds = [curve[severity].get("eer_interval") for severity in severities]
+            bounds = [curve[severity].eer_interval for severity in severities]
             if all(bounds):
                 low, high = 100 * np.asarray(bounds).T
                 axes.fill_between(places, low, high, color=line.get_color(), alpha=0.08, linewidth=0)
@@ -169,16 +171,19 @@ _SWEEP_STYLE: Any = {
 }
 
 
-def difference_plot(found: dict[str, Any]) -> str:
+def difference_plot(found: Sweep) -> str:
     """Draw a panel a measure, a row a variant, a colour a protocol; an SVG file on white.
 
     Raw layers are left out: their distance would hide that between the variants.
     """
-    panels = [key for key in MEASURES if any(_drawn(found, key))]
-    names = [row["name"] for row in found["variants"][1:]]
+    measured = found.variants[0].figures
+    panels = [key for key in MEASURES if any(f"{name} {key}" in measured for name in found.protocols)]
+    names = [row.name for row in found.variants[1:]]
+    if not names:
+        panels = []
     with matplotlib.rc_context(_SWEEP_STYLE):
         rows = max(1, -(-len(panels) // _COLUMNS))
-        size = 12.0, rows * (1.3 + 0.13 * len(names) * (1 + len(found["protocols"])))
+        size = 12.0, rows * (1.3 + 0.13 * len(names) * (1 + len(found.protocols)))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False).ravel()
         for axes, key in zip(grid, panels, strict=False):
@@ -190,7 +195,7 @@ def difference_plot(found: dict[str, Any]) -> str:
             grid[0].set_ylim(len(names) - 0.5, -0.5)
             handles = [
                 matplotlib.lines.Line2D([], [], color=colour, marker="o", markersize=4, label=protocol)
-                for protocol, colour in zip(found["protocols"], cycle(COLOURS), strict=False)
+                for protocol, colour in zip(found.protocols, cycle(COLOURS), strict=False)
             ]
             figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
         buffer = io.StringIO()
@@ -198,26 +203,17 @@ def difference_plot(found: dict[str, Any]) -> str:
     return buffer.getvalue()
 
 
-def _drawn(found: dict[str, Any], key: str) -> list[str]:
-    """Protocols that have a measure."""
-    if len(found["variants"]) == 1:
-        return []
-    return [name for name in found["protocols"] if f"{name} {key}" in found["variants"][0]["figures"]]
-
-
-def _panel(axes: Axes, key: str, found: dict[str, Any]) -> None:
+def _panel(axes: Axes, key: str, found: Sweep) -> None:
     axes.axvline(0, color="0.6", linewidth=0.8, zorder=0)
-    spread = np.linspace(-0.3, 0.3, max(2, len(found["protocols"])))
-    for protocol, colour, offset in zip(found["protocols"], cycle(COLOURS), spread, strict=False):
-        for place, row in enumerate(found["variants"][1:]):
-            figure = row["figures"].get(f"{protocol} {key}")
-            if figure is None:
-                continue
-            difference = figure["difference"]
-            axes.plot(100 * difference["value"], place + offset, "o", color=colour, markersize=4)
-            if difference["interval"]:
-                bounds = [100 * bound for bound in difference["interval"]]
-                axes.plot(bounds, [place + offset] * 2, color=colour, linewidth=1.4)
+    spread = np.linspace(-0.3, 0.3, max(2, len(found.protocols)))
+    for protocol, colour, offset in zip(found.protocols, cycle(COLOURS), spread, strict=False):
+        for place, row in enumerate(found.variants[1:]):
+            if figure := row.figures.get(f"{protocol} {key}"):
+                difference = figure.difference
+                axes.plot(100 * difference.value, place + offset, "o", color=colour, markersize=4)
+                if difference.interval:
+                    bounds = [100 * bound for bound in difference.interval]
+                    axes.plot(bounds, [place + offset] * 2, color=colour, linewidth=1.4)
     better = "right" if key in HIGHER_IS_BETTER else "left"
     axes.set_title(MEASURES[key], fontsize=9, loc="left")
     axes.set_xlabel(f"points more than the recipe; better to the {better}", fontsize=8)

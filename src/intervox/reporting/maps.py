@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -11,6 +10,8 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from intervox.clips.labels import Clips, Labels
+from intervox.evaluation.findings import ProbedFactor
+from intervox.evaluation.results import Metrics
 from intervox.metrics.vectors import Vectors
 from intervox.seeds import rng
 
@@ -97,6 +98,7 @@ def _choose(labels: Mapping[str, Labels]) -> NDArray[np.int64]:
 
 
 SHADES = 20
+"""From chance to perfect."""
 
 
 @dataclass(frozen=True)
@@ -106,16 +108,12 @@ class Cell:
     Attributes
     ----------
     shade
-        0 to 20: the way from chance to perfect that the better probe goes.
+        0 to ``SHADES``: the way from chance to perfect that the better probe goes.
     own
         The space was trained for this factor, so that much is good.
     """
 
-    accuracy: float
-    interval: list[float] | None
-    mlp: float | None
-    shuffled: float | None
-    bits: float | None
+    found: ProbedFactor
     shade: int
     own: bool
 
@@ -134,33 +132,23 @@ class Matrix:
     rows: list[tuple[str, float, list[Cell | None]]]
 
 
-def separation_matrix(metrics: dict[str, Any], protocol: str) -> Matrix | None:
+def separation_matrix(metrics: Metrics, protocol: str) -> Matrix | None:
     """Arrange a protocol's matrix, own subspaces first; None where there is none."""
-    matrix = metrics.get("separation", {}).get(protocol, {}).get("matrix")
-    if not matrix:
+    separation = metrics.separation.get(protocol)
+    if separation is None or not separation.matrix:
         return None
-    there = dict.fromkeys(space for spaces in matrix.values() for space in spaces)
-    spaces = [space for space in metrics["spaces"] if space in there]
-    spaces += [space for space in there if space not in metrics["spaces"]]
+    there = dict.fromkeys(space for found in separation.matrix.values() for space in found)
+    spaces = list(dict.fromkeys([*(space for space in metrics.spaces if space in there), *there]))
     rows = []
-    for factor, found in matrix.items():
-        cells = [
-            _cell(found[space], metrics["spaces"].get(space) == factor) if space in found else None
-            for space in spaces
-        ]
-        rows.append((factor, float(next(iter(found.values()))["chance"]), cells))
+    for factor, found in separation.matrix.items():
+        cells = [_cell(found.get(space), metrics.spaces.get(space) == factor) for space in spaces]
+        rows.append((factor, next(iter(found.values())).chance, cells))
     return Matrix(spaces, rows)
 
 
-def _cell(found: dict[str, Any], own: bool) -> Cell:
-    linear, mlp, chance = found["linear"], found.get("mlp"), found["chance"]
-    best = max(linear["accuracy"], mlp["accuracy"] if mlp else 0)
-    return Cell(
-        accuracy=linear["accuracy"],
-        interval=linear.get("interval"),
-        mlp=mlp["accuracy"] if mlp else None,
-        shuffled=linear.get("shuffled"),
-        bits=(found.get("information") or {}).get("bits"),
-        shade=round(SHADES * max(0.0, best - chance) / max(1 - chance, 1e-9)),
-        own=own,
-    )
+def _cell(found: ProbedFactor | None, own: bool) -> Cell | None:
+    if found is None:
+        return None
+    best = max(found.linear.accuracy, found.mlp.accuracy)
+    shade = round(SHADES * max(0.0, best - found.chance) / max(1 - found.chance, 1e-9))
+    return Cell(found, shade, own)

@@ -1,6 +1,6 @@
 """``report.html``: one self-contained page, the claim first, then what it rests on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from intervox.clips.corpus import Corpus
 from intervox.clips.labels import Clips
+from intervox.evaluation.results import Metrics
 from intervox.metrics.detection import error_rates
 from intervox.metrics.vectors import Vectors
 from intervox.recipe import Recipe, dump_recipe
-from intervox.reporting import figures
+from intervox.reporting import figures, render
 from intervox.reporting.claim import RULES, claim
-from intervox.reporting.formats import render
 from intervox.reporting.maps import MAP_SIZE, Map, separation_matrix, subspace_maps
-from intervox.reporting.table import condition_title, human_protocols, representation_title, spaces_of
 from intervox.reporting.tables import table_sections
 from intervox.reporting.trials import (
     MAX_SECONDS,
     AudioBudget,
+    HeardTrial,
     listen,
     main_stratum,
     read_trials,
@@ -31,6 +31,13 @@ from intervox.reporting.trials import (
     trial_path,
     worst_impostors,
     worst_targets,
+)
+from intervox.reporting.wording import (
+    condition_title,
+    human_protocols,
+    representation_title,
+    running_by_name,
+    spaces_of,
 )
 from intervox.storage import write_bytes
 
@@ -92,7 +99,7 @@ class Made:
 
 def write_report(
     path: Path,
-    metrics: dict[str, Any],
+    metrics: Metrics,
     sources: Sequence[MapSource] = (),
     made: Made | None = None,
     embed_audio: bool = True,
@@ -105,7 +112,7 @@ def write_report(
         Of the page, in the folder of the run: the trials of the figures are read from ``trials/``
         beside it. What has no trials there has no DET curves and no worst errors.
     metrics
-        The content of ``metrics.json``. What it does not hold is not on the page.
+        What it does not hold is not on the page.
     sources
         For the maps; protocols that are not among them have none.
     made
@@ -122,21 +129,32 @@ def write_report(
     drawn = {
         "severity": [
             (protocol, figures.severity_curves(spaces[speaker]))
-            for protocol, spaces in metrics.get("severity", {}).items()
+            for protocol, spaces in metrics.severity.items()
             if spaces.get(speaker)
         ],
-        "reliability": _by_protocol(metrics, "calibration", "bins", figures.reliability),
-        "running": _by_protocol(metrics, "running", "curve", figures.running_curves),
+        "reliability": _drawn_by_protocol(
+            {p: {s: fit.bins for s, fit in fits.items()} for p, fits in metrics.calibration.items()},
+            metrics,
+            figures.reliability,
+        ),
+        "running": _drawn_by_protocol(
+            {
+                p: {s: found.curve for s, found in running_by_name(spaces).items()}
+                for p, spaces in metrics.running.items()
+            },
+            metrics,
+            figures.running_curves,
+        ),
         "det": {
             protocol: drawings
-            for protocol in metrics["protocols"]
+            for protocol in metrics.protocols
             if (drawings := _det(trials.get(protocol, {}), metrics, protocol, speaker))
         },
         "worst": _worst(trials, metrics, speaker, AudioBudget(AUDIO_BYTES if embed_audio else 0)),
         "maps": {source.name: _maps(source, metrics) for source in sources},
     }
     tables = table_sections(metrics)
-    matrices = {p: m for p in metrics["protocols"] if (m := separation_matrix(metrics, p))}
+    matrices = {p: m for p in metrics.protocols if (m := separation_matrix(metrics, p))}
     said = claim(metrics)
     there = {name for name, value in (tables | drawn).items() if value}
     there |= {"verdicts"} if said.verdicts else set()
@@ -160,49 +178,55 @@ def write_report(
     write_bytes(path, page.encode())
 
 
-def _read_all(run: Path, metrics: dict[str, Any]) -> dict[str, dict[str, pa.Table]]:
+def _read_all(run: Path, metrics: Metrics) -> dict[str, dict[str, pa.Table]]:
     """Read the trials of every protocol and condition that have a file."""
     result: dict[str, dict[str, pa.Table]] = {}
-    for protocol in metrics["protocols"]:
+    for protocol in metrics.protocols:
         for condition in ("clean", "cross_condition"):
             if trial_path(run, protocol, condition).exists():
                 result.setdefault(protocol, {})[condition] = read_trials(run, protocol, condition)
     return result
 
 
-def _by_protocol(metrics: dict[str, Any], kind: str, part: str, draw: Any) -> list[tuple[str, str]]:
-    """Draw one figure a protocol, with a line a space that has the part."""
+def _drawn_by_protocol(
+    curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
+    metrics: Metrics,
+    draw: Callable[[Mapping[str, Sequence[Sequence[float]]]], str],
+) -> list[tuple[str, str]]:
+    """Draw one figure a protocol, with a line a space that has a curve."""
     drawings = []
-    for protocol, spaces in metrics.get(kind, {}).items():
+    for protocol, by_space in curves.items():
         lines = {
-            representation_title(
-                f"{space}.{found['layer']}" if "layer" in found else space, metrics["spaces"]
-            ): found[part]
-            for space, found in spaces.items()
-            if found.get(part)
+            representation_title(space, metrics.spaces): curve for space, curve in by_space.items() if curve
         }
         if lines:
             drawings.append((protocol, draw(lines)))
     return drawings
 
 
-def _det(
-    by_condition: dict[str, pa.Table], metrics: dict[str, Any], protocol: str, speaker: str
-) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG element, what stands below it, and the trials that it shows."""
+
+    drawing: str
+    caption: str
+    link: str = ""
+
+
+def _det(by_condition: dict[str, pa.Table], metrics: Metrics, protocol: str, speaker: str) -> list[Drawing]:
     """DET curves under each condition and of the open set, and histograms of clean scores."""
     drawings = []
     for condition, table in by_condition.items():
         stratum = main_stratum(table)
         curves = {
-            representation_title(name, metrics["spaces"]): error_rates(*stratum_scores(table, name, stratum))
+            representation_title(name, metrics.spaces): error_rates(*stratum_scores(table, name, stratum))
             for name in representations(table)
         }
         link = str(trial_path(Path(), protocol, condition))
         caption = f"DET, {condition_title(condition)}."
-        drawings.append({"drawing": figures.det_curves(curves), "caption": caption, "link": link})
+        drawings.append(Drawing(figures.det_curves(curves), caption, link))
     if open_set := _open_set_rates(metrics, protocol):
-        caption = "Open set, clean."
-        drawings.append({"drawing": figures.det_curves(open_set), "caption": caption, "link": ""})
+        drawings.append(Drawing(figures.det_curves(open_set), "Open set, clean."))
     clean = by_condition.get("clean")
     if clean is not None and speaker in representations(clean):
         scores: dict[str, NDArray[np.float32]] = {}
@@ -213,30 +237,41 @@ def _det(
                 scores[f"impostor, {words}"] = impostors
         if scores:
             link = str(trial_path(Path(), protocol, "clean"))
-            drawing = figures.score_histograms(scores, speaker)
-            drawings.append({"drawing": drawing, "caption": "Scores, clean.", "link": link})
+            drawings.append(Drawing(figures.score_histograms(scores, speaker), "Scores, clean.", link))
     return drawings
 
 
-def _open_set_rates(metrics: dict[str, Any], protocol: str) -> dict[str, figures.Rates]:
+def _open_set_rates(metrics: Metrics, protocol: str) -> dict[str, figures.Rates]:
     """Error rates of keywords among unknown words: of the content subspaces, and of raw layers."""
-    found = metrics.get("keywords", {}).get(protocol, {})
-    shown = {space: found[space] for space in spaces_of(metrics, "content") if space in found}
-    if raw := found.get("raw"):
-        best = raw["best_layer"]["clean"]
-        shown |= {f"raw.{best}": raw["layers"][best], "raw.mean": raw["mean"]}
+    found = metrics.keywords.get(protocol)
+    if found is None:
+        return {}
+    shown = {space: found.own[space] for space in spaces_of(metrics, "content") if space in found.own}
+    if raw := found.raw:
+        best = raw.best_layer["clean"]
+        shown |= {f"raw.{best}": raw.layers[best], "raw.mean": raw.mean}
     rates = {}
     for name, by_condition in shown.items():
-        if curve := (by_condition["clean"].get("open_set") or {}).get("curve"):
-            accept, reject = np.asarray(curve, np.float64).T
-            rates[representation_title(name, metrics["spaces"])] = accept, reject
+        if open_set := by_condition["clean"].open_set:
+            accept, reject = np.asarray(open_set.curve, np.float64).T
+            rates[representation_title(name, metrics.spaces)] = accept, reject
     return rates
 
 
+@dataclass(frozen=True)
+class Worst:
+    """The worst errors on a protocol, ready to listen to; a group has a title and its trials."""
+
+    protocol: str
+    licence: str
+    link: str
+    groups: list[tuple[str, list[HeardTrial]]]
+
+
 def _worst(
-    trials: dict[str, dict[str, pa.Table]], metrics: dict[str, Any], speaker: str, audio: AudioBudget
-) -> list[dict[str, Any]]:
-    """The worst errors on human speech, ready to listen to."""
+    trials: dict[str, dict[str, pa.Table]], metrics: Metrics, speaker: str, audio: AudioBudget
+) -> list[Worst]:
+    """The worst errors on human speech."""
     result = []
     for protocol in human_protocols(metrics):
         table = trials.get(protocol, {}).get("clean")
@@ -247,19 +282,14 @@ def _worst(
             ("Different people, highest scores", worst_impostors(chosen, speaker, WORST)),
             ("One person, lowest scores", worst_targets(chosen, speaker, WORST)),
         ]
-        result.append(
-            {
-                "protocol": protocol,
-                "licence": metrics["protocols"][protocol].get("licence"),
-                "link": str(trial_path(Path(), protocol, "clean")),
-                "groups": [(title, listen(rows, speaker, audio)) for title, rows in groups],
-            }
-        )
+        heard = [(title, listen(rows, speaker, audio)) for title, rows in groups]
+        licence = metrics.protocols[protocol].licence
+        result.append(Worst(protocol, licence, str(trial_path(Path(), protocol, "clean")), heard))
     return result
 
 
-def _maps(source: MapSource, metrics: dict[str, Any]) -> list[Map]:
-    factors = ["speaker", "content"] if source.name in metrics.get("keywords", {}) else ["speaker"]
+def _maps(source: MapSource, metrics: Metrics) -> list[Map]:
+    factors = ["speaker", "content"] if source.name in metrics.keywords else ["speaker"]
     return subspace_maps(source.clips, source.vectors, factors)
 
 

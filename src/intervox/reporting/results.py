@@ -3,17 +3,17 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from intervox.clips.schema import CorpusFacts
 from intervox.evaluation.evaluate import Compared
+from intervox.evaluation.findings import Backbone
+from intervox.evaluation.results import METRICS, Metrics
 from intervox.evaluation.test_sets import CLEAN, TestSet
-from intervox.reporting import METRICS, REPORT
-from intervox.reporting.formats import markdown
+from intervox.reporting import REPORT
 from intervox.reporting.report import Made, MapSource, write_report
 from intervox.reporting.tables import headline_tables
 from intervox.reporting.trials import FOLDER, shown_names, trial_path, trial_table, write_trials
-from intervox.storage import write_json
+from intervox.tables import markdown
 
 
 def forget_results(folder: Path) -> None:
@@ -25,7 +25,7 @@ def forget_results(folder: Path) -> None:
 
 def write_results(
     folder: Path,
-    metrics: dict[str, Any],
+    metrics: Metrics,
     compared: Compared,
     test_sets: Sequence[TestSet],
     made: Made | None,
@@ -51,7 +51,7 @@ def write_results(
         own = {space: by_name[space].vectors(test_set, CLEAN) for space in compared.spaces}
         maps.append(MapSource(test_set.name, test_set.clips, own))
     write_report(folder / REPORT, metrics, maps, made, recordings)
-    write_json(folder / METRICS, metrics)
+    metrics.write(folder / METRICS)
 
 
 _CARD = """---
@@ -79,17 +79,17 @@ z = SubspaceModel.from_pretrained("this folder or hub id").encode(["a.wav", "b.w
 """
 
 
-def model_card(metrics: dict[str, Any], corpus: CorpusFacts) -> str:
-    """Write the card from ``metrics.json`` and ``corpus.json``."""
+def model_card(metrics: Metrics, backbone: Backbone, corpus: CorpusFacts) -> str:
+    """Write the card from the metrics, the backbone and ``corpus.json``."""
     engines = [
         f"Speech by {name} {about.version}: {about.licence}."
         for name, about in corpus.engines.items()
     ]
     return _CARD.format(
-        backbone=metrics["backbone"]["name"],
-        fingerprint=metrics["backbone"]["fingerprint"],
-        recipe=metrics["recipe"],
-        seed=metrics["seed"],
+        backbone=backbone.name,
+        fingerprint=backbone.fingerprint,
+        recipe=metrics.recipe,
+        seed=metrics.seed,
         hours=corpus.hours,
         engines="\n".join(engines),
         tables=markdown(headline_tables(metrics)),

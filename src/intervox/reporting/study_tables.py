@@ -1,9 +1,15 @@
-"""``sweep.json`` as tables: what was trained, then one table for each set it was measured on."""
+"""``ingredients.json`` and ``sweep.json`` as tables: what was trained, and what it measured."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from intervox.reporting.table import NOTHING, Table, in_percent
+from intervox.evaluation.findings import Interval
+from intervox.evaluation.results import (
+    Ingredients,
+    Sweep,
+    SweepBaseline,
+    SweepFigure,
+    SweepVariant,
+)
+from intervox.reporting.wording import condition_title, percent, stratum_title
+from intervox.tables import NOTHING, Table
 
 _INGREDIENTS_NOTE = (
     "In brackets the 95 % interval over the measured speakers; one training seed. * marks a value whose "
@@ -11,43 +17,39 @@ _INGREDIENTS_NOTE = (
 )
 
 
-def ingredient_tables(found: dict[str, Any]) -> list[Table]:
-    """Build the tables from what ``ingredients.compare_ingredients`` returned."""
-    columns = list(found["variants"][0]["figures"])
-    speaker = [column for column in columns if not column.endswith("one_shot")]
-    content = [column for column in columns if column.endswith("one_shot")]
+def ingredient_tables(found: Ingredients) -> list[Table]:
+    """Build the tables of what each ingredient of a corpus buys."""
+    columns = found.variants[0].figures
     tables = []
-    if speaker:
-        title = f"Ingredients of {found['recipe']}: EER of the speaker subspace in %"
-        tables.append(_ingredient_table(title, _INGREDIENTS_NOTE, found, speaker, 1))
-    if content:
-        title = f"Ingredients of {found['recipe']}: one-shot keyword accuracy of the content subspace in %"
-        tables.append(_ingredient_table(title, _INGREDIENTS_NOTE, found, content, 1))
+    for what, chosen in (
+        ("EER of the speaker subspace", [c for c in columns if not c.endswith("one_shot")]),
+        ("one-shot keyword accuracy of the content subspace", [c for c in columns if c.endswith("one_shot")]),
+    ):
+        records = [
+            {
+                "ingredient": variant.group,
+                "variant": variant.name,
+                "cells": f"{variant.cells:,}",
+                "voices": f"{variant.voices:,}",
+                "texts": f"{variant.texts:,}",
+            }
+            | {
+                _heading(column): _starred(figure.value, figure.interval, figure.difference)
+                for column, figure in variant.figures.items()
+                if column in chosen
+            }
+            for variant in found.variants
+        ]
+        if chosen:
+            title = f"Ingredients of {found.recipe}: {what} in %"
+            tables.append(Table.from_records(title, _INGREDIENTS_NOTE, records))
     return tables
-
-
-def _ingredient_table(title: str, note: str, found: dict[str, Any], columns: list[str], digits: int) -> Table:
-    header = ["ingredient", "variant", "cells", "voices", "texts", *(_heading(column) for column in columns)]
-    rows = []
-    for variant in found["variants"]:
-        counts = [f"{variant[name]:,}" for name in ("cells", "voices", "texts")]
-        figures = [_ingredient_figure(variant["figures"][column], digits) for column in columns]
-        rows.append([variant["group"], variant["name"], *counts, *figures])
-    return Table(title, note, header, rows)
 
 
 def _heading(column: str) -> str:
     protocol, condition, measure = column.split()
-    words = {"different_text": "different text", "same_text_impostors": "same-text impostors"}
-    shown = words.get(measure, measure.replace("_", "-"))
-    return f"{protocol}, {shown}" + (", cross-condition" if condition != "clean" else "")
-
-
-def _ingredient_figure(figure: dict[str, Any], digits: int) -> str:
-    low, high = (100 * bound for bound in figure["interval"])
-    difference = figure["difference"]
-    star = "*" if difference and not difference[0] <= 0 <= difference[1] else ""
-    return f"{100 * figure['value']:.{digits}f}{star} [{low:.{digits}f}, {high:.{digits}f}]"
+    words = f"{protocol}, {condition_title(stratum_title(measure))}"
+    return words if condition == "clean" else f"{words}, {condition_title(condition)}"
 
 
 MEASURES = {
@@ -71,54 +73,54 @@ _NOTE = (
 )
 
 
-def sweep_tables(found: dict[str, Any]) -> list[Table]:
-    """Build the tables from what ``sweep.compare_variants`` returned."""
+def sweep_tables(found: Sweep) -> list[Table]:
+    """Build the tables of a sweep: what was trained, then one for each set it was measured on."""
     tables = [_variants_table(found)]
-    for protocol in found["protocols"]:
-        used = [key for key in MEASURES if f"{protocol} {key}" in found["variants"][0]["figures"]]
-        columns = [f"{protocol} {key}" for key in used]
-        rows = [
-            [row["name"], *(_cell(row["figures"].get(column)) for column in columns)]
-            for row in (*found["variants"], *found["baselines"])
+    rows: list[SweepVariant | SweepBaseline] = [*found.variants, *found.baselines]
+    for protocol in found.protocols:
+        used = [key for key in MEASURES if f"{protocol} {key}" in found.variants[0].figures]
+        records = [
+            {"variant": row.name}
+            | {MEASURES[key]: _sweep_cell(row.figures.get(f"{protocol} {key}")) for key in used}
+            for row in rows
         ]
-        title = f"Sweep on {protocol}: recipe {found['recipe']}"
-        tables.append(Table(title, _NOTE, ["variant", *(MEASURES[key] for key in used)], rows, 1))
+        tables.append(Table.from_records(f"Sweep on {protocol}: recipe {found.recipe}", _NOTE, records, 1))
     return tables
 
 
-def selection_sentence(found: dict[str, Any]) -> str:
+def selection_sentence(found: Sweep) -> str:
     """Say which variant is best, and on what."""
-    chosen = found["selected"]
+    chosen = found.selected
     if chosen is None:
         return "No variant is chosen: the corpus has no held-out cells with speaker and content trials."
     return (
         f"Best on the held-out cells, by the mean of speaker and content EER, clean and cross-condition: "
-        f"{chosen['variant']} ({100 * chosen['score']:.1f} %). The human columns took no part in the choice."
+        f"{chosen.variant} ({100 * chosen.score:.1f} %). The human columns took no part in the choice."
     )
 
 
-def _variants_table(found: dict[str, Any]) -> Table:
-    rows = []
-    for row in found["variants"]:
-        changed = ", ".join(f"{field}: {_value(value)}" for field, value in row["overrides"].items())
-        seconds = sum(row["seconds"]) / len(row["seconds"])
-        steps = "–".join(str(step) for step in sorted({min(row["steps"]), max(row["steps"])}))
-        seeds = ", ".join(map(str, row["seeds"]))
-        rows.append([row["name"], changed or NOTHING, f"{row['cells']:,}", seeds, steps, f"{seconds:.0f}"])
-    header = ["variant", "what differs from the recipe", "training cells", "seeds", "steps", "seconds a seed"]
-    return Table(f"Sweep: variants of {found['recipe']}", selection_sentence(found), header, rows, 2)
+def _variants_table(found: Sweep) -> Table:
+    records = []
+    for row in found.variants:
+        changed = (f"{field}: {'null' if value is None else value}" for field, value in row.overrides.items())
+        record = {
+            "variant": row.name,
+            "what differs from the recipe": ", ".join(changed) or NOTHING,
+            "training cells": f"{row.cells:,}",
+            "seeds": ", ".join(map(str, row.seeds)),
+            "steps": "–".join(str(step) for step in sorted({min(row.steps), max(row.steps)})),
+            "seconds a seed": f"{sum(row.seconds) / len(row.seconds):.0f}",
+        }
+        records.append(record)
+    return Table.from_records(f"Sweep: variants of {found.recipe}", selection_sentence(found), records)
 
 
-def _value(value: Any) -> str:
-    return "null" if value is None else str(value)
+def _sweep_cell(figure: SweepFigure | None) -> str:
+    return NOTHING if figure is None else _starred(figure.value, figure.interval, figure.difference.interval)
 
 
-def _cell(figure: Mapping[str, Any] | None) -> str:
-    if figure is None:
-        return NOTHING
-    value, *bounds = in_percent(figure["value"], figure["interval"]).split(" ", 1)
-    return " ".join([value + ("*" if _differs(figure["difference"]["interval"]) else ""), *bounds])
-
-
-def _differs(interval: list[float] | None) -> bool:
-    return interval is not None and not interval[0] <= 0 <= interval[1]
+def _starred(value: float, interval: Interval | None, difference: Interval | None) -> str:
+    """Write a value in per cent, with a star where its difference is not 0."""
+    rate, *bounds = percent(value, interval).split(" ", 1)
+    differs = difference is not None and not difference[0] <= 0 <= difference[1]
+    return " ".join([rate + ("*" if differs else ""), *bounds])

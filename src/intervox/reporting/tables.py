@@ -1,9 +1,9 @@
 """Which tables a run has: the same numbers on the terminal, in Markdown, LaTeX, CSV and the report."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from intervox.metrics.trials import usual_stratum
+from intervox.evaluation.findings import Keywords, SystemDifference
+from intervox.evaluation.results import Metrics, Verification
 from intervox.reporting.separation_tables import (
     abx_table,
     blocks_table,
@@ -11,23 +11,6 @@ from intervox.reporting.separation_tables import (
     matrix_table,
     rejection_table,
     separation_table,
-)
-from intervox.reporting.table import (
-    NOTHING,
-    Table,
-    accuracy,
-    baseline_title,
-    condition_title,
-    error_rate,
-    in_percent,
-    number,
-    p_value,
-    percent,
-    representation_title,
-    share,
-    spaces_of,
-    systems,
-    without_empty_columns,
 )
 from intervox.reporting.verification_tables import (
     calibration_table,
@@ -38,209 +21,183 @@ from intervox.reporting.verification_tables import (
     strata_table,
     verification_table,
 )
+from intervox.reporting.wording import (
+    accuracy,
+    baseline_title,
+    condition_title,
+    error_rate,
+    number,
+    own_keywords,
+    own_verification,
+    p_value,
+    percent,
+    representation_title,
+    running_by_name,
+    spaces_of,
+    spotting,
+    usual,
+)
+from intervox.tables import NOTHING, Table
 
 
-def keywords_table(metrics: dict[str, Any]) -> Table:
+def protocols_table(metrics: Metrics) -> Table:
+    """Who was tested: speakers, clips, languages, and the licence of the recordings."""
+    records = [
+        {
+            "protocol": protocol,
+            "languages": ", ".join(filter(None, about.languages)) or NOTHING,
+            "licence": about.licence or NOTHING,
+            "speakers": f"{about.speakers:,}",
+            "clips": f"{about.clips:,}",
+            "contents": f"{about.contents:,}",
+            "hours": number(about.hours, digits=2),
+            "unreadable": str(about.failed) if about.failed else NOTHING,
+        }
+        for protocol, about in metrics.protocols.items()
+    ]
+    return Table.from_records(
+        "Evaluation sets: who was tested",
+        "People, except in the synthetic set; hours are of the clips, unreadable ones are left out.",
+        records,
+        labels=3,
+    ).without_empty_columns()
+
+
+def keywords_table(metrics: Metrics) -> Table:
     """Accuracy of the content subspaces, of what they have to beat, and of the speaker subspaces."""
-    rows = []
-    for protocol, found in metrics.get("keywords", {}).items():
-        plain = [name for name in metrics["baselines"] if name == "lda"]
-        compared = list(systems(metrics, "keywords", protocol, "content", plain))
-        contents = spaces_of(metrics, "content")
-        others = [s for s in spaces_of(metrics, "speaker") if s in found and s not in contents]
-        for title, result in [*compared, *((f"{space} subspace", found[space]) for space in others)]:
-            clean, cross = result["clean"], result.get("cross_condition", {})
-            cells = [share(clean.get("probe"), clean.get("probe_interval"))]
-            cells += [accuracy(clean.get(shots)) for shots in ("shot_1", "shot_5", "shot_10")]
-            rows.append([protocol, title, *cells, accuracy(cross.get("shot_1"))])
-    return without_empty_columns(
-        Table(
-            "Keywords of unseen speakers: accuracy",
-            "Higher is better, except for the speaker subspace, which should know no words. Raw layers "
-            "are the best at one shot for clean / cross-condition clips, chosen on the test itself; in "
-            "brackets the 95 % interval.",
-            [
-                "protocol",
-                "representation",
-                "linear probe",
-                "one-shot",
-                "five-shot",
-                "ten-shot",
-                "one-shot, cross-condition",
-            ],
-            rows,
-        )
-    )
+    contents = spaces_of(metrics, "content")
+    records = []
+    for protocol, found in metrics.keywords.items():
+        compared = spotting(metrics, protocol, [name for name in metrics.baselines if name == "lda"])
+        rows = [(system.title, system.found) for system in compared]
+        others = [s for s in spaces_of(metrics, "speaker") if s in found.own and s not in contents]
+        for title, by_condition in [*rows, *((f"{space} subspace", found.own[space]) for space in others)]:
+            clean, cross = by_condition["clean"], by_condition.get("cross_condition")
+            record = {
+                "protocol": protocol,
+                "representation": title,
+                "linear probe": number(clean.probe, clean.probe_interval),
+                "one-shot": accuracy(clean.shot_1),
+                "five-shot": accuracy(clean.shot_5),
+                "ten-shot": accuracy(clean.shot_10),
+                "one-shot, cross-condition": accuracy(cross.shot_1 if cross else None),
+            }
+            records.append(record)
+    return Table.from_records(
+        "Keywords of unseen speakers: accuracy",
+        "Higher is better, except for the speaker subspace, which should know no words. Raw layers "
+        "are the best at one shot for clean / cross-condition clips, chosen on the test itself; in "
+        "brackets the 95 % interval.",
+        records,
+    ).without_empty_columns()
 
 
-def open_set_table(metrics: dict[str, Any]) -> Table:
+def open_set_table(metrics: Metrics) -> Table:
     """Known words told from words that were never enrolled."""
-    rows = []
-    for protocol, spaces in metrics.get("keywords", {}).items():
-        for space in metrics["spaces"]:
-            for condition, result in spaces.get(space, {}).items():
-                if found := result.get("open_set"):
-                    rejects = found["false_reject_at_false_accept"]
-                    cells = [percent(rejects.get(rate)) for rate in ("0.01", "0.05", "0.10")]
-                    names = [protocol, space, condition_title(condition)]
-                    counts = [f"{found['known']} / {found['unknown']}", str(found["shots"])]
-                    rows.append([*names, error_rate(found), *cells, *counts])
-    return without_empty_columns(
-        Table(
-            "Open set: known words against unknown ones",
-            "EER in %, by chance n/(n + 1) with n known words, as a word has to be named rightly too; false "
-            "rejects in % where 1, 5 and 10 % of the unknown words are accepted.",
-            [
-                "protocol",
-                "space",
-                "condition",
-                "EER %",
-                "rejects at 1 %",
-                "at 5 %",
-                "at 10 %",
-                "words known / unknown",
-                "examples",
-            ],
-            rows,
-            3,
-        )
-    )
+    records = [
+        {
+            "protocol": protocol,
+            "space": space,
+            "condition": condition_title(condition),
+            "EER %": error_rate(open_set),
+            "rejects at 1 %": percent(open_set.false_reject_at_false_accept.get("0.01")),
+            "at 5 %": percent(open_set.false_reject_at_false_accept.get("0.05")),
+            "at 10 %": percent(open_set.false_reject_at_false_accept.get("0.10")),
+            "words known / unknown": f"{open_set.known} / {open_set.unknown}",
+            "examples": str(open_set.shots),
+        }
+        for protocol, found in metrics.keywords.items()
+        for space in metrics.spaces
+        for condition, result in found.own.get(space, {}).items()
+        if (open_set := result.open_set)
+    ]
+    return Table.from_records(
+        "Open set: known words against unknown ones",
+        "EER in %, by chance n/(n + 1) with n known words, as a word has to be named rightly too; false "
+        "rejects in % where 1, 5 and 10 % of the unknown words are accepted.",
+        records,
+        labels=3,
+    ).without_empty_columns()
 
 
-def running_table(metrics: dict[str, Any]) -> Table:
+def running_table(metrics: Metrics) -> Table:
     """Keywords spotted in running speech."""
-    rows = []
-    for protocol, spaces in metrics.get("running", {}).items():
-        for space, found in spaces.items():
-            bounds = found.get("miss_interval", {})
-            missed = [in_percent(found["miss_at"].get(rate), bounds.get(rate)) for rate in ("10", "60")]
-            name = f"{space}.{found['layer']}" if "layer" in found else space
-            title = representation_title(name, metrics["spaces"])
-            amount = [str(len(found["keywords"])), f"{found['events']:,}"]
-            precision = share(found.get("average_precision"), found.get("interval"))
-            rows.append([protocol, title, precision, *missed, *amount, number(found.get("hours"), 2)])
-    return Table(
+    records = []
+    for protocol, spaces in metrics.running.items():
+        for name, found in running_by_name(spaces).items():
+            bounds = found.miss_interval or {}
+            record = {
+                "protocol": protocol,
+                "representation": representation_title(name, metrics.spaces),
+                "average precision": number(found.average_precision, found.interval),
+                "misses at 10/h": percent(found.miss_at.get("10"), bounds.get("10")),
+                "misses at 60/h": percent(found.miss_at.get("60"), bounds.get("60")),
+                "keywords": str(len(found.keywords)),
+                "occurrences": f"{found.events:,}",
+                "hours": number(found.hours, digits=2),
+            }
+            records.append(record)
+    return Table.from_records(
         "Running speech: keywords found in it",
         "Average precision and misses in % at 10 and at 60 false alarms an hour, with 95 % intervals; the "
         "raw layer is the best, chosen on the test itself.",
-        [
-            "protocol",
-            "representation",
-            "average precision",
-            "misses at 10/h",
-            "misses at 60/h",
-            "keywords",
-            "occurrences",
-            "hours",
-        ],
-        rows,
+        records,
     )
 
 
-def one_shot(metrics: dict[str, Any], by_space: dict[str, Any]) -> str:
-    """Write the clean one-shot accuracy of the first content space in ``by_space``, if it has one."""
-    found = [by_space[space] for space in spaces_of(metrics, "content") if space in by_space]
-    return accuracy(found[0]["clean"].get("shot_1")) if found else NOTHING
-
-
-def headline_tables(metrics: dict[str, Any]) -> list[Table]:
-    """Build the few tables of a README or a model card."""
-    return [
-        table
-        for table in (verification_table(metrics), keywords_table(metrics), separation_table(metrics))
-        if table.rows
-    ]
-
-
-def metric_tables(metrics: dict[str, Any]) -> list[Table]:
-    """Build every table from the content of ``metrics.json``."""
-    return [table for tables in table_sections(metrics).values() for table in tables]
-
-
-def table_sections(metrics: dict[str, Any]) -> dict[str, list[Table]]:
-    """Build every table, by section of the report; tables and sections without rows are left out."""
-    sections = {
-        section: [table for build in builders if (table := build(metrics)).rows]
-        for section, builders in _SECTIONS.items()
-    }
-    return {section: tables for section, tables in sections.items() if tables}
-
-
-def protocols_table(metrics: dict[str, Any]) -> Table:
-    """Who was tested: speakers, clips, languages, and the licence of the recordings."""
-    rows = []
-    for protocol, about in metrics["protocols"].items():
-        counts = [f"{about[name]:,}" for name in ("speakers", "clips", "contents")]
-        failed = str(about["failed"]) if about.get("failed") else NOTHING
-        words = [", ".join(filter(None, about.get("languages", ()))), about.get("licence")]
-        rows.append(
-            [protocol, *(word or NOTHING for word in words), *counts, number(about.get("hours"), 2), failed]
-        )
-    return without_empty_columns(
-        Table(
-            "Evaluation sets: who was tested",
-            "People, except in the synthetic set; hours are of the clips, unreadable ones are left out.",
-            ["protocol", "languages", "licence", "speakers", "clips", "contents", "hours", "unreadable"],
-            rows,
-            3,
-        )
-    )
-
-
-def baselines_table(metrics: dict[str, Any]) -> Table:
+def baselines_table(metrics: Metrics) -> Table:
     """Everything that is compared at equal dimension, with the paired difference from ours."""
-    rows = []
-    speakers = spaces_of(metrics, "speaker")[:1]
-    for protocol, found in metrics["verification"].items():
-        for space in speakers:
-            if space in found and metrics["baselines"]:
-                ours = [_different_text(found[space], c) for c in ("clean", "cross_condition")]
-                keywords = one_shot(metrics, metrics.get("keywords", {}).get(protocol, {}))
-                rows.append([protocol, f"{space} subspace", *ours, *[NOTHING] * 4, keywords])
-        for name, baseline in metrics["baselines"].items():
-            by_space = baseline.get("verification", {}).get(protocol, {})
-            result: dict[str, Any] = next((by_space[space] for space in speakers if space in by_space), {})
-            against = baseline.get("against", {}).get(protocol) or {}
-            cells = [_different_text(result, c) for c in ("clean", "cross_condition")]
-            for difference in (against, against.get("cross_condition") or {}):
-                cells.append(in_percent(difference.get("difference"), difference.get("interval")))
-                cells.append(p_value(difference.get("p")))
-            cells.append(one_shot(metrics, baseline.get("keywords", {}).get(protocol, {})))
-            if any(cell != NOTHING for cell in cells):
-                rows.append([protocol, baseline_title(name), *cells])
-    about = [
-        f"{baseline_title(name)}: {of['about']}"
-        for name, of in metrics["baselines"].items()
-        if of.get("about")
-    ]
-    return without_empty_columns(
-        Table(
-            "Baselines: at equal dimension",
-            "EER in % of different-text trials; a difference is the baseline's EER less ours in points, "
-            "with the interval and p of a bootstrap that draws the same speakers for both."
-            + (f" {'; '.join(about)}." if about else ""),
-            [
-                "protocol",
-                "representation",
-                "EER, clean",
-                "EER, cross-condition",
-                "difference, clean",
-                "p, clean",
-                "difference, cross-condition",
-                "p, cross-condition",
-                "one-shot keywords",
-            ],
-            rows,
-        )
-    )
+    speaker = next(iter(spaces_of(metrics, "speaker")), "")
+    records = []
+    for protocol in metrics.verification:
+        ours = own_verification(metrics, protocol, speaker)
+        if ours and metrics.baselines:
+            words = {space: own_keywords(metrics, protocol, space) for space in metrics.spaces}
+            cells = _compared(metrics, ours, words)
+            records.append({"protocol": protocol, "representation": f"{speaker} subspace"} | cells)
+        for name, baseline in metrics.baselines.items():
+            found = baseline.verification.get(protocol, {}).get(speaker, {})
+            against = baseline.against.get(protocol)
+            cross = against.cross_condition if against else None
+            cells = _compared(metrics, found, baseline.keywords.get(protocol, {}), against, cross)
+            if any(cell != NOTHING for cell in cells.values()):
+                records.append({"protocol": protocol, "representation": baseline_title(name)} | cells)
+    about = [f"{baseline_title(name)}: {of.about}" for name, of in metrics.baselines.items() if of.about]
+    return Table.from_records(
+        "Baselines: at equal dimension",
+        "EER in % of different-text trials; a difference is the baseline's EER less ours in points, "
+        "with the interval and p of a bootstrap that draws the same speakers for both."
+        + (f" {'; '.join(about)}." if about else ""),
+        records,
+    ).without_empty_columns()
 
 
-def _different_text(result: dict[str, Any], condition: str) -> str:
-    strata = result.get(condition, {})
-    return error_rate(strata.get(usual_stratum(strata)))
+def _compared(
+    metrics: Metrics,
+    found: Verification,
+    keywords: Mapping[str, Mapping[str, Keywords]],
+    clean: SystemDifference | None = None,
+    cross: SystemDifference | None = None,
+) -> dict[str, str]:
+    """Write the figures of one system, its keywords from the first content space."""
+    content = next((space for space in spaces_of(metrics, "content") if keywords.get(space)), None)
+    return {
+        "EER, clean": error_rate(usual(found)),
+        "EER, cross-condition": error_rate(usual(found, "cross_condition")),
+        **_difference("clean", clean),
+        **_difference("cross-condition", cross),
+        "one-shot keywords": NOTHING if content is None else accuracy(keywords[content]["clean"].shot_1),
+    }
 
 
-_SECTIONS: dict[str, tuple[Callable[[dict[str, Any]], Table], ...]] = {
+def _difference(condition: str, found: SystemDifference | None) -> dict[str, str]:
+    return {
+        f"difference, {condition}": percent(found.difference, found.interval) if found else NOTHING,
+        f"p, {condition}": p_value(found.p) if found else NOTHING,
+    }
+
+
+_SECTIONS: dict[str, tuple[Callable[[Metrics], Table], ...]] = {
     "tested": (protocols_table,),
     "verification": (verification_table, strata_table, gaps_table, scoring_table, layers_table),
     "keywords": (keywords_table, open_set_table, running_table),
@@ -256,3 +213,23 @@ _SECTIONS: dict[str, tuple[Callable[[dict[str, Any]], Table], ...]] = {
     "severity": (severity_table,),
     "calibration": (calibration_table,),
 }
+
+
+def headline_tables(metrics: Metrics) -> list[Table]:
+    """Build the few tables of a README or a model card."""
+    built = (verification_table(metrics), keywords_table(metrics), separation_table(metrics))
+    return [table for table in built if table.rows]
+
+
+def metric_tables(metrics: Metrics) -> list[Table]:
+    """Build every table."""
+    return [table for tables in table_sections(metrics).values() for table in tables]
+
+
+def table_sections(metrics: Metrics) -> dict[str, list[Table]]:
+    """Build every table, by section of the report; tables and sections without rows are left out."""
+    sections = {
+        section: [table for build in builders if (table := build(metrics)).rows]
+        for section, builders in _SECTIONS.items()
+    }
+    return {section: tables for section, tables in sections.items() if tables}

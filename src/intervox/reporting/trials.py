@@ -5,7 +5,6 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +17,11 @@ from numpy.typing import NDArray
 from intervox.audio import SAMPLE_RATE, load_audio
 from intervox.clips.labels import Clips, Labels
 from intervox.errors import IntervoxError
+from intervox.evaluation.results import Metrics
 from intervox.evaluation.verification import cosine
 from intervox.metrics.trials import PAIR_COLUMNS, Trials, usual_stratum
 from intervox.metrics.vectors import Vectors
-from intervox.reporting.table import spaces_of
+from intervox.reporting.wording import spaces_of
 from intervox.storage import atomic_path
 
 FOLDER = "trials"
@@ -34,7 +34,7 @@ def trial_path(run: Path, protocol: str, condition: str) -> Path:
     return run / FOLDER / f"{protocol}-{condition}.parquet"
 
 
-def shown_names(metrics: dict[str, Any], protocol: str, condition: str, there: Iterable[str]) -> list[str]:
+def shown_names(metrics: Metrics, protocol: str, condition: str, there: Iterable[str]) -> list[str]:
     """Choose the representations whose scores are kept: the speaker spaces, and what they have to beat.
 
     Parameters
@@ -44,8 +44,8 @@ def shown_names(metrics: dict[str, Any], protocol: str, condition: str, there: I
     """
     spaces = spaces_of(metrics, "speaker")
     wanted = [*spaces, *(f"{name}.{space}" for name in SHOWN_BASELINES for space in spaces)]
-    if raw := metrics["verification"][protocol].get("raw"):
-        wanted.append(f"raw.{raw['best_layer'].get(condition, 'mean')}")
+    if raw := metrics.verification[protocol].raw:
+        wanted.append(f"raw.{raw.best_layer.get(condition, 'mean')}")
     available = set(there)
     return [name for name in wanted if name in available]
 
@@ -215,27 +215,34 @@ class AudioBudget:
         return f"data:audio/mpeg;base64,{coded}"
 
 
-def listen(table: pa.Table, space: str, audio: AudioBudget) -> list[dict[str, Any]]:
-    """Make trials ready for the page: who says what, the score, and both recordings.
+@dataclass(frozen=True)
+class HeardClip:
+    """A recording of a trial: who says what, and the sound as a data URI."""
 
-    Returns
-    -------
-    list of dict
-        A trial each: ``score`` and ``clips``, two dicts of ``path``, ``speaker``, ``content``, ``audio``.
-    """
+    path: str
+    speaker: str
+    content: str
+    audio: str
+
+
+@dataclass(frozen=True)
+class HeardTrial:
+    """A trial to listen to: its score and both recordings."""
+
+    score: float
+    clips: list[HeardClip]
+
+
+def listen(table: pa.Table, space: str, audio: AudioBudget) -> list[HeardTrial]:
+    """Make trials ready for the page."""
     return [
-        {
-            "score": row[space],
-            "clips": [
-                {
-                    "path": row[role],
-                    "speaker": row[f"{role}_speaker"],
-                    "content": row[f"{role}_content"],
-                    "audio": audio.embed(row[role]),
-                }
+        HeardTrial(
+            row[space],
+            [
+                HeardClip(row[role], row[f"{role}_speaker"], row[f"{role}_content"], audio.embed(row[role]))
                 for role in ("enrol", "test")
             ],
-        }
+        )
         for row in table.to_pylist()
     ]
 

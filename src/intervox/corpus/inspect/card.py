@@ -15,6 +15,7 @@ from intervox import __version__
 from intervox.clips.corpus import numbers, read_about, read_labels, shard_paths, tally
 from intervox.clips.schema import CastingFacts, CorpusFacts, EngineFacts
 from intervox.corpus.acoustics.conditions import disturbance_counts
+from intervox.tables import Table, markdown
 
 HUB_SPLIT = "cells"
 """What the hub calls the rows; shards mix our splits, which are a column."""
@@ -121,7 +122,7 @@ def _split_table(labels: pa.Table) -> str:
         part = labels.filter(pc.field("split") == split) if "split" in labels.column_names else labels
         sizes = [f"{len(tally(part, name)):,}" for name in ("block", "speaker", "content")]
         rows.append([split, f"{count:,}", *sizes])
-    return _table(["split", "cells", "blocks", "speakers", "contents"], rows)
+    return markdown([Table("", "", ["split", "cells", "blocks", "speakers", "contents"], rows)])
 
 
 def _engine_table(labels: pa.Table, about: CorpusFacts) -> str:
@@ -144,7 +145,8 @@ def _engine_table(labels: pa.Table, about: CorpusFacts) -> str:
             f"{len(related):,}" if related else "?",
         ]
         rows.append([engine, facts.version, facts.licence, *numbers])
-    return _table(["engine", "version", "licence", "speakers", "voices", "voice families"], rows)
+    header = ["engine", "version", "licence", "speakers", "voices", "voice families"]
+    return markdown([Table("", "", header, rows)])
 
 
 def _casting_words(figures: CastingFacts | None) -> str:
@@ -185,9 +187,4 @@ def _quality_table(labels: pa.Table) -> str:
             rows.append([words, *(f"{value:.3g}" for value in np.quantile(figures, (0.05, 0.5, 0.95, 1)))])
     if not rows:
         return "No quality figure was measured."
-    return "The others:\n\n" + _table(["", "5 %", "median", "95 %", "largest"], rows)
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "The others:\n\n" + markdown([Table("", "", ["", "5 %", "median", "95 %", "largest"], rows)])

@@ -15,12 +15,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from intervox.clips.labels import Text
 from intervox.corpus.plan.lexicon import has_lexicon, load_lexicon
 from intervox.engines.phonemes import phonemise
+from intervox.tables import Table
 
 _AFFRICATES = ("tʃ", "dʒ", "ts", "dz", "tɕ", "dʑ", "tʂ", "dʐ")
 _DIPHTHONGS = (
@@ -41,8 +40,6 @@ RAREST = 5
 
 _BATCH = 100
 _CLAUSE_MARKS = re.compile(r"[^\w\s'’-]")
-
-_COLUMNS = ("language", "texts", "phonemes", "diphones", "entropy", "words", "rarest", "missing")
 
 Diphone = tuple[str, str]
 
@@ -189,28 +186,16 @@ def _lengths(values: list[int]) -> Lengths:
     return Lengths(quantiles, edges.tolist(), counts.tolist())
 
 
-def print_coverage(found: dict[str, Coverage]) -> None:
-    """Print a row a language.
-
-    Phonemes and diphones come with the share of those in the language's lexicon, words as the
-    shortest, the median and the longest text.
-    """
-    table = Table(title="Coverage", title_justify="left")
-    for column in _COLUMNS:
-        table.add_column(column, no_wrap=column not in ("rarest", "missing"))
-    for cells in _rows(found):
-        table.add_row(*cells)
-    Console().print(table)
-
-
-def coverage_markdown(found: dict[str, Coverage]) -> str:
-    """Return the same table in Markdown."""
-    lines = [_COLUMNS, tuple("---" for _ in _COLUMNS), *_rows(found)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _rows(found: dict[str, Coverage]) -> list[tuple[str, ...]]:
-    return [(language, *_cells(measured)) for language, measured in found.items()]
+def coverage_table(found: dict[str, Coverage]) -> Table:
+    """Arrange the coverage of each language as a row."""
+    return Table(
+        "Coverage: sounds and lengths of the texts",
+        "Phonemes and diphones with the share of those in the language's lexicon; entropy of the phonemes in "
+        "bits; words of the shortest, the median and the longest text.",
+        ["language", "texts", "phonemes", "diphones", "entropy", "words", "rarest", "missing"],
+        [[language, *_cells(measured)] for language, measured in found.items()],
+        labels=8,
+    )
 
 
 def _cells(found: Coverage) -> tuple[str, ...]:

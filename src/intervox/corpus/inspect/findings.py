@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from intervox.tables import Table
 
 Severity = Literal["error", "warning", "info"]
 
 MAX_EXAMPLES = 5
-_COLOURS = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
 @dataclass(frozen=True)
@@ -48,17 +45,10 @@ def has_errors(findings: Sequence[Finding]) -> bool:
     return any(found.severity == "error" for found in findings)
 
 
-def print_findings(title: str, findings: Sequence[Finding]) -> None:
-    """Print the findings as a table, the worst first, and their counts."""
-    table = Table(title=escape(title), title_justify="left", show_lines=True)
-    for column in ("", "what", "examples", "how to mend it"):
-        table.add_column(column, overflow="fold")
-    for severity, colour in _COLOURS.items():
-        for found in findings:
-            if found.severity == severity:
-                words = (found.what, "\n".join(found.examples), found.mend)
-                table.add_row(f"[{colour}]{severity}[/]", *(escape(word) for word in words))
-    console = Console()
-    console.print(table)
+def findings_table(title: str, findings: Sequence[Finding]) -> Table:
+    """Arrange the findings as a table, the worst first, with their counts as its note."""
+    worst_first = sorted(findings, key=lambda found: get_args(Severity).index(found.severity))
+    rows = [[found.severity, found.what, "\n".join(found.examples), found.mend] for found in worst_first]
     counts = {severity: sum(f.severity == severity for f in findings) for severity in ("error", "warning")}
-    console.print(" · ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items()))
+    note = " · ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
+    return Table(title, note, ["", "what", "examples", "fix"], rows, labels=4)

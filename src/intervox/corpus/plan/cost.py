@@ -10,9 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from intervox.clips.schema import read_cells
 from intervox.corpus.plan.design import plan_audition, plan_cells
@@ -20,6 +17,7 @@ from intervox.corpus.render.shard import render_shard
 from intervox.corpus.render.synthesis import empty_job
 from intervox.recipe.corpus import SPLITS, CorpusRecipe
 from intervox.seeds import rng
+from intervox.tables import Table
 
 SAMPLE = 8
 """Renditions that are tried of each engine."""
@@ -122,34 +120,30 @@ def plan_corpus(recipe: CorpusRecipe, seed: int, workers: int) -> dict[str, Any]
     return found
 
 
-def print_plan(name: str, found: dict[str, Any]) -> None:
-    """Show what ``plan_corpus`` found on standard output."""
-    console = Console()
-    table = Table(title=f"Plan of {name}", title_justify="left")
-    table.add_column("")
-    for split in found["splits"]:
-        table.add_column(split, justify="right")
-    for key in ("cells", "renditions", "blocks", "speakers", "contents", "conditions"):
-        table.add_row(key, *(f"{part[key]:,}" for part in found["splits"].values()))
-    for key in ("engines", "languages", "kinds"):
-        table.add_row(f"{key}, cells", *(_counts(part[key]) for part in found["splits"].values()))
-    table.add_row(
-        "shares engines with",
-        *(", ".join(part["shares_engines_with"]) or "none" for part in found["splits"].values()),
+def plan_table(name: str, found: dict[str, Any]) -> Table:
+    """Arrange what ``plan_corpus`` found: a column a split, and the cost as its note."""
+    parts = found["splits"].values()
+    counted = ("cells", "renditions", "blocks", "speakers", "contents", "conditions")
+    rows = [[key, *(f"{part[key]:,}" for part in parts)] for key in counted]
+    rows += [
+        [f"{key}, cells", *(_counts(part[key]) for part in parts)]
+        for key in ("engines", "languages", "kinds")
+    ]
+    rows.append(
+        ["shares engines with", *(", ".join(part["shares_engines_with"]) or "none" for part in parts)]
     )
-    console.print(table)
+    lines = []
     for what, cost in (("the audition", found.get("audition")), ("the corpus", found["cost"])):
         if cost:
-            console.print(
+            lines.append(
                 f"{what}: {cost['cells']:,} cells, about {_duration(cost['hours'] * 3600)} of audio, "
                 f"{cost['bytes'] / 1e6:,.0f} MB, {_duration(cost['minutes'] * 60)} on this machine"
             )
             if cost["refused"]:
-                console.print(
-                    f"{cost['refused']:.0%} of the tried renditions were refused: {escape(cost['reason'])}"
-                )
+                lines.append(f"{cost['refused']:.0%} of the tried renditions were refused: {cost['reason']}")
     if "audition" in found:
-        console.print("near-duplicate voices that the audition finds will be merged or left out")
+        lines.append("near-duplicate voices that the audition finds will be merged or left out")
+    return Table(f"Plan of {name}", "\n".join(lines), ["", *found["splits"]], rows, labels=1)
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,193 @@
+"""The one table writer: a table of finished text, on the terminal or as Markdown, LaTeX or CSV.
+
+A new format is a function from tables to text and its line in ``FORMATS``.
+"""
+
+import csv as csv_module
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from intervox.errors import IntervoxError
+from intervox.storage import write_bytes
+
+NOTHING = "–"
+"""A cell without a value."""
+
+MARKERS = ("<!-- tables: begin -->", "<!-- tables: end -->")
+"""Lines of a Markdown file between which ``insert_markdown`` writes."""
+
+_LEAST_WIDTH = 100
+_INTERVAL = re.compile(r"^(\S+) \[(\S+), (\S+)\]$")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "×": r"$\times$",
+    "±": r"$\pm$",
+    "–": "--",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+} | {sign: f"\\{sign}" for sign in "&%$#_{}"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a sentence on how to read it, a header and rows of finished text.
+
+    Attributes
+    ----------
+    title
+        The part before a colon also names the table in files and links. A table without a title is
+        written as the bare grid.
+    note
+        May be empty.
+    rows
+        As many cells each as the header; a cell may have several lines.
+    labels
+        How many leading columns name the row; the others hold figures.
+    """
+
+    title: str
+    note: str
+    header: list[str]
+    rows: list[list[str]]
+    labels: int = 2
+
+    @classmethod
+    def from_records(
+        cls, title: str, note: str, records: Sequence[Mapping[str, str]], labels: int = 2
+    ) -> "Table":
+        """Make a table of rows given as column to cell; columns stand in the order of their first cells."""
+        header = list(dict.fromkeys(name for record in records for name in record))
+        rows = [[record.get(name, NOTHING) for name in header] for record in records]
+        return cls(title, note, header, rows, labels)
+
+    @property
+    def key(self) -> str:
+        """A short name for files and links."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.split(":")[0].lower()).strip("-")
+
+    def without_empty_columns(self) -> "Table":
+        """Leave out the columns of figures in which no row has a value."""
+        kept = [
+            index
+            for index in range(len(self.header))
+            if index < self.labels or any(row[index] != NOTHING for row in self.rows)
+        ]
+        rows = [[row[index] for index in kept] for row in self.rows]
+        return replace(self, header=[self.header[index] for index in kept], rows=rows)
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """Show tables on standard output; cells that are too wide for it are folded, never cut."""
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _LEAST_WIDTH)
+    for table in tables:
+        several = any("\n" in cell for row in table.rows for cell in row)
+        grid = Grid(show_lines=several)
+        for index, name in enumerate(table.header):
+            grid.add_column(Text(name), justify="left" if index < table.labels else "right", overflow="fold")
+        for row in table.rows:
+            grid.add_row(*map(Text, row))
+        console.print(Text(table.title, "bold"), grid, sep="\n")
+        if table.note:
+            console.print(Text(table.note, "dim"), soft_wrap=True)
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """Write tables in Markdown, title and note as a paragraph before each."""
+    blocks = []
+    for table in tables:
+        if table.title:
+            blocks.append(f"**{table.title}.** {table.note}".strip())
+        rows = (table.header, ["---"] * len(table.header), *table.rows)
+        blocks.append("\n".join(f"| {' | '.join(map(_markdown, row))} |" for row in rows))
+    return "\n\n".join(blocks)
+
+
+def insert_markdown(path: Path, tables: Sequence[Table]) -> None:
+    """Replace the text between the ``MARKERS`` of a Markdown file by tables.
+
+    Raises
+    ------
+    IntervoxError
+        The file has no markers.
+    """
+    text = path.read_text(encoding="utf-8")
+    begin, end = MARKERS
+    if begin not in text or end not in text:
+        raise IntervoxError(f"{path} has no lines {begin} and {end}: add them where the tables belong")
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    write_bytes(path, f"{before}{begin}\n{markdown(tables)}\n{end}{after}".encode())
+
+
+def latex(tables: Sequence[Table]) -> str:
+    r"""Write tables in LaTeX, to be used with ``\usepackage{booktabs}``."""
+    blocks = []
+    for table in tables:
+        lines = [
+            r"\begin{table}",
+            rf"\caption{{{_latex(table.title)}. {_latex(table.note)}}}",
+            rf"\label{{tab:{table.key}}}",
+            rf"\begin{{tabular}}{{{'l' * table.labels}{'r' * (len(table.header) - table.labels)}}}",
+            r"\toprule",
+            _latex_row(table.header),
+            r"\midrule",
+            *map(_latex_row, table.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def csv(tables: Sequence[Table]) -> str:
+    """Write tables in CSV: of each a line with its title, the header, the rows, an empty line.
+
+    Intervals get columns of their own, numbers lose their thousands separators, and a missing value
+    is empty.
+    """
+    buffer = io.StringIO()
+    for index, table in enumerate(tables):
+        buffer.write("\n" * (index > 0) + f"# {table.title}\n")
+        columns = [[name, *(row[index] for row in table.rows)] for index, name in enumerate(table.header)]
+        split = [part for column in columns for part in _split_interval(column)]
+        csv_module.writer(buffer, lineterminator="\n").writerows(zip(*split, strict=True))
+    return buffer.getvalue()
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"markdown": markdown, "latex": latex, "csv": csv}
+"""Name of a format to the function that writes tables in it."""
+
+
+def _markdown(cell: str) -> str:
+    return cell.replace("|", r"\|").replace("\n", "<br>")
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(map(_latex, cells)) + r" \\"
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def _split_interval(column: Sequence[str]) -> list[list[str]]:
+    """Split a column of values with intervals into three: value, low end, high end."""
+    name, *cells = ["" if cell == NOTHING else cell for cell in column]
+    found = [_INTERVAL.match(cell) for cell in cells]
+    if not any(found):
+        return [[name, *(re.sub(r"(?<=\d),(?=\d{3})", "", cell) for cell in cells)]]
+    values = [match.groups() if match else (cell, "", "") for match, cell in zip(found, cells, strict=True)]
+    titles = (name, f"{name}, low", f"{name}, high")
+    return [[title, *(value[part] for value in values)] for part, title in enumerate(titles)]
