@@ -167,19 +167,19 @@ def test_a_rejection_stays(tmp_path: Path, rendered: list[int]) -> None:
 
 def test_the_plan_says_that_renditions_were_refused() -> None:
     found = plan_corpus(REFUSING, 0, 1)
-    assert found["cost"]["refused"] == 1
+    assert found.cost.refused == 1
     table = plan_table("refusing", found)
     assert "100% of the tried renditions were refused: " in table.note
     assert [row[0] for row in table.rows[:2]] == ["cells", "renditions"]
     cost = estimate_cost(plan_cells(SMALL, 0), SMALL, 0, 1)
-    assert (cost["refused"], cost["reason"]) == (0, None)
+    assert (cost.refused, cost.reason) == (0, None)
 
 
 def test_renditions_of_equal_seed_are_counted_as_two() -> None:
     plan = plan_cells(SMALL, 0)
     at = plan.column_names.index("seed")
     same = plan.set_column(at, "seed", pa.array(np.zeros(plan.num_rows, np.int64)))
-    assert describe_plan(same)["train"]["renditions"] == 12
+    assert describe_plan(same)["train"].renditions == 12
 
 
 def test_takes_are_gone_through_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def plan(
     check_protocols_are_kept(loaded)
     found = plan_corpus(loaded.corpus, loaded.seed, workers or default_workers())
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(asdict(found)))
     else:
         print_tables([plan_table(loaded.name, found)])
 
