@@ -34,7 +34,6 @@ from intervox.storage import write_json
 
 _DIM = 64
 _SHRINKAGE = 0.3
-RESULT = "casting.json"
 
 Vectors = NDArray[np.float32]
 
@@ -87,8 +86,7 @@ class SpeakerSpace:
 
     def project(self, means: NDArray[np.float32]) -> Vectors:
         """Map layer means (clips, layers, dim) to unit vectors (clips, dim)."""
-        inputs = (_flat(means, self.layers) - self.mean) / self.scale
-        return _unit(inputs @ self.linear.weight.T + self.linear.bias)
+        return _project(_flat(means, self.layers), self.mean, self.scale, self.linear)
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Ca
         merged={old: new for old, new in labels.items() if new not in (old, None)},
         dropped=[name for name, new in labels.items() if new is None],
     )
-    write_json(folder / RESULT, figures.model_dump())
+    write_json(folder / "casting.json", figures.model_dump())
     return Cast(labels, space, figures)
 
 
@@ -273,10 +271,8 @@ def _labels(
 
 
 def _groups(speakers: list[str], clusters: NDArray[np.int64]) -> list[list[str]]:
-    groups: dict[int, list[str]] = {}
-    for speaker, cluster in zip(speakers, clusters.tolist(), strict=True):
-        groups.setdefault(cluster, []).append(speaker)
-    return [group for group in groups.values() if len(group) > 1]
+    groups = (np.flatnonzero(clusters == cluster) for cluster in dict.fromkeys(clusters.tolist()))
+    return [[speakers[index] for index in group] for group in groups if len(group) > 1]
 
 
 def _space(table: AuditionTable, settings: CastingSettings) -> SpeakerSpace:
