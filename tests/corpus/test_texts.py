@@ -171,20 +171,6 @@ def test_a_line_of_the_longest_length_is_taken_and_bad_files_are_named(tmp_path:
         read_texts(tmp_path / "absent.txt")
 
 
-@pytest.mark.parametrize(
-    ("text", "normal"),
-    [
-        ("Yes!", "yes"),
-        (" DON’T  stop ", "dont stop"),
-        ("ｓｅｖｅｎ", "seven"),
-        ("e\u0301t\u00e9", "été"),
-        ("…", ""),
-    ],
-)
-def test_texts_that_sound_the_same_have_one_normal_form(text: str, normal: str) -> None:
-    assert normalise_text(text) == normal
-
-
 def test_reserved_texts_are_found_and_words_in_others_are_not(tmp_path: Path) -> None:
     given = [Text(text, "en", "own") for text in ("Yes!", "seven", "7", "seven swans", "a walnut")]
     reserved = reserved_texts(["A walnut."])

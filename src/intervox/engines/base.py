@@ -11,7 +11,7 @@ import soxr
 from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.clips.manifest import Labels
+from intervox.clips.manifest import FactorValues
 from intervox.errors import IntervoxError, missing_extra
 from intervox.recipe.corpus import EngineSettings
 
@@ -72,7 +72,7 @@ class RenditionLabels:
     """
 
     session: str = ""
-    factors: Labels = ()
+    factors: FactorValues = ()
 
 
 class Engine(ABC):
