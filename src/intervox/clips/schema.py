@@ -41,12 +41,6 @@ class Cell:
     copy: int
     factors: Mapping[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> "Cell":
-        """Read a row of ``cells.parquet``."""
-        own = {name: row[name] for name in CELL_SCHEMA.names}
-        return cls(**own, factors={name: value for name, value in row.items() if name not in own})
-
     def row(self) -> dict[str, Any]:
         """Return the values of the plan's columns."""
         row = {**vars(self), **self.factors}
@@ -86,7 +80,8 @@ SHARD_SCHEMA = pa.schema(
 
 def read_cells(plan: pa.Table) -> list[Cell]:
     """Read the rows of a plan."""
-    return [Cell.of(row) for row in plan.to_pylist()]
+    factors = plan.column_names[len(CELL_SCHEMA) :]
+    return [Cell(factors={name: row.pop(name) for name in factors}, **row) for row in plan.to_pylist()]
 
 
 def with_factors(schema: pa.Schema, factors: Sequence[str]) -> pa.Schema:
