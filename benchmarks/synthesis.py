@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,11 +23,12 @@ import psutil
 import pyarrow.parquet as pq
 
 from intervox.audio import encode_flac
+from intervox.clips.schema import read_cells
 from intervox.corpus.acoustics.conditions import apply_condition
 from intervox.corpus.plan.design import plan_cells
 from intervox.corpus.render import shard as rendering
 from intervox.corpus.render.quality import judge
-from intervox.corpus.render.synthesis import synthesise, whole_job
+from intervox.corpus.render.synthesis import empty_job, synthesise
 from intervox.engines.base import load_engine
 from intervox.parallel import default_workers
 from intervox.recipe.corpus import BlockSettings, CorpusRecipe, EspeakSettings, TextSettings
@@ -55,7 +57,7 @@ def main() -> None:
             seconds = time.perf_counter() - begun
         single = print_stages(recipe, folder.parent)
     rate = corpus.clip_count / seconds
-    hours = corpus.about["hours"]
+    hours = corpus.about.hours
     print(f"{corpus.clip_count:,} cells, {hours:.1f} hours of audio, in {seconds / 60:.1f} minutes")
     print(f"{rate:.0f} cells/s with {default_workers()} processes, {rate / single:.2f} × one process")
     print(f"peak memory of all processes: {max(peak) / 2**20:.0f} MiB")
@@ -63,9 +65,9 @@ def main() -> None:
 
 def print_stages(recipe: CorpusRecipe, folder: Path) -> float:
     """Time each stage of a sample in this process; returns its cells a second."""
-    table = plan_cells(recipe, 0).slice(0, SAMPLE)
-    size = recipe.shard_size
-    shards = [whole_job(recipe, 0, folder, table.slice(start, size)) for start in range(0, SAMPLE, size)]
+    cells = read_cells(plan_cells(recipe, 0).slice(0, SAMPLE))
+    common, size = empty_job(recipe, 0, folder), recipe.shard_size
+    shards = [replace(common, cells=cells[start : start + size]) for start in range(0, len(cells), size)]
     spent: dict[str, float] = defaultdict(float)
     engine = load_engine(recipe.engines[0])
 
@@ -91,9 +93,9 @@ def print_stages(recipe: CorpusRecipe, folder: Path) -> float:
             rendering.render_shard(shard)
         total = time.perf_counter() - begun
     for stage, seconds in sorted(spent.items(), key=lambda item: -item[1]):
-        print(f"{stage:<10} {seconds / total:5.0%}  {1000 * seconds / table.num_rows:6.2f} ms a cell")
-    print(f"{'all':<10}        {1000 * total / table.num_rows:6.2f} ms a cell in one process")
-    return float(table.num_rows / total)
+        print(f"{stage:<10} {seconds / total:5.0%}  {1000 * seconds / len(cells):6.2f} ms a cell")
+    print(f"{'all':<10}        {1000 * total / len(cells):6.2f} ms a cell in one process")
+    return len(cells) / total
 
 
 @contextmanager

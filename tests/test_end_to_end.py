@@ -20,7 +20,8 @@ import soundfile as sf
 
 from intervox import SubspaceModel
 from intervox.backbones.load import load_backbone
-from intervox.clips.corpus import Corpus, Recordings
+from intervox.clips.corpus import Corpus
+from intervox.clips.source import Recordings
 from intervox.errors import IntervoxError
 from intervox.features.extraction import extract
 from intervox.features.store import Features

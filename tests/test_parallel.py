@@ -10,7 +10,7 @@ import pytest
 from intervox import parallel
 from intervox.clips.corpus import shard_path
 from intervox.corpus.render.shard import Shard, ShardJob, render_shard
-from intervox.corpus.render.synthesis import synthesise, whole_job
+from intervox.corpus.render.synthesis import empty_job, synthesise
 from intervox.errors import IntervoxError
 from intervox.parallel import LOCAL_RAY, Pool, run_jobs
 from intervox.recipe.corpus import (
@@ -97,7 +97,7 @@ def test_ray_makes_the_same_corpus_and_survives_a_killed_worker(tmp_path: Path) 
         there = synthesise(SMALL, 0, tmp_path / "there", Pool(2, LOCAL_RAY))
         for shard in sorted((here.folder / "audio").iterdir()):
             assert shard.read_bytes() == (there.folder / "audio" / shard.name).read_bytes()
-        job = whole_job(SMALL, 0, here.folder, here.cells.slice(0, 0))
+        job = empty_job(SMALL, 0, here.folder)
         jobs = [
             (
                 replace(job, index=index, cells=here.cells.slice(16 * index, 16).to_pylist()),

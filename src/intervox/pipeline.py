@@ -103,7 +103,7 @@ def synth(run: Run) -> Corpus:
 
             cast = cast_voices(recipe, seed, run.folder / "casting", run.pool)
         corpus = synthesise(recipe, seed, run.folder / "corpus", run.pool, cast)
-        record |= {"cells": corpus.clip_count, "hours": corpus.about["hours"]}
+        record |= {"cells": corpus.clip_count, "hours": corpus.about.hours}
     return corpus
 
 
@@ -321,12 +321,14 @@ def check_training(recipe: Recipe) -> None:
         The backbone is not to be had, or the recipe's training does not fit it or the corpus.
     """
     from intervox.backbones.load import load_backbone
-    from intervox.clips.corpus import CELL_SCHEMA
+    from intervox.clips.schema import CELL_SCHEMA
+    from intervox.corpus.plan.design import plan_factors
     from intervox.training.cells import no_validation_cells
     from intervox.training.refine import check_settings
 
     backbone = load_backbone(recipe.backbone)
-    check_settings(recipe, backbone.layers, backbone.dim, CELL_SCHEMA.names)
+    columns = [*CELL_SCHEMA.names, *plan_factors(recipe.corpus)]
+    check_settings(recipe, backbone.layers, backbone.dim, columns)
     if recipe.training.validate_every and not recipe.corpus.validation.blocks:
         raise no_validation_cells()
 

@@ -91,10 +91,10 @@ def test_an_audition_drops_voices_and_measures_the_rest(tmp_path: Path) -> None:
     speakers = [speaker.label for speaker in all_speakers(RECIPE.engines[0])]
     assert set(cast.labels) == set(speakers)
     kept = {label for label in cast.labels.values() if label}
-    assert cast.figures["distinct"] == len(kept) < len(speakers)
-    dropped = sum(len(group) - 1 for group in cast.figures["near_duplicates"])
+    assert cast.figures.distinct == len(kept) < len(speakers)
+    dropped = sum(len(group) - 1 for group in cast.figures.near_duplicates)
     assert dropped == len(speakers) - len(kept)
-    assert len(cast.figures["dropped"]) == dropped
+    assert len(cast.figures.dropped) == dropped
     folder = tmp_path / "corpus"
     corpus = synthesise(RECIPE, 0, folder, Pool(1), cast)
     assert set(corpus.cells["speaker"].to_pylist()) <= kept

@@ -22,7 +22,14 @@ from intervox.corpus.acoustics.disturbances import (
     draw_microphone,
     lost_packets,
 )
-from intervox.corpus.acoustics.rooms import Acoustics, draw_room, find_noises, load_acoustics, noise_key
+from intervox.corpus.acoustics.rooms import (
+    Acoustics,
+    draw_room,
+    find_noises,
+    load_acoustics,
+    noise_key,
+    room_responses,
+)
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import CONDITION_BOUNDS, ConditionSettings
 from tests.conftest import Speech
@@ -370,3 +377,8 @@ def test_a_bad_recording_is_found_before_anything_is_rendered(
     (noises / "deep" / "b.flac").write_bytes(cut[: len(cut) // 2])
     with pytest.raises(IntervoxError, match=r"b\.flac .*take it out of noise_folder"):
         load_acoustics(settings, 0, tmp_path)
+
+
+def test_the_room_that_a_label_describes_is_the_one_that_is_simulated(tmp_path: Path) -> None:
+    for index, response in enumerate(room_responses(3, 5, tmp_path)):
+        assert len(response) == int(draw_room(5, index).t60 * SAMPLE_RATE)

@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from intervox.clips.corpus import CELL_SCHEMA, SHARD_SCHEMA, CorpusSplit
+from intervox.clips.corpus import CorpusSplit
 from intervox.clips.labels import normalise_text
+from intervox.clips.schema import CELL_SCHEMA, SHARD_SCHEMA, CastingFacts
 from intervox.corpus.plan.casting import Cast, SpeakerSpace
 from intervox.corpus.plan.design import plan_audition, plan_cells
 from intervox.corpus.plan.people import split_speakers
-from intervox.corpus.plan.recorded import Deck, Turns
+from intervox.corpus.plan.rounds import Deck, Turns
 from intervox.corpus.plan.texts import texts
 from intervox.corpus.render.synthesis import synthesise
 from intervox.engines import base
@@ -217,7 +218,11 @@ def test_an_audition_crosses_all_voices_with_a_few_texts() -> None:
 def test_merged_voices_share_a_label_and_dropped_ones_are_gone() -> None:
     names = [f"espeak:{voice.name}" for voice in load_engine(ESPEAK).voices()]
     space = SpeakerSpace("", (0,), np.zeros(1), np.ones(1), LinearMap(*3 * [np.ones(1)]), {})  # type: ignore[arg-type]
-    casting = Cast({names[1]: names[0], names[2]: None}, space, {})
+    labels = {names[1]: names[0], names[2]: None}
+    figures = CastingFacts(
+        voices=3, distinct=1, effective=1, min_distance=0.1, near_duplicates=[], merged={}, dropped=[]
+    )
+    casting = Cast(labels, space, figures)
     everyone = BlockSettings(blocks=90, speakers=4, contents=3)
     recipe = TINY.model_copy(update={"train": everyone, "test": BlockSettings(blocks=0)})
     cells = plan_cells(recipe, 0, casting).to_pylist()
@@ -300,9 +305,9 @@ def test_cells_that_fail_are_recorded_and_too_many_stop_the_run(
         synthesise(TINY, 0, tmp_path / "strict", Pool(1))
     lenient = TINY.model_copy(update={"max_failures": 0.9})
     corpus = synthesise(lenient, 0, tmp_path / "lenient", Pool(1))
-    assert 0 < corpus.about["failed"] < corpus.clip_count
+    assert 0 < corpus.failed < corpus.clip_count
     clips = [clip for i in range(corpus.shard_count) for clip in corpus.load_shard(i)]
-    assert sum(clip.wave is None for clip in clips) == corpus.about["failed"]
+    assert sum(clip.wave is None for clip in clips) == corpus.failed
     reasons = {(clip.error or "").split()[0] for clip in clips if clip.wave is None}
     assert "rendered" in reasons <= {"rendered", "seconds_per_character"}
 

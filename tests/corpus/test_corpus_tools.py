@@ -18,11 +18,12 @@ import yaml
 from numpy.typing import NDArray
 
 from intervox.audio import encode_flac
-from intervox.clips.corpus import CELL_SCHEMA, SHARD_SCHEMA
+from intervox.clips.corpus import find_corpus, read_labels
+from intervox.clips.schema import CELL_SCHEMA, SHARD_SCHEMA
 from intervox.corpus.inspect import card, check, show
 from intervox.corpus.inspect.card import corpus_card
 from intervox.corpus.inspect.check import check_corpus
-from intervox.corpus.inspect.folder import Finding, find_corpus, read_labels
+from intervox.corpus.inspect.findings import Finding
 from intervox.corpus.inspect.show import write_corpus_page
 from intervox.errors import IntervoxError
 from intervox.storage import read_json, write_json
@@ -149,7 +150,7 @@ def break_plan(folder: Path) -> None:
         (change_type, ["shard-00001.parquet: column block is string, not integer"]),
         (leave_unfinished, ["the synthesis was not finished"]),
         (break_json, ["corpus.json is not readable JSON"]),
-        (change_count, ["corpus.json says failed: 9, the shards hold 1", "hours is not a number"]),
+        (change_count, ["corpus.json says failed: 9, the shards hold 1", "hours has no usable value"]),
         (break_plan, ["cells.parquet can't be read"]),
         (mistype_plan, ["cells.parquet has columns of another type"]),
     ],

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from intervox.audio import Waveform
-from intervox.clips.corpus import Corpus, shard_path
-from intervox.corpus.inspect.folder import read_clips, read_labels
+from intervox.clips.corpus import Corpus, read_audio, read_labels, shard_path
 from intervox.corpus.plan import people
 from intervox.corpus.plan.cost import describe_plan, estimate_cost, plan_corpus, plan_table
 from intervox.corpus.plan.design import plan_cells
@@ -109,7 +108,7 @@ def test_a_lacking_shard_and_a_flipped_one_name_the_mend(folder: Path) -> None:
     for read in (
         lambda: Corpus(folder).load_shard(1),
         lambda: read_labels(folder),
-        lambda: list(read_clips(folder, [5])),
+        lambda: list(read_audio(folder, [5])),
     ):
         with pytest.raises(IntervoxError, match=r"shard-00001\.parquet is damaged"):
             read()
@@ -168,19 +167,19 @@ def test_a_rejection_stays(tmp_path: Path, rendered: list[int]) -> None:
 
 def test_the_plan_says_that_renditions_were_refused() -> None:
     found = plan_corpus(REFUSING, 0, 1)
-    assert found["cost"]["refused"] == 1
+    assert found.cost.refused == 1
     table = plan_table("refusing", found)
     assert "100% of the tried renditions were refused: " in table.note
     assert [row[0] for row in table.rows[:2]] == ["cells", "renditions"]
     cost = estimate_cost(plan_cells(SMALL, 0), SMALL, 0, 1)
-    assert (cost["refused"], cost["reason"]) == (0, None)
+    assert (cost.refused, cost.reason) == (0, None)
 
 
 def test_renditions_of_equal_seed_are_counted_as_two() -> None:
     plan = plan_cells(SMALL, 0)
     at = plan.column_names.index("seed")
     same = plan.set_column(at, "seed", pa.array(np.zeros(plan.num_rows, np.int64)))
-    assert describe_plan(same)["train"]["renditions"] == 12
+    assert describe_plan(same)["train"].renditions == 12
 
 
 def test_takes_are_gone_through_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.wheel import check_file
-from intervox.corpus.render.quality import QUALITY_FIELDS, judge, measure_signal, reading_errors
+from intervox.clips.schema import QUALITY_FIELDS
+from intervox.corpus.render.quality import judge, measure_signal, reading_errors
 from intervox.corpus.render.recogniser import Recogniser, log_mel
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
@@ -115,8 +116,9 @@ def test_a_batch_is_heard_like_single_clips(recogniser: Recogniser, renditions: 
         alone = recogniser.listen([wave], [text])[0]
         assert alone.transcript == expected.transcript
         assert alone.evidence == pytest.approx(expected.evidence, abs=1e-3)
-    assert recogniser.transcribe(renditions[::-1]) == [one.transcript for one in together[::-1]]
-    assert recogniser.transcribe([]) == []
+    reversed_order = recogniser.listen(renditions[::-1], TEXTS[::-1])
+    assert [one.transcript for one in reversed_order] == [one.transcript for one in together[::-1]]
+    assert recogniser.listen([], []) == []
 
 
 def test_the_longest_and_shortest_clips_are_heard(recogniser: Recogniser) -> None:

@@ -1,15 +1,12 @@
-"""Human recordings: the manifest they come in by, and the blocks found in them."""
+"""Human recordings: the blocks found in them."""
 
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
-from intervox.clips.corpus import Recordings
 from intervox.clips.manifest import Row, read_manifest, write_manifest
 from intervox.corpus.plan.design import plan_cells
 from intervox.corpus.render.synthesis import synthesise
@@ -82,8 +79,9 @@ def test_another_take_is_tried_and_its_session_is_the_label(tmp_path: Path, spee
     corpus = synthesise(recipe, 0, tmp_path / "corpus", Pool(1))
     made = corpus.read_shard(0, ["session", "attempt", "error"]).to_pylist()
     assert {row["session"] for row in made} == {"good"}
+    assert set(corpus.cells["session"].to_pylist()) == {"good"}
     assert {row["attempt"] for row in made} == {0, 1}
-    assert corpus.about["failed"] == 0
+    assert corpus.failed == 0
 
 
 def test_exact_spellings_of_one_text_stay_in_one_split_and_one_place(tmp_path: Path, speech: Speech) -> None:
@@ -131,55 +129,6 @@ def test_recordings_without_a_shared_text_say_so(tmp_path: Path, speech: Speech)
         plan_cells(recipe, 0)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_a_manifest_reads_the_same_in_every_format(suffix: str, tmp_path: Path) -> None:
-    records = [
-        {"path": "a.wav", "speaker": "x", "content": "7", "text": "seven", "session": "1"},
-        {"path": "b.wav", "speaker": "y", "content": "7", "text": "seven", "session": ""},
-    ]
-    path = tmp_path / f"m{suffix}"
-    if suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(records), path)
-    elif suffix == ".jsonl":
-        path.write_text("\n".join(str(record).replace("'", '"') for record in records))
-    else:
-        path.write_text("path,speaker,content,text,session\na.wav,x,7,seven,1\nb.wav,y,7,seven,\n")
-    assert read_manifest(path) == [
-        Row(tmp_path / "a.wav", "x", "7", "seven", "1"),
-        Row(tmp_path / "b.wav", "y", "7", "seven"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("m.txt", "x", "is no manifest"),
-        ("m.csv", "path,speaker\na,b\n", "lacks the columns content"),
-        ("m.csv", "path,speaker,content\n,b,c\n", "recording 1: path and speaker"),
-        ("m.jsonl", "{broken", "not a readable jsonl"),
-        ("m.jsonl", "[1]", "no JSON objects"),
-        ("m.parquet", "nonsense", "not a readable parquet"),
-    ],
-)
-def test_a_bad_manifest_says_what_is_wrong(name: str, content: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(IntervoxError, match=message):
-        read_manifest(tmp_path / name)
-    with pytest.raises(IntervoxError, match=r"absent\.csv is missing"):
-        read_manifest(tmp_path / "absent.csv")
-
-
-def test_recordings_keep_the_reason_of_a_bad_file(tmp_path: Path, wav: Path) -> None:
-    (tmp_path / "bad.wav").write_text("no audio")
-    source = Recordings([wav, tmp_path / "bad.wav", tmp_path / "absent.wav"], max_clips=2)
-    assert source.shard_count == 2
-    clips = source.load_shard(0) + source.load_shard(1)
-    assert [clip.cell_id for clip in clips] == [0, 1, 2]
-    assert clips[0].wave is not None
-    assert "bad.wav can't be read" in (clips[1].error or "")
-    assert "absent.wav is not a file" in (clips[2].error or "")
-
-
 def test_the_digits_of_fsdd_are_blocks(corpora: Path, tmp_path: Path) -> None:
     if not (corpora / "fsdd").is_dir():
         pytest.skip("fsdd is not among the human recordings")
@@ -205,4 +154,4 @@ def test_the_digits_of_fsdd_are_blocks(corpora: Path, tmp_path: Path) -> None:
     uses = Counter(cell["text"] for cell in cells)
     assert set(uses) <= {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
     assert max(uses.values()) <= 2 * min(uses.values())
-    assert corpus.about["failed"] == 0
+    assert corpus.failed == 0

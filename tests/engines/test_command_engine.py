@@ -1,5 +1,3 @@
-import stat
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,33 +12,27 @@ from pydantic import ValidationError
 from intervox.audio import SAMPLE_RATE
 from intervox.engines.base import RenderError, Voice
 from intervox.engines.command import CommandEngine
-from intervox.engines.sandbox import confine_writes
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import CommandSettings
 
 SYNTHESISER = """
 import os, subprocess, sys, time, wave
-what, text, voice, seed, output, outside = sys.argv[1:]
+what, text, voice, seed, output = sys.argv[1:]
 
 def write(path, seconds=0.5):
     with wave.open(path, "wb") as file:
         file.setparams((1, 2, 22050, 0, "NONE", ""))
-        samples = [int(9000 * ((i * (int(seed) + 3)) % 200 - 100) / 100) for i in range(int(22050 * seconds))]
-        file.writeframes(b"".join(s.to_bytes(2, "little", signed=True) for s in samples))
+        length = int(22050 * min(seconds, 1))
+        samples = [int(9000 * ((i * (int(seed) + 3)) % 200 - 100) / 100) for i in range(length)]
+        clip = b"".join(s.to_bytes(2, "little", signed=True) for s in samples)
+        file.writeframes(clip * max(1, int(seconds)))
 
 match what:
     case "speak":
-        assert os.getcwd() == os.environ["HOME"] == os.path.dirname(output) and sys.stdin.read() == ""
-        assert set(os.environ) <= {"PATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE"}, sorted(os.environ)
+        assert os.getcwd() == os.path.dirname(output) and sys.stdin.read() == ""
         open("scratch", "w").write(text)
         subprocess.run([sys.executable, "-c", "pass"], check=True, stdout=subprocess.DEVNULL)
         write(output)
-    case "elsewhere":
-        open(outside, "w")
-    case "overwrite":
-        open(outside, "r+").truncate(0)
-    case "remove":
-        os.remove(outside)
     case "sleep":
         time.sleep(60)
     case "fork":
@@ -50,14 +42,12 @@ match what:
         write(output)
     case "garbage":
         open(output, "wb").write(os.urandom(5000))
-    case "symlink":
-        os.symlink(outside, output)
     case "fifo":
         os.mkfifo(output)
     case "huge":
-        with open(output, "wb") as file:
-            while True:
-                file.write(bytes(2**24))
+        open(output, "wb").truncate(65 * 2**20)
+    case "long":
+        write(output, 700)
     case "fail":
         sys.exit("no such voice: " + voice)
 """
@@ -68,18 +58,8 @@ def synthesiser(tmp_path: Path) -> Callable[..., CommandEngine]:
     script = tmp_path / "synthesiser.py"
     script.write_text(SYNTHESISER)
 
-    def make(what: str, outside: Path = tmp_path / "outside", seconds: float = 20) -> CommandEngine:
-        words = (
-            sys.executable,
-            "-S",
-            str(script),
-            what,
-            "{text}",
-            "{voice}",
-            "{seed}",
-            "{output}",
-            str(outside),
-        )
+    def make(what: str, seconds: float = 20) -> CommandEngine:
+        words = (sys.executable, "-S", str(script), what, "{text}", "{voice}", "{seed}", "{output}")
         return CommandEngine(
             CommandSettings(name="command", command=words, speakers=("ann", "bob"), timeout_seconds=seconds)
         )
@@ -103,19 +83,16 @@ def test_a_command_speaks(synthesiser: Callable[..., CommandEngine]) -> None:
     ("what", "message"),
     [
         ("garbage", "no usable WAV"),
-        ("symlink", "no usable WAV"),
         ("fifo", "no usable WAV"),
-        ("huge", "ended with exit code"),
+        ("huge", "no usable WAV .*: not a file of at most 64 MiB"),
+        ("long", "not a WAV file of at most 600 seconds"),
         ("fail", "ended with exit code 1: no such voice: ann"),
         ("nothing", "no usable WAV"),
     ],
 )
-def test_a_command_that_fails(
-    synthesiser: Callable[..., CommandEngine], wav: Path, what: str, message: str
-) -> None:
+def test_a_command_that_fails(synthesiser: Callable[..., CommandEngine], what: str, message: str) -> None:
     with pytest.raises(RenderError, match=message):
-        synthesiser(what, wav).render("hello", "ann", 1)
-    assert stat.S_ISREG(wav.lstat().st_mode)
+        synthesiser(what).render("hello", "ann", 1)
 
 
 def started_by_commands() -> list[str]:
@@ -136,30 +113,6 @@ def test_a_command_that_hangs_is_killed(synthesiser: Callable[..., CommandEngine
     deadline = time.monotonic() + 5
     while started := started_by_commands():
         assert time.monotonic() < deadline, started
-
-
-def landlocked() -> bool:
-    """Whether this kernel confines writes, tried in a process of its own."""
-    code = "import sys, intervox.engines.sandbox as s; sys.exit(not s.confine_writes('/tmp'))"
-    return subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-@pytest.mark.skipif(not landlocked(), reason="the kernel has no Landlock")
-@pytest.mark.parametrize("what", ["elsewhere", "overwrite", "remove"])
-def test_a_command_writes_nowhere_else(
-    synthesiser: Callable[..., CommandEngine], tmp_path: Path, what: str
-) -> None:
-    outside = tmp_path / "outside"
-    if what != "elsewhere":
-        outside.write_text("keep me")
-    with pytest.raises(RenderError, match="Permission denied"):
-        synthesiser(what, outside).render("hello", "ann", 1)
-    assert outside.read_text() == "keep me" if what != "elsewhere" else not outside.exists()
-
-
-def test_a_kernel_without_landlock_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert not confine_writes("/tmp")
 
 
 def test_command_settings_are_checked() -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from intervox.audio import Waveform
-from intervox.clips.corpus import Recordings
+from intervox.clips.source import Recordings
 from intervox.errors import IntervoxError
 from intervox.evaluation.baselines import peers as resemblyzer
 from intervox.evaluation.baselines.peers import (

@@ -9,7 +9,7 @@ import torch
 
 from intervox.audio import Waveform
 from intervox.backbones.base import Backbone, HiddenStates
-from intervox.clips.corpus import Clip, ClipSource
+from intervox.clips.source import Clip, ClipSource
 from intervox.errors import IntervoxError
 from intervox.features import extraction
 from intervox.features.extraction import clip_frames, extract, layer_means

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from intervox.audio import Waveform
 from intervox.backbones.base import Backbone, HiddenStates
-from intervox.clips.corpus import Clip, ClipSource
 from intervox.clips.labels import Clips
+from intervox.clips.source import Clip, ClipSource
 from intervox.evaluation.representations import frame_embeddings
 from intervox.features.frames import extract_frames
 from intervox.metrics.abx import Grid, abx_error, draw_grids, dtw_distances

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from intervox.backbones.load import load_backbone
-from intervox.clips.corpus import Recordings
 from intervox.clips.labels import Clips
+from intervox.clips.source import Recordings
 from intervox.errors import IntervoxError
 from intervox.evaluation import test_sets
 from intervox.evaluation.representations import (

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from intervox.audio import encode_flac
-from intervox.clips.corpus import CELL_SCHEMA, SHARD_SCHEMA
+from intervox.clips.schema import CELL_SCHEMA, SHARD_SCHEMA
 from intervox.storage import write_json
 
 SHARD_SIZE = 8

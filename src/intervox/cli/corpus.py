@@ -40,7 +40,7 @@ def plan(
     check_protocols_are_kept(loaded)
     found = plan_corpus(loaded.corpus, loaded.seed, workers or default_workers())
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(asdict(found)))
     else:
         print_tables([plan_table(loaded.name, found)])
 
@@ -76,8 +76,9 @@ def check(
 
     Exit code 0: nothing wrong (there may be warnings). 2: errors, each with its mend.
     """
+    from intervox.clips.corpus import find_corpus
     from intervox.corpus.inspect.check import check_corpus
-    from intervox.corpus.inspect.folder import find_corpus, findings_table, has_errors
+    from intervox.corpus.inspect.findings import findings_table, has_errors
     from intervox.tables import print_tables
 
     corpus = find_corpus(folder)
@@ -108,7 +109,7 @@ def show(
     Rows are speakers, columns are texts; each clip has its spectrogram, its condition and its
     quality, and rows and columns play in sequence. One HTML file that needs nothing else.
     """
-    from intervox.corpus.inspect.folder import find_corpus
+    from intervox.clips.corpus import find_corpus
     from intervox.corpus.inspect.show import write_corpus_page
 
     page = out or folder / "corpus.html"
@@ -119,8 +120,8 @@ def show(
 @corpus_app.command()
 def card(folder: CorpusArgument = Path("runs/quickstart")) -> None:
     """Write README.md, the dataset card that the Hugging Face hub shows, into the corpus folder."""
+    from intervox.clips.corpus import find_corpus
     from intervox.corpus.inspect.card import corpus_card
-    from intervox.corpus.inspect.folder import find_corpus
     from intervox.storage import write_bytes
 
     corpus = find_corpus(folder)

@@ -43,7 +43,7 @@ def synth(
     from intervox.parallel import Pool
 
     corpus = pipeline.synth(pipeline.open_run(recipe, folder, Pool(workers, engine_pool)))
-    typer.echo(f"{corpus.clip_count:,} cells, {corpus.about['hours']:.2f} hours in {corpus.folder}")
+    typer.echo(f"{corpus.clip_count:,} cells, {corpus.about.hours:.2f} hours in {corpus.folder}")
 
 
 def extract(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:

@@ -1,12 +1,19 @@
-"""Where clips come from: a corpus folder of ours, or anyone's recordings listed in a manifest.
+"""The readers of a corpus folder.
 
-Both give the same thing, one shard at a time, so that everything behind them works on either and
-memory stays that of a shard.
+::
+
+    corpus.json      CorpusFacts; written last, when all shards are there
+    cells.parquet    the plan: one Cell per row
+    audio/*.parquet  shards: the plan's columns, the audio, its length and quality
+
+`Corpus` opens what Intervox has made. The functions below it read any such folder, also one that somebody
+has downloaded, edited or written with another tool. Only Parquet and JSON are read; nothing is executed.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,82 +22,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from intervox.audio import AudioSource, Waveform, duration_seconds, load_audio
-from intervox.corpus.render.quality import QUALITY_FIELDS
+from intervox.clips.schema import CELL_SCHEMA, CorpusFacts
+from intervox.clips.source import Clip, ClipSource, load_clip
 from intervox.errors import IntervoxError
 from intervox.storage import read_json
 
-CELL_SCHEMA = pa.schema(
-    [
-        ("cell_id", pa.int64()),
-        ("block", pa.int64()),
-        ("split", pa.string()),
-        ("speaker", pa.string()),
-        ("content", pa.string()),
-        ("condition", pa.string()),
-        ("severity", pa.float64()),
-        ("text", pa.string()),
-        ("kind", pa.string()),
-        ("language", pa.string()),
-        ("engine", pa.string()),
-        ("voice", pa.string()),
-        ("transformation", pa.string()),
-        ("session", pa.string()),
-        ("seed", pa.int64()),
-        ("copy", pa.int64()),
-    ]
-)
-"""The plan: one row a cell."""
+ABOUT = "corpus.json"
+PLAN = "cells.parquet"
+AUDIO = "audio"
 
-SHARD_SCHEMA = pa.schema(
-    [
-        *CELL_SCHEMA,
-        ("audio", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-        ("duration", pa.float64()),
-        *QUALITY_FIELDS,
-        ("attempt", pa.int64()),
-        ("error", pa.string()),
-    ]
-)
-"""A shard holds the plan's columns too: it can be read on its own."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A waveform, or the reason why there is none."""
-
-    cell_id: int
-    wave: Waveform | None
-    error: str | None = None
-
-
-class ClipSource(ABC):
-    """Clips in shards; clip i of the source has ``cell_id`` i."""
-
-    @property
-    @abstractmethod
-    def shard_count(self) -> int:
-        """How many shards there are."""
-
-    @property
-    @abstractmethod
-    def clip_count(self) -> int:
-        """How many clips there are in all."""
-
-    @property
-    @abstractmethod
-    def key(self) -> Any:
-        """JSON value that changes whenever the clips do."""
-
-    @property
-    def failed(self) -> int:
-        """How many clips are known to be missing, which no reader needs to complain of again."""
-        return 0
-
-    @abstractmethod
-    def load_shard(self, index: int) -> list[Clip]:
-        """Decode one shard, in the order of ``cell_id``."""
+_BATCH = 64
 
 
 class Corpus(ClipSource):
@@ -98,8 +41,10 @@ class Corpus(ClipSource):
 
     Attributes
     ----------
+    about
+        What ``corpus.json`` says.
     cells
-        The plan, ``CELL_SCHEMA``.
+        The plan: ``CELL_SCHEMA``, then its ``factors``.
 
     Raises
     ------
@@ -108,18 +53,27 @@ class Corpus(ClipSource):
     """
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / "corpus.json").exists():
+        if not (folder / ABOUT).exists():
             raise IntervoxError(f"{folder} holds no complete corpus: run `intervox synth` first")
         self.folder = folder
-        self.about: dict[str, Any] = read_json(folder / "corpus.json")
-        self.cells: pa.Table = read_parquet(folder / "cells.parquet")
-        count = -(-self.cells.num_rows // self.about["shard_size"])
+        self.about, unusable = read_about(folder)
+        if unusable or not self.about.shard_size:
+            raise IntervoxError(
+                f"{folder / ABOUT} is damaged ({', '.join(unusable)}): delete it and synthesise again"
+            )
+        self.cells: pa.Table = read_parquet(folder / PLAN)
+        count = -(-self.cells.num_rows // self.about.shard_size)
         self._shards = [shard_path(folder, index) for index in range(count)]
         if not all(path.exists() for path in self._shards):
             raise IntervoxError(
-                f"{folder / 'audio'} lacks shards: run the same `intervox synth` again: it makes only what "
-                "is missing"
+                f"{folder / AUDIO} lacks shards: run the same `intervox synth` again: it makes only what is "
+                "missing"
             )
+
+    @property
+    def factors(self) -> list[str]:
+        """Further columns of the plan, from the manifests of recordings."""
+        return list(self.cells.column_names[len(CELL_SCHEMA) :])
 
     @property
     def shard_count(self) -> int:
@@ -131,11 +85,11 @@ class Corpus(ClipSource):
 
     @property
     def key(self) -> Any:
-        return self.about["key"]
+        return self.about.key
 
     @property
     def failed(self) -> int:
-        return int(self.about["failed"])
+        return self.about.failed or 0
 
     def load_shard(self, index: int) -> list[Clip]:
         table = self.read_shard(index, ["cell_id", "audio", "error"])
@@ -154,8 +108,7 @@ class CorpusSplit(ClipSource):
         self._split = split
         chosen = corpus.cells.filter(pc.field("split") == split)
         self._number = {cell_id: i for i, cell_id in enumerate(chosen["cell_id"].to_pylist())}
-        shards = {cell_id // corpus.about["shard_size"] for cell_id in self._number}
-        self._shards = sorted(shards)
+        self._shards = sorted({cell_id // corpus.about.shard_size for cell_id in self._number})
 
     @property
     def shard_count(self) -> int:
@@ -195,110 +148,6 @@ class CorpusSplit(ClipSource):
         ]
 
 
-class Transformed(ClipSource):
-    """Another source's clips, each passed through ``transform(cell_id, wave)``.
-
-    Parameters
-    ----------
-    source
-        Where the clips come from.
-    transform
-        A pure function.
-    transform_key
-        JSON value that changes whenever the function does.
-    """
-
-    def __init__(
-        self, source: ClipSource, transform: Callable[[int, Waveform], Waveform], transform_key: Any
-    ) -> None:
-        self._source = source
-        self._transform = transform
-        self._transform_key = transform_key
-
-    @property
-    def shard_count(self) -> int:
-        return self._source.shard_count
-
-    @property
-    def clip_count(self) -> int:
-        return self._source.clip_count
-
-    @property
-    def key(self) -> Any:
-        return [self._source.key, self._transform_key]
-
-    @property
-    def failed(self) -> int:
-        return self._source.failed
-
-    def load_shard(self, index: int) -> list[Clip]:
-        return [
-            clip if clip.wave is None else replace(clip, wave=self._transform(clip.cell_id, clip.wave))
-            for clip in self._source.load_shard(index)
-        ]
-
-
-class Recordings(ClipSource):
-    """Files of a manifest.
-
-    Parameters
-    ----------
-    paths
-        One file a clip.
-    max_clips, max_seconds
-        Bounds of a shard.
-    """
-
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        max_clips: int = 256,
-        max_seconds: float = 600.0,
-    ) -> None:
-        self._paths = paths
-        self._bounds = [0]
-        seconds = 0.0
-        for index, path in enumerate(paths):
-            seconds += duration_seconds(path)
-            if seconds > max_seconds or index - self._bounds[-1] >= max_clips:
-                if index > self._bounds[-1]:
-                    self._bounds.append(index)
-                seconds = duration_seconds(path)
-        self._bounds.append(len(paths))
-
-    @property
-    def shard_count(self) -> int:
-        return len(self._bounds) - 1
-
-    @property
-    def clip_count(self) -> int:
-        return len(self._paths)
-
-    @property
-    def key(self) -> Any:
-        return [[str(path), *_stamp(path)] for path in self._paths]
-
-    def load_shard(self, index: int) -> list[Clip]:
-        first, end = self._bounds[index], self._bounds[index + 1]
-        return [load_clip(cell_id, self._paths[cell_id]) for cell_id in range(first, end)]
-
-
-def shard_path(folder: Path, index: int) -> Path:
-    """Where a shard lies in a corpus folder."""
-    return folder / "audio" / f"shard-{index:05d}.parquet"
-
-
-def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file of a corpus, or say that it is damaged."""
-    try:
-        return pq.read_table(path, columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        raise IntervoxError(
-            f"{path} is damaged or missing: delete it, and run the same `intervox synth` again, which makes "
-            "only what is missing"
-        ) from error
-
-
 def _shard_clip(row: dict[str, Any]) -> Clip:
     """Decode one row of a shard, which somebody may have edited."""
     if row["error"]:
@@ -309,32 +158,135 @@ def _shard_clip(row: dict[str, Any]) -> Clip:
     return load_clip(row["cell_id"], data)
 
 
-def _stamp(path: Path) -> list[int]:
-    """Size and time of change; a missing file is reported when it is read."""
-    if not path.is_file():
-        return [-1, -1]
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
-def load_clip(cell_id: int, source: AudioSource) -> Clip:
-    """Decode one clip, keeping the reason where that fails."""
-    try:
-        return Clip(cell_id, load_audio(source))
-    except IntervoxError as error:
-        return Clip(cell_id, None, str(error))
-
-
-def check_failures(failed: Sequence[str], total: int, what: str, limit: float, known: int = 0) -> None:
-    """Stop when more than ``limit`` of the clips failed, not counting ``known`` ones.
+def find_corpus(path: Path) -> Path:
+    """Return the corpus folder at ``path``, which may also be the run folder around it.
 
     Raises
     ------
     IntervoxError
-        It names the share and the first reason.
+        Neither holds ``audio/*.parquet``.
     """
-    if len(failed) - known > limit * total:
+    for folder in (path, path / "corpus"):
+        if shard_paths(folder):
+            return folder
+    raise IntervoxError(f"{path} holds no corpus: give a folder with audio/*.parquet, or the folder of a run")
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    """Where a shard lies in a corpus folder."""
+    return folder / AUDIO / f"shard-{index:05d}.parquet"
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """List the shards in their order, whatever their names."""
+    return sorted(path for path in (folder / AUDIO).glob("*.parquet") if not path.name.startswith("."))
+
+
+def read_about(folder: Path) -> tuple[CorpusFacts, list[str]]:
+    """Read ``corpus.json`` as far as it makes sense, and name the fields that do not.
+
+    Raises
+    ------
+    IntervoxError
+        It is not JSON.
+    """
+    found = read_json(folder / ABOUT) if (folder / ABOUT).exists() else {}
+    try:
+        return CorpusFacts.model_validate(found), []
+    except ValidationError as error:
+        unusable = sorted({str(problem["loc"][0]) for problem in error.errors()})
+        kept = {name: value for name, value in found.items() if name not in unusable}
+        return CorpusFacts.model_validate(kept), unusable
+
+
+def read_parquet(
+    path: Path, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
+) -> pa.Table:
+    """Read a Parquet file of a corpus, or say that it is damaged."""
+    with _readable(path):
+        return pq.read_table(path, columns=columns, filters=filters)
+
+
+def read_labels(
+    folder: Path, columns: Collection[str] | None = None, cell_ids: Sequence[int] | None = None
+) -> pa.Table:
+    """Read the labels of every shard, sorted by ``cell_id``.
+
+    What the shards of another tool leave to ``cells.parquet`` is taken from there.
+
+    Parameters
+    ----------
+    columns
+        What is wanted besides ``cell_id``, as far as it is there; by default all but the audio.
+    cell_ids
+        Which cells are wanted; by default all.
+
+    Raises
+    ------
+    IntervoxError
+        A shard is damaged, or has no ``cell_id``.
+    """
+    rows = None if cell_ids is None else pc.field("cell_id").isin(pa.array(cell_ids, pa.int64()))
+
+    def read(path: Path) -> pa.Table:
+        with _readable(path):
+            names = pq.read_schema(path).names
+        if "cell_id" not in names:
+            raise IntervoxError(f"{path} has no column cell_id: `intervox corpus check` says what it needs")
+        wanted = [
+            name for name in names if name != "audio" and (columns is None or name in {"cell_id", *columns})
+        ]
+        return read_parquet(path, wanted, rows)
+
+    try:
+        labels = pa.concat_tables(map(read, shard_paths(folder)), promote_options="permissive")
+    except pa.ArrowException as error:
         raise IntervoxError(
-            f"{len(failed):,} of {total:,} {what} failed, more than the {limit:.0%} of max_failures: mend "
-            f"them or raise it; the first: {failed[0]}"
-        )
+            f"the shards of {folder} have columns of different types: `intervox corpus check` says which"
+        ) from error
+    if (folder / PLAN).exists():
+        plan = read(folder / PLAN)
+        lacking = [name for name in plan.column_names if name not in labels.column_names]
+        if lacking:
+            labels = labels.join(plan.select(["cell_id", *lacking]), "cell_id")
+    return labels.sort_by("cell_id")
+
+
+def read_audio(folder: Path, cell_ids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield ``(cell_id, encoded audio)`` of the wanted cells that have audio, in bounded memory."""
+    wanted = pa.array(cell_ids, pa.int64())
+    for path in shard_paths(folder):
+        with _readable(path):
+            if not pc.any(pc.is_in(pq.read_table(path, columns=["cell_id"])["cell_id"], wanted)).as_py():
+                continue
+            for batch in pq.ParquetFile(path).iter_batches(_BATCH, columns=["cell_id", "audio"]):
+                for row in batch.filter(pc.is_in(batch["cell_id"], wanted)).to_pylist():
+                    if row["audio"] and row["audio"]["bytes"]:
+                        yield row["cell_id"], row["audio"]["bytes"]
+
+
+def numbers(labels: pa.Table, column: str) -> NDArray[np.float64]:
+    """Return what is known of a column of numbers; nothing where the corpus has no such column."""
+    if column not in labels.column_names:
+        return np.empty(0)
+    return np.asarray(labels[column].drop_null().to_numpy(), np.float64)
+
+
+def tally(labels: pa.Table, column: str) -> Counter[Any]:
+    """Count the known values of a column; none where the corpus has no such column."""
+    if column not in labels.column_names:
+        return Counter()
+    counts = labels[column].value_counts().to_pylist()
+    return Counter({one["values"]: one["counts"] for one in counts if one["values"] not in (None, "")})
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what Arrow says of a damaged file into the remedy."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise IntervoxError(
+            f"{path} is damaged or missing: delete it and run the same `intervox synth` again, which makes "
+            "only what is missing, or download it again; `intervox corpus check` lists all damage"
+        ) from error

@@ -1,4 +1,4 @@
-"""The label of an unknown value."""
+"""What is known of clips: what is said in one, and the labels of a whole set of them."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+Labels = NDArray[np.str_]
+
+UNLABELLED = -1
+"""Number of an unknown value of a factor; its cell takes no part in that factor's loss."""
 
 APOSTROPHES = "'’ʼ"
 
@@ -57,9 +62,6 @@ def _is_heard(sign: str) -> bool:
     return sign.isalnum() or unicodedata.category(sign).startswith("M")
 
 
-Labels = NDArray[np.str_]
-
-
 @dataclass(frozen=True)
 class Clips:
     """The labels of a test set; every array has shape (clips,).
@@ -105,7 +107,3 @@ class Clips:
         """Keep some of the clips, in the order of ``rows``."""
         labels = {factor: values[rows] for factor, values in self.labels.items()}
         return Clips(self.paths[rows], labels, self.duration[rows], self.split[rows])
-
-
-UNLABELLED = -1
-"""Label of a cell whose value of a factor is unknown; it takes no part in that factor's loss."""

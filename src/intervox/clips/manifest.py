@@ -25,7 +25,7 @@ COLUMNS = ("path", "speaker", "content", "text", "session", "language", "split")
 MAX_CLASSES = 1_000
 """A column with more values than this is no factor."""
 
-Labels = tuple[tuple[str, str], ...]
+FactorValues = tuple[tuple[str, str], ...]
 """Further factors and their values, sorted by factor; unknown ones are left out."""
 
 
@@ -56,16 +56,16 @@ class Row:
     session: str = ""
     language: str = "en"
     split: str = ""
-    labels: Labels = ()
+    labels: FactorValues = ()
 
 
-def as_labels(**values: str) -> Labels:
+def as_labels(**values: str) -> FactorValues:
     """Return ``Row.labels`` of the values that are not empty."""
     return _shared(tuple(sorted((factor, value) for factor, value in values.items() if value)))
 
 
 @lru_cache(MAX_CLASSES)
-def _shared(labels: Labels) -> Labels:
+def _shared(labels: FactorValues) -> FactorValues:
     """Return one object for equal labels: a million rows have few different ones."""
     return labels
 

@@ -1,4 +1,4 @@
-"""What every engine offers, and the registry that recipes name them by."""
+"""What every engine offers, the registry that recipes name them by, and what engines of ONNX graphs share."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,11 +11,20 @@ import soxr
 from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
+from intervox.clips.manifest import FactorValues
 from intervox.errors import IntervoxError, missing_extra
 from intervox.recipe.corpus import EngineSettings
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+
+RATE_RANGE = (0.88, 1.14)
+"""How much slower or faster than usual one person reads a text: each rendition draws from it."""
+
+_FRAME_SECONDS = 0.01
+_MARGIN_FRAMES = 5
+_SILENCE_DB = -45.0
 
 
 class RenderError(IntervoxError):
@@ -50,16 +59,44 @@ class Take:
     text: str
 
 
+@dataclass(frozen=True)
+class RenditionLabels:
+    """What a recording's manifest says of it besides who says what; nothing for synthetic speech.
+
+    Attributes
+    ----------
+    session
+        Recordings of one session share a channel.
+    factors
+        Values of ``Engine.factors``, as far as they are known.
+    """
+
+    session: str = ""
+    factors: FactorValues = ()
+
+
 class Engine(ABC):
     """A source of speech: a text-to-speech system, or recordings that stand for one.
 
     Subclasses are built from their part of the recipe, ``__init__(settings)``, and raise an
     ``IntervoxError`` that says how to get what is missing.
+
+    Attributes
+    ----------
+    name
+        As recipes give it.
+    version
+        Changes whenever the same arguments may give other samples.
+    licence
+        Of the speech.
+    factors
+        Further columns of labels that its renditions have.
     """
 
     name: ClassVar[str]
     version: str
     licence: str
+    factors: tuple[str, ...] = ()
 
     @abstractmethod
     def voices(self) -> list[Voice]:
@@ -99,9 +136,9 @@ class Engine(ABC):
         """Return what can be said by whom, or None for an engine that says anything in any voice."""
         return None
 
-    def session(self, text: str, voice: str, seed: int) -> str:
-        """Name the recording session that ``render`` with these arguments takes its clip from."""
-        return ""
+    def labels(self, text: str, voice: str, seed: int) -> RenditionLabels:
+        """Return what is known of the clip that ``render`` gives for these arguments."""
+        return RenditionLabels()
 
 
 ENGINES = {
@@ -129,14 +166,6 @@ def load_engine(settings: EngineSettings) -> Engine:
         module, attribute = ENGINES[settings.name].split(":")
         _loaded[key] = getattr(import_module(module), attribute)(settings)
     return _loaded[key]
-
-
-RATE_RANGE = (0.88, 1.14)
-"""How much slower or faster than usual one person reads a text: each rendition draws from it."""
-
-_FRAME_SECONDS = 0.01
-_MARGIN_FRAMES = 5
-_SILENCE_DB = -45.0
 
 
 def open_session(path: Path, extra: str) -> "InferenceSession":

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from intervox.audio import Waveform, load_audio
 from intervox.clips.labels import normalise_text
 from intervox.clips.manifest import Row, read_manifest
-from intervox.engines.base import Engine, RenderError, Take, Voice
+from intervox.clips.schema import SHARD_SCHEMA
+from intervox.engines.base import Engine, RenderError, RenditionLabels, Take, Voice
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import RecordingsSettings
 from intervox.storage import stable_hash
@@ -30,6 +31,12 @@ class RecordingsEngine(Engine):
             raise IntervoxError(f"{settings.manifest} names {missing}, which is not a file: correct it")
         self.licence = settings.licence
         self.version = stable_hash([_stamped(row) for row in rows])
+        self.factors = tuple(sorted({factor for row in rows for factor, _ in row.labels}))
+        if clash := sorted(set(self.factors) & set(SHARD_SCHEMA.names)):
+            raise IntervoxError(
+                f"{settings.manifest} has a column {clash[0]!r}, which means something else in every corpus: "
+                "rename it"
+            )
         self._settings = settings
         self._key: Callable[[str], str] = normalise_text if settings.match == "normalised" else str.strip
         self._languages: dict[str, str] = {}
@@ -67,8 +74,9 @@ class RecordingsEngine(Engine):
         except IntervoxError as error:
             raise RenderError(str(error)) from None
 
-    def session(self, text: str, voice: str, seed: int) -> str:
-        return self._take(text, voice, seed).session
+    def labels(self, text: str, voice: str, seed: int) -> RenditionLabels:
+        row = self._take(text, voice, seed)
+        return RenditionLabels(row.session, row.labels)
 
     def _take(self, text: str, voice: str, seed: int) -> Row:
         takes = self._takes.get((voice, self._key(text)))
@@ -85,6 +93,7 @@ def _stamped(row: Row) -> list[object]:
         row.text or row.content,
         row.session,
         row.language,
+        row.labels,
         status.st_size,
         status.st_mtime_ns,
     ]

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from intervox.audio import Waveform, duration_seconds
 from intervox.backbones.base import Backbone
-from intervox.clips.corpus import ClipSource, Corpus, CorpusSplit, Recordings, Transformed
+from intervox.clips.corpus import Corpus, CorpusSplit
 from intervox.clips.labels import Clips
+from intervox.clips.source import ClipSource, Recordings, Transformed
 from intervox.corpus.acoustics.conditions import apply_condition, draw_condition
 from intervox.corpus.acoustics.rooms import Acoustics, load_acoustics
 from intervox.evaluation import SYNTHETIC
@@ -229,8 +230,9 @@ def held_out(corpus: Corpus, split: Split = "test", name: str = SYNTHETIC) -> So
     cells = corpus.cells.filter(pc.field("split") == split)
     if not cells.num_rows:
         return None
-    known = ("speaker", "content", "text", "engine", "kind", "language")
-    labels = {label: np.array(cells[label].to_pylist()) for label in known if label in cells.column_names}
+    known = ("speaker", "content", "text", "engine", "kind", "language", *corpus.factors)
+    labels = {label: np.array(cells[label].to_pylist()) for label in known}
+    labels = {label: values for label, values in labels.items() if (values != "").any()}
     source = CorpusSplit(corpus, split)
     clips = Clips(
         np.array([f"cell {cell}" for cell in cells["cell_id"].to_pylist()]),

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
-from intervox.clips.corpus import Clip, ClipSource
 from intervox.clips.labels import Clips, Labels
+from intervox.clips.source import Clip, ClipSource
 from intervox.evaluation.keywords import Rows
 from intervox.metrics.events import HOP_SECONDS, WINDOW_SECONDS, Event
 from intervox.seeds import rng

@@ -201,7 +201,7 @@ def calibrate(model: SubspaceModel, test_sets: Sequence[TestSet]) -> dict[str, l
         for held_out in test_sets
         if held_out.name == SYNTHETIC
         for space in subspace_representations(model)
-        if len(np.unique(held_out.clips.labels.get(model.factors[space.name], ()))) > 1
+        if len(set(held_out.clips.labels.get(model.factors[space.name], ())) - {""}) > 1
     }
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.audio import Waveform
-from intervox.clips.corpus import Recordings, Transformed
 from intervox.clips.labels import Clips
+from intervox.clips.source import Recordings, Transformed
 from intervox.corpus.acoustics import disturbances as do
 from intervox.corpus.acoustics.conditions import INAUDIBLE_SNR_DB, Condition, apply_condition
 from intervox.corpus.acoustics.rooms import Acoustics, draw_room

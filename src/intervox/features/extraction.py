@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import Backbone, HiddenStates
 from intervox.clips.batches import by_length, groups
-from intervox.clips.corpus import ClipSource, check_failures
+from intervox.clips.source import ClipSource, check_failures
 from intervox.features.store import (
     Features,
     frames_path,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE
 from intervox.backbones.base import Backbone
-from intervox.clips.corpus import ClipSource
+from intervox.clips.source import ClipSource
 from intervox.storage import StepFolder, atomic_path, stable_hash
 
 SCHEMA_VERSION = 1

@@ -90,9 +90,8 @@ class CommandSettings(_Engine):
     """Any other synthesiser, as a command line.
 
     ``command`` is a list of arguments in which ``{text}``, ``{voice}``, ``{language}``, ``{seed}``
-    and ``{output}`` (the WAV file to write) are filled in; no shell sees it. It runs in an empty
-    folder, so name files by their full path. Where a text that begins with a dash would be taken
-    for an option, write ``--text={text}`` or put ``--`` before it.
+    and ``{output}`` (the WAV file to write) are filled in; no shell sees it. It runs in an empty folder,
+    so name files by their full path. If a text may begin with a dash, write ``--text={text}``.
     """
 
     name: Literal["command"]
@@ -124,7 +123,6 @@ EngineSettings = Annotated[
     EspeakSettings | KokoroSettings | PiperSettings | RecordingsSettings | CommandSettings,
     Field(discriminator="name"),
 ]
-
 
 TextKind = Literal["word", "pseudo-word", "phrase", "sentence", "keyword", "number", "spelled", "running"]
 KINDS: tuple[TextKind, ...] = get_args(TextKind)
@@ -181,9 +179,8 @@ CONDITION_BOUNDS = {
 class ConditionSettings(Part):
     """How often each disturbance is drawn, and from which range (uniformly).
 
-    A corpus has ``count`` different conditions. ``clean`` is the share of cells that nothing is done
-    to; ``noise_recordings`` that of the noisy conditions whose noise comes from the recordings in
-    ``noise_folder``, of each of which the first 30 s are used.
+    A corpus has ``count`` different conditions. ``clean`` is the share of untouched cells; with
+    ``noise_recordings``, that share of the noise is from ``noise_folder`` (30 s of each recording).
     """
 
     count: int = Field(512, ge=1)
@@ -233,9 +230,8 @@ class QualitySettings(Part):
 
     ``recognise`` needs the extra ``quality``: a recogniser listens to every English rendition.
     ``min_evidence`` (nats a token; twice and three times as much for texts of two words and of more)
-    is the check that finds wrong texts; the error rates ``max_cer`` and ``max_per`` also refuse what
-    is good but hard to spell. See ``docs/quality.md``.
-    ``max_voice_distance`` is a cosine distance in the casting's speaker space.
+    is the check that finds wrong texts; the error rates ``max_cer`` and ``max_per`` also refuse what is
+    good but hard to spell. ``max_voice_distance`` is a cosine distance in the casting's speaker space.
     """
 
     attempts: int = Field(2, ge=1)

@@ -3,8 +3,8 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from intervox.clips.schema import CorpusFacts
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.findings import Backbone
 from intervox.evaluation.results import METRICS, Metrics
@@ -79,18 +79,17 @@ z = SubspaceModel.from_pretrained("this folder or hub id").encode(["a.wav", "b.w
 """
 
 
-def model_card(metrics: Metrics, backbone: Backbone, corpus: dict[str, Any]) -> str:
+def model_card(metrics: Metrics, backbone: Backbone, corpus: CorpusFacts) -> str:
     """Write the card from the metrics, the backbone and ``corpus.json``."""
     engines = [
-        f"Speech by {name} {about['version']}: {about['licence']}."
-        for name, about in corpus["engines"].items()
+        f"Speech by {name} {about.version}: {about.licence}." for name, about in corpus.engines.items()
     ]
     return _CARD.format(
         backbone=backbone.name,
         fingerprint=backbone.fingerprint,
         recipe=metrics.recipe,
         seed=metrics.seed,
-        hours=corpus["hours"],
+        hours=corpus.hours,
         engines="\n".join(engines),
         tables=markdown(headline_tables(metrics)),
     )

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import Backbone
 from intervox.backbones.load import load_backbone
-from intervox.clips.corpus import Corpus, load_clip
+from intervox.clips.corpus import Corpus
+from intervox.clips.source import load_clip
 from intervox.errors import IntervoxError
 from intervox.features.store import Features
 from intervox.model.model import SubspaceModel
@@ -172,7 +173,7 @@ class _Trainer:
 def read_waves(corpus: Corpus, cells: NDArray[np.int64]) -> list[Waveform]:
     """Decode some cells of a corpus, in the order given, with one shard's bytes in memory at a time."""
     waves: dict[int, Waveform] = {}
-    shards = cells // corpus.about["shard_size"]
+    shards = cells // corpus.about.shard_size
     for shard in np.unique(shards):
         wanted = pc.field("cell_id").isin(cells[shards == shard].tolist())
         for row in corpus.read_shard(int(shard), ["cell_id", "audio"]).filter(wanted).to_pylist():

@@ -5,11 +5,14 @@ written into the plan as readable text, so a clip says what was done to it, and 
 same condition.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 
 from intervox.audio import SAMPLE_RATE, Waveform
+from intervox.clips.corpus import tally
 from intervox.corpus.acoustics import disturbances as do
 from intervox.corpus.acoustics.disturbances import Microphone, draw_microphone
 from intervox.corpus.acoustics.rooms import Acoustics, Room, draw_room, noise_stretch
@@ -259,3 +262,19 @@ def _recorded(wave: do.Samples, condition: Condition, random: np.random.Generato
 def _below(inaudible: float, value: float, worst: float) -> float:
     """Say how far ``value`` has gone from what is inaudible down to the worst, 0 to 1."""
     return float(np.clip((inaudible - value) / (inaudible - worst), 0, 1))
+
+
+def disturbance_counts(cells: pa.Table) -> list[tuple[str, int]]:
+    """Count the cells that each kind of disturbance is in, the most frequent first.
+
+    Labels of conditions name kinds and their particulars, as in ``noise:pink@26dB level:-13dBFS``; one of
+    any other form is a kind by itself, and a cell without one is clean.
+    """
+    labels = tally(cells, "condition")
+    labels["clean"] += cells.num_rows - labels.total()
+    found: Counter[str] = Counter()
+    for label, count in (+labels).items():
+        parts = [part.partition(":") for part in label.split()]
+        kinds = {kind for kind, _, _ in parts} if all(colon for _, colon, _ in parts) else {label}
+        found.update(dict.fromkeys(kinds, count))
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))

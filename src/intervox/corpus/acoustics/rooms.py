@@ -1,4 +1,7 @@
-"""Simulated rooms: drawn from a seed, described without being simulated, simulated once and stored."""
+"""Where a clip is heard: simulated rooms, and recordings of the noise in them.
+
+A room is drawn from a seed and described without being simulated; a bank is simulated once and stored.
+"""
 
 import hashlib
 from contextlib import nullcontext
@@ -19,8 +22,53 @@ from intervox.storage import atomic_path
 T60_SECONDS = (0.15, 0.9)
 """Reverberation times are drawn from here."""
 
+AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au"}
+NOISE_SECONDS = 30
+"""What is used of a recording: its beginning, so that a worker's cache stays small."""
+
+_FRAME = SAMPLE_RATE // 50
+_MANY = 100
+"""Files that take long enough to decode for a progress bar."""
+
 Point = tuple[float, float, float]
 """Metres along length, width and height."""
+
+
+@dataclass(frozen=True)
+class Acoustics:
+    """Small enough to be sent to worker processes; recordings are read where they are needed.
+
+    Attributes
+    ----------
+    rooms
+        Impulse responses, by ``Room.index``.
+    noises
+        Recordings of noise.
+    """
+
+    rooms: tuple[Waveform, ...] = ()
+    noises: tuple[Path, ...] = ()
+
+
+def load_acoustics(settings: ConditionSettings, seed: int, folder: Path) -> Acoustics:
+    """Simulate the rooms of a seed, or read them from ``folder``, and try the recordings of noise.
+
+    Every recording is decoded once: a bad one would else stop a long run in its middle.
+
+    Raises
+    ------
+    IntervoxError
+        ``settings.noise_folder`` is missing, empty, or holds a file that is silent or can't be decoded.
+    """
+    noises = find_noises(settings)
+    many = len(noises) > _MANY
+    with progress_bar("checking noises", len(noises), "files") if many else nullcontext() as bar:
+        for path in noises:
+            _decode_noise(path)
+            if bar:
+                bar.advance(1)
+    rooms = room_responses(settings.rooms, seed, folder) if settings.room else ()
+    return Acoustics(rooms, noises)
 
 
 @dataclass(frozen=True)
@@ -107,7 +155,7 @@ def _simulate(seed: int, index: int) -> Waveform:
     """Image source method for the early reflections, an exponential tail for the dense rest."""
     import pyroomacoustics as pra
 
-    random = rng(seed, "noise.file", index)
+    random = rng(seed, "room", index)
     drawn = _draw_room(index, random)
     walls = pra.Material(_absorption(drawn.t60, drawn.size))
     room = pra.ShoeBox(drawn.size, fs=SAMPLE_RATE, materials=walls, max_order=10)
@@ -133,52 +181,6 @@ def _finish(response: NDArray[np.float64], t60: float, random: np.random.Generat
         reference = np.sqrt(np.mean(response[late // 2 : late] ** 2)) + 1e-9
         result += tail * reference * np.exp(6.9 * 0.05 / t60)
     return np.asarray(result / np.sqrt(np.sum(result**2)), np.float32)
-
-
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au"}
-NOISE_SECONDS = 30
-"""What is used of a recording: its beginning, so that a worker's cache stays small."""
-
-_FRAME = SAMPLE_RATE // 50
-_MANY = 100
-"""Files that take long enough to decode for a progress bar."""
-
-
-@dataclass(frozen=True)
-class Acoustics:
-    """Small enough to be sent to worker processes; recordings are read where they are needed.
-
-    Attributes
-    ----------
-    rooms
-        Impulse responses, by ``Room.index``.
-    noises
-        Recordings of noise.
-    """
-
-    rooms: tuple[Waveform, ...] = ()
-    noises: tuple[Path, ...] = ()
-
-
-def load_acoustics(settings: ConditionSettings, seed: int, folder: Path) -> Acoustics:
-    """Simulate the rooms of a seed, or read them from ``folder``, and try the recordings of noise.
-
-    Every recording is decoded once: a bad one would else stop a long run in its middle.
-
-    Raises
-    ------
-    IntervoxError
-        ``settings.noise_folder`` is missing, empty, or holds a file that is silent or can't be decoded.
-    """
-    noises = find_noises(settings)
-    many = len(noises) > _MANY
-    with progress_bar("checking noises", len(noises), "files") if many else nullcontext() as bar:
-        for path in noises:
-            _decode_noise(path)
-            if bar:
-                bar.advance(1)
-    rooms = room_responses(settings.rooms, seed, folder) if settings.room else ()
-    return Acoustics(rooms, noises)
 
 
 def find_noises(settings: ConditionSettings) -> tuple[Path, ...]:

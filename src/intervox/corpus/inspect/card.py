@@ -12,15 +12,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from intervox import __version__
-from intervox.corpus.inspect.folder import (
-    disturbances,
-    numbers,
-    read_about,
-    read_labels,
-    shard_paths,
-    tally,
-    voice_families,
-)
+from intervox.clips.corpus import numbers, read_about, read_labels, shard_paths, tally
+from intervox.clips.schema import CastingFacts, CorpusFacts, EngineFacts
+from intervox.corpus.acoustics.conditions import disturbance_counts
 from intervox.tables import Table, markdown
 
 HUB_SPLIT = "cells"
@@ -58,7 +52,7 @@ def corpus_card(folder: Path) -> str:
     IntervoxError
         A shard or ``corpus.json`` can't be read.
     """
-    about = read_about(folder)
+    about, _ = read_about(folder)
     labels = read_labels(folder, _READ)
     counts = {name: len(tally(labels, name)) for name in ("speaker", "content", "block")}
     recorded = "recorded" in tally(labels, "kind") or "recordings" in tally(labels, "engine")
@@ -72,11 +66,11 @@ def corpus_card(folder: Path) -> str:
         speakers=counts["speaker"],
         contents=counts["content"],
         blocks=counts["block"],
-        seed=f", seed {about['seed']}, key `{about['key']}`" if {"seed", "key"} <= set(about) else "",
+        seed=f", seed {about.seed}, key `{about.key}`" if about.key else "",
         hub_split=HUB_SPLIT,
         splits=_split_table(labels),
         engines=_engine_table(labels, about),
-        casting=_casting_words(about),
+        casting=_casting_words(about.casting),
         languages=_languages(labels),
         conditions=_condition_words(labels),
         failed=f"{failed:,} of {labels.num_rows:,} cells were rejected or failed.",
@@ -131,9 +125,9 @@ def _split_table(labels: pa.Table) -> str:
     return markdown([Table("", "", ["split", "cells", "blocks", "speakers", "contents"], rows)])
 
 
-def _engine_table(labels: pa.Table, about: dict[str, Any]) -> str:
+def _engine_table(labels: pa.Table, about: CorpusFacts) -> str:
     """Engines with their licences; voices and families that take part in the corpus."""
-    families = voice_families(about)
+    families = about.families
     voices: dict[str, set[Any]] = {}
     speakers: dict[str, set[Any]] = {}
     known = [name for name in ("engine", "voice", "speaker") if name in labels.column_names]
@@ -143,35 +137,34 @@ def _engine_table(labels: pa.Table, about: dict[str, Any]) -> str:
         speakers.setdefault(engine, set()).add(row.get("speaker"))
     rows = []
     for engine in sorted(voices):
-        facts = about.get("engines", {}).get(engine, {})
+        facts = about.engines.get(engine, EngineFacts())
         related = {families[engine, voice] for voice in voices[engine] if (engine, voice) in families}
         numbers = [
             f"{len(speakers[engine]):,}",
             f"{len(voices[engine]):,}",
             f"{len(related):,}" if related else "?",
         ]
-        rows.append([engine, facts.get("version", "?"), facts.get("licence", "?"), *numbers])
+        rows.append([engine, facts.version, facts.licence, *numbers])
     header = ["engine", "version", "licence", "speakers", "voices", "voice families"]
     return markdown([Table("", "", header, rows)])
 
 
-def _casting_words(about: dict[str, Any]) -> str:
+def _casting_words(figures: CastingFacts | None) -> str:
     """Say how different the voices are, where they were auditioned."""
-    figures = about.get("casting")
-    if not isinstance(figures, dict):
+    if figures is None:
         return "The voices were not compared with each other."
     return (
-        f"{figures['voices']:,} voices were auditioned. {figures['distinct']:,} of them are further than "
-        f"{figures['min_distance']:g} from each other (mean cosine distance between two voices' clips, less "
-        f"that within each); {len(figures['merged']):,} were merged with another and "
-        f"{len(figures['dropped']):,} left out. Their diversity is that of {figures['effective']:.0f} voices "
+        f"{figures.voices:,} voices were auditioned. {figures.distinct:,} of them are further than "
+        f"{figures.min_distance:g} from each other (mean cosine distance between two voices' clips, less "
+        f"that within each); {len(figures.merged):,} were merged with another and "
+        f"{len(figures.dropped):,} left out. Their diversity is that of {figures.effective:.0f} voices "
         "without any likeness (Vendi score)."
     )
 
 
 def _condition_words(labels: pa.Table) -> str:
     severity = numbers(labels, "severity")
-    counts = disturbances(labels) if "condition" in labels.column_names else []
+    counts = disturbance_counts(labels) if "condition" in labels.column_names else []
     shares = [f"{kind} ({count / labels.num_rows:.0%})" for kind, count in counts]
     words = f"Cells with each disturbance: {', '.join(shares)}." if shares else "Not labelled."
     if len(severity):

@@ -8,24 +8,16 @@ another tool wrote. This file looks at the files and at what they say of each ot
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from intervox.corpus.inspect.check_clips import ADVISED, COLUMNS, REQUIRED, Scan, fault_findings, scan_shard
+from intervox.clips.corpus import ABOUT, PLAN, read_about, shard_paths
+from intervox.clips.schema import CorpusFacts
+from intervox.corpus.inspect.check_clips import ADVISED, REQUIRED, Scan, fault_findings, scan_shard
 from intervox.corpus.inspect.check_labels import label_findings
-from intervox.corpus.inspect.folder import (
-    ABOUT,
-    MAX_EXAMPLES,
-    PLAN,
-    Finding,
-    finding,
-    read_about,
-    shard_paths,
-    voice_families,
-)
+from intervox.corpus.inspect.findings import MAX_EXAMPLES, Finding, finding
 from intervox.errors import IntervoxError
 from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
@@ -73,7 +65,7 @@ def check_corpus(folder: Path, workers: int | None = None) -> list[Finding]:
     findings += _about_findings(cells, about)
     findings += _plan_findings(folder, cells)
     findings += fault_findings(cells)
-    findings += label_findings(cells, voice_families(about))
+    findings += label_findings(cells, about.families)
     return findings
 
 
@@ -82,24 +74,24 @@ _UNFINISHED = (
 )
 
 
-def _read_about(folder: Path) -> tuple[dict[str, Any], list[Finding]]:
-    """``corpus.json`` with numbers where we count on them, and what is wrong with it."""
+def _read_about(folder: Path) -> tuple[CorpusFacts, list[Finding]]:
+    """``corpus.json`` as far as it can be used, and what is wrong with it."""
     findings = []
     record = folder / StepFolder.RECORD
     try:
         if record.exists() and not read_json(record).get("complete"):
             findings.append(finding("error", "the synthesis was not finished", _UNFINISHED))
-        about = read_about(folder)
+        about, unusable = read_about(folder)
     except IntervoxError as error:
-        return {}, [*findings, finding("error", str(error))]
-    if not about:
+        return CorpusFacts(), [*findings, finding("error", str(error))]
+    if not (folder / ABOUT).exists():
         findings.append(
             finding("info", f"no {ABOUT}: engines, licences and voice families are unknown to this check")
         )
-    for name in ("cells", "failed", "shard_size", "hours"):
-        if name in about and not isinstance(about[name], int | float):
-            del about[name]
-            findings.append(finding("error", f"{ABOUT}: {name} is not a number", "write the number"))
+    for name in unusable:
+        findings.append(
+            finding("error", f"{ABOUT}: {name} has no usable value", "write what docs/formats.md says")
+        )
     return about, findings
 
 
@@ -119,13 +111,13 @@ def _column_findings(scans: list[Scan]) -> Iterator[Finding]:
         )
 
 
-def _id_findings(cells: pa.Table, scans: list[Scan], about: dict[str, Any]) -> Iterator[Finding]:
+def _id_findings(cells: pa.Table, scans: list[Scan], about: CorpusFacts) -> Iterator[Finding]:
     counts = cells.group_by("cell_id").aggregate([([], "count_all")])
     twice = counts.filter(pc.field("count_all") > 1)["cell_id"].to_pylist()
     if twice:
         yield finding("error", f"{len(twice):,} cell_ids occur twice", "number cells from 0", sorted(twice))
     ids = sorted(cell_id for cell_id in counts["cell_id"].to_pylist() if cell_id is not None)
-    total = int(about.get("cells", max(ids, default=-1) + 1))
+    total = max(ids, default=-1) + 1 if about.cells is None else about.cells
     gaps = list(_gaps(ids, total))
     if gaps:
         yield finding(
@@ -134,7 +126,7 @@ def _id_findings(cells: pa.Table, scans: list[Scan], about: dict[str, Any]) -> I
             "bring back the shards that hold them, or number the cells from 0 without gaps",
             map(_span, gaps),
         )
-    size = int(about.get("shard_size", 0))
+    size = about.shard_size
     misplaced = [
         f"{scan.path.name} begins with cell {scan.cells['cell_id'][0]}, not {index * size}"
         for index, scan in enumerate(scans)
@@ -160,7 +152,7 @@ def _span(numbers: range) -> str:
     return f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}"
 
 
-def _about_findings(cells: pa.Table, about: dict[str, Any]) -> Iterator[Finding]:
+def _about_findings(cells: pa.Table, about: CorpusFacts) -> Iterator[Finding]:
     """Hold the counts of ``corpus.json`` against the shards."""
     found: dict[str, float] = {"cells": cells.num_rows}
     if "error" in cells.column_names:
@@ -169,10 +161,11 @@ def _about_findings(cells: pa.Table, about: dict[str, Any]) -> Iterator[Finding]
         found["hours"] = (pc.sum(cells["duration"]).as_py() or 0) / 3600
     for name, value in found.items():
         tolerance = _HOURS_TOLERANCE * value + 1e-3 if name == "hours" else 0
-        if name in about and abs(about[name] - value) > tolerance:
+        said = getattr(about, name)
+        if said is not None and abs(said - value) > tolerance:
             yield finding(
                 "error",
-                f"{ABOUT} says {name}: {about[name]:g}, the shards hold {value:g}",
+                f"{ABOUT} says {name}: {said:g}, the shards hold {value:g}",
                 "bring back what is missing, or correct the number",
             )
 
@@ -190,7 +183,7 @@ def _plan_findings(folder: Path, cells: pa.Table) -> Iterator[Finding]:
         yield finding("error", f"{PLAN} has no column cell_id", "bring the plan back, or delete it")
         return
     try:
-        shared = [name for name in COLUMNS if name in plan.column_names and name in cells.column_names]
+        shared = [name for name in plan.column_names if name in cells.column_names]
         plan = plan.select(shared).cast(cells.select(shared).schema)
     except pa.ArrowException as error:
         yield finding(

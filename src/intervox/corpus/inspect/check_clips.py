@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import soundfile as sf
 
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, SILENCE
-from intervox.corpus.inspect.folder import Finding, finding
+from intervox.clips.schema import SHARD_SCHEMA
+from intervox.corpus.inspect.findings import Finding, finding
 
 Kind = Literal["integer", "number", "string"]
 
@@ -82,6 +83,7 @@ def scan_shard(path: Path) -> Scan:
         names = tuple(file.schema_arrow.names)
         wrong = list(_type_findings(path, file.schema_arrow))
         kept = [name for name in COLUMNS if name in names and not _is_wrong(file.schema_arrow, name)]
+        kept += factor_columns(file.schema_arrow)
         audible = "audio" in names and not _is_wrong(file.schema_arrow, "audio")
         columns = [*kept, "audio"] if audible else kept
         batches = [_scan_batch(batch, kept) for batch in file.iter_batches(_BATCH, columns=columns)]
@@ -93,6 +95,12 @@ def scan_shard(path: Path) -> Scan:
         )
         return Scan(path, None, (), (damage,))
     return Scan(path, pa.concat_tables(batches) if batches else None, names, tuple(wrong))
+
+
+def factor_columns(schema: pa.Schema) -> list[str]:
+    """Name the columns of strings that are none of ours: further factors, from a recordings manifest."""
+    known = {*SHARD_SCHEMA.names, "fault", "detail", "digest", "family"}
+    return [name for name in schema.names if name not in known and _holds(schema.field(name).type, "string")]
 
 
 def fault_findings(cells: pa.Table) -> Iterator[Finding]:
@@ -121,6 +129,10 @@ def _is_wrong(schema: pa.Schema, name: str) -> bool:
     found = schema.field(name).type
     if name == "audio":
         return not (pa.types.is_struct(found) and found.get_field_index("bytes") >= 0)
+    return not (_holds(found, COLUMNS[name]) or pa.types.is_null(found))
+
+
+def _holds(found: pa.DataType, kind: Kind) -> bool:
     if pa.types.is_dictionary(found):
         found = found.value_type
     integer = pa.types.is_integer(found)
@@ -129,12 +141,12 @@ def _is_wrong(schema: pa.Schema, name: str) -> bool:
         "number": integer or pa.types.is_floating(found),
         "string": pa.types.is_string(found) or pa.types.is_large_string(found),
     }
-    return not (fits[COLUMNS[name]] or pa.types.is_null(found))
+    return bool(fits[kind])
 
 
 def _scan_batch(batch: pa.RecordBatch, kept: Sequence[str]) -> pa.Table:
     rows = [_listen(row) for row in batch.to_pylist()]
-    labels = {name: batch[name].cast(_TYPES[COLUMNS[name]]) for name in kept}
+    labels = {name: batch[name].cast(_TYPES[COLUMNS.get(name, "string")]) for name in kept}
     heard = {
         "fault": pa.array([fault for fault, _, _ in rows], pa.string()),
         "detail": pa.array([detail for _, detail, _ in rows], pa.string()),

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from intervox.clips.labels import normalise_text
-from intervox.corpus.inspect.check_clips import COLUMNS, REQUIRED
-from intervox.corpus.inspect.folder import Finding, Severity, disturbances, finding
+from intervox.corpus.acoustics.conditions import disturbance_counts
+from intervox.corpus.inspect.check_clips import COLUMNS, REQUIRED, factor_columns
+from intervox.corpus.inspect.findings import Finding, Severity, finding
 
 MAX_RATIO = 3.0
 """A speaker or content that is this much more frequent than another is worth a warning."""
@@ -109,11 +110,14 @@ def _balance(cells: pa.Table) -> Iterator[Finding]:
         mend = "write the split of each cell: train, validation or test"
         yield finding("warning", "no cell is in the split train", mend)
         return
-    for name in ("speaker", "content", "engine", "kind", "language"):
+    for name in ("speaker", "content", "engine", "kind", "language", *factor_columns(train.schema)):
         if name not in train.column_names:
             continue
         order = [("count_all", "descending"), (name, "ascending")]
-        counted = train.group_by(name).aggregate([([], "count_all")]).sort_by(order)
+        labelled = train.filter(pc.field(name) != "")
+        counted = labelled.group_by(name).aggregate([([], "count_all")]).sort_by(order)
+        if not counted.num_rows:
+            continue
         counts = counted["count_all"].to_pylist()
         ratio = counts[0] / counts[-1]
         uneven = name in ("speaker", "content") and ratio > MAX_RATIO
@@ -130,7 +134,7 @@ def _conditions(cells: pa.Table) -> Iterator[Finding]:
     """Which disturbances each split has, and how severe they are."""
     for split in pc.unique(cells["split"]).to_pylist():
         part = cells.filter(pc.field("split") == split)
-        counts = disturbances(part)
+        counts = disturbance_counts(part)
         shares = (f"{kind}: {count / part.num_rows:.0%}" for kind, count in counts)
         words = f"{split}: kinds of disturbance by their share of the cells"
         if "severity" in part.column_names and len(severity := part["severity"].drop_null().to_numpy()):

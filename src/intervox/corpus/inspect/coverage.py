@@ -34,23 +34,6 @@ _PHONEME = re.compile(f"(?:{_UNIT}){_MODIFIERS}")
 _LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
 
 
-def tokenise(ipa: str) -> list[list[str]]:
-    """Cut a transcription into words, and those into phonemes.
-
-    A phoneme is a base letter with its length, secondary articulation and combining marks, or an
-    affricate or a falling diphthong of two letters; tied or not, both come out untied. Stress, tones,
-    punctuation and marks of a change of language are dropped.
-
-    Examples
-    --------
-    >>> tokenise("dʒˈʌdʒ t͡ʃˈuːz, (fr)vɛ̃(en)")
-    [['dʒ', 'ʌ', 'dʒ'], ['tʃ', 'uː', 'z'], ['v', 'ɛ̃']]
-    """
-    plain = _LANGUAGE_SWITCH.sub(" ", ipa).replace(_TIE, "")
-    words = re.sub("[ˈˌ]", "", plain).split()
-    return [phonemes for word in words if (phonemes := _PHONEME.findall(word))]
-
-
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 BINS = 10
 RAREST = 5
@@ -123,6 +106,23 @@ def coverage(texts: Iterable[Text]) -> dict[str, Coverage]:
     for text in texts:
         by_language.setdefault(text.language, []).append(text)
     return {language: _measured(language, found) for language, found in by_language.items()}
+
+
+def tokenise(ipa: str) -> list[list[str]]:
+    """Cut a transcription into words, and those into phonemes.
+
+    A phoneme is a base letter with its length, secondary articulation and combining marks, or an
+    affricate or a falling diphthong of two letters; tied or not, both come out untied. Stress, tones,
+    punctuation and marks of a change of language are dropped.
+
+    Examples
+    --------
+    >>> tokenise("dʒˈʌdʒ t͡ʃˈuːz, (fr)vɛ̃(en)")
+    [['dʒ', 'ʌ', 'dʒ'], ['tʃ', 'uː', 'z'], ['v', 'ɛ̃']]
+    """
+    plain = _LANGUAGE_SWITCH.sub(" ", ipa).replace(_TIE, "")
+    words = re.sub("[ˈˌ]", "", plain).split()
+    return [phonemes for word in words if (phonemes := _PHONEME.findall(word))]
 
 
 @cache

@@ -22,7 +22,9 @@ from transformers.audio_utils import mel_filter_bank, spectrogram, window_functi
 
 from intervox import __version__
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
-from intervox.corpus.inspect.folder import disturbances, numbers, read_about, read_clips, read_labels, tally
+from intervox.clips.corpus import numbers, read_about, read_audio, read_labels, tally
+from intervox.clips.schema import CorpusFacts, EngineFacts
+from intervox.corpus.acoustics.conditions import disturbance_counts
 from intervox.errors import IntervoxError
 from intervox.storage import write_bytes
 
@@ -53,8 +55,18 @@ _COUNTABLE = (*_COUNTED, "split", "engine", "condition", "duration", "error")
 _BINS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 
 
+BANDS = 48
+FRAMES_PER_SECOND = 50
+FLOOR_DB, CEILING_DB = -70.0, 20.0
+"""Of the mel power of a clip whose samples lie in [-1, 1]; fixed, so that levels can be compared."""
+
+_FRAME = 512
+_LEVELS = 48
+"""Samples of a spectrum, and colours of the pictures."""
+
+
 @dataclass
-class Clip:
+class Tile:
     """One cell as the page shows it."""
 
     labels: dict[str, Any]
@@ -73,7 +85,7 @@ class Grid:
     split: str
     speakers: list[dict[str, Any]]
     contents: list[dict[str, Any]]
-    rows: list[list[list[Clip]]] = field(default_factory=list)
+    rows: list[list[list[Tile]]] = field(default_factory=list)
 
     @property
     def longest(self) -> float:
@@ -111,7 +123,7 @@ def write_corpus_page(folder: Path, path: Path, blocks: Sequence[int] = ()) -> N
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     template = files("intervox.corpus.inspect").joinpath("show.html.jinja").read_text(encoding="utf-8")
     page = environment.from_string(template).render(
-        version=__version__, facts=_facts(labels, read_about(folder)), grids=grids, note=note
+        version=__version__, facts=_facts(labels, read_about(folder)[0]), grids=grids, note=note
     )
     write_bytes(path, page.encode())
 
@@ -138,10 +150,10 @@ def _grid(labels: pa.Table, number: int) -> Grid:
     speakers = {str(cell["speaker"]): cell for cell in cells}
     contents = {str(cell["content"]): cell for cell in cells}
     grid = Grid(number, str(cells[0].get("split") or ""), list(speakers.values()), list(contents.values()))
-    places: dict[tuple[str, str], list[Clip]] = {}
+    places: dict[tuple[str, str], list[Tile]] = {}
     for cell in sorted(cells, key=lambda cell: (cell.get("copy") or 0, cell["cell_id"])):
         quality = [words.format(cell[name]) for name, words in _QUALITY.items() if cell.get(name) is not None]
-        clip = Clip(cell, quality, problem=str(cell.get("error") or ""))
+        clip = Tile(cell, quality, problem=str(cell.get("error") or ""))
         places.setdefault((str(cell["speaker"]), str(cell["content"])), []).append(clip)
     grid.rows = [[places.get((speaker, content), []) for content in contents] for speaker in speakers]
     return grid
@@ -157,7 +169,7 @@ def _add_media(folder: Path, grids: Sequence[Grid]) -> str:
         for clip in copies
         if not clip.problem
     }
-    encoded = dict(read_clips(folder, list(clips)))
+    encoded = dict(read_audio(folder, list(clips)))
     small = sum(map(len, encoded.values())) > MAX_AUDIO_BYTES
     room, left_out = MAX_AUDIO_BYTES, 0
     for cell_id, clip in sorted(clips.items(), key=lambda item: (item[1].labels.get("copy") or 0, item[0])):
@@ -190,7 +202,7 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _facts(labels: pa.Table, about: dict[str, Any]) -> dict[str, Any]:
+def _facts(labels: pa.Table, about: CorpusFacts) -> dict[str, Any]:
     """Return what the page's head says of the whole corpus."""
     durations = numbers(labels, "duration")
     durations = durations[durations > 0]
@@ -204,19 +216,10 @@ def _facts(labels: pa.Table, about: dict[str, Any]) -> dict[str, Any]:
             words: len(tally(labels, name)) for name, words in _COUNTED.items() if name in labels.column_names
         },
         "splits": tally(labels, "split").most_common(),
-        "engines": about.get("engines") or {name: {} for name in sorted(tally(labels, "engine"))},
-        "conditions": disturbances(labels),
+        "engines": about.engines or {name: EngineFacts() for name in sorted(tally(labels, "engine"))},
+        "conditions": disturbance_counts(labels),
         "durations": list(zip(names, counts, strict=True)),
     }
-
-
-BANDS = 48
-FRAMES_PER_SECOND = 50
-FLOOR_DB, CEILING_DB = -70.0, 20.0
-"""Of the mel power of a clip whose samples lie in [-1, 1]; fixed, so that levels can be compared."""
-
-_FRAME = 512
-_LEVELS = 48
 
 
 def spectrogram_png(wave: Waveform) -> bytes:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from intervox.audio import Waveform
 from intervox.backbones.base import Backbone
 from intervox.backbones.load import load_backbone
 from intervox.clips.corpus import Corpus
+from intervox.clips.schema import CastingFacts
 from intervox.corpus.plan.people import all_speakers
 from intervox.corpus.render.synthesis import audition
 from intervox.errors import IntervoxError
@@ -34,7 +34,6 @@ from intervox.storage import write_json
 
 _DIM = 64
 _SHRINKAGE = 0.3
-RESULT = "casting.json"
 
 Vectors = NDArray[np.float32]
 
@@ -87,8 +86,7 @@ class SpeakerSpace:
 
     def project(self, means: NDArray[np.float32]) -> Vectors:
         """Map layer means (clips, layers, dim) to unit vectors (clips, dim)."""
-        inputs = (_flat(means, self.layers) - self.mean) / self.scale
-        return _unit(inputs @ self.linear.weight.T + self.linear.bias)
+        return _project(_flat(means, self.layers), self.mean, self.scale, self.linear)
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class Cast:
 
     labels: dict[str, str | None]
     space: SpeakerSpace
-    figures: dict[str, Any]
+    figures: CastingFacts
 
     def __call__(self, label: str) -> str | None:
         """Return the label that a voice is planned under."""
@@ -140,16 +138,16 @@ def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Ca
     }
     labels = _labels(table.speakers, clusters, families, settings)
     space = _space(table, settings)
-    figures = {
-        "voices": len(table.speakers),
-        "distinct": len(set(clusters)),
-        "effective": round(effective_number(similarities), 1),
-        "min_distance": settings.min_distance,
-        "near_duplicates": _groups(table.speakers, clusters),
-        "merged": {old: new for old, new in labels.items() if new not in (old, None)},
-        "dropped": [name for name, new in labels.items() if new is None],
-    }
-    write_json(folder / RESULT, figures)
+    figures = CastingFacts(
+        voices=len(table.speakers),
+        distinct=len(set(clusters)),
+        effective=round(effective_number(similarities), 1),
+        min_distance=settings.min_distance,
+        near_duplicates=_groups(table.speakers, clusters),
+        merged={old: new for old, new in labels.items() if new not in (old, None)},
+        dropped=[name for name, new in labels.items() if new is None],
+    )
+    write_json(folder / "casting.json", figures.model_dump())
     return Cast(labels, space, figures)
 
 
@@ -273,10 +271,8 @@ def _labels(
 
 
 def _groups(speakers: list[str], clusters: NDArray[np.int64]) -> list[list[str]]:
-    groups: dict[int, list[str]] = {}
-    for speaker, cluster in zip(speakers, clusters.tolist(), strict=True):
-        groups.setdefault(cluster, []).append(speaker)
-    return [group for group in groups.values() if len(group) > 1]
+    groups = (np.flatnonzero(clusters == cluster) for cluster in dict.fromkeys(clusters.tolist()))
+    return [[speakers[index] for index in group] for group in groups if len(group) > 1]
 
 
 def _space(table: AuditionTable, settings: CastingSettings) -> SpeakerSpace:

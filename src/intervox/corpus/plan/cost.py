@@ -3,17 +3,17 @@
 import tempfile
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from intervox.clips.schema import read_cells
 from intervox.corpus.plan.design import plan_audition, plan_cells
 from intervox.corpus.render.shard import render_shard
-from intervox.corpus.render.synthesis import whole_job
+from intervox.corpus.render.synthesis import empty_job
 from intervox.recipe.corpus import SPLITS, CorpusRecipe
 from intervox.seeds import rng
 from intervox.tables import Table
@@ -22,38 +22,104 @@ SAMPLE = 8
 """Renditions that are tried of each engine."""
 
 
-def describe_plan(table: pa.Table) -> dict[str, dict[str, Any]]:
-    """Count a plan's cells, blocks, speakers, contents and conditions, split by split.
+@dataclass(frozen=True)
+class SplitPlan:
+    """How many cells, blocks and so on a split has.
 
-    Returns
-    -------
-    dict
-        Split to counts; ``engines`` and ``languages`` map to their numbers of cells, and
-        ``shares_engines_with`` names the splits that have an engine in common.
+    Attributes
+    ----------
+    renditions
+        Cells that differ in their condition alone count once.
+    engines, languages, kinds
+        Name to number of cells.
+    shares_engines_with
+        Other splits that have an engine in common with this one.
     """
+
+    cells: int
+    renditions: int
+    blocks: int
+    speakers: int
+    contents: int
+    conditions: int
+    engines: dict[str, int]
+    languages: dict[str, int]
+    kinds: dict[str, int]
+    shares_engines_with: list[str]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What rendering some cells takes, good to about a quarter.
+
+    Attributes
+    ----------
+    hours, bytes
+        Of audio, and on disk.
+    minutes
+        Of rendering.
+    refused
+        Share of the tried renditions that failed or were rejected.
+    reason
+        That of the first one, or None.
+    """
+
+    cells: int
+    hours: float
+    bytes: float
+    minutes: float
+    refused: float
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class CorpusPlan:
+    """The design of each split that has cells, and the cost of corpus and audition."""
+
+    splits: dict[str, SplitPlan]
+    cost: Cost
+    audition: Cost | None
+
+
+def plan_corpus(recipe: CorpusRecipe, seed: int, workers: int) -> CorpusPlan:
+    """Lay out a corpus and estimate its cost, shared by ``workers`` processes."""
+    table = plan_cells(recipe, seed)
+    audition = None
+    if recipe.casting:
+        plain = recipe.model_copy(update={"quality": recipe.quality.model_copy(update={"recognise": False})})
+        audition = estimate_cost(plan_audition(recipe, seed), plain, seed, workers)
+    return CorpusPlan(describe_plan(table), estimate_cost(table, recipe, seed, workers), audition)
+
+
+def describe_plan(table: pa.Table) -> dict[str, SplitPlan]:
+    """Count a plan's cells, blocks, speakers, contents and conditions, split by split."""
     parts = {split: table.filter(pc.field("split") == split) for split in SPLITS}
     engines = {split: Counter(part["engine"].to_pylist()) for split, part in parts.items()}
     return {
-        split: {
-            "cells": part.num_rows,
-            "renditions": part.filter(pc.field("copy") == 0).num_rows,
-            **{
-                f"{column}s": len(pc.unique(part[column]))
-                for column in ("block", "speaker", "content", "condition")
-            },
-            "engines": dict(engines[split]),
-            "languages": dict(Counter(part["language"].to_pylist())),
-            "kinds": dict(Counter(part["kind"].to_pylist())),
-            "shares_engines_with": [
+        split: SplitPlan(
+            cells=part.num_rows,
+            renditions=part.filter(pc.field("copy") == 0).num_rows,
+            blocks=_different(part["block"]),
+            speakers=_different(part["speaker"]),
+            contents=_different(part["content"]),
+            conditions=_different(part["condition"]),
+            engines=dict(engines[split]),
+            languages=dict(Counter(part["language"].to_pylist())),
+            kinds=dict(Counter(part["kind"].to_pylist())),
+            shares_engines_with=[
                 other for other in SPLITS if other != split and engines[split].keys() & engines[other].keys()
             ],
-        }
+        )
         for split, part in parts.items()
         if part.num_rows
     }
 
 
-def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int) -> dict[str, Any]:
+def _different(column: pa.ChunkedArray) -> int:
+    return len(pc.unique(column))
+
+
+def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int) -> Cost:
     """Render a few cells of every engine in this process, and scale up by the length of the texts.
 
     Parameters
@@ -62,87 +128,58 @@ def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int
         The corpus' plan, or the audition's.
     workers
         Processes that will share the work.
-
-    Returns
-    -------
-    dict
-        ``hours`` of audio, ``bytes`` on disk and ``minutes`` of rendering, good to about a quarter;
-        ``refused``, the share of the tried renditions that failed or were rejected, and the first
-        ``reason``, or None.
     """
-    totals = {"hours": 0.0, "bytes": 0.0, "minutes": 0.0}
+    minutes = hours = size = 0.0
     errors: list[str | None] = []
     random = rng(0, "cost.sample")
     with tempfile.TemporaryDirectory() as folder:
-        job = whole_job(recipe, seed, Path(folder), table.slice(0, 0))
+        job = empty_job(recipe, seed, Path(folder))
     for name in pc.unique(table["engine"]).to_pylist():
         cells = table.filter(pc.field("engine") == name)
         seeds = pc.unique(cells["seed"]).to_numpy()
         chosen = pa.array(random.choice(seeds, min(SAMPLE, len(seeds)), replace=False))
         tried = cells.filter(pc.is_in(cells["seed"], chosen))
         # The first cell also loads the engine, which a long run does once.
-        render_shard(replace(job, cells=tried.slice(0, 1).to_pylist()))
+        render_shard(replace(job, cells=read_cells(tried.slice(0, 1))))
         begun = time.perf_counter()
-        shard = pq.read_table(pa.BufferReader(render_shard(replace(job, cells=tried.to_pylist())).data))
+        shard = pq.read_table(pa.BufferReader(render_shard(replace(job, cells=read_cells(tried))).data))
         seconds = time.perf_counter() - begun
         scale = _characters(cells) / _characters(tried)
-        totals["minutes"] += seconds * scale / workers / 60
-        totals["hours"] += pc.sum(shard["duration"]).as_py() * scale / 3600
-        totals["bytes"] += sum(len(clip["bytes"]) for clip in shard["audio"].to_pylist() if clip) * scale
+        minutes += seconds * scale / workers / 60
+        hours += pc.sum(shard["duration"]).as_py() * scale / 3600
+        size += sum(len(clip["bytes"]) for clip in shard["audio"].to_pylist() if clip) * scale
         errors += shard.filter(pc.field("copy") == 0)["error"].to_pylist()
     reasons = [error for error in errors if error]
-    return totals | {"refused": len(reasons) / len(errors), "reason": next(iter(reasons), None)}
+    refused = len(reasons) / len(errors)
+    return Cost(table.num_rows, hours, size, minutes, refused, next(iter(reasons), None))
 
 
 def _characters(cells: pa.Table) -> int:
     return int(pc.sum(pc.utf8_length(cells["text"])).as_py())
 
 
-def plan_corpus(recipe: CorpusRecipe, seed: int, workers: int) -> dict[str, Any]:
-    """Lay out a corpus and estimate its cost.
-
-    Returns
-    -------
-    dict
-        ``splits``, from ``describe_plan``; ``cost`` and, where the recipe auditions its voices,
-        ``audition``, from ``estimate_cost``, with the number of ``cells``.
-    """
-    table = plan_cells(recipe, seed)
-    found: dict[str, Any] = {
-        "splits": describe_plan(table),
-        "cost": estimate_cost(table, recipe, seed, workers) | {"cells": table.num_rows},
-    }
-    if recipe.casting:
-        audition = plan_audition(recipe, seed)
-        plain = recipe.model_copy(update={"quality": recipe.quality.model_copy(update={"recognise": False})})
-        found["audition"] = estimate_cost(audition, plain, seed, workers) | {"cells": audition.num_rows}
-    return found
-
-
-def plan_table(name: str, found: dict[str, Any]) -> Table:
+def plan_table(name: str, found: CorpusPlan) -> Table:
     """Arrange what ``plan_corpus`` found: a column a split, and the cost as its note."""
-    parts = found["splits"].values()
+    parts = found.splits.values()
     counted = ("cells", "renditions", "blocks", "speakers", "contents", "conditions")
-    rows = [[key, *(f"{part[key]:,}" for part in parts)] for key in counted]
+    rows = [[key, *(f"{getattr(part, key):,}" for part in parts)] for key in counted]
     rows += [
-        [f"{key}, cells", *(_counts(part[key]) for part in parts)]
+        [f"{key}, cells", *(_counts(getattr(part, key)) for part in parts)]
         for key in ("engines", "languages", "kinds")
     ]
-    rows.append(
-        ["shares engines with", *(", ".join(part["shares_engines_with"]) or "none" for part in parts)]
-    )
+    rows.append(["shares engines with", *(", ".join(part.shares_engines_with) or "none" for part in parts)])
     lines = []
-    for what, cost in (("the audition", found.get("audition")), ("the corpus", found["cost"])):
+    for what, cost in (("the audition", found.audition), ("the corpus", found.cost)):
         if cost:
             lines.append(
-                f"{what}: {cost['cells']:,} cells, about {_duration(cost['hours'] * 3600)} of audio, "
-                f"{cost['bytes'] / 1e6:,.0f} MB, {_duration(cost['minutes'] * 60)} on this machine"
+                f"{what}: {cost.cells:,} cells, about {_duration(cost.hours * 3600)} of audio, "
+                f"{cost.bytes / 1e6:,.0f} MB, {_duration(cost.minutes * 60)} on this machine"
             )
-            if cost["refused"]:
-                lines.append(f"{cost['refused']:.0%} of the tried renditions were refused: {cost['reason']}")
-    if "audition" in found:
+            if cost.refused:
+                lines.append(f"{cost.refused:.0%} of the tried renditions were refused: {cost.reason}")
+    if found.audition:
         lines.append("near-duplicate voices that the audition finds will be merged or left out")
-    return Table(f"Plan of {name}", "\n".join(lines), ["", *found["splits"]], rows, labels=1)
+    return Table(f"Plan of {name}", "\n".join(lines), ["", *found.splits], rows, labels=1)
 
 
 def _duration(seconds: float) -> str:

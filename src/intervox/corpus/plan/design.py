@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from intervox.clips.corpus import CELL_SCHEMA
 from intervox.clips.labels import Text
+from intervox.clips.schema import CELL_SCHEMA, Cell, with_factors
 from intervox.corpus.acoustics.conditions import Condition, condition_bank
 from intervox.corpus.plan.people import Casting, Speaker, all_speakers, split_speakers
-from intervox.corpus.plan.recorded import Deck, Turns, recorded_blocks
+from intervox.corpus.plan.recorded import recorded_blocks
+from intervox.corpus.plan.rounds import Deck, Turns
 from intervox.corpus.plan.texts import texts as inventory
+from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import SPLITS, BlockSettings, CorpusRecipe
 from intervox.seeds import rng
@@ -50,8 +52,8 @@ def plan_cells(recipe: CorpusRecipe, seed: int, casting: Casting | None = None) 
     Returns
     -------
     pyarrow.Table
-        One row a cell, ``CELL_SCHEMA``, in the order of synthesis. Rows that differ in ``copy``
-        alone are one rendition under different conditions.
+        One row per cell, ``CELL_SCHEMA`` and ``plan_factors``, in the order of synthesis. Rows that differ
+        in ``copy`` alone are one rendition under different conditions.
 
     Raises
     ------
@@ -61,17 +63,21 @@ def plan_cells(recipe: CorpusRecipe, seed: int, casting: Casting | None = None) 
     random = rng(seed, "design.blocks")
     speakers = split_speakers(recipe, random, casting)
     texts = _split_texts(recipe, speakers, seed, random)
-    contents = _Contents()
     conditions = Deck(condition_bank(recipe.conditions, seed)[1:] or [Condition()], random)
+    crossing = _Crossing(recipe, seed, conditions, random)
+    schema = with_factors(CELL_SCHEMA, plan_factors(recipe))
     tables: list[pa.Table] = []
-    cells = 0
+    count = 0
     for number, block in enumerate(_blocks(recipe, speakers, texts, random)):
-        rows = list(_cells(recipe, block, seed, cells, contents, conditions, random))
-        for offset, row in enumerate(rows):
-            row |= {"cell_id": cells + offset, "block": number}
-        tables.append(pa.Table.from_pylist(rows, schema=CELL_SCHEMA))
-        cells += len(rows)
+        rows = [cell.row() for cell in crossing.cells(block, number, count)]
+        tables.append(pa.Table.from_pylist(rows, schema=schema))
+        count += tables[-1].num_rows
     return pa.concat_tables(tables).combine_chunks()
+
+
+def plan_factors(recipe: CorpusRecipe) -> list[str]:
+    """Name the further columns of a recipe's plan: the factors of its engines' manifests."""
+    return sorted({factor for settings in recipe.engines for factor in load_engine(settings).factors})
 
 
 def plan_audition(recipe: CorpusRecipe, seed: int) -> pa.Table:
@@ -86,7 +92,7 @@ def plan_audition(recipe: CorpusRecipe, seed: int) -> pa.Table:
     random = rng(seed, "design.audition")
     everyone = [speaker for settings in recipe.engines for speaker in all_speakers(settings)]
     plain = recipe.model_copy(update={"copies": 1, "dry_copy": True})
-    contents, clean = _Contents(), Deck([Condition()], random)
+    crossing = _Crossing(plain, seed, Deck([Condition()], random), random)
     rows: list[dict[str, Any]] = []
     languages = sorted({speaker.voice.language for speaker in everyone if not speaker.recorded})
     for number, language in enumerate(languages):
@@ -99,19 +105,8 @@ def plan_audition(recipe: CorpusRecipe, seed: int) -> pa.Table:
                 f"{_AUDITION.stop - 1} characters in {language!r}: add texts, or lower casting.texts"
             )
         block = Block("train", people, said)
-        for row in _cells(plain, block, seed, len(rows), contents, clean, random):
-            rows.append(row | {"cell_id": len(rows), "block": number})
+        rows += [cell.row() for cell in crossing.cells(block, number, len(rows))]
     return pa.Table.from_pylist(rows, schema=CELL_SCHEMA)
-
-
-class _Contents:
-    """Labels for contents: the same text, however it is punctuated, is one content."""
-
-    def __init__(self) -> None:
-        self._labels: dict[tuple[str, str], str] = {}
-
-    def label(self, text: Text) -> str:
-        return self._labels.setdefault(text.key, f"t{len(self._labels):05d}")
 
 
 def _blocks(
@@ -197,53 +192,69 @@ class _Dealer:
         return people, self._texts.draw(settings.contents)
 
 
-def _cells(
-    recipe: CorpusRecipe,
-    block: Block,
-    seed: int,
-    first_id: int,
-    contents: _Contents,
-    conditions: Deck[Condition],
-    random: np.random.Generator,
-) -> Iterator[dict[str, Any]]:
-    """Cross one block; held-out cells are clean, and evaluation degrades them as it does human ones."""
-    copies = recipe.copies if block.split == "train" else 1
-    # Merged near-duplicates take turns from block to block.
-    speakers = [(s, *s.also)[int(random.integers(1 + len(s.also)))] if s.also else s for s in block.speakers]
-    renditions = ((speaker, text) for speaker in speakers for text in block.texts)
-    for index, (speaker, text) in enumerate(renditions):
-        # One seed for all copies: do(condition) holds the rendition and changes the recording.
-        cell_seed = int(rng(seed, "design.cell", first_id + index * copies).integers(2**31))
-        shared = {
-            "split": block.split,
-            "speaker": speaker.label,
-            "content": contents.label(text),
-            "text": text.text,
-            "kind": text.kind,
-            "language": text.language,
-            "engine": speaker.engine,
-            "voice": speaker.voice.name,
-            "transformation": str(speaker.transformation or ""),
-            "session": speaker.session(text.text, cell_seed),
-            "seed": cell_seed,
-        }
-        for copy, condition in enumerate(_conditions(recipe, block.split, copies, conditions, random)):
-            yield shared | {"condition": str(condition), "severity": condition.severity, "copy": copy}
+class _Crossing:
+    """Turns blocks into cells, one after the other."""
 
+    def __init__(
+        self, recipe: CorpusRecipe, seed: int, conditions: Deck[Condition], random: np.random.Generator
+    ) -> None:
+        self._recipe = recipe
+        self._seed = seed
+        self._conditions = conditions
+        self._random = random
+        self._contents: dict[tuple[str, str], str] = {}
+        self._unknown = dict.fromkeys(plan_factors(recipe), "")
 
-def _conditions(
-    recipe: CorpusRecipe, split: str, copies: int, deck: Deck[Condition], random: np.random.Generator
-) -> list[Condition]:
-    """Draw a rendition's conditions, each another: equal copies would be trivial positives."""
-    drawn: list[Condition] = []
-    for copy in range(copies):
-        dry = split != "train" or (recipe.dry_copy and copy == 0)
-        clean = dry or (random.random() < recipe.conditions.clean and Condition() not in drawn)
-        condition = Condition() if clean else deck.draw(1)[0]
-        while condition in drawn and len(deck) >= copies:
-            condition = deck.after(condition)
-        drawn.append(condition)
-    return drawn
+    def cells(self, block: Block, number: int, first_id: int) -> Iterator[Cell]:
+        """Cross one block; held-out cells are clean, and evaluation degrades them as it does human ones."""
+        copies = self._recipe.copies if block.split == "train" else 1
+        renditions = ((speaker, text) for speaker in self._present(block) for text in block.texts)
+        for index, (speaker, text) in enumerate(renditions):
+            # One seed for all copies: do(condition) holds the rendition and changes the recording.
+            first_copy = first_id + index * copies
+            cell_seed = int(rng(self._seed, "design.cell", first_copy).integers(2**31))
+            labels = speaker.labels(text.text, cell_seed)
+            for copy, condition in enumerate(self._drawn(block.split, copies)):
+                yield Cell(
+                    cell_id=first_copy + copy,
+                    block=number,
+                    split=block.split,
+                    speaker=speaker.label,
+                    # The same text, however it is punctuated, is one content.
+                    content=self._contents.setdefault(text.key, f"t{len(self._contents):05d}"),
+                    condition=str(condition),
+                    severity=condition.severity,
+                    text=text.text,
+                    kind=text.kind,
+                    language=text.language,
+                    engine=speaker.engine,
+                    voice=speaker.voice.name,
+                    transformation=str(speaker.transformation or ""),
+                    session=labels.session,
+                    seed=cell_seed,
+                    copy=copy,
+                    factors=self._unknown | dict(labels.factors),
+                )
+
+    def _present(self, block: Block) -> list[Speaker]:
+        """Choose who speaks: merged near-duplicates take turns from block to block."""
+        return [
+            (one, *one.also)[int(self._random.integers(1 + len(one.also)))] if one.also else one
+            for one in block.speakers
+        ]
+
+    def _drawn(self, split: str, copies: int) -> list[Condition]:
+        """Draw a rendition's conditions, each another: equal copies would be trivial positives."""
+        settings = self._recipe.conditions
+        drawn: list[Condition] = []
+        for copy in range(copies):
+            dry = split != "train" or (self._recipe.dry_copy and copy == 0)
+            clean = dry or (self._random.random() < settings.clean and Condition() not in drawn)
+            condition = Condition() if clean else self._conditions.draw(1)[0]
+            while condition in drawn and len(self._conditions) >= copies:
+                condition = self._conditions.after(condition)
+            drawn.append(condition)
+        return drawn
 
 
 def _split_texts(

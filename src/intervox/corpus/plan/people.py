@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from intervox.audio import Waveform
+from intervox.clips.schema import CastingFacts
 from intervox.corpus.acoustics.voices import Transformation, draw_transformations
-from intervox.engines.base import Engine, Voice, load_engine
+from intervox.engines.base import Engine, RenditionLabels, Voice, load_engine
 from intervox.recipe.corpus import SPLITS, CorpusRecipe, EngineSettings
 
 
@@ -31,7 +32,7 @@ class Casting(Protocol):
     """
 
     @property
-    def figures(self) -> dict[str, Any]: ...
+    def figures(self) -> CastingFacts: ...
 
     @property
     def space(self) -> VoiceSpace: ...
@@ -69,9 +70,9 @@ class Speaker:
         """Whether this is a person on record, who says only what was recorded."""
         return self.takes is not None
 
-    def session(self, text: str, seed: int) -> str:
-        """Name the recording session of a rendition; empty for synthetic speech."""
-        return self.source.session(text, self.voice.name, seed)
+    def labels(self, text: str, seed: int) -> RenditionLabels:
+        """Return what is known of a rendition besides who says what."""
+        return self.source.labels(text, self.voice.name, seed)
 
 
 def all_speakers(settings: EngineSettings, casting: Casting | None = None) -> list[Speaker]:

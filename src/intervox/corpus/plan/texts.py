@@ -24,6 +24,11 @@ from intervox.errors import IntervoxError
 from intervox.recipe.corpus import KINDS, TextKind, TextSettings
 from intervox.seeds import rng
 
+MAX_CHARACTERS = 400
+"""Longest line of the user's file: about half a minute of speech."""
+
+_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
+
 
 @dataclass(frozen=True)
 class Reserved:
@@ -42,50 +47,6 @@ class Reserved:
 
     def __contains__(self, text: Text) -> bool:
         return normalise_text(text.text) in self.of(text.language)
-
-
-def reserved_texts(extra: Iterable[str] = ()) -> Reserved:
-    """Return the reserved texts that ``reserved.yaml`` lists, and more.
-
-    Parameters
-    ----------
-    extra
-        Contents of further protocols, such as those that are found on this machine; they are
-        reserved in every language.
-    """
-    known = _known()
-    everywhere = known["any"] | {heard for text in extra if (heard := normalise_text(text))}
-    return Reserved(everywhere, tuple((name, known[name]) for name in known if name != "any"))
-
-
-def check_reserved(texts: Iterable[Text], reserved: Reserved) -> list[Text]:
-    """Return the texts that are a reserved text as a whole."""
-    return [text for text in texts if text in reserved]
-
-
-def count_containing(texts: Iterable[Text], reserved: Reserved) -> int:
-    """Count the texts that hold a reserved word beside others, which is no offence."""
-    return sum(
-        text not in reserved and not reserved.of(text.language).isdisjoint(normalise_text(text.text).split())
-        for text in texts
-    )
-
-
-@cache
-def _known() -> dict[str, frozenset[str]]:
-    content = files("intervox.corpus.plan").joinpath("reserved.yaml").read_text("utf-8")
-    # BaseLoader: every scalar is a text; "no" and "on" must not become truth values.
-    languages: dict[str, dict[str, list[str]]] = yaml.load(content, yaml.BaseLoader)
-    return {
-        language: frozenset(normalise_text(text) for texts in protocols.values() for text in texts)
-        for language, protocols in languages.items()
-    }
-
-
-MAX_CHARACTERS = 400
-"""Longest line of the user's file: about half a minute of speech."""
-
-_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 
 def texts(settings: TextSettings, languages: Sequence[str], seed: int) -> list[Text]:
@@ -243,3 +204,33 @@ def _counts(settings: TextSettings) -> dict[TextKind, int]:
     for kind in order[:missing]:
         counts[kind] += 1
     return counts
+
+
+def reserved_texts(extra: Iterable[str] = ()) -> Reserved:
+    """Return the reserved texts that ``reserved.yaml`` lists, and more.
+
+    Parameters
+    ----------
+    extra
+        Contents of further protocols, such as those that are found on this machine; they are
+        reserved in every language.
+    """
+    known = _known()
+    everywhere = known["any"] | {heard for text in extra if (heard := normalise_text(text))}
+    return Reserved(everywhere, tuple((name, known[name]) for name in known if name != "any"))
+
+
+def check_reserved(texts: Iterable[Text], reserved: Reserved) -> list[Text]:
+    """Return the texts that are a reserved text as a whole."""
+    return [text for text in texts if text in reserved]
+
+
+@cache
+def _known() -> dict[str, frozenset[str]]:
+    content = files("intervox.corpus.plan").joinpath("reserved.yaml").read_text("utf-8")
+    # BaseLoader: every scalar is a text; "no" and "on" must not become truth values.
+    languages: dict[str, dict[str, list[str]]] = yaml.load(content, yaml.BaseLoader)
+    return {
+        language: frozenset(normalise_text(text) for texts in protocols.values() for text in texts)
+        for language, protocols in languages.items()
+    }

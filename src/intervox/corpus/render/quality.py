@@ -4,16 +4,16 @@ The clip is judged before any condition is put on it, since conditions are meant
 ``docs/quality.md`` has the formulas and what each check finds and misses.
 """
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.clips.labels import normalise_text
+from intervox.clips.schema import QUALITY_FIELDS
 from intervox.errors import missing_extra
 from intervox.recipe.corpus import QualitySettings
 
@@ -86,14 +86,6 @@ class Verdict(Signal):
     def columns(self) -> dict[str, Any]:
         """Return the values of ``QUALITY_FIELDS``."""
         return {field.name: getattr(self, field.name) for field in QUALITY_FIELDS}
-
-
-QUALITY_FIELDS = [
-    pa.field(field.name, pa.string() if field.name == "transcript" else pa.float32())
-    for field in fields(Verdict)
-    if field.name != "reason"
-]
-"""Columns of a shard; the reason goes into its ``error`` column."""
 
 
 def judge(

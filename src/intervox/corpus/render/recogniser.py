@@ -82,15 +82,6 @@ class Recogniser:
         self._noise: dict[int, Features] = {}
         self._prior: dict[tuple[str, int], Features] = {}
 
-    def transcribe(self, waves: Sequence[Waveform]) -> list[str]:
-        """Write down what is heard in each clip."""
-        result = [""] * len(waves)
-        for indices, seconds in _batches(waves):
-            encoded = self._encode([waves[index] for index in indices], seconds)
-            for index, text in zip(indices, self._read(encoded, len(indices), seconds), strict=True):
-                result[index] = text
-        return result
-
     def listen(self, waves: Sequence[Waveform], texts: Sequence[str]) -> list[Hearing]:
         """Write down what is heard in each clip, and weigh the text that should be there.
 

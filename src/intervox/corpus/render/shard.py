@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, SILENCE, Waveform, encode_flac
-from intervox.clips.corpus import SHARD_SCHEMA
+from intervox.clips.schema import SHARD_SCHEMA, Cell, with_factors
 from intervox.corpus.acoustics.conditions import Condition, apply_condition
 from intervox.corpus.acoustics.rooms import Acoustics
 from intervox.corpus.acoustics.voices import Transformation, transform_voice
@@ -24,8 +24,6 @@ from intervox.seeds import rng
 
 if TYPE_CHECKING:
     from intervox.corpus.render.recogniser import Hearing
-
-Cell = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Rendition:
 
 def render_shard(job: ShardJob) -> Shard:
     """Make every cell of a shard; what can't be made keeps the reason instead of audio."""
-    groups = [list(cells) for _, cells in groupby(job.cells, key=lambda cell: cell["seed"])]
+    groups = [list(cells) for _, cells in groupby(job.cells, key=lambda cell: cell.seed)]
     renditions = _renditions([group[0] for group in groups], job)
     rows = [
         _row(cell, rendition, job)
@@ -69,7 +67,9 @@ def render_shard(job: ShardJob) -> Shard:
         for cell in group
     ]
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=SHARD_SCHEMA), sink)
+    pq.write_table(
+        pa.Table.from_pylist(rows, schema=with_factors(SHARD_SCHEMA, list(job.cells[0].factors))), sink
+    )
     return Shard(job.index, sink.getvalue(), len(rows))
 
 
@@ -94,9 +94,9 @@ def _speak(cell: Cell, attempt: int, job: ShardJob) -> Waveform | str:
     """Return the rendition, or why there is none."""
     seed = _seed(cell, attempt)
     try:
-        wave = _engine(cell, job).render(cell["text"], cell["voice"], seed)
-        if cell["transformation"] and len(wave) >= MIN_SAMPLES:
-            wave = transform_voice(wave, Transformation.parse(cell["transformation"]), seed)
+        wave = _engine(cell, job).render(cell.text, cell.voice, seed)
+        if cell.transformation and len(wave) >= MIN_SAMPLES:
+            wave = transform_voice(wave, Transformation.parse(cell.transformation), seed)
     except RenderError as error:
         return str(error)
     if len(wave) < MIN_SAMPLES:
@@ -108,11 +108,11 @@ def _speak(cell: Cell, attempt: int, job: ShardJob) -> Waveform | str:
 
 def _seed(cell: Cell, attempt: int) -> int:
     """Neighbouring seeds: a recorded corpus walks through its takes by them."""
-    return int(cell["seed"]) + attempt
+    return cell.seed + attempt
 
 
 def _engine(cell: Cell, job: ShardJob) -> Engine:
-    return load_engine(next(s for s in job.recipe.engines if s.name == cell["engine"]))
+    return load_engine(next(s for s in job.recipe.engines if s.name == cell.engine))
 
 
 def _judged(
@@ -125,14 +125,14 @@ def _judged(
     hearings = _hearings(chosen, waves, job)
     distances: Sequence[float | None] = [None] * len(waves)
     if job.voices is not None and waves:
-        distances = job.voices.distances(waves, [cell["speaker"] for cell in chosen])
+        distances = job.voices.distances(waves, [cell.speaker for cell in chosen])
     results = [Rendition(None, None, attempt, wave if isinstance(wave, str) else None) for wave in spoken]
     for index, wave, cell, heard, distance in zip(good, waves, chosen, hearings, distances, strict=True):
         verdict = judge(
             wave,
-            cell["text"],
-            cell["kind"],
-            cell["language"],
+            cell.text,
+            cell.kind,
+            cell.language,
             job.recipe.quality,
             heard.transcript if heard else None,
             distance,
@@ -145,10 +145,10 @@ def _judged(
 def _hearings(cells: Sequence[Cell], waves: Sequence[Waveform], job: ShardJob) -> list["Hearing | None"]:
     """Listen to the English renditions, where the recipe asks for it."""
     result: list[Hearing | None] = [None] * len(waves)
-    english = [index for index, cell in enumerate(cells) if cell["language"].split("-")[0] == "en"]
+    english = [index for index, cell in enumerate(cells) if cell.language.split("-")[0] == "en"]
     if job.recipe.quality.recognise and english:
         heard = _recogniser().listen(
-            [waves[index] for index in english], [cells[index]["text"] for index in english]
+            [waves[index] for index in english], [cells[index].text for index in english]
         )
         for index, hearing in zip(english, heard, strict=True):
             result[index] = hearing
@@ -165,17 +165,19 @@ def _recogniser() -> Any:
 
 def _row(cell: Cell, rendition: Rendition, job: ShardJob) -> dict[str, Any]:
     """One row of ``SHARD_SCHEMA``."""
-    session = _engine(cell, job).session(cell["text"], cell["voice"], _seed(cell, rendition.attempt))
-    row = cell | {"session": session, "attempt": rendition.attempt, "error": rendition.error}
-    row |= {"audio": None, "duration": 0.0}
+    # Another attempt may be another take.
+    labels = _engine(cell, job).labels(cell.text, cell.voice, _seed(cell, rendition.attempt))
+    factors = dict.fromkeys(cell.factors, "") | dict(labels.factors)
+    row = replace(cell, session=labels.session, factors=factors).row()
+    row |= {"attempt": rendition.attempt, "error": rendition.error, "audio": None, "duration": 0.0}
     if rendition.verdict:
         row |= rendition.verdict.columns()
     if rendition.wave is None or rendition.error:
         return row
     # Cells of one rendition share its seed; the copy gives each its own noise.
-    random = rng(cell["seed"], "cell.condition", cell["copy"])
-    wave = apply_condition(rendition.wave, job.conditions[cell["condition"]], job.acoustics, random)
+    random = rng(cell.seed, "cell.condition", cell.copy)
+    wave = apply_condition(rendition.wave, job.conditions[cell.condition], job.acoustics, random)
     return row | {
-        "audio": {"bytes": encode_flac(wave), "path": f"{cell['cell_id']:08d}.flac"},
+        "audio": {"bytes": encode_flac(wave), "path": f"{cell.cell_id:08d}.flac"},
         "duration": len(wave) / SAMPLE_RATE,
     }

@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from intervox import __version__
-from intervox.clips.corpus import Corpus, check_failures, read_parquet, shard_path
+from intervox.clips.corpus import ABOUT, PLAN, Corpus, read_parquet, shard_path
+from intervox.clips.schema import CELL_SCHEMA, CorpusFacts, EngineFacts, VoiceFacts, read_cells
+from intervox.clips.source import check_failures
 from intervox.corpus.acoustics.conditions import condition_bank
 from intervox.corpus.acoustics.rooms import load_acoustics, noise_key
 from intervox.corpus.inspect.card import corpus_card
@@ -27,6 +28,7 @@ from intervox.recipe.corpus import CastingSettings, ConditionSettings, CorpusRec
 from intervox.storage import StepFolder, atomic_path, stable_hash, write_bytes, write_json
 
 SCHEMA_VERSION = 2
+"""Of the corpus' format."""
 
 
 def synthesise(
@@ -104,11 +106,11 @@ def _make(
     if step.complete and _is_whole(folder, recipe):
         return Corpus(folder)
     table = plan()
-    with atomic_path(folder / "cells.parquet") as temporary:
+    with atomic_path(folder / PLAN) as temporary:
         pq.write_table(table, temporary)
     todo = _unmade(folder, recipe, table.num_rows)
     # Before the bar and the workers: what the recipe refers to is found wanting here, if at all.
-    job = whole_job(recipe, seed, folder, table.slice(0, 0), casting.space if casting else None)
+    job = empty_job(recipe, seed, folder, casting.space if casting else None)
     with progress_bar(description, table.num_rows, "cells") as bar:
         bar.advance(table.num_rows - sum(_slice(recipe, table, index).num_rows for index in todo))
 
@@ -141,8 +143,8 @@ def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
 
 def _is_whole(folder: Path, recipe: CorpusRecipe) -> bool:
     """Whether all that a finished synthesis leaves is still there, as far as the files' ends tell."""
-    plan = folder / "cells.parquet"
-    if not (folder / "corpus.json").exists() or not _is_readable(plan):
+    plan = folder / PLAN
+    if not (folder / ABOUT).exists() or not _is_readable(plan):
         return False
     return not _unmade(folder, recipe, pq.read_metadata(plan).num_rows)
 
@@ -172,31 +174,28 @@ def _slice(recipe: CorpusRecipe, table: pa.Table, index: int) -> pa.Table:
 def _jobs(job: ShardJob, table: pa.Table, todo: list[int]) -> Iterator[ShardJob]:
     """Describe the shards one by one, as workers ask for them: the plan stays a compact table."""
     for index in todo:
-        yield replace(job, index=index, cells=_slice(job.recipe, table, index).to_pylist())
+        yield replace(job, index=index, cells=read_cells(_slice(job.recipe, table, index)))
 
 
-def whole_job(
-    recipe: CorpusRecipe, seed: int, folder: Path, table: pa.Table, voices: VoiceSpace | None = None
-) -> ShardJob:
-    """Describe the making of some cells as one shard.
+def empty_job(recipe: CorpusRecipe, seed: int, folder: Path, voices: VoiceSpace | None = None) -> ShardJob:
+    """Describe what the shards of a corpus have in common.
 
     Parameters
     ----------
     folder
         Where the simulated rooms are kept.
-    table
-        The cells, ``CELL_SCHEMA``.
     """
     acoustics = load_acoustics(recipe.conditions, seed, folder)
     conditions = {str(condition): condition for condition in condition_bank(recipe.conditions, seed)}
-    return ShardJob(0, table.to_pylist(), conditions, recipe, acoustics, voices)
+    return ShardJob(0, [], conditions, recipe, acoustics, voices)
 
 
 def _finish(
     folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.Table, casting: Casting | None
 ) -> None:
     """Count what the shards hold and write ``corpus.json``, which declares the corpus complete."""
-    columns = ["engine", "voice", "text", "clipped_share", "duration", "error"]
+    labels = ["session", *table.column_names[len(CELL_SCHEMA) :]]
+    columns = ["engine", "voice", "text", "clipped_share", "duration", "error", *labels]
     shards = {path: read_parquet(path, columns) for path in _paths(folder, recipe, table.num_rows)}
     made = pa.concat_tables(shards.values())
     failed = [
@@ -208,22 +207,25 @@ def _finish(
     except IntervoxError:
         _forget_unrendered(shards)
         raise
-    write_json(
-        folder / "corpus.json",
-        {
-            "schema": SCHEMA_VERSION,
-            "key": key,
-            "seed": seed,
-            "engines": {settings.name: _engine(settings, table) for settings in recipe.engines},
-            "casting": casting.figures if casting else None,
-            "cells": table.num_rows,
-            "renditions": table.filter(pc.field("copy") == 0).num_rows,
-            "splits": dict(sorted(Counter(table["split"].to_pylist()).items())),
-            "shard_size": recipe.shard_size,
-            "failed": len(failed),
-            "hours": round(pc.sum(made["duration"]).as_py() / 3600, 3),
-        },
+    # Where a recording was refused and another take was made, its labels hold, not the planned ones.
+    for name in labels:
+        table = table.set_column(table.column_names.index(name), name, made[name])
+    with atomic_path(folder / PLAN) as temporary:
+        pq.write_table(table.combine_chunks(), temporary)
+    facts = CorpusFacts(
+        schema=SCHEMA_VERSION,
+        key=key,
+        seed=seed,
+        engines={settings.name: _engine(settings, table) for settings in recipe.engines},
+        casting=casting.figures if casting else None,
+        cells=table.num_rows,
+        renditions=table.filter(pc.field("copy") == 0).num_rows,
+        splits=dict(sorted(Counter(table["split"].to_pylist()).items())),
+        shard_size=recipe.shard_size,
+        failed=len(failed),
+        hours=round(pc.sum(made["duration"]).as_py() / 3600, 3),
     )
+    write_json(folder / ABOUT, facts.model_dump(by_alias=True))
     write_bytes(folder / "README.md", corpus_card(folder).encode())
 
 
@@ -238,12 +240,9 @@ def _forget_unrendered(shards: dict[Path, pa.Table]) -> None:
             path.unlink()
 
 
-def _engine(settings: EngineSettings, table: pa.Table) -> dict[str, Any]:
+def _engine(settings: EngineSettings, table: pa.Table) -> EngineFacts:
     """Describe an engine and those of its voices that the plan uses."""
     engine = load_engine(settings)
     used = set(table.filter(pc.field("engine") == settings.name)["voice"].unique().to_pylist())
-    return {
-        "version": engine.version,
-        "licence": engine.licence,
-        "voices": [asdict(voice) for voice in engine.voices() if voice.name in used],
-    }
+    voices = [VoiceFacts(**vars(voice)) for voice in engine.voices() if voice.name in used]
+    return EngineFacts(version=engine.version, licence=engine.licence, voices=tuple(voices))
