@@ -29,8 +29,8 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.running import REFRACTORY_SECONDS, pick_peaks
 from intervox.evaluation.streams import HOP_SECONDS, WINDOW_SECONDS
 from intervox.model.encoding import is_one_clip
+from intervox.model.loading import DEFAULT
 from intervox.model.model import SubspaceModel
-from intervox.model.packaged import DEFAULT
 from intervox.storage import atomic_path
 
 _LONGEST_WINDOW = 30.0

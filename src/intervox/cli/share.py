@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intervox.model.packaged import DEFAULT
+from intervox.model.loading import DEFAULT
 
 if TYPE_CHECKING:
     from intervox.export import Exported
@@ -72,11 +72,11 @@ def export(
     """
     from intervox.export import export_folder, push_folder
     from intervox.export.hub import check_repository
-    from intervox.model.model import load_model
+    from intervox.model.model import SubspaceModel
 
     if push_to_hub:
         check_repository(push_to_hub)
-    exported = export_folder(load_model(model), out, int8, clips or ())
+    exported = export_folder(SubspaceModel.from_pretrained(model), out, int8, clips or ())
     if not as_json:
         _show(exported)
     address = push_folder(exported.folder, push_to_hub, private or None) if push_to_hub else None

@@ -21,7 +21,7 @@ from intervox.cli.output import (
     while_read,
 )
 from intervox.errors import IntervoxError
-from intervox.model.packaged import DEFAULT
+from intervox.model.loading import DEFAULT
 
 if TYPE_CHECKING:
     from intervox.applications.enrolled import Enrolled
@@ -351,9 +351,9 @@ def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: boo
 
 
 def _load(model: str | None) -> "SubspaceModel":
-    from intervox.model.model import load_model
+    from intervox.model.model import SubspaceModel
 
-    return load_model(_name(model))
+    return SubspaceModel.from_pretrained(_name(model))
 
 
 def _name(model: str | None) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from intervox.audio import SAMPLE_RATE
 from intervox.demo.clips import Limits
 from intervox.errors import IntervoxError, missing_extra
-from intervox.model.model import SubspaceModel, load_model
+from intervox.model.model import SubspaceModel
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -55,7 +55,7 @@ def serve(name: str, host: str, port: int, limits: Limits, announce: Callable[[s
     Parameters
     ----------
     name
-        Of the model, as for ``load_model``; it is loaded once.
+        Of the model, as for ``SubspaceModel.from_pretrained``; it is loaded once.
     announce
         Is told the page's address once it is there.
 
@@ -110,7 +110,7 @@ def make_app(model: SubspaceModel, limits: Limits) -> "FastAPI":
 
 def _ready_model(name: str) -> SubspaceModel:
     """Load the model, and its backbone with it: who comes first does not wait, and it is known to work."""
-    model = load_model(name)
+    model = SubspaceModel.from_pretrained(name)
     model.encode([np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)])
     return model
 

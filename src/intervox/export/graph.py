@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE
 from intervox.backbones.load import load_backbone
@@ -91,8 +90,6 @@ class _Heads(nn.Module):
         state = model.state_dict()
         heads.load_state_dict({name: state[name] for name in heads.state_dict()})
         heads.mean, heads.scale = heads.mean[:layers], heads.scale[:layers]
-        if heads.rotation is not None:
-            parametrize.remove_parametrizations(heads.rotation.turn, "weight")
         self.heads = heads.requires_grad_(False)
 
     def forward(self, states: Tensor) -> tuple[Tensor, ...]:

@@ -14,8 +14,8 @@ from intervox.backbones.bundled import BUNDLED
 from intervox.errors import IntervoxError
 from intervox.export.check import TOLERANCE, Check
 from intervox.export.graph import OPSET, quiet
+from intervox.model.loading import DEFAULT, default_model_folder
 from intervox.model.model import SubspaceModel
-from intervox.model.packaged import DEFAULT, default_model_folder
 
 _HEADING = "## In ONNX"
 
