@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from intervox.applications.spotter import KeywordSpotter
     from intervox.applications.verifier import SpeakerVerifier
     from intervox.backbones.load import load_backbone
-    from intervox.benchmark import evaluate
+    from intervox.benchmarking import benchmark, benchmark_embeddings
     from intervox.engines.base import load_engine
     from intervox.errors import IntervoxError
     from intervox.export import export_folder, export_onnx
@@ -28,7 +28,8 @@ __all__ = [
     "SpeakerVerifier",
     "SubspaceModel",
     "__version__",
-    "evaluate",
+    "benchmark",
+    "benchmark_embeddings",
     "export_folder",
     "export_onnx",
     "load_backbone",
@@ -46,7 +47,8 @@ _HOMES = {
     "Recipe": "intervox.recipe",
     "SpeakerVerifier": "intervox.applications.verifier",
     "SubspaceModel": "intervox.model.model",
-    "evaluate": "intervox.benchmark",
+    "benchmark": "intervox.benchmarking",
+    "benchmark_embeddings": "intervox.benchmarking",
     "export_folder": "intervox.export",
     "export_onnx": "intervox.export",
     "load_backbone": "intervox.backbones.load",

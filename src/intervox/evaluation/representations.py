@@ -2,19 +2,23 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import orth
+from scipy.linalg import orth, subspace_angles
 from sklearn.decomposition import PCA
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.test_sets import FeatureTable, TestSet, View
+from intervox.evaluation.findings import PrincipalAngles
+from intervox.evaluation.test_sets import FeatureTable, Means, TestSet, View
+from intervox.features.frames import Frames
 from intervox.features.store import Features
-from intervox.metrics.vectors import Means, Vectors, unit
+from intervox.metrics.vectors import Vectors, unit
 from intervox.model.model import SubspaceModel
+from intervox.seeds import rng
 
 BACKBONE = "backbone"
 """The encoder whose layers our subspaces, the raw layers and the baselines read."""
@@ -210,9 +214,14 @@ def _reading(model: SubspaceModel, name: str) -> NDArray[np.float64]:
     return np.asarray(model.maps()[name].detach().double().numpy())
 
 
-def _flat(model: SubspaceModel, means: Means) -> Vectors:
+def standardised(model: SubspaceModel, means: Means) -> Means:
+    """Standardise layer means (clips, layers, dim) as the model does, in NumPy."""
     with torch.inference_mode():
-        return np.asarray(model.standardise(torch.from_numpy(means)).flatten(1).numpy())
+        return np.asarray(model.standardise(torch.from_numpy(means)).numpy())
+
+
+def _flat(model: SubspaceModel, means: Means) -> Vectors:
+    return standardised(model, means).reshape(len(means), -1)
 
 
 def _reduced(model: SubspaceModel, training: Means, removed: NDArray[np.float64]) -> Embed:
@@ -227,3 +236,60 @@ def _reduced(model: SubspaceModel, training: Means, removed: NDArray[np.float64]
     components = min(MAX_DIM, *cells.shape)
     fitted = PCA(components, svd_solver="randomized", iterated_power=4, random_state=0).fit(cells)
     return lambda means: unit(fitted.transform(rest(means)))
+
+
+def frame_embeddings(model: SubspaceModel, frames: Sequence[Frames]) -> dict[str, list[Vectors]]:
+    """Embed every frame in every subspace, and in every raw layer, standardised.
+
+    For a linear map the mean of the frames' embeddings, before they are scaled to unit length, is
+    the embedding of the clip. A map that pools frames gets each as a clip of its own.
+
+    Parameters
+    ----------
+    frames
+        One array (frames, layers, dim) per clip, from ``extract_frames``.
+
+    Returns
+    -------
+    dict
+        Subspace or ``raw.<layer>`` to one array of unit vectors (frames, dim) per clip.
+    """
+    joined = torch.from_numpy(np.concatenate(frames).astype(np.float32))
+    with torch.inference_mode():
+        vectors: dict[str, Vectors] = {name: found.numpy() for name, found in model.per_frame(joined).items()}
+        standard = model.standardise(joined).numpy()
+    vectors |= {f"raw.{layer}": unit(standard[:, layer]) for layer in range(standard.shape[1])}
+    ends = np.cumsum([len(clip) for clip in frames])[:-1]
+    return {space: np.split(found, ends) for space, found in vectors.items()}
+
+
+def principal_angles(model: SubspaceModel, seed: int) -> dict[str, PrincipalAngles]:
+    """Measure the angles between what every two linear subspaces read.
+
+    In the coordinates of all standardised layers (Björck & Golub 1973). Subspaces that read
+    different layers are at right angles by construction; and since the data are correlated, right
+    angles are no independence.
+
+    Parameters
+    ----------
+    seed
+        Of the random subspaces of the same ranks that the angles are compared with.
+
+    Returns
+    -------
+    dict
+        ``<first>-<second>`` to angles, without the subspaces whose map is not linear.
+    """
+    random = rng(seed, "geometry.halves")
+    result = {}
+    for first, second in combinations(linear_spaces(model), 2):
+        bases = [subspace_basis(model, name) for name in (first, second)]
+        angles = np.rad2deg(subspace_angles(*bases))
+        by_chance = np.rad2deg(subspace_angles(*(random.normal(size=basis.shape) for basis in bases)))
+        result[f"{first}-{second}"] = PrincipalAngles(
+            mean=round(float(angles.mean()), 3),
+            min=round(float(angles.min()), 3),
+            random_mean=round(float(by_chance.mean()), 3),
+            random_min=round(float(by_chance.min()), 3),
+        )
+    return result

@@ -1,148 +1,67 @@
-"""Speaker verification: every stratum under every condition, and the gaps between them."""
+"""Speaker verification: strata, conditions, gaps, severity, calibration, back-ends and differences."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intervox.evaluation import SYNTHETIC
+from intervox.evaluation.findings import (
+    Against,
+    Calibration,
+    Cell,
+    ErrorRates,
+    Gap,
+    Rate,
+    SystemDifference,
+)
 from intervox.evaluation.representations import Representation
-from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet
-from intervox.metrics.bootstrap import Samples, SpeakerResamples, gap, interval
-from intervox.metrics.calibration import cross_fitted, fit_calibration
-from intervox.metrics.detection import Scores, cllr, equal_error_rate, error_rates, min_cllr, min_dcf
-from intervox.metrics.trials import Pairs, Trials, draw_trials, usual_stratum
-from intervox.metrics.vectors import Vectors, unit
-from intervox.model.closed_form import LinearMap, fit_lda
-
-CHUNK = 4_096
-"""Trials scored at once: two chunks of vectors stay in a core's cache."""
-
-TOP = 200
-PLDA_SHRINKAGE = 1e-3
+from intervox.evaluation.results import Verification
+from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet, draw
+from intervox.metrics.bootstrap import Samples, SpeakerResamples, compare_systems, interval
+from intervox.metrics.detection import (
+    Scores,
+    cllr,
+    cross_fitted,
+    equal_error_rate,
+    error_rates,
+    fit_calibration,
+    min_cllr,
+    min_dcf,
+    reliability,
+)
+from intervox.metrics.trials import Pairs, Trials, usual_stratum
+from intervox.metrics.vectors import Vectors, cosine
+from intervox.recipe import EvaluationSettings
+from intervox.seeds import rng
 
 Scorer = Callable[[Vectors, Pairs], NDArray[np.float32]]
 """Maps unit vectors (clips, dim) and pairs (trials, 2) to scores (trials,), higher for one speaker."""
 
 
-def cosine(vectors: Vectors, pairs: Pairs) -> NDArray[np.float32]:
-    """Score pairs of unit vectors in bounded memory: shape (trials,), in [-1, 1]."""
-    scores = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), CHUNK):
-        part = pairs[start : start + CHUNK]
-        scores[start : start + CHUNK] = np.einsum("td,td->t", vectors[part[:, 0]], vectors[part[:, 1]])
-    return scores
-
-
-def centred(mean: NDArray[np.floating]) -> Scorer:
-    """Return the cosine of vectors less a mean, shape (dim,), that they have in common."""
-    return lambda vectors, pairs: cosine(unit(vectors - mean), pairs)
-
-
-@dataclass(frozen=True)
-class AsNorm:
-    """Adaptive symmetric score normalisation of the cosine.
-
-    Matějka et al. 2017, *Analysis of Score Normalization in Multilingual Speaker Recognition*,
-    AS-norm1: a score is standardised by the scores of each of its two clips against the ``top``
-    cohort entries nearest to that clip, and the two results are averaged.
-
-    Attributes
-    ----------
-    cohort
-        Unit vectors, shape (entries, dim); two at least.
-    top
-        Entries to keep for each clip, all where there are fewer.
-    """
-
-    cohort: Vectors
-    top: int = TOP
-
-    @classmethod
-    def fit(cls, vectors: Vectors, speakers: NDArray[np.str_], top: int = TOP) -> "AsNorm":
-        """Take the mean vector of every training speaker as an entry.
-
-        Parameters
-        ----------
-        vectors, speakers
-            Shapes (cells, dim) and (cells,).
-        """
-        numbers = np.unique(speakers, return_inverse=True)[1]
-        sums = np.zeros((numbers.max() + 1, vectors.shape[1]))
-        np.add.at(sums, numbers, vectors)
-        return cls(unit(sums), top)
-
-    def __call__(self, vectors: Vectors, pairs: Pairs) -> NDArray[np.float32]:
-        clips, numbers = np.unique(pairs, return_inverse=True)
-        mean, deviation = self._nearest(vectors[clips])
-        scores = cosine(vectors, pairs)
-        either = ((scores - mean[side]) / deviation[side] for side in numbers.reshape(-1, 2).T)
-        return np.asarray(sum(either) / 2, np.float32)
-
-    def _nearest(self, vectors: Vectors) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and standard deviation of each clip's highest cohort scores, shape (clips,) each."""
-        top = min(self.top, len(self.cohort))
-        moments = np.empty((2, len(vectors)), np.float32)
-        for start in range(0, len(vectors), CHUNK):
-            scores = vectors[start : start + CHUNK] @ self.cohort.T
-            best = np.partition(scores, -top, axis=1)[:, -top:]
-            moments[:, start : start + CHUNK] = best.mean(axis=1), best.std(axis=1)
-        return moments[0], np.maximum(moments[1], 1e-6)
-
-
-@dataclass(frozen=True)
-class Plda:
-    """Probabilistic LDA: the log-likelihood ratio of one speaker against two.
-
-    The two-covariance model (Brümmer & de Villiers 2010): a speaker is a Gaussian draw, a clip
-    another around it. In the directions that whiten the latter and diagonalise the former (Ioffe
-    2006) the ratio is a sum over directions, and its only term of both clips an inner product.
-
-    Attributes
-    ----------
-    directions
-        LDA of the training cells; unit variance within speakers.
-    """
-
-    directions: LinearMap
-
-    @classmethod
-    def fit(cls, vectors: Vectors, speakers: NDArray[np.str_]) -> "Plda":
-        """Estimate both covariances from training cells.
-
-        Parameters
-        ----------
-        vectors, speakers
-            Shapes (cells, dim) and (cells,): two speakers at least, several cells each.
-
-        Raises
-        ------
-        IntervoxError
-            There is one speaker only.
-        """
-        labels = np.unique(speakers, return_inverse=True)[1]
-        return cls(fit_lda(vectors, labels, vectors.shape[1], PLDA_SHRINKAGE))
-
-    def __call__(self, vectors: Vectors, pairs: Pairs) -> NDArray[np.float32]:
-        # Variance between the speakers, where that within them is 1.
-        between = self.directions.reliability / (1 - self.directions.reliability)
-        points = vectors @ self.directions.weight.T + self.directions.bias
-        joint = 2 * between + 1
-        own = -0.5 * points**2 @ (between**2 / ((between + 1) * joint))
-        common = np.sum(np.log(between + 1) - 0.5 * np.log(joint))
-        products = cosine(np.asarray(points * np.sqrt(between / joint), np.float32), pairs)
-        return np.asarray(products + own[pairs].sum(axis=1) + common, np.float32)
-
-
 CALIBRATION_TRIALS = 20_000
 PRIORS = (0.01, 0.05)
 
-Cell = tuple[str, str]
-"""A condition and a stratum."""
-
-Calibration = tuple[float, float]
+Line = tuple[float, float]
 """Slope and offset from a score to a log-likelihood ratio."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What verification finds of one representation.
+
+    Attributes
+    ----------
+    conditions
+        Condition to stratum to error rates.
+    gaps
+        Name to how much harder some cells are; see ``headline_gaps``.
+    """
+
+    conditions: Verification
+    gaps: dict[str, Gap]
 
 
 def verify(
@@ -151,9 +70,9 @@ def verify(
     speakers: NDArray[Any],
     repeats: int,
     seed: int,
-    calibration: Calibration | None = None,
+    calibration: Line | None = None,
     scorer: Scorer = cosine,
-) -> dict[str, Any]:
+) -> Verified:
     """Evaluate one representation on every stratum under every condition.
 
     Parameters
@@ -172,16 +91,9 @@ def verify(
         that can't be done.
     scorer
         Turns vectors and pairs into scores.
-
-    Returns
-    -------
-    dict
-        ``conditions``: condition to stratum to ``eer``, ``eer_interval``, ``min_dcf`` by prior,
-        ``cllr``, ``min_cllr`` and trial counts. ``gaps``: see ``headline_gaps``; each with
-        ``value``, ``interval``, ``ratio``, ``base`` and ``other``.
     """
-    resamples = SpeakerResamples(speakers, repeats, seed)
-    conditions: dict[str, dict[str, Any]] = {condition: {} for condition in vectors}
+    resamples = SpeakerResamples(speakers, repeats, rng(seed, "bootstrap"))
+    conditions: Verification = {condition: {} for condition in vectors}
     rates: dict[Cell, tuple[float, Samples]] = {}
     for condition, points in vectors.items():
         for stratum, pairs in trials.items():
@@ -189,21 +101,33 @@ def verify(
             accept, reject = error_rates(*scores)
             rate = equal_error_rate(accept, reject), resamples.equal_error_rates(scores, pairs)
             rates[condition, stratum] = rate
-            conditions[condition][stratum] = {
-                "eer": round(rate[0], 5),
-                "eer_interval": interval(rate[1]),
-                "min_dcf": {str(prior): round(min_dcf(accept, reject, prior), 5) for prior in PRIORS},
-                "cllr": _cllr(scores, pairs, speakers, seed, calibration),
-                "min_cllr": round(min_cllr(accept, reject), 5),
-                "targets": len(pairs.targets),
-                "impostors": len(pairs.impostors),
-            }
+            conditions[condition][stratum] = ErrorRates(
+                eer=round(rate[0], 5),
+                eer_interval=interval(rate[1]),
+                min_dcf={str(prior): round(min_dcf(accept, reject, prior), 5) for prior in PRIORS},
+                cllr=_cllr(scores, pairs, speakers, seed, calibration),
+                min_cllr=round(min_cllr(accept, reject), 5),
+                targets=len(pairs.targets),
+                impostors=len(pairs.impostors),
+            )
     gaps = {
-        name: gap(rates[base], rates[other]) | {"base": list(base), "other": list(other)}
+        name: gap(rates, base, other)
         for name, (base, other) in headline_gaps(list(trials)).items()
         if base in rates and other in rates
     }
-    return {"conditions": conditions, "gaps": gaps}
+    return Verified(conditions, gaps)
+
+
+def gap(rates: Mapping[Cell, tuple[float, Samples]], base: Cell, other: Cell) -> Gap:
+    """Compare two cells, both measured on the same resamples."""
+    (low, low_samples), (high, high_samples) = rates[base], rates[other]
+    return Gap(
+        value=round(high - low, 5),
+        interval=interval(high_samples - low_samples),
+        ratio=round(high / low, 5) if low else None,
+        base=base,
+        other=other,
+    )
 
 
 def headline_gaps(strata: list[str]) -> dict[str, tuple[Cell, Cell]]:
@@ -237,16 +161,16 @@ def _cllr(
     trials: Trials,
     speakers: NDArray[Any],
     seed: int,
-    calibration: Calibration | None,
+    calibration: Line | None,
 ) -> float | None:
     if calibration:
         slope, offset = calibration
         return round(cllr(slope * scores[0] + offset, slope * scores[1] + offset), 5)
-    ratios = cross_fitted(scores, trials, speakers, seed)
+    ratios = cross_fitted(scores, trials, speakers, rng(seed, "calibration.halves"))
     return round(cllr(*ratios), 5) if ratios else None
 
 
-def fit_on_held_out(representation: Representation, held_out: TestSet, factor: str) -> tuple[float, float]:
+def fit_on_held_out(representation: Representation, held_out: TestSet, factor: str) -> Line:
     """Fit slope and offset from a cosine to the log-odds of sharing a factor's value.
 
     Every condition that all clips are under counts alike, clean and degraded.
@@ -259,10 +183,87 @@ def fit_on_held_out(representation: Representation, held_out: TestSet, factor: s
     known = np.flatnonzero(held_out.clips.labels[factor] != "")
     labels = held_out.clips.labels[factor][known]
     clips = replace(held_out.clips.take(known), labels={"speaker": labels, "content": labels})
-    trials = draw_trials(clips, CALIBRATION_TRIALS, EVALUATION_SEED)["all"]
+    trials = draw(clips, CALIBRATION_TRIALS)["all"]
     vectors = [representation.vectors(held_out, condition)[known] for condition in held_out.whole]
     targets, impostors = (
         np.concatenate([cosine(points, pairs) for points in vectors])
         for pairs in (trials.targets, trials.impostors)
     )
     return fit_calibration(targets, impostors)
+
+
+def severity_curves(
+    representation: Representation, test_set: TestSet, clean: Vectors, settings: EvaluationSettings
+) -> dict[str, dict[str, Rate]]:
+    """EER by disturbance and severity, all on the same few clips; severity 0.00 is clean."""
+    views = test_set.severities
+    if not views:
+        return {}
+    rows = next(iter(views.values())).rows
+    clips = test_set.clips.take(rows)
+    trials = draw(clips, settings.max_trials)
+    if not trials:
+        return {}
+    points = {name: representation.vectors(test_set, name) for name in views} | {CLEAN: clean[rows]}
+    usual = {"usual": trials[usual_stratum(trials)]}
+    found = verify(points, usual, clips.speakers, settings.bootstrap, EVALUATION_SEED).conditions
+    fields = set(Rate.model_fields)
+    rates = {name: Rate(**strata["usual"].model_dump(include=fields)) for name, strata in found.items()}
+    curves: dict[str, dict[str, Rate]] = {}
+    for name in views:
+        disturbance, level = name.split("@")
+        curves.setdefault(disturbance, {"0.00": rates[CLEAN]})[level] = rates[name]
+    return curves
+
+
+def check_calibration(clean: Vectors, test_set: TestSet, calibration: Line | None) -> Calibration | None:
+    """Say how predicted probabilities of clean trials came true."""
+    if calibration is None or test_set.name == SYNTHETIC:
+        return None
+    trials = test_set.trials[usual_stratum(test_set.trials)]
+    slope, offset = calibration
+    targets, impostors = (
+        slope * cosine(clean, pairs) + offset for pairs in (trials.targets, trials.impostors)
+    )
+    return Calibration(
+        slope=round(slope, 5),
+        offset=round(offset, 5),
+        source=SYNTHETIC,
+        bins=reliability(targets, impostors),
+    )
+
+
+def compare_scorers(
+    vectors: Mapping[str, Vectors],
+    test_set: TestSet,
+    scorers: Mapping[str, Scorer],
+    settings: EvaluationSettings,
+) -> dict[str, dict[str, ErrorRates]]:
+    """Score the own speaker space by every back-end, on the usual stratum."""
+    trials = {"usual": test_set.trials[usual_stratum(test_set.trials)]}
+    result: dict[str, dict[str, ErrorRates]] = {}
+    for name, scorer in scorers.items():
+        sampling = settings.bootstrap, EVALUATION_SEED
+        found = verify(vectors, trials, test_set.clips.speakers, *sampling, scorer=scorer).conditions
+        for condition, strata in found.items():
+            result.setdefault(condition, {})[name] = strata["usual"]
+    return result
+
+
+def compare_with_own(
+    vectors: Mapping[str, Vectors], own: Representation, test_set: TestSet, settings: EvaluationSettings
+) -> Against:
+    """Compare another system's speaker space with ours: its EER less ours, clean and degraded."""
+    trials = test_set.trials[usual_stratum(test_set.trials)]
+    found = {}
+    for condition, points in vectors.items():
+        theirs, ours = (
+            (cosine(each, trials.targets), cosine(each, trials.impostors))
+            for each in (points, own.vectors(test_set, condition))
+        )
+        random = rng(EVALUATION_SEED, "bootstrap")
+        found[condition] = asdict(
+            compare_systems(theirs, ours, trials, test_set.clips.speakers, settings.bootstrap, random)
+        )
+    degraded = found.get(CROSS_CONDITION)
+    return Against(**found[CLEAN], cross_condition=SystemDifference(**degraded) if degraded else None)

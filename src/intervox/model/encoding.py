@@ -11,7 +11,8 @@ from intervox.backbones.base import Backbone
 from intervox.clips.batches import groups
 from intervox.errors import IntervoxError
 from intervox.features.extraction import clip_frames, layer_means
-from intervox.model.heads import Heads, Vectors
+from intervox.metrics.vectors import Vectors
+from intervox.model.heads import Heads
 from intervox.progress import progress_bar
 from intervox.recipe import FeatureSettings
 

@@ -13,8 +13,6 @@ from intervox.model.closed_form import Labels, LinearMap, fit_erasure
 from intervox.model.subspace import Subspace
 from intervox.recipe.training import SubspaceSettings
 
-Vectors = NDArray[np.float32]
-
 
 class Heads(nn.Module):
     """All subspaces on one standardisation.

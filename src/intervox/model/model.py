@@ -16,6 +16,7 @@ from intervox.audio import AudioSource
 from intervox.backbones.base import Backbone
 from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
+from intervox.metrics.vectors import Vectors
 from intervox.model.decision import (
     Calibration,
     Decision,
@@ -24,7 +25,7 @@ from intervox.model.decision import (
     similarity_pairwise,
 )
 from intervox.model.encoding import check_sources, encode_stream
-from intervox.model.heads import Heads, Vectors
+from intervox.model.heads import Heads
 from intervox.model.loading import DEFAULT, damage_named, model_folder
 from intervox.recipe import FeatureSettings
 from intervox.storage import stable_hash

@@ -3,8 +3,165 @@
 A corpus is one file here and one line of ``READERS``; any other one comes with a manifest of its own.
 """
 
-from intervox.evaluation.protocols.base import Corpus, Protocol
-from intervox.evaluation.protocols.find import READERS, data_folder, find_protocols
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
+
+import numpy as np
+
+from intervox.clips.manifest import FORMATS, Row, read_manifest
+from intervox.errors import IntervoxError
+from intervox.evaluation.protocols.acted import EMODB, RAVDESS
+from intervox.evaluation.protocols.base import CorpusReader, Protocol, read_trials
+from intervox.evaluation.protocols.lists import CNCELEB, VOICES, VOXCELEB1
+from intervox.evaluation.protocols.read import AN4, CMU_ARCTIC, COMMON_VOICE, VCTK, librispeech
+from intervox.evaluation.protocols.words import (
+    AUDIOMNIST,
+    FSDD,
+    SPEECH_COMMANDS,
+    SPEECH_COMMANDS_10,
+    SPEECH_COMMANDS_12,
+)
 from intervox.metrics.trials import TrialList
 
-__all__ = ["READERS", "Corpus", "Protocol", "TrialList", "data_folder", "find_protocols"]
+__all__ = ["READERS", "CorpusReader", "Protocol", "TrialList", "data_folder", "find_protocols"]
+
+READERS: dict[str, CorpusReader] = {
+    "librispeech": librispeech("test-other", automatic=True),
+    "librispeech_test_clean": librispeech("test-clean", automatic=True),
+    "librispeech_dev_other": librispeech("dev-other", automatic=False),
+    "librispeech_dev_clean": librispeech("dev-clean", automatic=False),
+    "speech_commands": SPEECH_COMMANDS,
+    "speech_commands_12": SPEECH_COMMANDS_12,
+    "speech_commands_10": SPEECH_COMMANDS_10,
+    "fsdd": FSDD,
+    "audiomnist": AUDIOMNIST,
+    "voxceleb1": VOXCELEB1,
+    "voices": VOICES,
+    "cnceleb": CNCELEB,
+    "vctk": VCTK,
+    "cmu_arctic": CMU_ARCTIC,
+    "emodb": EMODB,
+    "ravdess": RAVDESS,
+    "an4": AN4,
+    "common_voice": COMMON_VOICE,
+}
+
+
+def folders(base: Path) -> list[str]:
+    """Return the names of the folders that hold a manifest."""
+    return sorted({path.parent.name for format in FORMATS for path in base.glob(f"*/manifest{format}")})
+
+
+def corpus_of(name: str) -> CorpusReader:
+    """Describe the folder of that name."""
+    return CorpusReader((escape(name),), "as its owner states", "", _read_own, _lists_of_own)
+
+
+def _read_own(folder: Path) -> list[Row]:
+    found = [path for format in FORMATS if (path := folder / f"manifest{format}").is_file()]
+    return read_manifest(found[0]) if found else []
+
+
+def _lists_of_own(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
+    clips = {str(row.path): index for index, row in enumerate(rows)}
+    return {
+        path.stem: read_trials(path, clips, lambda clip: str(folder / clip))
+        for path in sorted(folder.glob("trials*.txt"))
+    }
+
+
+_OURS = ("corpus", "synthetic")
+
+
+def data_folder() -> Path:
+    """Return where human corpora are looked for: ``$INTERVOX_DATA`` or ``../shared/corpora``."""
+    return Path(os.environ.get("INTERVOX_DATA") or "../shared/corpora")
+
+
+def find_protocols(names: tuple[str, ...], max_clips: int | None = None) -> list[Protocol]:
+    """Read the named protocols, or with ``auto`` every one that the data folder holds.
+
+    Parameters
+    ----------
+    names
+        Keys of ``READERS``, folders with a manifest, or ``auto``.
+    max_clips
+        Keep about this many clips of each, evenly spaced over the sorted paths, and the trials
+        between them.
+
+    Raises
+    ------
+    IntervoxError
+        A protocol that was asked for by name is not there, or a list names clips that are not.
+    """
+    base = data_folder()
+    if "INTERVOX_DATA" in os.environ and not base.is_dir():
+        raise IntervoxError(f"INTERVOX_DATA is {base}, which is not a folder: correct or unset it")
+    found = [name for name, corpus in READERS.items() if corpus.automatic and corpus.find(base)]
+    found += [name for name in folders(base) if name not in READERS]
+    wanted = [name for asked in names for name in (found if asked == "auto" else [asked])]
+    return [_thin(_read(name, base), max_clips) for name in dict.fromkeys(wanted)]
+
+
+def _read(name: str, base: Path) -> Protocol:
+    if not name or Path(name).name != name or name in _OURS:
+        raise IntervoxError(f"protocol {name!r}: give the name of a folder in {base}, not {_OURS}")
+    corpus = READERS.get(name) or corpus_of(name)
+    folder = corpus.find(base)
+    rows: list[Row] = []
+    if folder:
+        with _as_distributed(name, corpus, folder):
+            rows = sorted(corpus.read(folder), key=lambda row: str(row.path))
+    if folder is None or not rows:
+        raise IntervoxError(
+            f"protocol {name!r} has no recordings in {folder or base / corpus.folders[0]}: set INTERVOX_DATA "
+            "to the folder that holds it"
+        )
+    _check_speakers(name, rows)
+    with _as_distributed(name, corpus, folder):
+        lists = corpus.lists(folder, rows)
+    return Protocol(name, corpus.licence, rows, lists, corpus.source)
+
+
+def _check_speakers(name: str, rows: list[Row]) -> None:
+    speakers = Counter(row.speaker for row in rows)
+    if len(speakers) < 2 or max(speakers.values()) < 2:
+        raise IntervoxError(
+            f"protocol {name!r} needs at least two speakers, and two clips of one of them: it has "
+            f"{len(rows)} clips of {len(speakers)}"
+        )
+
+
+@contextmanager
+def _as_distributed(name: str, corpus: CorpusReader, folder: Path) -> Iterator[None]:
+    """Say which corpus is not as its reader expects it, instead of where the reader stumbled."""
+    try:
+        yield
+    except (ValueError, LookupError, csv.Error) as error:
+        raise IntervoxError(
+            f"protocol {name!r}: the tables or file names in {folder} are not those of "
+            f"{corpus.source or 'a manifest'} ({error}): unpack it again"
+        ) from None
+
+
+def _thin(protocol: Protocol, max_clips: int | None) -> Protocol:
+    count = len(protocol.rows)
+    if max_clips is None or count <= max_clips:
+        return protocol
+    kept = (np.arange(max_clips) * (count / max_clips)).astype(np.int64)
+    mask = np.isin(np.arange(count), kept)
+    rows = [protocol.rows[index] for index in kept]
+    _check_speakers(protocol.name, rows)
+    lists = {name: trials.take(mask) for name, trials in protocol.lists.items()}
+    return Protocol(
+        protocol.name,
+        protocol.licence,
+        rows,
+        {name: trials for name, trials in lists.items() if len(trials)},
+        protocol.source,
+    )

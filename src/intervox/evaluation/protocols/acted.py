@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from intervox.clips.manifest import Row, as_labels
-from intervox.evaluation.protocols.base import Corpus, audio_files
+from intervox.evaluation.protocols.base import CorpusReader, audio_files
 
 _NAME = re.compile(r"(\d\d)([ab]\d\d)([WLEAFTN])[a-z]?")
 _WOMEN = {"08", "09", "13", "14", "16"}
@@ -50,7 +50,7 @@ def _read_emodb(folder: Path) -> list[Row]:
     return rows
 
 
-EMODB = Corpus(
+EMODB = CorpusReader(
     ("emodb", "EmoDB", "emo-db"),
     "CC0 1.0",
     "http://emodb.bilderbar.info/download/download.zip",
@@ -77,7 +77,7 @@ def _read_ravdess(folder: Path) -> list[Row]:
     return rows
 
 
-RAVDESS = Corpus(
+RAVDESS = CorpusReader(
     ("ravdess", "RAVDESS", "Audio_Speech_Actors_01-24"),
     "CC BY-NC-SA 4.0",
     "https://zenodo.org/record/1188976",

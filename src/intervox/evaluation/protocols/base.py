@@ -116,7 +116,7 @@ def no_lists(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class CorpusReader:
     """How a corpus is found and read.
 
     Attributes

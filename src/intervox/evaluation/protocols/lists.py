@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from intervox.clips.manifest import Row, as_labels
-from intervox.evaluation.protocols.base import Corpus, audio_files, by_stem, read_trials, stem
+from intervox.evaluation.protocols.base import CorpusReader, audio_files, by_stem, read_trials, stem
 from intervox.metrics.trials import TrialList
 
 
@@ -46,7 +46,7 @@ def _lists_of_cnceleb(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
     return {"E": read_trials(path, clips, stem, (2, 0, 1))} if path.is_file() else {}
 
 
-CNCELEB = Corpus(
+CNCELEB = CorpusReader(
     ("cnceleb", "CN-Celeb_flac", "CN-Celeb", "cn-celeb"),
     "CC BY-SA 4.0",
     "https://www.openslr.org/82/",
@@ -92,7 +92,7 @@ def _lists_of_voices(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
     return {"challenge_2019_dev": read_trials(path, clips, stem, (2, 0, 1))} if path.is_file() else {}
 
 
-VOICES = Corpus(
+VOICES = CorpusReader(
     ("voices", "VOiCES", "VOiCES_devkit", "VOiCES_release"),
     "CC BY 4.0",
     "https://iqtlabs.github.io/voices/downloads/",
@@ -168,7 +168,7 @@ def _speakers(folder: Path) -> Iterator[tuple[str, tuple[str, str, str]]]:
                     yield about["VoxCeleb1 ID"], (gender, about["Nationality"], split)
 
 
-VOXCELEB1 = Corpus(
+VOXCELEB1 = CorpusReader(
     ("voxceleb1", "VoxCeleb1"),
     "CC BY 4.0 (the lists and labels; the recordings belong to the videos' owners)",
     "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/",

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from intervox.clips.manifest import Row, as_labels
 from intervox.errors import IntervoxError
-from intervox.evaluation.protocols.base import AUDIO, Corpus, audio_files
+from intervox.evaluation.protocols.base import AUDIO, CorpusReader, audio_files
 
 _LINE = re.compile(r"(?:<s>)?\s*(.*?)\s*(?:</s>)?\s*\((\S+)\)")
 _SPLITS = {"an4_clstk": "train", "an4test_clstk": "test"}
@@ -39,7 +39,7 @@ def _texts_of_an4(folder: Path) -> Iterator[tuple[str, str]]:
                 yield match[2], match[1]
 
 
-AN4 = Corpus(
+AN4 = CorpusReader(
     ("an4",),
     "free of charge, none stated (CMU)",
     "http://www.speech.cs.cmu.edu/databases/an4/",
@@ -71,7 +71,7 @@ def _of_speaker(home: Path) -> Iterator[Row]:
         yield Row(path, speaker, path.stem, texts.get(path.stem, ""), labels=labels)
 
 
-CMU_ARCTIC = Corpus(
+CMU_ARCTIC = CorpusReader(
     ("cmu_arctic", "CMU_ARCTIC", "ARCTIC"),
     "free for any use with its notice (CMU)",
     "http://www.festvox.org/cmu_arctic/packed/",
@@ -121,7 +121,7 @@ def _of_table(path: Path, split: str) -> Iterator[Row]:
             )
 
 
-COMMON_VOICE = Corpus(
+COMMON_VOICE = CorpusReader(
     ("common_voice", "CommonVoice", "cv-corpus-*"),
     "CC0 1.0",
     "https://commonvoice.mozilla.org/datasets",
@@ -132,9 +132,9 @@ COMMON_VOICE = Corpus(
 _SEXES = {"F": "female", "M": "male"}
 
 
-def librispeech(name: str, automatic: bool) -> Corpus:
+def librispeech(name: str, automatic: bool) -> CorpusReader:
     """Describe one of the sets, such as ``test-other``."""
-    return Corpus(
+    return CorpusReader(
         (f"librispeech/{name}", f"LibriSpeech/{name}"),
         "CC BY 4.0",
         "https://www.openslr.org/12/",
@@ -203,7 +203,7 @@ def _speakers(path: Path) -> Iterator[tuple[str, tuple[str, str]]]:
         yield speaker.removeprefix("p"), (_GENDERS.get(gender, ""), accent)
 
 
-VCTK = Corpus(
+VCTK = CorpusReader(
     ("vctk", "VCTK", "VCTK-Corpus-0.92", "VCTK-Corpus"),
     "CC BY 4.0 (version 0.92; ODC-By 1.0 before)",
     "https://doi.org/10.7488/ds/2645",

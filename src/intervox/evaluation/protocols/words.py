@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from intervox.clips.manifest import Row, as_labels
-from intervox.evaluation.protocols.base import DIGITS, Corpus
+from intervox.evaluation.protocols.base import DIGITS, CorpusReader
 
 
 def _read_audiomnist(folder: Path) -> list[Row]:
@@ -43,7 +43,7 @@ def _read_audiomnist(folder: Path) -> list[Row]:
     return rows
 
 
-AUDIOMNIST = Corpus(
+AUDIOMNIST = CorpusReader(
     ("audiomnist", "AudioMNIST"), "MIT", "https://github.com/soerenab/AudioMNIST", _read_audiomnist
 )
 
@@ -60,7 +60,7 @@ def _read_fsdd(folder: Path) -> list[Row]:
     return rows
 
 
-FSDD = Corpus(
+FSDD = CorpusReader(
     ("fsdd", "free-spoken-digit-dataset"),
     "CC BY-SA 4.0",
     "https://github.com/Jakobovski/free-spoken-digit-dataset",
@@ -128,6 +128,6 @@ def _shuffled(row: Row) -> str:
 
 
 _ABOUT = (_FOLDERS, "CC BY 4.0", "https://download.tensorflow.org/data/speech_commands_v0.02.tar.gz")
-SPEECH_COMMANDS = Corpus(*_ABOUT, _read_speech_commands)
-SPEECH_COMMANDS_10 = Corpus(*_ABOUT, _read_commands, automatic=False)
-SPEECH_COMMANDS_12 = Corpus(*_ABOUT, _read_with_unknown, automatic=False)
+SPEECH_COMMANDS = CorpusReader(*_ABOUT, _read_speech_commands)
+SPEECH_COMMANDS_10 = CorpusReader(*_ABOUT, _read_commands, automatic=False)
+SPEECH_COMMANDS_12 = CorpusReader(*_ABOUT, _read_with_unknown, automatic=False)
