@@ -1,36 +1,70 @@
 """Intervox: separate speaker and content subspaces for speech foundation models."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from intervox.applications.spotter import KeywordSpotter
+    from intervox.applications.verifier import SpeakerVerifier
+    from intervox.backbones.load import load_backbone
+    from intervox.benchmarking import benchmark, benchmark_embeddings
+    from intervox.engines.base import load_engine
+    from intervox.errors import IntervoxError
+    from intervox.export import export_folder, export_onnx
+    from intervox.model.decision import Decision
+    from intervox.model.model import SubspaceModel
+    from intervox.pipeline import open_run, run
+    from intervox.recipe import Recipe, load_recipe
+    from intervox.training.losses import MultiPart
 
 __version__ = "0.1.0"
 
-_PUBLIC = {
+__all__ = [
+    "Decision",
+    "IntervoxError",
+    "KeywordSpotter",
+    "MultiPart",
+    "Recipe",
+    "SpeakerVerifier",
+    "SubspaceModel",
+    "__version__",
+    "benchmark",
+    "benchmark_embeddings",
+    "export_folder",
+    "export_onnx",
+    "load_backbone",
+    "load_engine",
+    "load_recipe",
+    "open_run",
+    "run",
+]
+
+_HOMES = {
+    "Decision": "intervox.model.decision",
     "IntervoxError": "intervox.errors",
-    "Recipe": "intervox.recipe",
-    "load_recipe": "intervox.recipe",
-    "load_backbone": "intervox.backbones.load",
-    "load_engine": "intervox.engines.base",
-    "MultiPart": "intervox.training.losses",
-    "SubspaceModel": "intervox.model.model",
-    "SpeakerVerifier": "intervox.applications.verifier",
     "KeywordSpotter": "intervox.applications.spotter",
-    "export_folder": "intervox.export",
-    "export_onnx": "intervox.export",
+    "MultiPart": "intervox.training.losses",
+    "Recipe": "intervox.recipe",
+    "SpeakerVerifier": "intervox.applications.verifier",
+    "SubspaceModel": "intervox.model.model",
     "benchmark": "intervox.benchmarking",
     "benchmark_embeddings": "intervox.benchmarking",
+    "export_folder": "intervox.export",
+    "export_onnx": "intervox.export",
+    "load_backbone": "intervox.backbones.load",
+    "load_engine": "intervox.engines.base",
+    "load_recipe": "intervox.recipe",
     "open_run": "intervox.pipeline",
     "run": "intervox.pipeline",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+if not TYPE_CHECKING:  # a type checker that sees __getattr__ would take any name for Any
 
-
-def __getattr__(name: str) -> Any:
-    """Import public names on first use: ``import intervox`` itself must cost nothing."""
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    def __getattr__(name: str) -> object:
+        """Import public names on first use: ``import intervox`` itself must cost nothing."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

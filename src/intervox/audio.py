@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import soundfile as sf
@@ -26,6 +26,13 @@ SILENCE = 1e-5
 Waveform = NDArray[np.float32]
 """Shape (samples,), mono, 16 kHz, nominally within [-1, 1]."""
 
+
+class ArrayLike(Protocol):
+    """What NumPy takes for an array, such as a torch tensor on the CPU."""
+
+    def __array__(self) -> NDArray[Any]: ...
+
+
 AudioSource = (
     str
     | PathLike[str]
@@ -34,6 +41,7 @@ AudioSource = (
     | memoryview
     | BinaryIO
     | NDArray[Any]
+    | ArrayLike
     | tuple[NDArray[Any], int]
     | Mapping[str, Any]
 )

@@ -21,7 +21,7 @@ console = Console(stderr=True)
 class Bar:
     """One running bar; ``advance`` moves it and may replace the text that follows the rate."""
 
-    def __init__(self, progress: Progress, description: str, total: int, unit: str) -> None:
+    def __init__(self, progress: Progress, description: str, total: int | None, unit: str) -> None:
         self._progress = progress
         self._unit = unit
         self._task = progress.add_task(description, total=total, rate="")
@@ -37,8 +37,8 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(description: str, total: int, unit: str) -> Iterator[Bar]:
-    """Show a bar of ``total`` units while the block runs."""
+def progress_bar(description: str, total: int | None, unit: str) -> Iterator[Bar]:
+    """Show a bar of ``total`` units, or of an unknown number, while the block runs."""
     with Progress(
         TextColumn("{task.description:<22}"),
         BarColumn(),

@@ -21,8 +21,7 @@ from intervox.applications.verifier import SpeakerVerifier
 from intervox.cli.common import watched
 from intervox.interop import read_vectors
 from intervox.interop.clips import examples
-from intervox.model import model as model_module
-from intervox.model.model import SubspaceModel, load_model
+from intervox.model.model import SubspaceModel
 from tests.cli.test_bad_input import is_one_sentence, run_main
 from tests.conftest import ROOT
 from tests.support.spoken import SENTENCES, spoken
@@ -45,14 +44,16 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @cache
 def default() -> SubspaceModel:
-    return load_model("default")
+    return SubspaceModel.from_pretrained("default")
 
 
 @pytest.fixture
 def run(clips: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command in this process: exit code, standard output, standard error."""
+    kept = default()
+    load = SubspaceModel.from_pretrained
     monkeypatch.setattr(
-        model_module, "load_model", lambda name: default() if name == "default" else load_model(name)
+        SubspaceModel, "from_pretrained", lambda name: kept if name == "default" else load(name)
     )
 
     def call(*words: str, stdin: bytes = b"") -> Result:

@@ -19,7 +19,7 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.loading import held_out
 from intervox.evaluation.separation import factor_data, separation_matrix
 from intervox.features.store import Features
-from intervox.model.model import load_model
+from intervox.model.model import SubspaceModel
 from intervox.parallel import Pool
 from intervox.recipe import EvaluationSettings, Recipe
 from intervox.recipe.corpus import (
@@ -102,7 +102,7 @@ def test_an_emotion_is_planned_trained_on_evaluated_and_probed(manifest: Path, t
     features = Features(run.features_folder(fingerprint) / "corpus")
     labels = training_cells(corpus.cells, features, {"emotion"}).labels["emotion"]
     assert set(labels.tolist()) == {-1, 1, 2}
-    model = load_model(tmp_path / "model")
+    model = SubspaceModel.from_pretrained(tmp_path / "model")
     assert model.factors["emotion"] == "emotion"
 
     source = held_out(corpus)

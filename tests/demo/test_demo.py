@@ -27,7 +27,7 @@ from intervox.demo.clips import Limits, read_clip
 from intervox.demo.server import listen, make_app
 from intervox.errors import IntervoxError
 from intervox.model.decision import References
-from intervox.model.model import SubspaceModel, load_model
+from intervox.model.model import SubspaceModel
 from tests.conftest import ROOT, Speech
 from tests.support.serving import outward_connections, serving
 
@@ -113,7 +113,7 @@ def test_a_good_clip_is_read_as_everywhere(tmp_path: Path, speech: Speech) -> No
 
 @pytest.fixture(scope="module")
 def packaged() -> SubspaceModel:
-    return load_model("default")
+    return SubspaceModel.from_pretrained("default")
 
 
 def answering(model: SubspaceModel, monkeypatch: pytest.MonkeyPatch, cosines: dict[str, float]) -> None:

@@ -11,7 +11,7 @@ import soundfile as sf
 
 from intervox.demo.clips import Limits
 from intervox.engines.espeak import EspeakEngine
-from intervox.model.model import load_model
+from intervox.model.model import SubspaceModel
 from intervox.recipe.corpus import EspeakSettings
 from tests.support.browser import BROWSER, FLAGS
 from tests.support.serving import outward_connections, serving
@@ -67,7 +67,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with outward_connections() as tried:
-        with serving(load_model("default"), LIMITS, tmp_path_factory.mktemp("uploads")) as address:
+        with serving(
+            SubspaceModel.from_pretrained("default"), LIMITS, tmp_path_factory.mktemp("uploads")
+        ) as address:
             yield address
         assert tried == []
 

@@ -17,7 +17,7 @@ import torch
 from intervox import SubspaceModel
 from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
-from intervox.model.packaged import default_model_folder
+from intervox.model.loading import default_model_folder
 from tests.backbones.test_backbones import FAMILIES, save_family
 from tests.conftest import ROOT, Speech
 
@@ -238,7 +238,7 @@ def test_config_says_what_another_program_has_to_know(exported: Exported, speech
     formula = about["probability"].split(":")[0]
     score = float(vectors[0] @ vectors[1])
     probability = eval(formula, {"exp": np.exp, "score": score, **values})
-    said = SubspaceModel.from_pretrained("default").compare(*clips, space="content")
+    said = SubspaceModel.from_pretrained("default").compare(clips[0], clips[1], space="content")
     assert score == pytest.approx(said.score, abs=1e-4)
     assert probability == pytest.approx(said.probability, abs=1e-4)
 

@@ -23,7 +23,7 @@ pytest.importorskip("onnxruntime", reason="pip install intervox[export]")
 from intervox.errors import IntervoxError
 from intervox.export import push_folder
 from intervox.export.hub import check_repository
-from intervox.model.model import load_model
+from intervox.model.model import SubspaceModel
 from tests.export.test_export import family_model
 
 TOKEN = "hf_of_someone"
@@ -240,8 +240,8 @@ def test_a_hub_out_of_order_or_out_of_reach_is_said(
     with pytest.raises(IntervoxError, match="the hub can't be reached .*look at the network") as raised:
         push_folder(folder, REPOSITORY)
     assert "\n" not in str(raised.value)
-    with pytest.raises(IntervoxError, match="someone/unseen holds no refined model"):
-        load_model("someone/unseen")
+    with pytest.raises(IntervoxError, match=r"someone/unseen is no folder here.*can't be reached"):
+        SubspaceModel.from_pretrained("someone/unseen")
 
 
 @pytest.mark.parametrize("name", ["", "a/b/c", "a b/c", "a/b--c", "a/.b", "https://a/b"])

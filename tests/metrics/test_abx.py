@@ -12,7 +12,7 @@ from intervox.backbones.base import Backbone, HiddenStates
 from intervox.clips.labels import Clips
 from intervox.clips.source import Clip, ClipSource
 from intervox.evaluation.representations import frame_embeddings
-from intervox.features.frames import extract_frames
+from intervox.features.store import extract_frames
 from intervox.metrics.abx import Grid, abx_error, draw_grids, dtw_distances
 from intervox.metrics.vectors import unit
 from intervox.model.model import SubspaceModel

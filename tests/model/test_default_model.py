@@ -11,8 +11,7 @@ import pytest
 
 from intervox import SubspaceModel
 from intervox.errors import IntervoxError
-from intervox.model import packaged as default_model
-from intervox.model.model import load_model
+from intervox.model import loading as default_model
 from tests.conftest import Speech
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -24,14 +23,14 @@ def test_the_packaged_model_is_small_whole_and_has_a_card() -> None:
     card = (folder / "README.md").read_text()
     assert "Recipe `default`" in card
     assert "speech_commands" in card
-    model = load_model("default")
+    model = SubspaceModel.from_pretrained("default")
     assert set(model.factors.values()) == {"speaker", "content"}
     assert set(model.calibration) == set(model.subspaces)
 
 
 def test_another_byte_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(default_model.default_model_folder(), tmp_path / "models" / "default")
-    weights = tmp_path / "models" / "default" / "model.safetensors"
+    shutil.copytree(default_model.default_model_folder(), tmp_path / "default")
+    weights = tmp_path / "default" / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
@@ -40,7 +39,7 @@ def test_another_byte_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         SubspaceModel.from_pretrained("default")
     weights.unlink()
     with pytest.raises(IntervoxError, match="lacks"):
-        load_model("default")
+        SubspaceModel.from_pretrained("default")
 
 
 def test_embed_and_verify_need_no_training(tmp_path: Path, command: Command, speech: Speech) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from rich.console import Console
 
 from intervox import SubspaceModel
 from intervox.audio import Waveform, encode_flac
@@ -143,3 +144,37 @@ def test_the_key_changes_with_the_embeddings_alone(model: SubspaceModel) -> None
     assert other.key == model.key
     other.mean[0, 0] += 1e-3
     assert other.key != model.key
+
+
+def test_a_model_moves_and_its_backbone_follows(monkeypatch: pytest.MonkeyPatch, speech: Speech) -> None:
+    model = SubspaceModel.from_pretrained("default", device="cpu")
+    assert model.device == torch.device("cpu")
+    before = model.encode([speech(0.5, 0)])["speaker"]
+    backbone = model._own_backbone()
+    moved: list[str] = []
+    monkeypatch.setattr(backbone, "to", lambda device: moved.append(str(device)))
+    np.testing.assert_array_equal(model.encode([speech(0.5, 0)], device="cpu")["speaker"], before)
+    assert moved == ["cpu"]
+    monkeypatch.undo()
+    assert model.to("meta").device == backbone.device == torch.device("meta")
+    assert next(backbone.model.parameters()).dtype == torch.float32
+    assert SubspaceModel.from_pretrained("default", device="meta").device == torch.device("meta")
+
+
+def test_a_backbone_is_loaded_where_the_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = SubspaceModel.from_pretrained("default", device="meta")
+    assert model._own_backbone().device == torch.device("meta")
+
+
+def test_progress_is_shown_where_it_is_asked_for(
+    model: SubspaceModel, speech: Speech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr("intervox.progress.console", Console(file=shown, width=120, force_terminal=True))
+    clips = [speech(0.5, seed) for seed in range(3)]
+    quiet = model.encode(clips)
+    assert not shown.getvalue()
+    loud = model.encode(clips, show_progress=True)
+    assert "3/3" in shown.getvalue()
+    np.testing.assert_array_equal(loud["speaker"], quiet["speaker"])
+    assert len(model.encode(iter(clips), show_progress=True)["speaker"]) == 3

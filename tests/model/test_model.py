@@ -25,15 +25,14 @@ from intervox.evaluation.representations import (
     subspace_representations,
 )
 from intervox.features.extraction import extract, layer_means
-from intervox.model.closed_form import LinearMap
-from intervox.model.model import SubspaceModel, load_model
+from intervox.model.model import SubspaceModel
 from intervox.model.subspace import LEAST_TEMPERATURE
 from intervox.recipe import FeatureSettings
 from tests.backbones.test_backbones import save_family
 from tests.conftest import Speech
 
 LAYERS, DIM = 3, 5
-MAPS = ["linear", "mlp", "attentive", "orthogonal"]
+MAPS = ["linear", "mlp", "attentive"]
 SPEAKER: dict[str, Any] = {"factor": "speaker", "dim": 3, "width": 7, "layers": [0, 2]}
 
 
@@ -45,11 +44,10 @@ def a_model(
     dim: int = DIM,
     **more: Any,
 ) -> SubspaceModel:
-    """Random weights everywhere; the second space is linear, or of the same orthogonal matrix."""
+    """Random weights everywhere; the second space is linear."""
     torch.manual_seed(0)
     first = SPEAKER | {"map": kind, "combine": combine} | more
-    other = first | {"factor": "content", "dim": 2}
-    spaces = {"speaker": first, "content": other if kind == "orthogonal" else other | {"map": "linear"}}
+    spaces = {"speaker": first, "content": first | {"factor": "content", "dim": 2, "map": "linear"}}
     model = SubspaceModel(backbone, layers, dim, spaces)
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -80,7 +78,7 @@ def test_padding_changes_nothing(kind: str) -> None:
     np.testing.assert_allclose(projected["speaker"], together["speaker"].detach(), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp", "orthogonal"])
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_maps_that_read_means_average_real_frames(kind: str) -> None:
     model = a_model(kind)
     frames, mask = some_frames()
@@ -110,9 +108,8 @@ def test_attention_sees_what_means_hide() -> None:
 
 
 @pytest.mark.parametrize("combine", ["concat", "sum"])
-@pytest.mark.parametrize("kind", ["linear", "orthogonal"])
-def test_linear_parts_are_what_the_model_computes(kind: str, combine: str) -> None:
-    model = a_model(kind, combine, erase=["condition"], erased_directions=2)
+def test_linear_parts_are_what_the_model_computes(combine: str) -> None:
+    model = a_model("linear", combine, erase=["condition"], erased_directions=2)
     means = torch.randn(50, LAYERS, DIM)
     for name in model.subspaces:
         model.fit_erasure(name, means, {"condition": np.arange(50) % 4})
@@ -128,8 +125,7 @@ def test_linear_parts_are_what_the_model_computes(kind: str, combine: str) -> No
         mapped - mapped[:1], (flat - flat[:1]) @ maps["speaker"].T, atol=1e-4, rtol=1e-3
     )
     torch.autograd.backward(maps["speaker"].square().sum())
-    assert subspace.layer_logits.requires_grad == (kind == "linear")
-    assert kind == "orthogonal" or subspace.layer_logits.grad is not None
+    assert subspace.layer_logits.grad is not None
 
 
 def test_an_attentive_map_has_a_linear_part_but_no_linear_subspace() -> None:
@@ -139,7 +135,7 @@ def test_an_attentive_map_has_a_linear_part_but_no_linear_subspace() -> None:
     assert linear_spaces(model) == ["content"]
     with pytest.raises(IntervoxError, match="'speaker' has an attentive map"):
         subspace_basis(model, "speaker")
-    assert linear_spaces(a_model("orthogonal")) == ["speaker", "content"]
+    assert linear_spaces(a_model("linear")) == ["speaker", "content"]
 
 
 def test_temperatures_are_learned_where_asked() -> None:
@@ -191,12 +187,8 @@ def test_a_saved_model_gives_the_same_vectors(kind: str, tmp_path: Path) -> None
     means = torch.randn(40, LAYERS, DIM)
     for name in model.subspaces:
         model.fit_erasure(name, means, {"condition": np.arange(40) % 3})
-    if model.shares_orthogonal:
-        model.fit_whitening(means)
-        start = torch.randn(3, 2 * DIM).numpy()
-        model.initialise("speaker", LinearMap(start, start[:, 0], start[:, 0]))
     model.save_pretrained(tmp_path)
-    again = load_model(tmp_path)
+    again = SubspaceModel.from_pretrained(tmp_path)
     frames, mask = some_frames()
     for name, vectors in model(frames, mask).items():
         torch.testing.assert_close(again(frames, mask)[name], vectors, atol=1e-6, rtol=0)
@@ -206,7 +198,6 @@ def test_a_saved_model_gives_the_same_vectors(kind: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", MAPS)
 def test_a_copy_has_weights_of_its_own(kind: str) -> None:
-    """What averages weights copies a model; a shared matrix must be copied with it."""
     model = a_model(kind)
     frames, mask = some_frames()
     before = {name: vectors.detach().clone() for name, vectors in model(frames, mask).items()}
@@ -218,7 +209,7 @@ def test_a_copy_has_weights_of_its_own(kind: str) -> None:
     assert (twin(frames, mask)["speaker"] - before["speaker"]).abs().max() > 0.01
 
 
-def test_models_saved_before_there_was_a_choice_still_load(tmp_path: Path) -> None:
+def test_settings_that_a_file_lacks_are_the_usual_ones(tmp_path: Path) -> None:
     model = SubspaceModel("none", LAYERS, DIM, {"speaker": {"factor": "speaker", "dim": 4}})
     torch.nn.init.normal_(model.mean)
     model.save_pretrained(tmp_path)
@@ -235,9 +226,7 @@ def test_models_saved_before_there_was_a_choice_still_load(tmp_path: Path) -> No
     means = torch.randn(3, LAYERS, DIM)
     weight, bias = model.subspace("speaker").map.parameters()
     by_hand = normalize(((means - model.mean) / model.scale).flatten(1) @ weight.T + bias, dim=1)
-    torch.testing.assert_close(load_model(tmp_path)(means)["speaker"], by_hand)
-    old = SubspaceModel("none", LAYERS, DIM, {"word": {"factor": "content", "map": "mlp"}})
-    assert old.state_dict()["subspaces.word.map.0.weight"].shape == (512, LAYERS * DIM)
+    torch.testing.assert_close(SubspaceModel.from_pretrained(tmp_path)(means)["speaker"], by_hand)
 
 
 @pytest.mark.parametrize("family", ["whisper", "wav2vec2-base"])

@@ -7,10 +7,8 @@ from concept_erasure import LeaceFitter
 from numpy.typing import NDArray
 from torch import Tensor
 
-from intervox.errors import IntervoxError
 from intervox.model.closed_form import LinearMap, fit_erasure, fit_lda
 from intervox.model.maps import Attentive, Linear, Mlp
-from intervox.model.model import SubspaceModel
 from intervox.recipe.training import SubspaceSettings
 
 LAYERS, DIM = 2, 5
@@ -108,113 +106,6 @@ def test_an_mlp_is_as_wide_as_asked() -> None:
     transform = Mlp(6, settings(width=9))
     assert [tuple(p.shape) for p in transform.parameters()] == [(9, 6), (9,), (3, 9), (3,)]
     assert transform.linear_part() is None
-
-
-def orthogonal(**given: object) -> SubspaceModel:
-    torch.manual_seed(0)
-    part = settings(map="orthogonal", shrinkage=0, **given).model_dump(mode="json")
-    spaces = {"speaker": part, "content": part | {"factor": "content", "dim": 2}}
-    return SubspaceModel("none", LAYERS, DIM, spaces)
-
-
-def correlated(cells: int = 200) -> Tensor:
-    torch.manual_seed(2)
-    mixing = torch.randn(LAYERS * DIM, LAYERS * DIM)
-    return (torch.randn(cells, LAYERS * DIM) @ mixing).view(cells, LAYERS, DIM)
-
-
-def whitened(model: SubspaceModel, means: Tensor) -> SubspaceModel:
-    model.set_standardisation(means.mean(dim=0), means.std(dim=0))
-    model.fit_whitening(means)
-    return model
-
-
-def test_orthogonal_subspaces_stay_uncorrelated_while_they_learn() -> None:
-    means = correlated()
-    model = whitened(orthogonal(), means)
-    rotation = model.rotation
-    assert rotation is not None
-    covariance = torch.cov(model.standardise(means).flatten(1).T, correction=0)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.05)
-    before = rotation.turn.weight.detach().clone()
-    for _ in range(20):
-        loss = model(means)["speaker"][:, 0].sum() + model(means)["content"][:, 1].square().sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    rows = rotation.turn.weight.detach()
-    assert (rows - before).abs().max() > 0.1
-    torch.testing.assert_close(rows @ rows.T, torch.eye(5), atol=1e-4, rtol=0)
-    maps = model.maps()
-    cross = maps["speaker"] @ covariance @ maps["content"].T
-    assert cross.abs().max() < 1e-3 * (maps["speaker"] @ covariance @ maps["speaker"].T).abs().max()
-
-
-def test_the_residual_is_uncorrelated_with_every_orthogonal_subspace() -> None:
-    means = correlated()
-    model = whitened(orthogonal(), means)
-    assert model.rotation is not None
-    inputs = model.standardise(means).flatten(1)
-    rest = model.rotation.residual(inputs).detach()
-    assert torch.linalg.matrix_rank(rest, tol=1e-2) == LAYERS * DIM - 5
-    for reading in model.maps().values():
-        assert (inputs @ reading.detach().T).T.mul(1 / 200).matmul(rest).abs().max() < 1e-4
-    residual = model.residual(means[:4])
-    torch.testing.assert_close(residual, rest[:4] / rest[:4].norm(dim=1, keepdim=True), atol=1e-4, rtol=0)
-    with pytest.raises(IntervoxError, match="only orthogonal subspaces have a residual"):
-        SubspaceModel("none", 1, 2, {"speaker": {"factor": "speaker"}}).residual(means)
-
-
-def test_one_orthogonal_subspace_starts_exactly_as_its_closed_form() -> None:
-    """LDA directions are uncorrelated, so that alone they are rows of an orthogonal matrix already."""
-    means = correlated()
-    model = whitened(orthogonal(), means)
-    standard = model.standardise(means)
-    linear = fit_lda(standard.flatten(1).numpy(), np.arange(200) % 9, 3, 0.0).shrunk(0.25)
-    model.initialise("speaker", linear)
-    expected = torch.nn.functional.normalize(standard.flatten(1) @ torch.from_numpy(linear.weight).T, dim=1)
-    torch.testing.assert_close(model(means)["speaker"].detach(), expected, atol=1e-3, rtol=0)
-
-
-def test_two_closed_forms_start_as_the_nearest_orthogonal_rows() -> None:
-    means = correlated()
-    model = whitened(orthogonal(), means)
-    assert model.rotation is not None
-    inputs = model.standardise(means).flatten(1).numpy()
-    linear = {
-        "speaker": fit_lda(inputs, np.arange(200) % 9, 3, 0.0),
-        "content": fit_lda(inputs, np.arange(200) // 100, 2, 0.0),  # two classes: one direction of two
-    }
-    for name, found in linear.items():
-        model.initialise(name, found)
-    rows = model.rotation.turn.weight.detach()
-    torch.testing.assert_close(rows @ rows.T, torch.eye(5), atol=1e-4, rtol=0)
-    whitening = model.rotation.whitening.double().numpy()
-    stacked = np.concatenate([found.weight for found in linear.values()]) @ np.linalg.pinv(whitening)
-    left, _, right = np.linalg.svd(stacked, full_matrices=False)
-    # Rows are dealt by name: two for the content, the second of them drawn, then three for the speaker.
-    np.testing.assert_allclose(rows[[2, 3, 4, 0]], left @ right, atol=1e-3)
-    gain = model.subspace("content").map.gain
-    assert isinstance(gain, Tensor)
-    assert gain.tolist() == pytest.approx([np.linalg.norm(stacked[3]), 0], abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"layers": [0]}, {"combine": "sum"}, {"erase": ["condition"]}],
-    ids=lambda given: next(iter(given)),
-)
-def test_orthogonal_subspaces_read_the_same_inputs(other: dict[str, object]) -> None:
-    part = {"factor": "speaker", "dim": 2, "map": "orthogonal"}
-    with pytest.raises(
-        IntervoxError, match=f"'speaker' and 'content' share.*give them one {next(iter(other))}"
-    ):
-        SubspaceModel("none", LAYERS, DIM, {"speaker": part, "content": part | other})
-
-
-def test_too_many_orthogonal_rows_are_refused() -> None:
-    with pytest.raises(IntervoxError, match="of 11 dims together do not fit in 10 inputs: lower their dims"):
-        SubspaceModel("none", LAYERS, DIM, {"s": {"factor": "speaker", "dim": 11, "map": "orthogonal"}})
 
 
 def test_erasing_all_directions_is_leace() -> None:

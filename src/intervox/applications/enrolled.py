@@ -15,8 +15,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
 from intervox.errors import IntervoxError
 from intervox.model.encoding import is_one_clip
-from intervox.model.model import SubspaceModel, load_model
-from intervox.model.packaged import DEFAULT
+from intervox.model.loading import DEFAULT
+from intervox.model.model import SubspaceModel
 from intervox.storage import atomic_path
 
 UNKNOWN = "unknown"
@@ -81,7 +81,7 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         model = self.model
         if not isinstance(model, SubspaceModel):
             if str(model) not in self._loaded:
-                self._loaded = {str(model): load_model(model)}
+                self._loaded = {str(model): SubspaceModel.from_pretrained(model)}
             model = self._loaded[str(model)]
         model.check_space(self.space)
         return model

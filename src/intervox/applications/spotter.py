@@ -24,8 +24,8 @@ from intervox.audio import (
 from intervox.errors import IntervoxError
 from intervox.metrics.events import HOP_SECONDS, REFRACTORY_SECONDS, WINDOW_SECONDS, pick_peaks
 from intervox.model.encoding import is_one_clip
+from intervox.model.loading import DEFAULT
 from intervox.model.model import SubspaceModel
-from intervox.model.packaged import DEFAULT
 
 _LONGEST_WINDOW = 30.0
 """Seconds that somebody may ask for: no keyword is longer."""

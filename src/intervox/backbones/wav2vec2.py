@@ -47,7 +47,7 @@ class Wav2Vec2Backbone(Backbone):
         from transformers import AutoModel
 
         self.name = name
-        self.model = load_pretrained(AutoModel, checkpoint).to(device)
+        self.model = load_pretrained(AutoModel, checkpoint)
         extractor = load_feature_extractor(checkpoint)
         self._normalise = bool(extractor.do_normalize)
         self.blocks = self.model.encoder.layers
@@ -58,6 +58,7 @@ class Wav2Vec2Backbone(Backbone):
         self.dim = config.hidden_size
         settings = {"family": config.model_type} | fields(config, _SETTINGS)
         self.fingerprint = fingerprint(self.model, settings, fields(extractor, _PREPROCESSING))
+        self.to(device)
 
     def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:
         """Encode a batch."""

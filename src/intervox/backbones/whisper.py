@@ -32,7 +32,7 @@ class WhisperBackbone(Backbone):
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
         self.name = name
-        self.model = load_pretrained(WhisperEncoder, checkpoint, key_mapping=_ENCODER_KEYS).to(device)
+        self.model = load_pretrained(WhisperEncoder, checkpoint, key_mapping=_ENCODER_KEYS)
         self.blocks = self.model.layers
         self._features = load_feature_extractor(checkpoint)
         config = self.model.config
@@ -40,6 +40,7 @@ class WhisperBackbone(Backbone):
         self.dim = config.d_model
         settings = {"family": config.model_type} | fields(config, _SETTINGS)
         self.fingerprint = fingerprint(self.model, settings, fields(self._features, _PREPROCESSING))
+        self.to(device)
 
     def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:
         """Encode a batch; 50 frames a second."""

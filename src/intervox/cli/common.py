@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from intervox.errors import IntervoxError
-from intervox.model.packaged import DEFAULT
+from intervox.model.loading import DEFAULT
 
 if TYPE_CHECKING:
     from intervox.model.model import SubspaceModel
@@ -49,9 +49,9 @@ _MANY = 10
 
 def open_model(name: str | None) -> "SubspaceModel":
     """Load the model that ``--model`` names, or the packaged one."""
-    from intervox.model.model import load_model
+    from intervox.model.model import SubspaceModel
 
-    return load_model(DEFAULT if name is None else name)
+    return SubspaceModel.from_pretrained(DEFAULT if name is None else name)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import typer
 
 from intervox.cli.common import JsonOption, ModelOption, open_model
 from intervox.errors import IntervoxError
-from intervox.model.packaged import DEFAULT
+from intervox.model.loading import DEFAULT
 
 if TYPE_CHECKING:
     from intervox.export import Exported

@@ -17,7 +17,7 @@ import numpy as np
 from intervox.audio import SAMPLE_RATE
 from intervox.demo.clips import Limits
 from intervox.errors import IntervoxError, missing_extra
-from intervox.model.model import SubspaceModel, load_model
+from intervox.model.model import SubspaceModel
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -61,7 +61,7 @@ def serve(model: str | Path, host: str, port: int, limits: Limits, announce: Cal
     Parameters
     ----------
     model
-        As for ``load_model``; it is loaded once.
+        As for ``SubspaceModel.from_pretrained``; it is loaded once.
     announce
         Is told the page's address once it is there.
 
@@ -72,7 +72,7 @@ def serve(model: str | Path, host: str, port: int, limits: Limits, announce: Cal
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with listen(host, port) as taken, _upload_folder():
-        loaded = load_model(model)
+        loaded = SubspaceModel.from_pretrained(model)
         # The backbone too: who comes first does not wait, and it is known to work.
         loaded.encode([np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)])
         app = make_app(loaded, limits)

@@ -31,8 +31,7 @@ from intervox.evaluation.test_sets import (
     has_keywords,
 )
 from intervox.features.extraction import Encoder, extract
-from intervox.features.frames import extract_frames
-from intervox.features.store import Features
+from intervox.features.store import Features, extract_frames
 from intervox.metrics.abx import draw_grids
 from intervox.metrics.trials import TrialList
 from intervox.recipe import EvaluationSettings, FeatureSettings

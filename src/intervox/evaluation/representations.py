@@ -14,8 +14,7 @@ from sklearn.decomposition import PCA
 from intervox.errors import IntervoxError
 from intervox.evaluation.findings import PrincipalAngles
 from intervox.evaluation.test_sets import FeatureTable, Means, TestSet, View
-from intervox.features.frames import Frames
-from intervox.features.store import Features
+from intervox.features.store import Features, Frames
 from intervox.metrics.vectors import Vectors, unit
 from intervox.model.model import SubspaceModel
 from intervox.seeds import rng

@@ -17,7 +17,7 @@ from intervox.corpus.acoustics.conditions import INAUDIBLE_SNR_DB, Condition, ap
 from intervox.corpus.acoustics.rooms import Acoustics, draw_room
 from intervox.evaluation.findings import ProtocolAbout
 from intervox.evaluation.streams import StreamSet, StreamWindows
-from intervox.features.frames import Frames
+from intervox.features.store import Frames
 from intervox.metrics.abx import Grid
 from intervox.metrics.trials import TrialList, Trials, draw_trials
 from intervox.recipe import Disturbance, SeveritySettings

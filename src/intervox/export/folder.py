@@ -16,8 +16,8 @@ from intervox.errors import IntervoxError
 from intervox.export.check import TOLERANCE, Check
 from intervox.export.graph import INPUT, OPSET
 from intervox.export.onnx_file import export_onnx
+from intervox.model.loading import DEFAULT, default_model_folder
 from intervox.model.model import SubspaceModel
-from intervox.model.packaged import DEFAULT, default_model_folder
 from intervox.storage import read_json, write_bytes, write_json
 
 _CONFIG = "config.json"

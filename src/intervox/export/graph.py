@@ -15,7 +15,6 @@ import onnx
 import torch
 from onnx import FunctionProto, ModelProto, compose, helper, inliner, parser
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE
 from intervox.backbones.load import load_backbone
@@ -69,8 +68,6 @@ class _Heads(nn.Module):
         state = model.state_dict()
         heads.load_state_dict({name: state[name] for name in heads.state_dict()})
         heads.mean, heads.scale = heads.mean[:layers], heads.scale[:layers]
-        if heads.rotation is not None:
-            parametrize.remove_parametrizations(heads.rotation.turn, "weight")
         self.heads = heads.requires_grad_(False)
 
     def forward(self, states: Tensor) -> tuple[Tensor, ...]:

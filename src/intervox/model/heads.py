@@ -7,16 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from intervox.errors import IntervoxError
 from intervox.model.closed_form import Labels, LinearMap, fit_erasure
-from intervox.model.maps import Orthogonal, Rotation
 from intervox.model.subspace import Subspace
 from intervox.recipe.training import SubspaceSettings
-
-_FIRST_MLP_WIDTH = 512
-"""Of the hidden layer in models that were saved before a recipe could choose it."""
 
 
 class Heads(nn.Module):
@@ -35,13 +30,12 @@ class Heads(nn.Module):
 
     def __init__(self, layers: int, dim: int, subspaces: Mapping[str, Any]) -> None:
         super().__init__()
-        settings = {name: _settings(given) for name, given in subspaces.items()}
+        settings = {name: SubspaceSettings.model_validate(given) for name, given in subspaces.items()}
         self.subspaces = nn.ModuleDict()
         for name, own in settings.items():
             if hasattr(self.subspaces, name):
                 raise IntervoxError(f"subspaces: {name!r} can't be a name, torch uses it: choose another")
             self.subspaces[name] = Subspace(own, layers, dim)
-        self.rotation = _shared_rotation(self._orthogonal())
         self.register_buffer("mean", torch.zeros(layers, dim))
         self.register_buffer("scale", torch.ones(layers, dim))
 
@@ -54,11 +48,6 @@ class Heads(nn.Module):
     def reads_frames(self) -> bool:
         """Whether any map looks at frames, so that means alone do not say what it does."""
         return any(subspace.map.reads_frames for _, subspace in self._items())
-
-    @property
-    def shares_orthogonal(self) -> bool:
-        """Whether subspaces share an orthogonal matrix, which needs ``fit_whitening``."""
-        return self.rotation is not None
 
     def forward(self, states: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Project hidden states to unit vectors (cells, dim) a subspace.
@@ -86,25 +75,6 @@ class Heads(nn.Module):
         is that of the clip. A map that pools frames has one to pool: it weighs 1 and deviates by 0.
         """
         return self.forward(states)
-
-    def residual(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return what the orthogonal subspaces leave of their whitened inputs.
-
-        Returns
-        -------
-        Tensor
-            Unit vectors (cells, principal components), of a rank lower by the subspaces' dims.
-
-        Raises
-        ------
-        IntervoxError
-            No subspace is orthogonal.
-        """
-        if self.rotation is None:
-            raise IntervoxError("only orthogonal subspaces have a residual: give them `map: orthogonal`")
-        means, _, _ = _with_frames(states, mask)
-        inputs = self.subspace(next(iter(self._orthogonal()))).combine(self.standardise(means))
-        return normalize(self.rotation.residual(inputs), dim=-1)
 
     def maps(self) -> dict[str, Tensor]:
         """Return each map's linear part on all standardised layers, (subspace dim, layers * dim).
@@ -157,18 +127,6 @@ class Heads(nn.Module):
         result[..., subspace.used, :] = subspace.chosen(standard)
         return result
 
-    def fit_whitening(self, means: Tensor) -> None:
-        """Whiten what orthogonal subspaces share, on the training cells' means (cells, layers, dim).
-
-        After ``set_standardisation`` and ``fit_erasure``, before ``initialise``. Their covariance is
-        shrunk by the largest shrinkage among them.
-        """
-        assert self.rotation is not None
-        subspaces = list(self._orthogonal().values())
-        shrinkage = max(subspace.settings.shrinkage for subspace in subspaces)
-        with torch.no_grad():
-            self.rotation.fit_whitening(subspaces[0].combine(self.standardise(means)), shrinkage)
-
     def initialise(self, name: str, linear: LinearMap) -> None:
         """Start a subspace from a closed-form map; directions that it lacks start at zero."""
         transform = self.subspace(name).map
@@ -211,9 +169,6 @@ class Heads(nn.Module):
         for name in self.subspaces:
             yield name, self.subspace(name)
 
-    def _orthogonal(self) -> dict[str, Subspace]:
-        return {name: subspace for name, subspace in self._items() if isinstance(subspace.map, Orthogonal)}
-
 
 def frame_means(states: Tensor, mask: Tensor) -> Tensor:
     """Average frames (cells, time, layers, dim) over the real ones; without any, zeros."""
@@ -227,26 +182,3 @@ def _with_frames(states: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, T
     if mask is None:
         mask = torch.ones(frames.shape[:2], dtype=torch.bool, device=states.device)
     return states if states.ndim == 3 else frame_means(states, mask), frames, mask
-
-
-def _settings(given: Any) -> SubspaceSettings:
-    if isinstance(given, dict) and given.get("map") == "mlp":
-        given = {"width": _FIRST_MLP_WIDTH} | given
-    return SubspaceSettings.model_validate(given)
-
-
-def _shared_rotation(subspaces: Mapping[str, Subspace]) -> Rotation | None:
-    """Join the orthogonal subspaces, which must read the same inputs."""
-    if not subspaces:
-        return None
-    shared = ("layers", "combine", "erase", "erased_directions")
-    first, *others = subspaces
-    for other in others:
-        for field in shared:
-            if getattr(subspaces[first].settings, field) != getattr(subspaces[other].settings, field):
-                raise IntervoxError(
-                    f"subspaces {first!r} and {other!r} share an orthogonal matrix: give them one {field}"
-                )
-    # By name: a saved configuration is sorted, so the order given is lost.
-    maps = [subspaces[name].map for name in sorted(subspaces)]
-    return Orthogonal.join([one for one in maps if isinstance(one, Orthogonal)])

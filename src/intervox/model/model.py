@@ -2,24 +2,21 @@
 
 import hashlib
 import io
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from huggingface_hub.utils import logging as hub_logging
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
 
 from intervox.audio import AudioSource
 from intervox.backbones.base import Backbone
 from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
+from intervox.metrics.vectors import Vectors
 from intervox.model.decision import (
     Calibration,
     Decision,
@@ -27,11 +24,13 @@ from intervox.model.decision import (
     similarity,
     similarity_pairwise,
 )
-from intervox.model.encoding import Vectors, encode_clips, encode_frames, is_one_clip, load_groups
+from intervox.model.encoding import check_sources, encode_stream
 from intervox.model.heads import Heads
-from intervox.model.packaged import DEFAULT, default_model_folder
+from intervox.model.loading import DEFAULT, damage_named, model_folder
 from intervox.recipe import FeatureSettings
 from intervox.storage import stable_hash
+
+Device = str | torch.device | None
 
 _REFERENCE = "reference_"
 """Of the buffers that hold the references, a subspace each."""
@@ -145,6 +144,11 @@ class SubspaceModel(
         assert isinstance(config, dict)
         config[name] = value
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is, and clips are encoded; ``to`` moves it, and its backbone with it."""
+        return self.mean.device
+
     @overload
     def encode(
         self,
@@ -152,6 +156,8 @@ class SubspaceModel(
         batch_seconds: float = ...,
         frames: Literal[False] = ...,
         output: Literal["numpy"] = ...,
+        device: Device = ...,
+        show_progress: bool = ...,
     ) -> dict[str, Vectors]: ...
 
     @overload
@@ -162,6 +168,8 @@ class SubspaceModel(
         *,
         frames: Literal[True],
         output: Literal["numpy"] = ...,
+        device: Device = ...,
+        show_progress: bool = ...,
     ) -> dict[str, list[Vectors]]: ...
 
     @overload
@@ -172,6 +180,8 @@ class SubspaceModel(
         frames: bool = ...,
         *,
         output: Literal["torch"],
+        device: Device = ...,
+        show_progress: bool = ...,
     ) -> dict[str, Any]: ...
 
     def encode(
@@ -180,6 +190,8 @@ class SubspaceModel(
         batch_seconds: float = 20.0,
         frames: bool = False,
         output: Literal["numpy", "torch"] = "numpy",
+        device: Device = None,
+        show_progress: bool = False,
     ) -> dict[str, Any]:
         """Embed clips of any length in every subspace.
 
@@ -195,6 +207,10 @@ class SubspaceModel(
             Whether to embed every frame instead of every clip.
         output
             ``numpy`` arrays or ``torch`` tensors, on the CPU.
+        device
+            Where to move the model first; by default it stays where it is.
+        show_progress
+            Whether to show a bar with the rate and the time left on standard error.
 
         Returns
         -------
@@ -210,7 +226,7 @@ class SubspaceModel(
         """
         if output not in ("numpy", "torch"):
             raise IntervoxError(f"there is no output {output!r}: choose numpy or torch")
-        found = list(self.iter_encode(sources, batch_seconds, frames))
+        found = list(self.iter_encode(sources, batch_seconds, frames, device, show_progress))
         convert = torch.from_numpy if output == "torch" else np.asarray
         if frames:
             return {name: [convert(clip[name]) for clip in found] for name in self.subspaces}
@@ -221,7 +237,12 @@ class SubspaceModel(
         }
 
     def iter_encode(
-        self, sources: Iterable[AudioSource], batch_seconds: float = 20.0, frames: bool = False
+        self,
+        sources: Iterable[AudioSource],
+        batch_seconds: float = 20.0,
+        frames: bool = False,
+        device: Device = None,
+        show_progress: bool = False,
     ) -> Iterator[dict[str, Vectors]]:
         """Embed clips as ``encode`` does, and yield those of one clip after the other.
 
@@ -233,29 +254,16 @@ class SubspaceModel(
         dict
             Subspace to a unit vector (dim,), with ``frames`` to one a frame (frames, dim).
         """
-        if not batch_seconds > 0:
-            raise IntervoxError(f"batch_seconds is {batch_seconds}: give a number of seconds above 0")
-        if is_one_clip(sources):
-            raise IntervoxError("encode takes a list of clips: write encode([clip])")
-        if not isinstance(sources, Iterable):
-            raise IntervoxError(
-                f"encode takes clips, not {sources!r}: give a list, or anything that yields them"
-            )
-        backbone = self._own_backbone()
+        check_sources(sources, batch_seconds)
+        if device is not None:
+            self.to(device)
         settings = FeatureSettings(batch_seconds=batch_seconds, window_seconds=self.window_seconds)
-        embed = encode_frames if frames else encode_clips
-        groups = load_groups(sources, batch_seconds)
-        return (
-            {name: values[row] for name, values in vectors.items()}
-            for waves in groups
-            for vectors in [embed(self, backbone, waves, settings)]
-            for row in range(len(waves))
-        )
+        return encode_stream(self, self._own_backbone(), sources, settings, frames, show_progress)
 
     def _own_backbone(self) -> Backbone:
         """Load the backbone once, and make sure that it is the one that was trained on."""
         if self._backbone is None:
-            backbone = load_backbone(self.backbone_name)
+            backbone = load_backbone(self.backbone_name, self.device)
             if self.fingerprint and backbone.fingerprint != self.fingerprint:
                 raise IntervoxError(
                     f"the weights of {self.backbone_name} are not those that this model was trained "
@@ -264,17 +272,42 @@ class SubspaceModel(
             self._backbone = backbone
         return self._backbone
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Take the backbone along, which is no submodule, wherever ``to``, ``cuda`` or ``cpu`` move."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self._backbone is not None:
+            self._backbone.to(self.device)
+        return self
+
     @classmethod
     def from_pretrained(  # type: ignore[override]
-        cls, name: str | Path = DEFAULT, **options: Any
+        cls, name: str | Path = DEFAULT, *, device: Device = None, **hub: Any
     ) -> "SubspaceModel":
-        """Load the packaged model, a folder or a hub id, as the hub mixin does, but print nothing."""
-        folder = default_model_folder() if str(name) == DEFAULT else name
-        with redirect_stdout(io.StringIO()):
-            model = super().from_pretrained(str(folder), **options)
+        """Load a model.
+
+        Parameters
+        ----------
+        name
+            Folder that ``save_pretrained`` wrote, a hub id, or ``default``, the model in the package.
+        device
+            Where to put the model and its backbone; by default on the GPU where there is one.
+        hub
+            ``revision``, ``token``, ``cache_dir``, ``local_files_only`` or ``force_download``, as
+            ``huggingface_hub.hf_hub_download`` takes them. Pickled weights are never loaded.
+
+        Raises
+        ------
+        IntervoxError
+            There is nothing of that name, this machine may not or can't reach it, or its
+            configuration or weights are damaged.
+        """
+        with damage_named(str(name)):
+            folder = model_folder(str(name), **hub)
+            with redirect_stdout(io.StringIO()):  # where the mixin says that it loads from a folder
+                model = super().from_pretrained(str(folder), strict=True)
         assert isinstance(model, SubspaceModel)
-        model.name = str(Path(name).resolve()) if str(name) != DEFAULT and Path(name).is_dir() else str(name)
-        return model
+        model.name = str(folder.resolve()) if folder == Path(name) else str(name)
+        return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def generate_model_card(self, *_arguments: Any, **_options: Any) -> ModelCard:
         """Describe a model that was not measured yet; a run's evaluation writes the real card."""
@@ -354,41 +387,3 @@ class SubspaceModel(
 
 def _calibrations(given: Mapping[str, Sequence[float]]) -> dict[str, Calibration]:
     return {name: Calibration(slope, offset) for name, (slope, offset) in given.items()}
-
-
-def load_model(name: str | Path) -> SubspaceModel:
-    """Load a refined model.
-
-    Parameters
-    ----------
-    name
-        Folder that ``save_pretrained`` wrote, a hub id, or ``default``, the model in the package.
-
-    Raises
-    ------
-    IntervoxError
-        Nothing usable is there.
-    """
-    nothing = IntervoxError(
-        f"{name or repr(name)} holds no refined model (config.json and model.safetensors): run "
-        "`intervox run quickstart`, or give --model default"
-    )
-    if not str(name) or (not Path(name).is_dir() and _is_path(Path(name))):
-        # The hub would be asked for half a minute where it can't be reached.
-        raise nothing
-    verbosity = hub_logging.get_verbosity()
-    hub_logging.set_verbosity(logging.ERROR)  # not every attempt to reach the hub is worth a warning
-    try:
-        return SubspaceModel.from_pretrained(str(name))
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        raise nothing from error
-    except (ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise IntervoxError(f"the model in {name} is damaged ({reason}): refine it again") from error
-    finally:
-        hub_logging.set_verbosity(verbosity)
-
-
-def _is_path(path: Path) -> bool:
-    """Whether a name can't be a hub id, ``name`` or ``user/name``, or begins with a folder that is here."""
-    return path.is_absolute() or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.is_dir())

@@ -36,9 +36,7 @@ class Subspace(nn.Module):
         self.settings = settings
         self.used = used
         self._layers = layers
-        # Other layer weights would tilt rows that are orthogonal on the same inputs to each other.
-        learned = settings.map != "orthogonal"
-        self.layer_logits = nn.Parameter(torch.zeros(len(used)), requires_grad=learned)
+        self.layer_logits = nn.Parameter(torch.zeros(len(used)))
         width = dim * len(used) if settings.combine == "concat" else dim
         self.map = TRANSFORMS[settings.map](width, settings)
         if settings.learn_temperature:

@@ -173,7 +173,7 @@ def _validation(cells: Any, features: Features, recipe: Recipe) -> Validation:
 
 
 def _prepare(model: SubspaceModel, chosen: TrainingCells, features: Features, recipe: Recipe) -> None:
-    """Fit what is not learned by steps: standardisation, erasure, whitening, the closed-form start.
+    """Fit what is not learned by steps: standardisation, erasure, the closed-form start.
 
     The standardisation reads some rows at a time; the others hold those of all cells, in fp32.
     """
@@ -181,13 +181,11 @@ def _prepare(model: SubspaceModel, chosen: TrainingCells, features: Features, re
     model.set_standardisation(torch.from_numpy(mean), torch.from_numpy(deviation))
     erasing = [name for name, settings in recipe.subspaces.items() if settings.erase]
     from_lda = recipe.training.initialisation == "lda"
-    if not (erasing or model.shares_orthogonal or from_lda):
+    if not (erasing or from_lda):
         return
     means = torch.from_numpy(features.rows(chosen.rows))
     for name in erasing:
         model.fit_erasure(name, means, chosen.labels, chosen.blocks)
-    if model.shares_orthogonal:
-        model.fit_whitening(means)
     if from_lda:
         standard = means.sub_(model.mean).div_(model.scale)
         for name, settings in recipe.subspaces.items():

@@ -1,0 +1,121 @@
+"""Where a model's files come from: the package, a folder or the hub; and what may be wrong with them."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from intervox.errors import IntervoxError
+
+DEFAULT = "default"
+"""What ``--model`` and ``SubspaceModel.from_pretrained`` call the model that comes with the package."""
+
+_DAMAGE = (OSError, ValueError, TypeError, AttributeError, LookupError, RuntimeError)
+"""What a file that is cut off or edited makes of its readers and of the model's constructor."""
+
+FILES = ("config.json", "model.safetensors")
+
+
+def default_model_folder() -> Path:
+    """Return the packaged model's folder: subspaces of Whisper tiny.en by the recipe ``default``.
+
+    Raises
+    ------
+    IntervoxError
+        A file is missing or is not the one that was packaged.
+    """
+    folder = Path(str(files("intervox.model") / DEFAULT))
+    try:
+        for line in (folder / "SHA256SUMS").read_text(encoding="ascii").splitlines():
+            digest, name = line.split()
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+                raise IntervoxError(f"{folder / name} is not the packaged file: install intervox again")
+    except OSError as error:
+        raise IntervoxError(
+            f"the packaged model lacks {error.filename}: install intervox again, or give --model"
+        ) from error
+    return folder
+
+
+def model_folder(name: str, **hub: Any) -> Path:
+    """Find the folder with a model's files, which are taken from the hub where the name is none here.
+
+    Parameters
+    ----------
+    hub
+        ``revision``, ``token`` and others that ``huggingface_hub.hf_hub_download`` takes.
+
+    Raises
+    ------
+    IntervoxError
+        There is no such model, it is not public, or the hub can't be reached.
+    """
+    if name == DEFAULT:
+        return default_model_folder()
+    folder = Path(name)
+    if name and folder.is_dir():
+        if not all((folder / file).is_file() for file in FILES):
+            raise _nothing(name)
+        return folder
+    starts_here = folder.parent.name != "" and folder.parent.is_dir()
+    # No hub id looks like this, and the hub would be asked for half a minute where it can't be reached.
+    if not name or folder.is_absolute() or len(folder.parts) > 2 or starts_here:
+        raise _nothing(name)
+    return _from_hub(name, hub)
+
+
+@contextmanager
+def damage_named(name: str) -> Iterator[None]:
+    """Say what is wrong with a model's files in one sentence.
+
+    Raises
+    ------
+    IntervoxError
+        While the block runs, a file can't be read, or does not hold what it should.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except PermissionError as error:
+        raise IntervoxError(f"{error.filename or name} can't be read: allow it, or copy the model") from error
+    except (*_DAMAGE, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise IntervoxError(f"the model in {name} is damaged ({reason}): refine it again") from error
+
+
+def _from_hub(name: str, hub: dict[str, Any]) -> Path:
+    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub.utils import logging as hub_logging
+
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity(logging.ERROR)  # not every attempt to reach the hub is worth a warning
+    try:
+        config, _ = (Path(hf_hub_download(name, file, **hub)) for file in FILES)
+    except errors.GatedRepoError as error:
+        raise IntervoxError(f"{name} is open to some only: ask for access on its page, and log in") from error
+    except errors.RepositoryNotFoundError as error:
+        raise IntervoxError(
+            f"the hub has no model {name!r} that this machine may see: check the name, or log in with "
+            "`hf auth login` where it is private"
+        ) from error
+    except (errors.RevisionNotFoundError, errors.HFValidationError, errors.RemoteEntryNotFoundError) as error:
+        raise _nothing(name) from error
+    except OSError as error:
+        raise IntervoxError(
+            f"{name} is no folder here, and the hub, where it may be a model, can't be reached: look at the "
+            "network, or give a folder"
+        ) from error
+    finally:
+        hub_logging.set_verbosity(verbosity)
+    return config.parent
+
+
+def _nothing(name: str) -> IntervoxError:
+    return IntervoxError(
+        f"{name or repr(name)} holds no refined model ({' and '.join(FILES)}): run "
+        "`intervox run quickstart`, or give `default`, the packaged one"
+    )
