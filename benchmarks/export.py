@@ -32,12 +32,12 @@ from intervox.clips.labels import Clips
 from intervox.evaluation.keywords import shot_resamples
 from intervox.evaluation.protocols import Protocol, find_protocols
 from intervox.evaluation.test_sets import EVALUATION_SEED, has_keywords
-from intervox.evaluation.verification import cosine
 from intervox.export.check import made_clips
 from intervox.export.folder import Exported, export_folder, quantize
 from intervox.export.graph import join, trace
 from intervox.metrics.detection import equal_error_rate, error_rates
-from intervox.metrics.trials import draw_trials, usual_stratum
+from intervox.metrics.trials import usual_stratum
+from intervox.metrics.vectors import cosine
 from intervox.model.model import SubspaceModel
 
 CORPORA = ("librispeech", "speech_commands", "fsdd")
@@ -100,7 +100,7 @@ def clips_of(protocol: Protocol, waves: Sequence[Waveform]) -> Clips:
 
 def figures(vectors: Vectors, clips: Clips) -> dict[str, float]:
     """EER of speakers who say different words in %, and one-shot accuracy of their words in %."""
-    trials = draw_trials(clips, TRIALS, EVALUATION_SEED)
+    trials = draw(clips, TRIALS)
     pairs = trials[usual_stratum(trials)]
     scores = (cosine(vectors["speaker"], part) for part in (pairs.targets, pairs.impostors))
     found = {"EER %": 100 * equal_error_rate(*error_rates(*scores))}

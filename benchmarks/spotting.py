@@ -36,9 +36,9 @@ from intervox.audio import SAMPLE_RATE, AudioSource, Waveform
 from intervox.clips.labels import Clips
 from intervox.evaluation.loading import protocol_clips
 from intervox.evaluation.protocols import find_protocols
-from intervox.evaluation.running import TOLERANCE_SECONDS, match_events
 from intervox.evaluation.streams import Stream, StreamSet, compose_streams
 from intervox.evaluation.test_sets import EVALUATION_SEED, has_keywords
+from intervox.metrics.events import TOLERANCE_SECONDS, match_events
 from intervox.model.model import SubspaceModel
 
 SHOTS = (1, 3, 5)

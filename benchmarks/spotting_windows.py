@@ -29,8 +29,14 @@ from intervox.corpus.acoustics.conditions import apply_condition, draw_condition
 from intervox.corpus.acoustics.rooms import load_acoustics
 from intervox.evaluation.keywords import prototypes
 from intervox.evaluation.loading import DEGRADED
-from intervox.evaluation.running import REFRACTORY_SECONDS, TOLERANCE_SECONDS, match_events, pick_peaks
-from intervox.evaluation.streams import HOP_SECONDS, StreamSet, StreamWindows, compose_streams
+from intervox.evaluation.streams import StreamSet, StreamWindows, compose_streams
+from intervox.metrics.events import (
+    HOP_SECONDS,
+    REFRACTORY_SECONDS,
+    TOLERANCE_SECONDS,
+    match_events,
+    pick_peaks,
+)
 from intervox.model.model import SubspaceModel
 
 LENGTHS = np.array([0.5, 0.75, 1.0, 1.25, 1.5])

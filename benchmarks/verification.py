@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from intervox.evaluation.verification import cosine
 from intervox.metrics.calibration import fit_calibration
 from intervox.metrics.detection import cllr, equal_error_rate, error_rates, min_cllr, min_dcf
 from intervox.metrics.trials import Pairs, Trials
-from intervox.metrics.vectors import Vectors, unit
+from intervox.metrics.vectors import Vectors, cosine, unit
 
 SLICE = 100_000
 PAGE = resource.getpagesize()

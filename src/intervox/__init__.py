@@ -17,7 +17,8 @@ _PUBLIC = {
     "KeywordSpotter": "intervox.applications.spotter",
     "export_folder": "intervox.export",
     "export_onnx": "intervox.export",
-    "evaluate": "intervox.benchmark",
+    "benchmark": "intervox.benchmarking",
+    "benchmark_embeddings": "intervox.benchmarking",
     "open_run": "intervox.pipeline",
     "run": "intervox.pipeline",
 }

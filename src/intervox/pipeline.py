@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError, missing_extra
+from intervox.evaluation.results import INGREDIENTS, METRICS, SWEEP, Ingredients, Metrics, Sweep
 from intervox.parallel import Pool, default_workers
 from intervox.recipe import Recipe, dump_recipe, load_recipe
-from intervox.reporting import METRICS, REPORT
+from intervox.reporting import REPORT
 from intervox.storage import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from intervox.features.extraction import Encoder
     from intervox.features.store import Features
 
-INGREDIENTS = "ingredients.json"
-SWEEP = "sweep.json"
 SWEEP_PLOT = "sweep.svg"
 
 
@@ -172,10 +171,11 @@ def refine(run: Run) -> None:
         train(corpus.cells, features, run.recipe, run.folder / "model")
 
 
-def evaluate(run: Run) -> dict[str, Any]:
+def evaluate(run: Run) -> Metrics:
     """Measure on held-out cells and human corpora; write ``metrics.json`` and ``report.html``."""
     from intervox.evaluation.baselines.peers import load_peer
-    from intervox.evaluation.evaluate import SCHEMA_VERSION, measure
+    from intervox.evaluation.evaluate import measure
+    from intervox.evaluation.findings import Backbone as MeasuredBackbone
     from intervox.evaluation.systems import calibrate, compared_in_run, draw_references
     from intervox.model.model import SubspaceModel
     from intervox.reporting.report import Made
@@ -192,13 +192,9 @@ def evaluate(run: Run) -> dict[str, Any]:
         test_sets = _test_sets(run, corpus, peers)
         compared = compared_in_run(model, corpus, features, recipe, peers, run.folder / "baselines")
         about = features.about
-        metrics = {
-            "schema": SCHEMA_VERSION,
-            "recipe": recipe.name,
-            "seed": recipe.seed,
-            "backbone": {"name": about["backbone"], "fingerprint": about["fingerprint"]},
-        }
-        metrics |= measure(compared, test_sets, settings, run.processes)
+        backbone = MeasuredBackbone(name=about["backbone"], fingerprint=about["fingerprint"])
+        found = measure(compared, test_sets, settings, run.processes, recipe.name, recipe.seed, backbone)
+        metrics = found.dump()
         model.calibration = calibrate(model, test_sets)
         if references := draw_references(model, test_sets):
             model.references = references
@@ -206,7 +202,7 @@ def evaluate(run: Run) -> dict[str, Any]:
         write_bytes(model_folder / "README.md", model_card(metrics, corpus.about).encode())
         made = Made(recipe, corpus, model.layer_weights(), training["history"])
         write_results(run.folder, metrics, compared, test_sets, made, settings.recordings)
-    return metrics
+    return found
 
 
 def _training_record(run: Run, features: "Features") -> dict[str, Any]:
@@ -238,18 +234,18 @@ def _test_sets(run: Run, corpus: Corpus | None, peers: "Sequence[Encoder]" = ())
     )
 
 
-def compare_ingredients(run: Run) -> dict[str, Any]:
+def compare_ingredients(run: Run) -> Ingredients:
     """Measure what each ingredient of the run's corpus buys; write ``ingredients.json``."""
     from intervox.evaluation.studies.ingredients import compare_ingredients as compare
 
     corpus, features = _corpus_and_features(run)
     with _logged(run, "ingredients"):
         found = compare(corpus, features, _test_sets(run, None), run.recipe, run.folder / "ingredients")
-        write_json(run.folder / INGREDIENTS, found)
+        found.write(run.folder / INGREDIENTS)
     return found
 
 
-def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> dict[str, Any]:
+def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep:
     """Train the recipe's variants and measure them; write ``sweep.json`` and ``sweep.svg``.
 
     Parameters
@@ -279,8 +275,9 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> dict[
             test_sets.insert(0, replace(loaded, name=HELD_OUT))
         folder = run.folder / "sweep"
         found = compare_variants(corpus.cells, features, test_sets, recipe, variants, repeats, folder)
-        write_json(run.folder / SWEEP, found)
-        write_bytes(run.folder / SWEEP_PLOT, difference_plot(found).encode())
+        found.write(run.folder / SWEEP)
+        plot = difference_plot(found.dump())
+        write_bytes(run.folder / SWEEP_PLOT, plot.encode())
     return found
 
 
@@ -296,7 +293,7 @@ def adapt(run: Run) -> Path:
     return folder
 
 
-def run(run: Run) -> dict[str, Any]:
+def run(run: Run) -> Metrics:
     """Do every step that is not done yet and return the metrics.
 
     What the later steps are told is looked at first: a mistake there must not show after the synthesis.

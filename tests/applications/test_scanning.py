@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from intervox.applications.scanning import NOTHING, PeakPicker, Window, confirmed_peaks, sliding_windows
 from intervox.audio import Waveform
-from intervox.evaluation.running import pick_peaks
 from intervox.evaluation.streams import Stream, StreamWindows
+from intervox.metrics.events import pick_peaks
 
 SOUND = np.arange(1_000, dtype=np.float32)
 

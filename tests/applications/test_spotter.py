@@ -16,8 +16,8 @@ from intervox.applications.live import microphone_chunks
 from intervox.applications.spotter import Detection, KeywordSpotter
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
 from intervox.errors import IntervoxError
-from intervox.evaluation.running import pick_peaks
 from intervox.evaluation.streams import Stream, StreamWindows
+from intervox.metrics.events import pick_peaks
 from intervox.model.model import SubspaceModel
 from tests.support.spoken import spoken
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from intervox.errors import IntervoxError
 from intervox.evaluation import test_sets
 from intervox.evaluation.embeddings import Embeddings, check_space, embedding_test_sets, read_embeddings
+from intervox.evaluation.findings import ProtocolAbout
 from intervox.evaluation.protocols import Protocol, find_protocols
 from intervox.evaluation.separation import SpaceEvidence
 from intervox.metrics.trials import PAIR_COLUMNS, STRATA
@@ -90,10 +91,10 @@ def test_several_spaces_and_every_kind_of_column(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             np.linalg.norm(vectors, axis=1), given.spaces[space.name].any(axis=1), 1e-5
         )
-    assert found.about() | {"licence": ""} == {
-        "clips": ROWS, "failed": 0, "speakers": SPEAKERS, "contents": WORDS, "hours": round(ROWS / 7200, 3),
-        "languages": [], "licence": "",
-    }  # fmt: skip
+    assert found.about() == ProtocolAbout(
+        clips=ROWS, failed=0, speakers=SPEAKERS, contents=WORDS, hours=round(ROWS / 7200, 3), languages=[],
+        licence="as its owner states",
+    )  # fmt: skip
 
 
 class Trap:
@@ -324,8 +325,8 @@ def test_further_factors_reach_the_separation_matrix(tmp_path: Path) -> None:
     }
     given = read(tmp_path, arrays)
     (found,) = embedding_test_sets(given, [], 1000)
-    matrix = SpaceEvidence(given.representations()).measure(found, 20, 1, 1)["matrix"]
+    matrix = SpaceEvidence(given.representations()).measure(found, 20, 1, 1).matrix
     assert set(matrix) == {"speaker", "content", "gender"}
-    assert matrix["gender"]["told"]["linear"]["accuracy"] > 0.95
-    assert matrix["gender"]["untold"]["linear"]["accuracy"] < 0.75
-    assert matrix["gender"]["told"]["information"]["bits"] > 0.8
+    assert matrix["gender"]["told"].linear.accuracy > 0.95
+    assert matrix["gender"]["untold"].linear.accuracy < 0.75
+    assert matrix["gender"]["told"].information.bits > 0.8

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from intervox.clips.labels import Clips
+from intervox.evaluation.findings import Keywords
 from intervox.evaluation.keywords import (
     draw_episodes,
     probe_correct,
@@ -15,9 +16,10 @@ from intervox.evaluation.keywords import (
     shots_correct,
     spot_keywords,
 )
-from intervox.metrics.bootstrap import bootstrap_rates, bootstrap_weights, interval
+from intervox.metrics.bootstrap import SpeakerResamples, bootstrap_weights, interval
 from intervox.metrics.trials import Trials
 from intervox.metrics.vectors import unit
+from intervox.seeds import rng
 from tests.support.clips import grid
 
 CLIPS = grid(12, 6, repeats=4)
@@ -49,13 +51,20 @@ def test_words_are_told_and_voices_are_no_words() -> None:
 
 def test_more_shots_help_where_voices_disturb() -> None:
     result = spot_keywords(planted(1, 1.5, 0.1), CLIPS, 50, 200, 0, probe=True, open_set=False)
-    assert result["shot_1"]["accuracy"] < result["shot_5"]["accuracy"] < result["shot_10"]["accuracy"]
-    for found in (result["shot_1"], result["shot_5"], result["shot_10"]):
-        low, high = found["interval"]
-        assert low < found["accuracy"] < high
-        assert found["episodes"] == 50
-    assert result["chance"] == pytest.approx(1 / 6, abs=1e-5)
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result.shot_1
+    assert result.shot_5
+    assert result.shot_10
+    assert result.shot_1.accuracy < result.shot_5.accuracy < result.shot_10.accuracy
+    for found in (result.shot_1, result.shot_5, result.shot_10):
+        assert found.interval
+        low, high = found.interval
+        assert low < found.accuracy < high
+        assert found.episodes == 50
+    assert result.chance == pytest.approx(1 / 6, abs=1e-5)
+    assert (
+        Keywords.model_validate(json.loads(json.dumps(result.model_dump(mode="json"), allow_nan=False)))
+        == result
+    )
     assert shot_resamples(planted(1, 0, 1), CLIPS, 1000, 5, 10, 0) is None
 
 
@@ -92,7 +101,8 @@ def test_the_interval_is_over_speakers() -> None:
     result = spot_keywords(vectors, CLIPS, 1, 2_000, 0, probe=True, open_set=False)
     wrong = ~probe_correct(vectors, CLIPS)[1]
     deviation = np.sqrt(np.var(np.repeat([1, 0], [2, 10])) / 12) * wrong.mean() * 12 / 2
-    low, high = result["probe_interval"]
+    assert result.probe_interval
+    low, high = result.probe_interval
     assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.2)
 
 
@@ -118,11 +128,12 @@ def test_folds_of_one_word_are_answered_with_it() -> None:
 
 
 def test_speakers_are_drawn_as_in_verification() -> None:
-    weights = bootstrap_weights(2, 200, 0)
+    weights = bootstrap_weights(2, 200, rng(0, "bootstrap"))
     assert (weights.sum(axis=1) == 2).all()
     scores = np.array([-1.0, -1.0, 1.0, 1.0]), np.zeros(1)
     trials = Trials(np.array([[0, 1], [0, 1], [2, 3], [2, 3]]), np.array([[0, 2]]))
-    mixed = bootstrap_rates(scores, trials, np.array([0, 0, 1, 1]), 200, 0)
+    resamples = SpeakerResamples(np.array([0, 0, 1, 1]), 200, rng(0, "bootstrap"))
+    mixed = resamples.equal_error_rates(scores, trials)
     # Only draws of both speakers have an impostor pair.
-    assert len(mixed) == (weights == 1).all(axis=1).sum()
+    assert (~np.isnan(mixed)).sum() == (weights == 1).all(axis=1).sum()
     assert interval(np.empty(0)) is None

@@ -61,13 +61,13 @@ def test_many_scores_share_thresholds_and_keep_their_rates() -> None:
 def test_clear_words_are_never_missed_nor_falsely_detected() -> None:
     result = detect_unknown(words(0.01), CLIPS, 12, 50, 0)
     assert result is not None
-    assert result["unknown"] == 2
-    assert result["known"] == 4
-    assert result["shots"] == 5
-    assert result["eer"] == 0
-    assert result["eer_interval"] == [0, 0]
-    assert set(result["false_reject_at_false_accept"].values()) == {0}
-    assert result["miss_at_false_alarms_per_hour"] == {"10": 0}
+    assert result.unknown == 2
+    assert result.known == 4
+    assert result.shots == 5
+    assert result.eer == 0
+    assert result.eer_interval == (0, 0)
+    assert set(result.false_reject_at_false_accept.values()) == {0}
+    assert result.miss_at_false_alarms_per_hour == {"10": 0}
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
@@ -76,22 +76,23 @@ def test_noise_is_at_chance() -> None:
     result = detect_unknown(noise, CLIPS, 30, 50, 0)
     assert result is not None
     # One in four known clips is named right by chance; the others are missed at any threshold.
-    rejected = result["false_reject_at_false_accept"]
+    rejected = result.false_reject_at_false_accept
     assert rejected["0.10"] == pytest.approx(1 - 0.25 * 0.10, abs=0.02)
-    assert result["eer"] == pytest.approx(0.8, abs=0.03)
-    low, high = result["eer_interval"]
-    assert low <= result["eer"] <= high
+    assert result.eer == pytest.approx(0.8, abs=0.03)
+    assert result.eer_interval
+    low, high = result.eer_interval
+    assert low <= result.eer <= high
 
 
 def test_the_curve_holds_the_error_rates() -> None:
     result = detect_unknown(words(0.5), CLIPS, 12, 0, 0)
     assert result is not None
-    accept, reject = np.array(result["curve"]).T
+    accept, reject = np.array(result.curve).T
     assert (accept[0], accept[-1], reject[-1]) == (1, 0, 1)
     assert (np.diff(accept) <= 0).all()
     assert (np.diff(reject) >= 0).all()
-    assert equal_error_rate(accept, reject) == pytest.approx(result["eer"], abs=0.02)
-    for rate, missed in result["false_reject_at_false_accept"].items():
+    assert equal_error_rate(accept, reject) == pytest.approx(result.eer, abs=0.02)
+    for rate, missed in result.false_reject_at_false_accept.items():
         assert np.interp(-float(rate), -accept, reject) == pytest.approx(missed, abs=0.05)
 
 
@@ -101,15 +102,17 @@ def test_false_alarms_are_counted_by_the_hour_of_unknown_speech() -> None:
     longer = detect_unknown(vectors, replace(CLIPS, duration=CLIPS.duration * 2), 6, 0, 0)
     assert seconds is not None
     assert longer is not None
+    assert seconds.false_alarms_per_hour
+    assert longer.false_alarms_per_hour
     # Accepting everything: one false alarm a clip, and a clip a second.
-    assert seconds["false_alarms_per_hour"][0][1] == pytest.approx(3600)
-    assert longer["false_alarms_per_hour"][0][1] == pytest.approx(1800)
-    assert seconds["false_alarms_per_hour"][-1][1] == 0
-    assert seconds["eer_interval"] is None
+    assert seconds.false_alarms_per_hour[0][1] == pytest.approx(3600)
+    assert longer.false_alarms_per_hour[0][1] == pytest.approx(1800)
+    assert seconds.false_alarms_per_hour[-1][1] == 0
+    assert seconds.eer_interval is None
     unknown = detect_unknown(vectors, replace(CLIPS, duration=np.zeros(len(CLIPS))), 6, 0, 0)
     assert unknown is not None
-    assert "false_alarms_per_hour" not in unknown
-    assert unknown["eer"] == seconds["eer"]
+    assert unknown.false_alarms_per_hour is None
+    assert unknown.eer == seconds.eer
 
 
 def test_too_few_words_or_examples_make_no_open_set() -> None:

@@ -11,10 +11,10 @@ from sklearn.metrics import average_precision_score
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import Backbone, HiddenStates
 from intervox.clips.labels import Clips
-from intervox.evaluation.running import average_precision, match_events, pick_peaks, running_speech
+from intervox.evaluation.running import running_speech
 from intervox.evaluation.streams import GAP_SECONDS, StreamSet, StreamWindows, compose_streams
 from intervox.features.extraction import extract
-from intervox.metrics.events import count_detections
+from intervox.metrics.events import average_precision, count_detections, match_events, pick_peaks
 from intervox.recipe import FeatureSettings
 from tests.support.clips import grid
 
@@ -179,11 +179,11 @@ def test_perfect_windows_find_everything(tones: StreamSet) -> None:
     result = running_speech(*_arguments(tones, windows), CLIPS, 50, 0)
     assert result is not None
     events = sum(len(stream.events) for stream in tones.streams)
-    assert result["events"] == events > 20
-    assert result["hours"] == pytest.approx(sum(stream.seconds for stream in tones.streams) / 3600, abs=1e-5)
-    assert result["miss_at"] == {"10": 0, "60": 0}
-    assert result["average_precision"] == 1
-    assert result["interval"] == [1, 1]
+    assert result.events == events > 20
+    assert result.hours == pytest.approx(sum(stream.seconds for stream in tones.streams) / 3600, abs=1e-5)
+    assert result.miss_at == {"10": 0, "60": 0}
+    assert result.average_precision == 1
+    assert result.interval == (1, 1)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
@@ -201,9 +201,9 @@ def test_noise_finds_next_to_nothing_and_no_events_are_no_measure(tones: StreamS
     enrolment = random.normal(size=(len(CLIPS), 50)).astype(np.float32)
     result = running_speech(vectors, windows, tones, enrolment, CLIPS, 50, 0)
     assert result is not None
-    assert result["miss_at"]["10"] > 0.9
-    assert result["average_precision"] < 0.2
-    misses = [miss for _, miss in result["curve"]]
+    assert result.miss_at["10"] > 0.9
+    assert result.average_precision < 0.2
+    misses = [miss for _, miss in result.curve]
     assert misses == sorted(misses)
     quiet = replace(tones, streams=[replace(stream, events=[]) for stream in tones.streams])
     assert running_speech(vectors, windows, quiet, enrolment, CLIPS, 50, 0) is None

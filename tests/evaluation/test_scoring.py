@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 
-from intervox.evaluation.verification import CHUNK, AsNorm, Plda, centred, cosine
+from intervox.evaluation.verification import CHUNK, AsNorm, Plda, centred
 from intervox.metrics.detection import cllr, equal_error_rate, error_rates
-from intervox.metrics.vectors import unit
+from intervox.metrics.vectors import cosine, unit
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from intervox.clips.labels import Clips
 from intervox.errors import IntervoxError
+from intervox.evaluation.findings import ProbedFactor
 from intervox.evaluation.representations import (
     linear_spaces,
     projected,
@@ -15,9 +16,15 @@ from intervox.evaluation.representations import (
     rejected,
     subspace_basis,
 )
-from intervox.evaluation.separation import FactorData, factor_data, linear_readings, separation_matrix
-from intervox.metrics.geometry import dependence, principal_angles
-from intervox.metrics.information import block_scores
+from intervox.evaluation.separation import (
+    FactorData,
+    factor_data,
+    geometry,
+    linear_readings,
+    principal_angles,
+    separation_matrix,
+)
+from intervox.metrics.information import BlockScores, block_scores
 from intervox.metrics.vectors import unit
 from intervox.model.model import SubspaceModel
 
@@ -53,20 +60,22 @@ def test_a_planted_leak_is_found_and_grows_with_its_share() -> None:
     data = {"speaker": factor_data(clips, {"clean": spaces})["speaker"]}
     found = separation_matrix(data, 200)["speaker"]
     cells = [found[f"{a}"] for a in shares]
-    for read in ([cell[kind]["accuracy"] for cell in cells] for kind in ("linear", "mlp")):
+    for read in ([getattr(cell, kind).accuracy for cell in cells] for kind in ("linear", "mlp")):
         assert read[0] < 0.15
         assert read[1] > 0.15
         assert read[-1] > 0.9
         assert all(np.diff(read) >= -0.01)
-    bits = [cell["information"]["bits"] for cell in cells]
+    bits = [cell.information.bits for cell in cells]
     assert abs(bits[0]) < 0.05
     assert all(np.diff(bits) > 0)
     assert bits[-1] == pytest.approx(np.log2(10), abs=0.3)
-    controls = [cell[kind] for cell in cells for kind in ("linear", "mlp")]
-    at_chance = [low <= 0.1 <= high for low, high in (control["shuffled_interval"] for control in controls)]
+    controls = [probe for cell in cells for probe in (cell.linear, cell.mlp)]
+    at_chance = [
+        low <= 0.1 <= high for low, high in (control.shuffled_interval or (0, 0) for control in controls)
+    ]
     assert sum(at_chance) >= 8  # of ten 95 % intervals
-    assert np.mean([control["shuffled"] for control in controls]) == pytest.approx(0.1, abs=0.02)
-    assert {cell["chance"] for cell in cells} == {0.1}
+    assert np.mean([control.shuffled for control in controls]) == pytest.approx(0.1, abs=0.02)
+    assert {cell.chance for cell in cells} == {0.1}
 
 
 def test_the_matrix_has_every_factor_that_can_be_probed_on_unseen_groups() -> None:
@@ -78,14 +87,14 @@ def test_the_matrix_has_every_factor_that_can_be_probed_on_unseen_groups() -> No
     matrix = separation_matrix(data, 50, workers=2)
     # A session is of one speaker: no probe on unseen speakers could know it.
     assert set(matrix) == {"speaker", "content", "gender", "condition"}
-    assert json.loads(json.dumps(matrix, allow_nan=False)) == matrix
     cell = matrix["speaker"]["speaker"]
-    assert set(cell) == {"linear", "mlp", "chance", "information", "classes", "clips"}
-    assert (cell["classes"], cell["clips"]) == (9, 108)
-    assert (matrix["gender"]["speaker"]["clips"], matrix["condition"]["content"]["clips"]) == (72, 216)
-    assert matrix["condition"]["content"]["linear"]["accuracy"] > 0.9
-    assert matrix["content"]["content"]["linear"]["accuracy"] > 0.9
-    assert matrix["content"]["speaker"]["linear"]["accuracy"] < 0.35
+    written = json.loads(json.dumps(cell.model_dump(mode="json"), allow_nan=False))
+    assert ProbedFactor.model_validate(written) == cell
+    assert (cell.classes, cell.clips) == (9, 108)
+    assert (matrix["gender"]["speaker"].clips, matrix["condition"]["content"].clips) == (72, 216)
+    assert matrix["condition"]["content"].linear.accuracy > 0.9
+    assert matrix["content"]["content"].linear.accuracy > 0.9
+    assert matrix["content"]["speaker"].linear.accuracy < 0.35
 
 
 def a_model(**maps: Any) -> SubspaceModel:
@@ -152,9 +161,9 @@ def test_readings_find_what_is_left_of_a_factor_outside_a_subspace() -> None:
         spaces = {"without": rejected(model, ["speaker"], means), "only": projected(model, "speaker")}
         data = factor_data(clips, {"clean": {name: embed(means) for name, embed in spaces.items()}})
         found = linear_readings({"speaker": data["speaker"]}, 50)["speaker"]
-        assert found["only"]["accuracy"] > 0.97
-        assert found["without"]["accuracy"] == pytest.approx(left, abs=0.08)
-        assert found["without"]["chance"] == 0.25
+        assert found["only"].accuracy > 0.97
+        assert found["without"].accuracy == pytest.approx(left, abs=0.08)
+        assert found["without"].chance == 0.25
 
 
 def test_an_mlp_map_has_no_subspace_to_take_out() -> None:
@@ -173,8 +182,8 @@ def test_principal_angles_by_hand() -> None:
     set_weight(model, "a", torch.eye(2, 4))
     set_weight(model, "b", torch.tensor([[np.cos(turn), 0, np.sin(turn), 0], [0, 0, 0, 3.0]]))
     angles = principal_angles(model, 0)["a-b"]
-    assert (angles["mean"], angles["min"]) == pytest.approx((60, 30))
-    assert 0 < angles["random_min"] < angles["random_mean"] < 90
+    assert (angles.mean, angles.min) == pytest.approx((60, 30))
+    assert 0 < angles.random_min < angles.random_mean < 90
 
 
 def test_dependence_tells_alike_from_unrelated_spaces() -> None:
@@ -183,47 +192,27 @@ def test_dependence_tells_alike_from_unrelated_spaces() -> None:
     turned = (first @ np.linalg.qr(random.normal(size=(6, 6)))[0]).astype(np.float32)
     other = random.normal(size=(600, 4)).astype(np.float32)
     speakers = random.integers(20, size=600)
-    found = dependence({"a": first, "turned": turned, "other": other}, speakers, 0)
-    assert found["a-turned"]["cross_covariance"] == pytest.approx(1, abs=1e-5)
-    assert found["a-turned"]["shared_bits"] > 5
+    found = geometry({"a": first, "turned": turned, "other": other}, speakers.astype(str), None)
+    assert found["a-turned"].cross_covariance == pytest.approx(1, abs=1e-5)
+    assert found["a-turned"].shared_bits > 5
     unrelated = found["a-other"]
-    assert unrelated["cross_covariance"] == pytest.approx(unrelated["cross_covariance_by_chance"], abs=0.01)
-    assert unrelated["shared_bits"] < 0.02
-
-
-def matrix_of(shares: list[list[float]]) -> dict[str, Any]:
-    """A matrix of two factors (rows) and blocks b0, b1, ... with given shares of two bits."""
-    return {
-        factor: {
-            f"b{i}": {"information": {"bits": 2 * share, "mlp_bits": 0.0, "entropy_bits": 2.0}}
-            for i, share in enumerate(row)
-        }
-        for factor, row in zip(("speaker", "content"), shares, strict=True)
-    }
+    assert unrelated.cross_covariance == pytest.approx(unrelated.cross_covariance_by_chance, abs=0.01)
+    assert unrelated.shared_bits < 0.02
 
 
 def test_block_scores_by_hand() -> None:
-    factors = ["speaker", "content"]
-    perfect = block_scores(matrix_of([[1, 0], [0, 1]]), ["b0", "b1"], factors)
-    assert perfect == {
-        "dci": {"disentanglement": 1.0, "completeness": 1.0, "informativeness": 1.0},
-        "mig": 1.0,
-    }
-    mixed = block_scores(matrix_of([[0.5, 0.5], [0.5, 0.5]]), ["b0", "b1"], factors)
-    assert mixed == {
-        "dci": {"disentanglement": 0.0, "completeness": 0.0, "informativeness": 0.5},
-        "mig": 0.0,
-    }
-    # b0 knows the speaker fully and a quarter of the content, b1 three quarters of the content.
-    partly = block_scores(matrix_of([[1, 0], [0.25, 0.75]]), ["b0", "b1"], factors)
+    assert block_scores(np.eye(2)) == BlockScores(1.0, 1.0, 1.0, 1.0)
+    assert block_scores(np.full((2, 2), 0.5)) == BlockScores(0.0, 0.0, 0.5, 0.0)
+    # The first space knows the speaker fully and a quarter of the content, the second three quarters of it.
+    partly = block_scores(np.array([[1, 0.25], [0, 0.75]]))
+    assert partly is not None
     purity = 1 + 0.8 * np.log2(0.8) + 0.2 * np.log2(0.2)
-    assert partly["dci"]["disentanglement"] == pytest.approx(1.25 / 2 * purity + 0.75 / 2, abs=1e-4)
+    assert partly.disentanglement == pytest.approx(1.25 / 2 * purity + 0.75 / 2, abs=1e-4)
     spread = 1 + 0.25 * np.log2(0.25) + 0.75 * np.log2(0.75)
-    assert partly["dci"]["completeness"] == pytest.approx((1 + spread) / 2, abs=1e-4)
-    assert partly["mig"] == pytest.approx((1 + 0.5) / 2)
-    nothing = {"dci": None, "mig": None}
-    assert block_scores(matrix_of([[0, 0], [0, 0]]), ["b0", "b1"], factors) == nothing
-    assert block_scores(matrix_of([[1, 0], [0, 1]]), ["b0"], factors) == nothing
+    assert partly.completeness == pytest.approx((1 + spread) / 2, abs=1e-4)
+    assert partly.mig == pytest.approx((1 + 0.5) / 2)
+    assert block_scores(np.zeros((2, 2))) is None
+    assert block_scores(np.ones((1, 2))) is None
 
 
 def test_factor_data_sets_groups_by_factor() -> None:

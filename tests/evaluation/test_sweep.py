@@ -16,6 +16,7 @@ from intervox.clips.corpus import Corpus
 from intervox.clips.labels import Clips
 from intervox.errors import IntervoxError
 from intervox.evaluation.representations import BACKBONE, Representation
+from intervox.evaluation.results import Difference, Sweep
 from intervox.evaluation.studies import sweep
 from intervox.evaluation.studies.overrides import Variant, choose_variants, parse_vary
 from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
@@ -24,7 +25,6 @@ from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEE
 from intervox.evaluation.test_sets import TestSet as Prepared
 from intervox.evaluation.verification import verify
 from intervox.features.store import Features, write_features
-from intervox.metrics.trials import draw_trials
 from intervox.recipe import EvaluationSettings, Recipe, load_recipe
 from intervox.reporting.figures import difference_plot
 from intervox.reporting.formats import csv, markdown
@@ -32,6 +32,7 @@ from intervox.reporting.study_tables import selection_sentence, sweep_tables
 from intervox.storage import write_json
 from intervox.training.refine import refine
 from tests.support.corpora import tone_rows, write_corpus
+from tests.support.trials import drawn
 
 LAYERS, DIM = 2, 12
 PEOPLE, TEXTS = 18, 8
@@ -78,7 +79,7 @@ class World:
             condition: View(rows, {BACKBONE: self.features(f"{name}-{condition}", grid, more * noise)}, rows)
             for condition, more in ((CLEAN, 1.0), (CROSS_CONDITION, 1.5))
         }
-        return Prepared(name, "none", clips, views, draw_trials(clips, 2000, EVALUATION_SEED))
+        return Prepared(name, "none", clips, views, drawn(clips, 2000, EVALUATION_SEED))
 
 
 def small_recipe(**changes: Any) -> Recipe:
@@ -239,11 +240,11 @@ def test_measures_are_those_of_the_evaluation(world: World) -> None:
     vectors = {condition: spaces["speaker"].vectors(test_set, condition) for condition in test_set.whole}
     speakers = test_set.clips.speakers
     verified = verify(vectors, test_set.trials, speakers, settings.bootstrap, EVALUATION_SEED)
-    for condition, strata in verified["conditions"].items():
+    for condition, strata in verified.conditions.items():
         samples = np.array(found[f"people {condition} different_text"])
         expected = strata["different_text"]
-        assert samples[0] == pytest.approx(expected["eer"], abs=1e-5)
-        assert np.quantile(samples[1:], [0.025, 0.975]) == pytest.approx(expected["eer_interval"], abs=1e-5)
+        assert samples[0] == pytest.approx(expected.eer, abs=1e-5)
+        assert np.quantile(samples[1:], [0.025, 0.975]) == pytest.approx(expected.eer_interval, abs=1e-5)
     # The second layer knows the text alone: it tells words, and voices by chance.
     assert found["people clean content_eer"][0] < 0.2
     assert found["people clean speaker_leak"][0] == pytest.approx(0.5, abs=0.08)
@@ -293,7 +294,7 @@ VARIANTS: Found = {
 }
 
 
-def compared(corpus: Setting, sets: list[Prepared], folder: Path, seeds: int = 2) -> Found:
+def compared(corpus: Setting, sets: list[Prepared], folder: Path, seeds: int = 2) -> Sweep:
     recipe = small_recipe()
     variants = choose_variants(recipe, *corpus, VARIANTS, seeds)
     return compare_variants(*corpus, sets, recipe, variants, seeds, folder)
@@ -301,43 +302,47 @@ def compared(corpus: Setting, sets: list[Prepared], folder: Path, seeds: int = 2
 
 def test_variants_are_compared_with_the_recipe(corpus: Setting, sets: list[Prepared], tmp_path: Path) -> None:
     found = compared(corpus, sets, tmp_path / "sweep")
-    assert json.loads(json.dumps(found)) == found
-    rows = {row["name"]: row for row in found["variants"]}
+    assert Sweep.model_validate(json.loads(json.dumps(found.dump()))) == found
+    rows = {row.name: row for row in found.variants}
     assert list(rows) == ["recipe", "none", "start"]
-    assert [row["steps"] for row in found["variants"]] == [[3, 3], [0, 0], [0, 0]]
-    assert all(row["seeds"] == [0, 1] for row in found["variants"])
+    assert [row.steps for row in found.variants] == [[3, 3], [0, 0], [0, 0]]
+    assert all(row.seeds == [0, 1] for row in found.variants)
     column = "people clean different_text"
-    for row in found["variants"]:
-        figure = row["figures"][column]
-        assert figure["value"] == pytest.approx(np.mean(figure["by_seed"]), abs=1e-5)
-        gap = figure["value"] - rows["recipe"]["figures"][column]["value"]
-        assert figure["difference"]["value"] == pytest.approx(gap, abs=2e-5)
-        low, high = figure["interval"]
+    for row in found.variants:
+        figure = row.figures[column]
+        assert figure.value == pytest.approx(np.mean(figure.by_seed), abs=1e-5)
+        gap = figure.value - rows["recipe"].figures[column].value
+        assert figure.difference.value == pytest.approx(gap, abs=2e-5)
+        assert figure.interval
+        low, high = figure.interval
         assert low <= high
-    assert rows["recipe"]["figures"][column]["difference"] == {"value": 0.0, "interval": [0.0, 0.0]}
+    assert rows["recipe"].figures[column].difference == Difference(value=0.0, interval=(0.0, 0.0))
     # A random projection depends on its seed, LDA does not; and LDA is much the better.
-    assert len(set(rows["none"]["figures"][column]["by_seed"])) == 2
-    assert len(set(rows["start"]["figures"][column]["by_seed"])) == 1
-    assert rows["start"]["figures"][column]["difference"]["interval"][1] < 0
-    assert found["selected"]["variant"] == "start"
+    assert len(set(rows["none"].figures[column].by_seed)) == 2
+    assert len(set(rows["start"].figures[column].by_seed)) == 1
+    better = rows["start"].figures[column].difference.interval
+    assert better is not None
+    assert better[1] < 0
+    assert found.selected is not None
+    assert found.selected.variant == "start"
     # Voices are in the first layer and texts in the second, which the held-out cells show.
-    mean, best = found["baselines"]
-    assert (mean["layers"], best["layers"]) == (None, {"speaker": 0, "content": 1})
-    assert best["figures"][column]["value"] < mean["figures"][column]["value"]
+    mean, best = found.baselines
+    assert (mean.layers, best.layers) == (None, {"speaker": 0, "content": 1})
+    assert best.figures[column].value < mean.figures[column].value
 
 
 def test_the_choice_reads_no_human_column(corpus: Setting, sets: list[Prepared], tmp_path: Path) -> None:
     held, human = sets
-    chosen = compared(corpus, sets, tmp_path / "both", 1)["selected"]
+    chosen = compared(corpus, sets, tmp_path / "both", 1).selected
     shuffled = np.random.default_rng(0).permutation(len(human.clips))
     reversed_labels = {name: values[shuffled] for name, values in human.clips.labels.items()}
     other = replace(human, clips=replace(human.clips, labels=reversed_labels))
-    assert compared(corpus, [held, other], tmp_path / "other", 1)["selected"] == chosen
-    assert compared(corpus, [held], tmp_path / "alone", 1)["selected"] == chosen
+    assert compared(corpus, [held, other], tmp_path / "other", 1).selected == chosen
+    assert compared(corpus, [held], tmp_path / "alone", 1).selected == chosen
     without = compared(corpus, [human], tmp_path / "human", 1)
-    assert without["selected"] is None
-    assert "No variant is chosen" in selection_sentence(without)
-    assert [row["name"] for row in without["baselines"]] == ["raw, mean over layers"]
+    assert without.selected is None
+    assert "No variant is chosen" in selection_sentence({"selected": None} | without.dump())
+    assert [row.name for row in without.baselines] == ["raw, mean over layers"]
     with pytest.raises(IntervoxError, match="nothing to measure on"):
         compared(corpus, [], tmp_path / "none", 1)
 
@@ -364,8 +369,9 @@ def test_an_interrupted_sweep_goes_on(
     resumed = compared(corpus, sets, tmp_path / "cut")
     assert trained == [(3, 0), (3, 1), (0, 0), (0, 1), (0, 0), (0, 1)]
 
-    def timeless(found: Found) -> Found:
-        return found | {"variants": [row | {"seconds": None} for row in found["variants"]]}
+    def timeless(found: Sweep) -> Sweep:
+        rows = [row.model_copy(update={"seconds": []}) for row in found.variants]
+        return found.model_copy(update={"variants": rows})
 
     assert timeless(resumed) == timeless(whole)
     assert compared(corpus, sets, tmp_path / "cut") == resumed

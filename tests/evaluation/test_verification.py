@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from intervox.clips.labels import Clips
-from intervox.evaluation.verification import AsNorm, verify
+from intervox.evaluation.verification import AsNorm, gap, verify
+from intervox.metrics.bootstrap import SpeakerResamples, interval
 from intervox.metrics.calibration import cross_fitted, fit_calibration, reliability
-from intervox.metrics.detection import cllr
-from intervox.metrics.trials import Trials, draw_trials
+from intervox.metrics.detection import cllr, equal_error_rate, error_rates
+from intervox.metrics.trials import Trials
 from intervox.metrics.vectors import unit
+from intervox.seeds import rng
+from tests.support.trials import drawn
 
 Numbers = NDArray[np.int64]
 
@@ -31,12 +34,14 @@ def test_a_representation_of_words_fails_only_against_same_text_impostors() -> N
     who, what, clips = labelled(20, 8)
     voice, word = random.normal(size=(20, 30)), random.normal(size=(8, 30))
     vectors = unit(voice[who] + 3 * word[what] + 0.2 * random.normal(size=(len(who), 30)))
-    result = verify({"clean": vectors}, draw_trials(clips, 10**6, 0), clips.speakers, 50, 0)
-    strata = result["conditions"]["clean"]
-    assert strata["different_text"]["eer"] < 0.45
-    assert strata["same_text_impostors"]["eer"] > 0.9
-    assert result["gaps"]["same_text"]["interval"][0] > 0.4
-    assert result["gaps"]["same_text"]["other"] == ["clean", "same_text_impostors"]
+    result = verify({"clean": vectors}, drawn(clips, 10**6, 0), clips.speakers, 50, 0)
+    strata = result.conditions["clean"]
+    assert strata["different_text"].eer < 0.45
+    assert strata["same_text_impostors"].eer > 0.9
+    interval = result.gaps["same_text"].interval
+    assert interval is not None
+    assert interval[0] > 0.4
+    assert result.gaps["same_text"].other == ("clean", "same_text_impostors")
 
 
 def test_every_gap_has_its_planted_cause() -> None:
@@ -50,14 +55,15 @@ def test_every_gap_has_its_planted_cause() -> None:
     noise = random.normal(size=(2, len(who), 16))
     clean = voice[who] + channel[who, session] + np.where(duration < 2, 1.5, 0.3)[:, None] * noise[0]
     vectors = {"clean": unit(clean), "cross_condition": unit(clean + 2 * noise[1])}
-    result = verify(vectors, draw_trials(clips, 2_000, 0), clips.speakers, 100, 0)
-    assert set(result["gaps"]) == {"same_text", "cross_condition", "cross_session", "short"}
-    for name, gap in result["gaps"].items():
-        low, high = gap["interval"]
-        assert low <= gap["value"] <= high
+    result = verify(vectors, drawn(clips, 2_000, 0), clips.speakers, 100, 0)
+    assert set(result.gaps) == {"same_text", "cross_condition", "cross_session", "short"}
+    for name, found in result.gaps.items():
+        assert found.interval
+        low, high = found.interval
+        assert low <= found.value <= high
         assert (low > 0) == (name != "same_text")
-        base, other = (result["conditions"][c][s]["eer"] for c, s in (gap["base"], gap["other"]))
-        assert gap["value"] == pytest.approx(other - base, abs=2e-5)
+        base, other = (result.conditions[c][s].eer for c, s in (found.base, found.other))
+        assert found.value == pytest.approx(other - base, abs=2e-5)
 
 
 def test_the_interval_narrows_with_more_speakers() -> None:
@@ -66,10 +72,11 @@ def test_the_interval_narrows_with_more_speakers() -> None:
         random = np.random.default_rng(1)
         who, _, clips = labelled(speakers, 6, repeats=1)
         vectors = unit(random.normal(size=(speakers, 12))[who] + random.normal(size=(len(who), 12)))
-        trials = {"all": draw_trials(clips, 10**5, 0)["all"]}
-        found = verify({"clean": vectors}, trials, clips.speakers, 100, 0)["conditions"]["clean"]["all"]
-        low, high = found["eer_interval"]
-        assert low <= found["eer"] <= high
+        trials = {"all": drawn(clips, 10**5, 0)["all"]}
+        found = verify({"clean": vectors}, trials, clips.speakers, 100, 0).conditions["clean"]["all"]
+        assert found.eer_interval
+        low, high = found.eer_interval
+        assert low <= found.eer <= high
         widths.append(high - low)
     assert widths[1] < widths[0] / 2
 
@@ -77,22 +84,22 @@ def test_the_interval_narrows_with_more_speakers() -> None:
 def test_metrics_are_plain_json_with_any_scorer() -> None:
     _, _, clips = labelled(5, 4)
     vectors = unit(np.random.default_rng(0).normal(size=(len(clips), 6)))
-    trials = draw_trials(clips, 100, 0)
+    trials = drawn(clips, 100, 0)
     for repeats, calibration in ((10, (3.0, -1.0)), (0, None)):
         result = verify({"clean": vectors}, trials, clips.speakers, repeats, 0, calibration, AsNorm(vectors))
         assert json.loads(json.dumps(result, allow_nan=False)) == result
-        assert result["conditions"]["clean"]["all"]["eer_interval"] is None or repeats
+        assert result.conditions["clean"]["all"].eer_interval is None or repeats
 
 
 def test_cllr_needs_speakers_in_both_halves_unless_calibrated_elsewhere() -> None:
     who, _, clips = labelled(2, 6)
     vectors = unit(np.eye(2)[who] + 0.1)
-    trials = {"all": draw_trials(clips, 10**6, 0)["all"]}
-    without = verify({"clean": vectors}, trials, clips.speakers, 0, 0)["conditions"]["clean"]["all"]
-    given = verify({"clean": vectors}, trials, clips.speakers, 0, 0, (1e-9, 0.0))["conditions"]["clean"][
-        "all"
-    ]
-    assert (without["cllr"], given["cllr"], without["min_cllr"]) == (None, pytest.approx(1), 0)
+    trials = {"all": drawn(clips, 10**6, 0)["all"]}
+    without = verify({"clean": vectors}, trials, clips.speakers, 0, 0).conditions["clean"]["all"]
+    given = verify({"clean": vectors}, trials, clips.speakers, 0, 0, (1e-9, 0.0)).conditions["clean"]["all"]
+    assert without.cllr is None
+    assert given.cllr == pytest.approx(1)
+    assert without.min_cllr == 0
 
 
 @pytest.mark.parametrize("targets", [100_000, 2_000])
@@ -128,7 +135,7 @@ def test_cross_fitting_calibrates_a_half_by_the_other_only() -> None:
     same = who[pairs[:, 0]] == who[pairs[:, 1]]
     trials = Trials(pairs[same], pairs[~same])
     scores = 0.1 * random.normal(2, 1, same.sum()), 0.1 * random.normal(0, 1, (~same).sum())
-    ratios = cross_fitted(scores, trials, who, 0)
+    ratios = cross_fitted(scores, trials, who, rng(0, "calibration.halves"))
     assert ratios is not None
     assert len(ratios[0]) == same.sum()
     assert len(ratios[1]) == 2 * (20 * 19 // 2) * 100  # Pairs of speakers within a half, 100 trials each.
@@ -151,3 +158,35 @@ def test_reliability_lies_on_the_diagonal_where_ratios_are_true() -> None:
         [pytest.approx(float(expit(-9)), abs=1e-5), 0, 1],
         [0.5, 1, 1],
     ]
+
+
+def test_gaps_are_paired() -> None:
+    """Two strata that fail on the same speakers differ by less than either is sure of."""
+    random = np.random.default_rng(0)
+    who = np.repeat(np.arange(30), 6)
+    pairs = np.argwhere(np.triu(np.ones((len(who), len(who)), bool), 1))
+    same = who[pairs[:, 0]] == who[pairs[:, 1]]
+    trials = Trials(pairs[same], pairs[~same])
+    quality = random.normal(2, 1.5, 30)[who[trials.targets[:, 0]]]
+    targets = quality + random.normal(size=len(trials.targets))
+    impostors = random.normal(size=len(trials.impostors))
+    resamples = SpeakerResamples(who, 200, rng(0, "bootstrap"))
+    rates = {
+        ("clean", name): (
+            equal_error_rate(*error_rates(targets - worse, impostors)),
+            resamples.equal_error_rates((targets - worse, impostors), trials),
+        )
+        for name, worse in (("base", 0.0), ("other", 0.5))
+    }
+    base, other = rates
+    found = gap(rates, base, other)
+    assert found.value == pytest.approx(rates[other][0] - rates[base][0], abs=1e-5)
+    assert found.ratio == pytest.approx(rates[other][0] / rates[base][0], abs=1e-4)
+    assert found.interval is not None
+    low, high = found.interval
+    alone = interval(rates[base][1])
+    assert alone is not None
+    assert 0 < low < found.value < high
+    assert high - low < (alone[1] - alone[0]) / 2
+    perfect = rates | {base: (0.0, rates[base][1])}
+    assert gap(perfect, base, other).ratio is None

@@ -11,10 +11,12 @@ from intervox.audio import Waveform
 from intervox.backbones.base import Backbone, HiddenStates
 from intervox.clips.corpus import Clip, ClipSource
 from intervox.clips.labels import Clips
+from intervox.evaluation.separation import frame_embeddings
 from intervox.features.frames import extract_frames
-from intervox.metrics.abx import Grid, abx_error, draw_grids, dtw_distances, frame_embeddings
+from intervox.metrics.abx import Grid, abx_error, draw_grids, dtw_distances
 from intervox.metrics.vectors import unit
 from intervox.model.model import SubspaceModel
+from intervox.seeds import rng
 
 
 def naive(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
@@ -63,15 +65,15 @@ def test_abx_by_hand() -> None:
     grid = Grid(np.array(["s", "t"]), np.array([[0, 1], [2, 3]]))
     # X = 2: A = 0, B = 1, right. X = 3: A = 1 is 50 away, B = 0 is 40: wrong.
     # X = 0: A = 2, B = 3, right. X = 1: A = 3 is 50 away, B = 2 is 80: right.
-    result = abx_error(frames, [grid], 100, 0)
+    result = abx_error(frames, [grid], 100, rng(0, "abx.bootstrap"))
     assert result is not None
-    assert (result["error"], result["triples"]) == (0.25, 4)
+    assert (result.error, result.triples) == (0.25, 4)
     hole = Grid(grid.speakers, np.array([[0, 1], [2, -1]]))
-    result = abx_error(frames, [hole], 100, 0)
+    result = abx_error(frames, [hole], 100, rng(0, "abx.bootstrap"))
     assert result is not None
     # Left are X = 2 (A = 0, B = 1); nobody else has both words.
-    assert (result["error"], result["triples"]) == (0.0, 1)
-    assert abx_error(frames, [], 10, 0) is None
+    assert (result.error, result.triples) == (0.0, 1)
+    assert abx_error(frames, [], 10, rng(0, "abx.bootstrap")) is None
 
 
 def clips_of(speakers: list[str], contents: list[str]) -> Clips:
@@ -84,18 +86,19 @@ def test_known_spaces_have_known_errors() -> None:
     random = np.random.default_rng(0)
     cells = [(s, c) for s in range(6) for c in range(5)]
     clips = clips_of([f"s{s}" for s, _ in cells], [f"c{c}" for _, c in cells])
-    grids = draw_grids(clips, 0)
+    grids = draw_grids(clips.speakers, clips.contents, rng(0, "abx.grids"))
     words, voices = random.normal(size=(5, 6, 8)), random.normal(size=(6, 1, 8))
     noise = [0.05 * random.normal(size=(6, 8)) for _ in cells]
     errors = {}
     for name, word, voice in (("words", 1.0, 0.0), ("both", 1.0, 1.5), ("voices", 0.0, 1.0)):
         found = {i: unit(word * words[c] + voice * voices[s] + noise[i]) for i, (s, c) in enumerate(cells)}
-        result = abx_error(found, grids, 100, 0)
+        result = abx_error(found, grids, 100, rng(0, "abx.bootstrap"))
         assert result is not None
-        assert result["triples"] == 6 * 5 * 5 * 4
-        low, high = result["interval"]
-        assert low <= result["error"] <= high
-        errors[name] = result["error"]
+        assert result.triples == 6 * 5 * 5 * 4
+        assert result.interval
+        low, high = result.interval
+        assert low <= result.error <= high
+        errors[name] = result.error
     assert errors["words"] == 0
     assert 0 < errors["both"] < errors["voices"]
     assert errors["voices"] == pytest.approx(0.5, abs=0.12)
@@ -106,7 +109,7 @@ def test_grids_are_crossed_and_share_no_clip() -> None:
     clips = clips_of(
         [f"s{i}" for i in random.integers(40, size=900)], [f"c{i}" for i in random.integers(12, size=900)]
     )
-    grids = draw_grids(clips, 0)
+    grids = draw_grids(clips.speakers, clips.contents, rng(0, "abx.grids"))
     used = np.concatenate([grid.clips[grid.clips >= 0] for grid in grids])
     assert len(grids) == 3
     assert len(np.unique(used)) == len(used) > 100
@@ -115,7 +118,7 @@ def test_grids_are_crossed_and_share_no_clip() -> None:
             assert set(clips.speakers[row[row >= 0]]) == {speaker}
         for column in grid.clips.T:
             assert len(set(clips.contents[column[column >= 0]])) == 1
-    assert draw_grids(clips_of(list("aabb"), list("wxyz")), 0) == []
+    assert draw_grids(np.array(list("aabb")), np.array(list("wxyz")), rng(0, "abx.grids")) == []
 
 
 class Noises(ClipSource):
@@ -160,11 +163,13 @@ def test_the_mean_of_the_frames_is_the_clip() -> None:
     model = SubspaceModel("none", 3, 5, spaces)
     torch.nn.init.normal_(model.mean)
     clip = torch.randn(7, 3, 5).numpy()
-    found = frame_embeddings(model, [clip.astype(np.float16), clip[:2].astype(np.float16)], [2])
+    found = frame_embeddings(model, [clip.astype(np.float16), clip[:2].astype(np.float16)])
     assert {name: [len(part) for part in parts] for name, parts in found.items()} == {
         "word": [7, 2],
+        "raw.0": [7, 2],
+        "raw.1": [7, 2],
         "raw.2": [7, 2],
     }
     still = np.repeat(clip[:1], 5, axis=0)
-    alone = frame_embeddings(model, [still.astype(np.float16)], [])["word"][0]
+    alone = frame_embeddings(model, [still.astype(np.float16)])["word"][0]
     assert alone == pytest.approx(np.repeat(model.project(clip[:1])["word"], 5, axis=0), abs=5e-3)

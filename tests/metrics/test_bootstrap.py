@@ -1,19 +1,21 @@
 """The bootstrap over speakers: what it weighs, that it pairs, and that its p-values are honest."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from intervox.metrics.bootstrap import (
     BOOTSTRAP_BINS,
+    Comparison,
     SpeakerResamples,
-    bootstrap_rates,
     compare_systems,
-    gap,
     interval,
 )
 from intervox.metrics.detection import equal_error_rate, error_rates
 from intervox.metrics.trials import Trials
+from intervox.seeds import rng
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -37,11 +39,18 @@ def equal_rate(scores: tuple[Floats, Floats]) -> float:
     return equal_error_rate(*error_rates(*scores))
 
 
+def bootstrap_rates(
+    scores: tuple[Floats, Floats], trials: Trials, speakers: NDArray[Any], repeats: int, seed: int
+) -> Floats:
+    rates = SpeakerResamples(speakers, repeats, rng(seed, "bootstrap")).equal_error_rates(scores, trials)
+    return rates[~np.isnan(rates)]
+
+
 def by_loops(
     scores: tuple[Floats, Floats], trials: Trials, who: Numbers, repeats: int, seed: int
 ) -> list[float]:
     """The definition, trial by trial."""
-    random = np.random.default_rng([seed, 6])
+    random = rng(seed, "bootstrap")
     pooled = np.concatenate(scores)
     ranks = np.argsort(np.argsort(pooled, kind="stable")) * BOOTSTRAP_BINS // len(pooled)
     rates = []
@@ -75,7 +84,7 @@ def test_bootstrap_weighs_trials_by_their_speakers() -> None:
     bounds = interval(bootstrap_rates(scores, trials, speakers, 200, 0))
     # Without both speakers there is no impostor, so only the mixed draw counts.
     assert bounds == pytest.approx([0.5, 0.5], abs=0.01)
-    rates = SpeakerResamples(speakers, 200, 0).equal_error_rates(scores, trials)
+    rates = SpeakerResamples(speakers, 200, rng(0, "bootstrap")).equal_error_rates(scores, trials)
     assert 60 < np.isnan(rates).sum() < 140
 
 
@@ -85,7 +94,9 @@ def test_few_draws_or_none() -> None:
     assert len(bootstrap_rates(scores, trials, np.array([0, 0, 1]), 0, 0)) == 0
     assert interval(np.zeros(0)) is None
     lonely = Trials(np.array([[0, 1]]), np.array([[2, 3]]))
-    rates = SpeakerResamples(np.array([0, 0, 1, 2]), 400, 0).equal_error_rates(scores, lonely)
+    rates = SpeakerResamples(np.array([0, 0, 1, 2]), 400, rng(0, "bootstrap")).equal_error_rates(
+        scores, lonely
+    )
     assert set(rates[~np.isnan(rates)]) == {0.0}
 
 
@@ -118,26 +129,6 @@ def test_the_interval_covers_the_truth() -> None:
     assert 85 <= covered <= 100
 
 
-def test_gaps_are_paired() -> None:
-    """Two strata that fail on the same speakers differ by less than either is sure of."""
-    random = np.random.default_rng(0)
-    who = np.repeat(np.arange(30), 6)
-    trials = every_pair(who)
-    scores = noisy_scores(trials, who, random.normal(2, 1.5, 30), random)
-    worse = scores[0] - 0.5, scores[1]
-    resamples = SpeakerResamples(who, 200, 0)
-    base, other = ((equal_rate(each), resamples.equal_error_rates(each, trials)) for each in (scores, worse))
-    found = gap(base, other)
-    assert found["value"] == pytest.approx(other[0] - base[0], abs=1e-5)
-    assert found["ratio"] == pytest.approx(other[0] / base[0], abs=1e-4)
-    low, high = found["interval"]
-    alone = interval(base[1])
-    assert alone is not None
-    assert 0 < low < found["value"] < high
-    assert high - low < (alone[1] - alone[0]) / 2
-    assert gap((0.0, base[1]), other)["ratio"] is None
-
-
 def compared(seed: int, advantage: float) -> float:
     random = np.random.default_rng([seed, 2])
     who = np.repeat(np.arange(40), 4)
@@ -145,9 +136,11 @@ def compared(seed: int, advantage: float) -> float:
     voices = random.normal(2, 0.7, 40)
     first = noisy_scores(trials, who, voices + 0.5 * random.normal(size=40) + advantage, random)
     second = noisy_scores(trials, who, voices + 0.5 * random.normal(size=40), random)
-    found = compare_systems(first, second, trials, who, 199, seed)
-    assert found["interval"][0] <= found["difference"] <= found["interval"][1]
-    return float(found["p"])
+    found = compare_systems(first, second, trials, who, 199, rng(seed, "bootstrap"))
+    assert found.interval is not None
+    assert found.p is not None
+    assert found.interval[0] <= found.difference <= found.interval[1]
+    return found.p
 
 
 def test_p_is_uniform_where_nothing_differs_and_small_where_something_does() -> None:
@@ -163,5 +156,5 @@ def test_a_system_does_not_differ_from_itself() -> None:
     who = np.repeat(np.arange(6), 4)
     trials = every_pair(who)
     scores = noisy_scores(trials, who, np.full(6, 1.0), np.random.default_rng(0))
-    expected = {"difference": 0, "interval": [0, 0], "p": 1}
-    assert compare_systems(scores, scores, trials, who, 50, 0) == expected
+    found = compare_systems(scores, scores, trials, who, 50, rng(0, "bootstrap"))
+    assert found == Comparison(0, (0, 0), 1)

@@ -8,11 +8,12 @@ from threadpoolctl import threadpool_limits
 
 from intervox.metrics.information import pointwise_bits, shared_bits
 from intervox.metrics.probes import Estimate, Probed, draw_task, probe
+from intervox.seeds import rng
 
 
 def probed(vectors: NDArray[np.floating], labels: NDArray[np.integer]) -> Probed:
     groups = np.random.default_rng(9).integers(40, size=len(labels)).astype(str)
-    task = draw_task(labels.astype(str), groups, (0, 1, 2))
+    task = draw_task(labels.astype(str), groups, (0, 1, 2), rng)
     assert task is not None
     with threadpool_limits(1):  # as in an evaluation
         return probe(vectors.astype(np.float32), task, "linear", 100)

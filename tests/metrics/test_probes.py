@@ -8,6 +8,7 @@ from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
 from intervox.metrics.probes import MAX_CLASSES, MAX_CLIPS, Kind, Task, draw_task, estimate, probe
+from intervox.seeds import rng
 
 KINDS = get_args(Kind)
 
@@ -27,7 +28,7 @@ def crossed(classes: int, groups: int, repeats: int) -> tuple[NDArray[np.str_], 
 
 
 def task_of(labels: NDArray[np.str_], groups: NDArray[np.str_]) -> Task:
-    task = draw_task(labels, groups, (0, 1, 2))
+    task = draw_task(labels, groups, (0, 1, 2), rng)
     assert task is not None
     return task
 
@@ -51,9 +52,9 @@ def test_what_cannot_be_told_on_unseen_groups_is_not_probed() -> None:
     alone = np.append(labels, ["only here"] * 5 + [""] * 4)
     task = task_of(alone, np.append(groups, ["g0"] * 5 + ["g1", "g2", "g3", "g4"]))
     assert set(alone[task.rows]) == {"c0", "c1", "c2"}
-    assert draw_task(groups, groups, (0,)) is None  # every class in one group
-    assert draw_task(np.full(9, "same"), np.arange(9).astype(str), (0,)) is None
-    assert draw_task(np.full(9, ""), np.arange(9).astype(str), (0,)) is None
+    assert draw_task(groups, groups, (0,), rng) is None  # every class in one group
+    assert draw_task(np.full(9, "same"), np.arange(9).astype(str), (0,), rng) is None
+    assert draw_task(np.full(9, ""), np.arange(9).astype(str), (0,), rng) is None
     many = task_of(*crossed(MAX_CLASSES + 10, 5, 10))
     assert (many.classes, len(many.rows)) == (MAX_CLASSES, MAX_CLIPS)
     two = task_of(*crossed(2, 2, 5))
@@ -106,7 +107,7 @@ def test_intervals_of_controls_nearly_always_hold_chance() -> None:
         random = np.random.default_rng(draw)
         vectors = random.normal(size=(5, 12))[np.unique(labels, return_inverse=True)[1]]
         vectors += 0.5 * random.normal(size=vectors.shape)
-        task = draw_task(labels, groups, (3 * draw, 3 * draw + 1, 3 * draw + 2))
+        task = draw_task(labels, groups, (3 * draw, 3 * draw + 1, 3 * draw + 2), rng)
         assert task is not None
         low, high = probe(vectors.astype(np.float32), task, "linear", 200, shuffled=True).accuracy.interval
         held.append(low <= 0.2 <= high)
@@ -147,9 +148,9 @@ def test_the_interval_is_over_groups_and_fits() -> None:
     task = task_of(labels, groups)
     right = [np.array([groups[row] == "x" for row in task.rows[test]]) for _, test in task.folds]
     found = estimate(right, task, 500)
-    assert (found.value, found.interval) == (0.5, [0.0, 1.0])
+    assert (found.value, found.interval) == (0.5, (0.0, 1.0))
     sure = estimate([np.ones(len(test)) for _, test in task.folds], task, 100)
-    assert (sure.value, sure.interval) == (1.0, [1.0, 1.0])
+    assert (sure.value, sure.interval) == (1.0, (1.0, 1.0))
 
 
 def test_the_same_seeds_give_the_same_figures() -> None:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from intervox.clips.labels import Clips
 from intervox.metrics import trials as module
-from intervox.metrics.trials import STRATA, TrialList, Trials, draw_trials
+from intervox.metrics.trials import STRATA, TrialList, Trials
+from tests.support.trials import drawn
 
 Numbers = NDArray[np.int64]
 Labels = NDArray[Any]
@@ -42,7 +43,7 @@ def check(trials: Trials, who: Numbers, limit: int) -> None:
 @pytest.mark.parametrize("limit", [100, 10**6])
 def test_trials_keep_to_their_strata(limit: int) -> None:
     who, what = grid(6, 5)
-    strata = draw_trials(clips(who, what), limit, 0)
+    strata = drawn(clips(who, what), limit, 0)
     assert set(strata) == {"all", "different_text", "same_text_impostors"}
     for name, trials in strata.items():
         check(trials, who, limit)
@@ -59,7 +60,7 @@ def test_trials_keep_to_their_strata(limit: int) -> None:
 
 
 def test_a_corpus_without_shared_texts_has_no_same_text_stratum() -> None:
-    strata = draw_trials(clips(np.repeat(np.arange(4), 3), np.arange(12)), 1000, 0)
+    strata = drawn(clips(np.repeat(np.arange(4), 3), np.arange(12)), 1000, 0)
     assert set(strata) == {"all", "different_text"}
 
 
@@ -67,7 +68,7 @@ def test_the_draw_stays_what_it_was() -> None:
     """Figures of two versions compare only on the same trials."""
     random = np.random.default_rng(0)
     who, what = random.integers(9, size=200), random.integers(7, size=200)
-    strata = draw_trials(clips(who, what, np.linspace(1, 6, 200), session=who % 2), 300, 1234)
+    strata = drawn(clips(who, what, np.linspace(1, 6, 200), session=who % 2), 300, 1234)
     found = {
         name: hashlib.sha256(np.concatenate([trials.targets, trials.impostors]).tobytes()).hexdigest()[:16]
         for name, trials in strata.items()
@@ -85,7 +86,7 @@ def test_sessions_part_the_targets_and_nothing_else() -> None:
     session = np.array(["a", "b", "c"])[np.arange(len(who)) % 3]
     session[who == 3] = "a"  # Has no pair across sessions, and so none in either stratum.
     session[(who == 4) & (what < 3)] = ""
-    strata = draw_trials(clips(who, what, session=session), 10**6, 0)
+    strata = drawn(clips(who, what, session=session), 10**6, 0)
     for name in ("same_session", "cross_session"):
         check(strata[name], who, 10**6)
         pairs = strata[name].targets
@@ -101,36 +102,36 @@ def test_sessions_part_the_targets_and_nothing_else() -> None:
 
 def test_sessions_that_nobody_changes_make_no_stratum() -> None:
     who, what = grid(5, 6)
-    assert "same_session" not in draw_trials(clips(who, what, session=who), 1000, 0)
+    assert "same_session" not in drawn(clips(who, what, session=who), 1000, 0)
     every = np.arange(len(who))
-    assert "cross_session" not in draw_trials(clips(who, what, session=every), 1000, 0)
+    assert "cross_session" not in drawn(clips(who, what, session=every), 1000, 0)
 
 
 def test_bands_hold_both_durations() -> None:
     who, what = grid(8, 12)
     duration = np.random.default_rng(0).uniform(0.5, 8, len(who))
     duration[0] = 0  # Unknown.
-    strata = draw_trials(clips(who, what, duration), 10**6, 0)
+    strata = drawn(clips(who, what, duration), 10**6, 0)
     assert {"short", "medium", "long"} <= set(strata)
     for name, (low, high) in {"short": (0.1, 1.5), "medium": (1.5, 4), "long": (4, 9)}.items():
         check(strata[name], who, 10**6)
         for pairs in (strata[name].targets, strata[name].impostors):
             assert ((duration[pairs] >= low) & (duration[pairs] <= high)).all()
             assert (what[pairs[:, 0]] != what[pairs[:, 1]]).all()
-    assert "long" not in draw_trials(clips(who, what, np.full(len(who), 5.0)), 1000, 0)
+    assert "long" not in drawn(clips(who, what, np.full(len(who), 5.0)), 1000, 0)
 
 
 def test_every_stratum_is_named() -> None:
     who, what = grid(8, 12)
     random = np.random.default_rng(0)
     duration, session = random.uniform(0.5, 8, len(who)), random.choice(["a", "b"], len(who))
-    assert tuple(draw_trials(clips(who, what, duration, session=session), 10**6, 0)) == STRATA
+    assert tuple(drawn(clips(who, what, duration, session=session), 10**6, 0)) == STRATA
 
 
 def test_official_lists_are_taken_whole_and_follow_the_clips_that_are_left() -> None:
     who, what = grid(3, 4, repeats=1)
     given = TrialList(np.array([0, 0, 4, 1]), np.array([1, 4, 5, 9]), np.array([True, False, True, False]))
-    strata = draw_trials(clips(who, what), 2, 0, {"official": given})
+    strata = drawn(clips(who, what), 2, 0, {"official": given})
     assert strata["list:official"].targets.tolist() == [[0, 1], [4, 5]]
     assert strata["list:official"].impostors.tolist() == [[0, 4], [1, 9]]
 
@@ -139,7 +140,7 @@ def test_official_lists_are_taken_whole_and_follow_the_clips_that_are_left() -> 
     assert (left.enrol.tolist(), left.test.tolist()) == ([0, 1], [1, 8])
     assert left.target.tolist() == [True, False]
     only_targets = TrialList(np.array([0]), np.array([1]), np.array([True]))
-    assert "list:x" not in draw_trials(clips(who, what), 2, 0, {"x": only_targets})
+    assert "list:x" not in drawn(clips(who, what), 2, 0, {"x": only_targets})
 
 
 def test_a_speaker_with_very_many_clips_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +148,7 @@ def test_a_speaker_with_very_many_clips_is_sampled(monkeypatch: pytest.MonkeyPat
     who = np.concatenate([np.zeros(3_000, np.int64), random.integers(1, 4, size=50)])
     what = random.integers(40, size=len(who))
     monkeypatch.setattr(module, "PAIR_LIMIT", 20_000)
-    strata = draw_trials(clips(who, what), 5_000, 0)
+    strata = drawn(clips(who, what), 5_000, 0)
     assert set(strata) == {"all", "different_text", "same_text_impostors"}
     for trials in strata.values():
         check(trials, who, 5_000)

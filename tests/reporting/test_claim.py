@@ -4,7 +4,7 @@ import pytest
 
 from intervox.reporting.claim import claim, verdicts
 from tests.reporting.test_tables import bare_metrics
-from tests.support.metrics import probed, schema_2_metrics
+from tests.support.metrics import probed, sample_metrics
 
 
 def eer(value: float, low: float, high: float) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def test_keywords_stand_in_for_a_matrix(clean: dict[str, Any]) -> None:
 
 
 def test_synthetic_speech_alone_claims_nothing() -> None:
-    metrics = schema_2_metrics()
+    metrics = sample_metrics()
     metrics["protocols"] = {"synthetic": metrics["protocols"]["synthetic"]}
     said = claim(metrics)
     assert said.headline == "Nothing is claimed: no human speech was tested."
@@ -95,7 +95,7 @@ def test_synthetic_speech_alone_claims_nothing() -> None:
 
 
 def test_the_quickstart_says_what_is_worse_too() -> None:
-    said = claim(schema_2_metrics())
+    said = claim(sample_metrics())
     text = " ".join(said.sentences)
     assert said.headline == (
         "Partly separated on human speech: of 5 cases, 3 are partly separated and 2 are not separated."

@@ -7,7 +7,7 @@ import pytest
 from intervox.errors import IntervoxError
 from intervox.reporting.compare import compare, comparison_tables, write_comparison
 from intervox.storage import write_json
-from tests.support.metrics import schema_2_metrics
+from tests.support.metrics import sample_metrics
 from tests.support.trials import small_clips, write_small_trials
 
 CLEAN = "EER, clean, different text"
@@ -15,7 +15,7 @@ CLEAN = "EER, clean, different text"
 
 def write_run(folder: Path, noise: float | None, shift: float = 0.0) -> Path:
     """A run with one human protocol, and its trials unless there is no noise to draw them with."""
-    metrics = schema_2_metrics()
+    metrics = sample_metrics()
     for part in ("protocols", "verification", "keywords"):
         metrics[part] = {"fsdd": metrics[part]["fsdd"]}
     result = metrics["verification"]["fsdd"]["speaker"]["clean"]["different_text"]

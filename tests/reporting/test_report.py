@@ -10,7 +10,7 @@ import pytest
 from intervox.reporting.report import MapSource, write_report
 from tests.reporting.test_tables import bare_metrics
 from tests.support.browser import BROWSER, in_browser
-from tests.support.metrics import schema_2_metrics
+from tests.support.metrics import sample_metrics
 from tests.support.trials import small_clips, small_vectors, write_small_trials
 
 SCRIPT = """
@@ -46,7 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clips = small_clips(folder / "audio")
     write_small_trials(folder, clips, "fsdd", 1.0)
     vectors = {"speaker": small_vectors(clips, 1.0), "content": small_vectors(clips, 5.0)}
-    write_report(folder / "report.html", schema_2_metrics(), [MapSource("fsdd", clips, vectors)])
+    write_report(folder / "report.html", sample_metrics(), [MapSource("fsdd", clips, vectors)])
     return folder
 
 
@@ -98,7 +98,7 @@ def test_the_open_set_has_its_curves_beside_those_of_voices(page: str) -> None:
 
 def test_recordings_can_be_left_out(run: Path, tmp_path: Path) -> None:
     (tmp_path / "trials").symlink_to(run / "trials")
-    write_report(tmp_path / "report.html", schema_2_metrics(), embed_audio=False)
+    write_report(tmp_path / "report.html", sample_metrics(), embed_audio=False)
     page = (tmp_path / "report.html").read_text()
     assert "<audio" not in page
     assert "holds no recordings" in page

@@ -10,14 +10,14 @@ from intervox.reporting.formats import FORMATS, csv_table, insert_markdown, late
 from intervox.reporting.maps import separation_matrix
 from intervox.reporting.table import Table
 from intervox.reporting.tables import headline_tables, metric_tables, table_sections
-from tests.support.metrics import schema_2_metrics
+from tests.support.metrics import sample_metrics
 
 ODD = Table("Odd: a_b & 50 %", "A note, ~ and {braces}.", ["who", "what", "EER | %", "count"], [])
 
 
 def bare_metrics() -> dict[str, Any]:
     """What an evaluation of somebody's vectors has: one space, one protocol, no texts, nothing raw."""
-    full = schema_2_metrics()
+    full = sample_metrics()
     result = full["verification"]["fsdd"]["speaker"]["clean"]["all"]
     return {
         "schema": 2,
@@ -28,7 +28,7 @@ def bare_metrics() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("metrics", [schema_2_metrics(), bare_metrics()], ids=["full", "bare"])
+@pytest.mark.parametrize("metrics", [sample_metrics(), bare_metrics()], ids=["full", "bare"])
 def test_every_row_fits_its_header(metrics: dict[str, Any]) -> None:
     for table in metric_tables(metrics):
         assert table.rows
@@ -37,7 +37,7 @@ def test_every_row_fits_its_header(metrics: dict[str, Any]) -> None:
 
 
 def test_a_full_run_has_every_table() -> None:
-    sections = table_sections(schema_2_metrics())
+    sections = table_sections(sample_metrics())
     assert {section: len(tables) for section, tables in sections.items()} == {
         "tested": 1,
         "verification": 5,
@@ -64,7 +64,7 @@ def test_what_was_not_measured_has_no_table() -> None:
 
 
 def test_the_headline_tables_are_few_and_hold_the_measured_figures() -> None:
-    verification, keywords, separation = headline_tables(schema_2_metrics())
+    verification, keywords, separation = headline_tables(sample_metrics())
     assert len(verification.rows) == 16
     rows = {(row[0], row[1]): row[2:] for row in verification.rows}
     assert rows["librispeech", "raw, layer 1"][0] == "10.7 [9.1, 12.0]"
@@ -119,7 +119,7 @@ def test_csv_has_plain_numbers(tmp_path: Path) -> None:
     assert header == ["who", "what", "EER | %", "EER | %, low", "EER | %, high", "count"]
     assert first == ["a,b", "c", "1.0", "0.5", "2.0", "50000"]
     assert second == ["d", "e", "", "", "", "7"]
-    tables = metric_tables(schema_2_metrics())
+    tables = metric_tables(sample_metrics())
     paths = write_csv(tmp_path, tables)
     assert [path.name for path in paths] == [f"{table.key}.csv" for table in tables]
     assert all(path.read_text() for path in paths)
@@ -127,13 +127,13 @@ def test_csv_has_plain_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_table_can_be_written(name: str) -> None:
-    tables = metric_tables(schema_2_metrics())
+    tables = metric_tables(sample_metrics())
     text = FORMATS[name](tables)
     assert all(table.title.split(":")[0] in text for table in tables)
 
 
 def test_the_matrix_has_our_spaces_first_and_shades_by_what_is_read() -> None:
-    matrix = separation_matrix(schema_2_metrics(), "speech_commands")
+    matrix = separation_matrix(sample_metrics(), "speech_commands")
     assert matrix
     assert matrix.spaces == ["speaker", "content", "raw.1"]
     factor, chance, (from_speaker, from_content, _) = matrix.rows[1]
@@ -143,17 +143,17 @@ def test_the_matrix_has_our_spaces_first_and_shades_by_what_is_read() -> None:
     assert (from_speaker.own, from_content.own) == (False, True)
     # The MLP reads 0.925 where chance is 0.118: 91 % of the way, 18 of 20 shades.
     assert from_speaker.shade == 18
-    assert separation_matrix(schema_2_metrics(), "librispeech") is None
+    assert separation_matrix(sample_metrics(), "librispeech") is None
 
 
 def test_running_speech_names_its_raw_layer() -> None:
-    table = next(table for table in metric_tables(schema_2_metrics()) if table.key == "running-speech")
+    table = next(table for table in metric_tables(sample_metrics()) if table.key == "running-speech")
     assert [row[1] for row in table.rows] == ["content subspace", "speaker subspace", "raw, layer 4"]
     assert all("[" in cell for row in table.rows for cell in row[2:5])
 
 
 def test_geometry_and_projection_have_a_row_a_pair_of_spaces() -> None:
-    tables = {table.key: table for table in metric_tables(schema_2_metrics())}
+    tables = {table.key: table for table in metric_tables(sample_metrics())}
     geometry, projection = tables["geometry"], tables["projection"]
     assert geometry.rows[0][1:] == [
         *("content and speaker", "0.040", "0.010", "0.20"),

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.verification import cosine, verify
+from intervox.evaluation.verification import verify
 from intervox.metrics.detection import equal_error_rate, error_rates
 from intervox.metrics.trials import PAIR_COLUMNS
+from intervox.metrics.vectors import cosine
 from intervox.reporting.trials import (
     read_trials,
     representations,
@@ -32,13 +33,11 @@ def test_a_file_holds_every_trial_once_and_gives_the_same_error_rates(tmp_path: 
     assert representations(table) == ["speaker", "raw.1"]
     pairs = set(zip(table["enrol"].to_pylist(), table["test"].to_pylist(), strict=True))
     assert len(pairs) == table.num_rows
-    expected = verify({"clean": small_vectors(clips, 1.0)}, trials, clips.speakers, 0, 0)["conditions"][
-        "clean"
-    ]
-    for stratum, result in expected.items():
+    verified = verify({"clean": small_vectors(clips, 1.0)}, trials, clips.speakers, 0, 0)
+    for stratum, result in verified.conditions["clean"].items():
         targets, impostors = stratum_scores(table, "speaker", stratum)
-        assert (len(targets), len(impostors)) == (result["targets"], result["impostors"])
-        assert equal_error_rate(*error_rates(targets, impostors)) == pytest.approx(result["eer"], abs=1e-5)
+        assert (len(targets), len(impostors)) == (result.targets, result.impostors)
+        assert equal_error_rate(*error_rates(targets, impostors)) == pytest.approx(result.eer, abs=1e-5)
 
 
 def test_a_row_names_its_clips() -> None:

@@ -1,4 +1,4 @@
-"""A plausible ``metrics.json`` of schema 2: measured figures of a quickstart run, the rest made up."""
+"""A plausible ``metrics.json``: measured figures of a quickstart run, the rest made up."""
 
 from typing import Any
 
@@ -53,10 +53,10 @@ _ABOUT = {
 }
 
 
-def schema_2_metrics() -> dict[str, Any]:
+def sample_metrics() -> dict[str, Any]:
     """Build all that a run measures on four protocols."""
     return {
-        "schema": 2,
+        "schema": 3,
         "recipe": "quickstart",
         "seed": 0,
         "backbone": {"name": "bundled:whisper-tiny.en", "fingerprint": "4e6cf290c15d1a7b"},
@@ -92,16 +92,13 @@ def schema_2_metrics() -> dict[str, Any]:
     }
 
 
+def _rate(value: float) -> dict[str, Any]:
+    interval = [round(0.85 * value, 5), round(min(1.12 * value, 1), 5)]
+    return {"eer": value, "eer_interval": interval, "targets": 4500, "impostors": 50_000}
+
+
 def _eer(value: float) -> dict[str, Any]:
-    return {
-        "eer": value,
-        "eer_interval": [round(0.85 * value, 5), round(min(1.12 * value, 1), 5)],
-        "min_dcf": {"0.01": 0.8, "0.05": 0.6},
-        "cllr": 0.5,
-        "min_cllr": 0.42,
-        "targets": 4500,
-        "impostors": 50_000,
-    }
+    return _rate(value) | {"min_dcf": {"0.01": 0.8, "0.05": 0.6}, "cllr": 0.5, "min_cllr": 0.42}
 
 
 def _strata(clean: float, same_text: float | None, cross: float) -> dict[str, Any]:
@@ -132,7 +129,7 @@ def _gaps(eers: tuple[float, float | None, float]) -> dict[str, Any]:
 def _severity(eer: float) -> dict[str, Any]:
     slopes = {"noise": 0.2, "room": 0.12, "band": 0.05, "codec": 0.03, "clipping": 0.08}
     return {
-        name: {severity: _eer(round(eer + slope * float(severity), 5)) for severity in SEVERITIES}
+        name: {severity: _rate(round(eer + slope * float(severity), 5)) for severity in SEVERITIES}
         for name, slope in slopes.items()
     }
 
@@ -179,6 +176,8 @@ def _running(precision: float) -> dict[str, Any]:
         "hours": 0.4,
         "window_seconds": 1.0,
         "hop_seconds": 0.1,
+        "shots": 5,
+        "checked": True,
         "curve": curve,
         "miss_at": {"10": curve[3][1], "60": curve[4][1]},
         "miss_interval": {rate: [0.0, 1.0] for rate in ("10", "60")},
@@ -207,7 +206,13 @@ def probed(accuracy: float, chance: float, mlp: float | None = None) -> dict[str
         "linear": probe(accuracy),
         "mlp": probe(accuracy if mlp is None else mlp),
         "chance": chance,
-        "information": {"bits": round(3 * accuracy, 2), "interval": [1.0, 2.5], "entropy_bits": 3.5},
+        "information": {
+            "bits": round(3 * accuracy, 2),
+            "interval": [1.0, 2.5],
+            "mlp_bits": round(3 * (accuracy if mlp is None else mlp), 2),
+            "mlp_interval": [1.0, 2.5],
+            "entropy_bits": 3.5,
+        },
         "classes": 12,
         "clips": 3927,
     }
@@ -215,13 +220,13 @@ def probed(accuracy: float, chance: float, mlp: float | None = None) -> dict[str
 
 def _separation(name: str) -> dict[str, Any]:
     clean, same_text, _ = _EERS[name]["speaker"]
-    found: dict[str, Any] = {"speaker_eer_from_content": _EERS[name]["content"][0]}
+    found: dict[str, Any] = {"speaker_eer_from": {"content": _EERS[name]["content"][0]}}
     if same_text is not None:
-        found["same_text_cost_of_speaker"] = round(same_text / clean, 3)
+        found["same_text_cost_of"] = {"speaker": round(same_text / clean, 3)}
     if name not in _KEYWORDS:
         return found
     chance, (raw, _, content, speaker) = _KEYWORDS[name]
-    found |= {"keyword_probe_from_speaker": speaker[0], "keyword_chance": chance}
+    found |= {"keyword_probe_from": {"speaker": speaker[0]}, "keyword_chance": chance}
     found["matrix"] = {
         "speaker": {
             "speaker": probed(0.93, 0.02, 0.95),

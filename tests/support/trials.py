@@ -1,5 +1,7 @@
 """A small evaluated protocol: clips on disk, vectors that know the speaker, trials with scores."""
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,10 @@ import pyarrow as pa
 import soundfile as sf
 
 from intervox.clips.labels import Clips
-from intervox.metrics.trials import Trials, draw_trials
+from intervox.metrics.trials import TrialList, Trials, draw_trials
 from intervox.metrics.vectors import Vectors, unit
 from intervox.reporting.trials import trial_path, trial_table, write_trials
+from intervox.seeds import rng
 
 SPEAKERS, CONTENTS = 12, 4
 
@@ -43,7 +46,14 @@ def small_vectors(clips: Clips, noise: float, seed: int = 0) -> Vectors:
 
 def small_trials(clips: Clips) -> dict[str, Trials]:
     """Draw every stratum."""
-    return draw_trials(clips, 5000, 0)
+    return drawn(clips, 5000, 0)
+
+
+def drawn(
+    clips: Clips, max_trials: int, seed: int, lists: Mapping[str, TrialList] | None = None
+) -> dict[str, Trials]:
+    """Draw the trials of clips by one seed."""
+    return draw_trials(clips.labels, clips.duration, max_trials, partial(rng, seed), lists)
 
 
 def write_small_trials(run: Path, clips: Clips, protocol: str, noise: float) -> pa.Table:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.audio import Waveform
-from intervox.evaluation.running import pick_peaks
+from intervox.metrics.events import pick_peaks
 from intervox.progress import progress_bar
 
 NOTHING = -np.inf

@@ -26,8 +26,7 @@ from intervox.audio import (
     stream_audio,
 )
 from intervox.errors import IntervoxError
-from intervox.evaluation.running import REFRACTORY_SECONDS, pick_peaks
-from intervox.evaluation.streams import HOP_SECONDS, WINDOW_SECONDS
+from intervox.metrics.events import HOP_SECONDS, REFRACTORY_SECONDS, WINDOW_SECONDS, pick_peaks
 from intervox.model.encoding import is_one_clip
 from intervox.model.model import SubspaceModel
 from intervox.model.packaged import DEFAULT

@@ -68,7 +68,7 @@ def run(
     from intervox.parallel import Pool
 
     opened = pipeline.open_run(recipe, folder, Pool(workers, engine_pool))
-    _show_metrics(pipeline.run(opened), opened.folder, as_json)
+    _show_metrics(pipeline.run(opened).dump(), opened.folder, as_json)
 
 
 @app.command()
@@ -136,16 +136,16 @@ def evaluate(
         raise IntervoxError("--protocol goes with --embeddings: name a run's in evaluation.protocols")
     if embeddings is None:
         opened = pipeline.open_run(recipe, folder, Pool(workers))
-        _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
+        _show_metrics(pipeline.evaluate(opened).dump(), opened.folder, as_json)
         return
     source = context.get_parameter_source("recipe")
     if source is not None and source.name != "DEFAULT":
         raise IntervoxError(f"--embeddings measures a file without a recipe: leave {recipe!r} out")
-    from intervox.benchmark import evaluate_embeddings
+    from intervox.benchmarking import benchmark_embeddings
 
     home = folder or Path("runs") / embeddings.stem
-    metrics = evaluate_embeddings(embeddings, home, protocols, workers=workers)
-    _show_metrics(metrics, home, as_json)
+    metrics = benchmark_embeddings(embeddings, home, protocols, workers=workers)
+    _show_metrics(metrics.dump(), home, as_json)
 
 
 @app.command()
@@ -196,16 +196,17 @@ def ingredients(
     measured on the human corpora. Needs `synth` and `extract`; a minute a row.
     """
     from intervox import pipeline
+    from intervox.evaluation.results import INGREDIENTS
     from intervox.reporting.formats import print_tables
     from intervox.reporting.study_tables import ingredient_tables
 
     opened = pipeline.open_run(recipe, folder)
-    found = pipeline.compare_ingredients(opened)
+    found = pipeline.compare_ingredients(opened).dump()
     if as_json:
         typer.echo(json.dumps(found))
     else:
         print_tables(ingredient_tables(found))
-        typer.echo(f"ingredients: {opened.folder / pipeline.INGREDIENTS}")
+        typer.echo(f"ingredients: {opened.folder / INGREDIENTS}")
 
 
 @app.command()
@@ -218,8 +219,7 @@ def tables(
     form: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
 ) -> None:
     """Print the tables of a finished run in Markdown, LaTeX or CSV, or write them into a Markdown file."""
-    from intervox.pipeline import INGREDIENTS, SWEEP
-    from intervox.reporting import METRICS
+    from intervox.evaluation.results import INGREDIENTS, METRICS, SWEEP
     from intervox.reporting.formats import FORMATS, insert_markdown
     from intervox.reporting.study_tables import ingredient_tables, sweep_tables
     from intervox.reporting.tables import headline_tables, metric_tables
@@ -292,7 +292,8 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def _show_metrics(metrics: dict[str, object], folder: Path, as_json: bool) -> None:
-    from intervox.reporting import METRICS, REPORT
+    from intervox.evaluation.results import METRICS
+    from intervox.reporting import REPORT
     from intervox.reporting.formats import print_tables
     from intervox.reporting.tables import headline_tables
 

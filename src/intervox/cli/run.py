@@ -51,14 +51,15 @@ def sweep(
     earlier call stopped.
     """
     from intervox import pipeline
+    from intervox.evaluation.results import SWEEP
     from intervox.reporting.formats import print_tables
     from intervox.reporting.study_tables import selection_sentence, sweep_tables
 
     opened = pipeline.open_run(recipe, folder)
-    found = pipeline.sweep(opened, vary or (), seeds)
+    found = pipeline.sweep(opened, vary or (), seeds).dump()
     if as_json:
         typer.echo(json.dumps(found))
         return
     print_tables(sweep_tables(found))
     typer.echo(selection_sentence(found))
-    typer.echo(f"sweep: {opened.folder / pipeline.SWEEP}\nplot:  {opened.folder / pipeline.SWEEP_PLOT}")
+    typer.echo(f"sweep: {opened.folder / SWEEP}\nplot:  {opened.folder / pipeline.SWEEP_PLOT}")

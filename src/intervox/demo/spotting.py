@@ -8,7 +8,7 @@ import numpy as np
 from intervox.applications.spotter import Detection, KeywordSpotter
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError
-from intervox.evaluation.streams import HOP_SECONDS
+from intervox.metrics.events import HOP_SECONDS
 from intervox.model.model import SubspaceModel
 
 MAX_EXAMPLES = 5

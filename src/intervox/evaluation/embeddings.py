@@ -23,16 +23,15 @@ from intervox.evaluation import SYNTHETIC
 from intervox.evaluation.loading import protocol_clips
 from intervox.evaluation.protocols import Protocol
 from intervox.evaluation.representations import Representation
-from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet, View
-from intervox.metrics.trials import PAIR_COLUMNS, STRATA, TrialList, draw_trials
-from intervox.metrics.vectors import Means
+from intervox.evaluation.test_sets import CLEAN, Means, TestSet, View, draw
+from intervox.metrics.trials import PAIR_COLUMNS, STRATA, TrialList
 
 PREFIX = "embedding"
 MISSING_SHARE = 0.01
 _COLUMNS = ("path", "condition", "duration", "split")
 """Columns that are no factors."""
 
-_RESERVED = ("raw", "residual", *PAIR_COLUMNS, *STRATA)
+_RESERVED = ("raw", "own", "residual", *PAIR_COLUMNS, *STRATA)
 """Names that the results use for other spaces, and for columns of trial files."""
 
 _CONDITION = re.compile(r"\w[\w.-]*(@[01]\.\d\d)?")
@@ -303,7 +302,7 @@ def _test_set(
         there = few if "@" in condition else good
         views[condition] = View(np.flatnonzero(there[good]), tables, stored[there])
     official = {label: trials.take(good) for label, trials in lists.items()}
-    trials = draw_trials(kept, max_trials, EVALUATION_SEED, official)
+    trials = draw(kept, max_trials, official)
     if not trials:
         raise IntervoxError(f"{name} needs two speakers at least, and two clips of one of them")
     return TestSet(name, licence, kept, views, trials, int((~good).sum()))

@@ -1,7 +1,6 @@
 """Keyword spotting across speakers: a linear probe, and prototypes from one, five or ten examples."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +8,12 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from intervox.clips.labels import Clips, Labels
+from intervox.evaluation.findings import Keywords, OpenSet, Shots
 from intervox.metrics.bootstrap import bootstrap_weights, interval
 from intervox.metrics.detection import equal_error_rate
 from intervox.metrics.events import Detections, count_detections, miss_at, thinned
 from intervox.metrics.probes import logistic
+from intervox.metrics.vectors import Vectors, unit
 from intervox.seeds import rng
 
 Rows = NDArray[np.int64]
@@ -50,10 +51,9 @@ def draw_episodes(
             yield keywords, np.stack(examples), np.flatnonzero(~enrolling)
 
 
-def prototypes(vectors: NDArray[np.float32], examples: Rows) -> NDArray[np.float32]:
+def prototypes(vectors: Vectors, examples: Rows) -> Vectors:
     """Average each keyword's examples: unit vectors of shape (keywords, dim)."""
-    means = vectors[examples].mean(axis=1)
-    return np.asarray(means / (np.linalg.norm(means, axis=1, keepdims=True) + 1e-9), np.float32)
+    return unit(vectors[examples].mean(axis=1))
 
 
 OPEN_SET_SHOTS = 5
@@ -61,9 +61,7 @@ FALSE_ACCEPTS = (0.01, 0.05, 0.10)
 FALSE_ALARMS_PER_HOUR = 10.0
 
 
-def detect_unknown(
-    vectors: NDArray[np.float32], clips: Clips, episodes: int, repeats: int, seed: int
-) -> dict[str, Any] | None:
+def detect_unknown(vectors: Vectors, clips: Clips, episodes: int, repeats: int, seed: int) -> OpenSet | None:
     """Enrol two thirds of the contents, and detect them among clips of all contents.
 
     Every episode draws the unknown third anew, as some words are easier to tell from the rest than
@@ -86,13 +84,8 @@ def detect_unknown(
 
     Returns
     -------
-    dict or None
-        ``unknown`` and ``known`` (how many contents an episode has of each), ``shots``, ``eer`` and
-        its ``eer_interval`` (95 %, bootstrap over tested speakers), ``false_reject_at_false_accept``,
-        ``curve`` (false accepts, false rejects), ``false_alarms_per_hour`` (threshold, false alarms an
-        hour of unknown speech, miss rate) and ``miss_at_false_alarms_per_hour``; the last two are
-        absent where durations are unknown. None with fewer than three contents, or too few examples
-        of one.
+    OpenSet or None
+        None with fewer than three contents, or too few examples of one.
     """
     contents, counts = np.unique(clips.contents, return_counts=True)
     unknown = len(contents) // 3
@@ -105,29 +98,29 @@ def detect_unknown(
         return None
     trials, unknown_hours = counted
     accept, reject = trials.curve()
-    accepts, rejects = trials.resampled(bootstrap_weights(len(trials.wanted), repeats, seed))
+    weights = bootstrap_weights(len(trials.wanted), repeats, rng(seed, "bootstrap"))
+    accepts, rejects = trials.resampled(weights)
     eers = [equal_error_rate(*curves) for curves in zip(accepts, rejects, strict=True)]
-    result: dict[str, Any] = {
-        "unknown": unknown,
-        "known": len(contents) - unknown,
-        "shots": shots,
-        "eer": round(equal_error_rate(accept, reject), 5),
-        "eer_interval": interval(np.asarray(eers)),
-        "false_reject_at_false_accept": {
+    hourly = accept * trials.exposure.sum() / unknown_hours if unknown_hours else None
+    return OpenSet(
+        unknown=unknown,
+        known=len(contents) - unknown,
+        shots=shots,
+        eer=round(equal_error_rate(accept, reject), 5),
+        eer_interval=interval(np.asarray(eers)),
+        false_reject_at_false_accept={
             f"{limit:.2f}": round(miss_at(accept, reject, limit), 5) for limit in FALSE_ACCEPTS
         },
-        "curve": np.stack([accept, reject], axis=1)[thinned(accept)].round(5).tolist(),
-    }
-    if unknown_hours:
-        hourly = accept * trials.exposure.sum() / unknown_hours
-        missed = round(miss_at(hourly, reject, FALSE_ALARMS_PER_HOUR), 5)
-        result["false_alarms_per_hour"] = _hourly_curve(trials, hourly, reject)
-        result["miss_at_false_alarms_per_hour"] = {f"{FALSE_ALARMS_PER_HOUR:g}": missed}
-    return result
+        curve=curve_points(accept, reject),
+        false_alarms_per_hour=None if hourly is None else _hourly_curve(trials, hourly, reject),
+        miss_at_false_alarms_per_hour=None
+        if hourly is None
+        else {f"{FALSE_ALARMS_PER_HOUR:g}": round(miss_at(hourly, reject, FALSE_ALARMS_PER_HOUR), 5)},
+    )
 
 
 def _detections(
-    vectors: NDArray[np.float32],
+    vectors: Vectors,
     clips: Clips,
     vocabularies: list[Labels],
     shots: int,
@@ -158,14 +151,20 @@ def _detections(
     return trials, float(durations.sum() / 3600) if durations.all() else 0.0
 
 
+def curve_points(alarms: NDArray[np.float64], misses: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Return some points of a curve, false alarms and miss rate each."""
+    points = np.stack([alarms, misses], axis=1)[thinned(alarms)].round(5)
+    return [(float(alarm), float(miss)) for alarm, miss in points]
+
+
 def _hourly_curve(
     trials: Detections, hourly: NDArray[np.float64], reject: NDArray[np.float64]
-) -> list[list[float]]:
+) -> list[tuple[float, float, float]]:
     """Thresholds with their false alarms an hour and miss rates; the last has no false alarm left."""
     thresholds = np.append(trials.thresholds, trials.thresholds[-1] + 1)
     chosen = thinned(hourly)
-    points: list[list[float]] = np.stack([thresholds, hourly, reject], axis=1)[chosen].round(5).tolist()
-    return points
+    points = np.stack([thresholds, hourly, reject], axis=1)[chosen].round(5)
+    return [(float(threshold), float(alarms), float(miss)) for threshold, alarms, miss in points]
 
 
 SHOTS = (1, 5, 10)
@@ -174,7 +173,7 @@ OFFICIAL_TEST = 1_000
 """Clips that an official test part needs: that of a few words or people tells less than folds over all."""
 
 
-def probe_correct(vectors: NDArray[np.float32], clips: Clips) -> tuple[Rows, NDArray[np.bool_]]:
+def probe_correct(vectors: Vectors, clips: Clips) -> tuple[Rows, NDArray[np.bool_]]:
     """Tell which clips a linear classifier gets right, of speakers that it was not trained on.
 
     ``probes.logistic`` on standardised vectors. The official split is used where it tests
@@ -219,7 +218,7 @@ def _splits(clips: Clips) -> Iterator[tuple[Rows, Rows]]:
 
 
 def shots_correct(
-    vectors: NDArray[np.float32], clips: Clips, shots: int, episodes: int, seed: int
+    vectors: Vectors, clips: Clips, shots: int, episodes: int, seed: int
 ) -> list[tuple[Rows, NDArray[np.bool_]]]:
     """Tell which clips the nearest prototype gets right, enrolled from speakers who are not tested.
 
@@ -248,7 +247,7 @@ def shots_correct(
 
 
 def shot_resamples(
-    vectors: NDArray[np.float32], clips: Clips, shots: int, episodes: int, repeats: int, seed: int
+    vectors: Vectors, clips: Clips, shots: int, episodes: int, repeats: int, seed: int
 ) -> tuple[float, NDArray[np.float64]] | None:
     """Return the accuracy of ``shots`` examples, and that of every resample of the tested speakers.
 
@@ -268,20 +267,20 @@ def _resamples(
     rows, correct = (np.concatenate(part) for part in zip(*answers, strict=True))
     right = np.bincount(who[rows], correct, count)
     tested = np.bincount(who[rows], minlength=count)
-    weights = bootstrap_weights(count, repeats, seed)
+    weights = bootstrap_weights(count, repeats, rng(seed, "bootstrap"))
     weights = weights[weights @ tested > 0]
     return float(right.sum() / tested.sum()), (weights @ right) / (weights @ tested)
 
 
 def spot_keywords(
-    vectors: NDArray[np.float32],
+    vectors: Vectors,
     clips: Clips,
     episodes: int,
     repeats: int,
     seed: int,
     probe: bool,
     open_set: bool,
-) -> dict[str, Any]:
+) -> Keywords:
     """Evaluate one representation of a keyword corpus.
 
     Parameters
@@ -298,30 +297,23 @@ def spot_keywords(
         Decides the draws of both.
     probe, open_set
         Whether to add a linear probe, and the detection of keywords among unknown words.
-
-    Returns
-    -------
-    dict
-        ``chance`` (always answering the commonest keyword); ``shot_1``, ``shot_5`` and ``shot_10``:
-        ``accuracy`` over all answers of all ``episodes`` and its 95 % ``interval``, None where a
-        keyword has too few examples; ``probe`` and ``probe_interval``; ``open_set`` as
-        ``detect_unknown`` returns it.
     """
     frequent = np.unique(clips.contents, return_counts=True)[1].max()
-    result: dict[str, Any] = {"chance": round(float(frequent / len(clips)), 5)}
-    if probe:
-        value, resampled = _resamples([probe_correct(vectors, clips)], clips, repeats, seed)
-        result |= {"probe": round(value, 5), "probe_interval": interval(resampled)}
-    for shots in SHOTS:
-        answers = shots_correct(vectors, clips, shots, episodes, seed)
-        result[f"shot_{shots}"] = None
-        if answers:
-            value, resampled = _resamples(answers, clips, repeats, seed)
-            result[f"shot_{shots}"] = {
-                "accuracy": round(value, 5),
-                "interval": interval(resampled),
-                "episodes": len(answers),
-            }
-    if open_set:
-        result["open_set"] = detect_unknown(vectors, clips, episodes, repeats, seed)
-    return result
+    probed = _resamples([probe_correct(vectors, clips)], clips, repeats, seed) if probe else None
+    return Keywords(
+        chance=round(float(frequent / len(clips)), 5),
+        probe=round(probed[0], 5) if probed else None,
+        probe_interval=interval(probed[1]) if probed else None,
+        **{f"shot_{shots}": _shots(vectors, clips, shots, episodes, repeats, seed) for shots in SHOTS},
+        open_set=detect_unknown(vectors, clips, episodes, repeats, seed) if open_set else None,
+    )
+
+
+def _shots(
+    vectors: Vectors, clips: Clips, shots: int, episodes: int, repeats: int, seed: int
+) -> Shots | None:
+    answers = shots_correct(vectors, clips, shots, episodes, seed)
+    if not answers:
+        return None
+    value, resampled = _resamples(answers, clips, repeats, seed)
+    return Shots(accuracy=round(value, 5), interval=interval(resampled), episodes=len(answers))

@@ -26,13 +26,14 @@ from intervox.evaluation.test_sets import (
     Spoken,
     TestSet,
     View,
+    draw,
     has_keywords,
 )
 from intervox.features.extraction import Encoder, extract
 from intervox.features.frames import extract_frames
 from intervox.features.store import Features
 from intervox.metrics.abx import draw_grids
-from intervox.metrics.trials import TrialList, draw_trials
+from intervox.metrics.trials import TrialList
 from intervox.recipe import EvaluationSettings, FeatureSettings
 from intervox.recipe.corpus import ConditionSettings, Split
 from intervox.seeds import rng
@@ -150,7 +151,7 @@ class _Loader:
             given.licence,
             clips,
             views,
-            draw_trials(clips, self.settings.max_trials, EVALUATION_SEED, lists),
+            draw(clips, self.settings.max_trials, lists),
             len(given.clips) - len(kept),
             self._listening(given, clips),
             self._spoken(given, clips, kept),
@@ -183,7 +184,7 @@ class _Loader:
 
     def _spoken(self, given: Source, clips: Clips, kept: NDArray[np.int64]) -> Spoken | None:
         backbone = next(iter(self.encoders.values()))
-        grids = draw_grids(clips, EVALUATION_SEED)
+        grids = draw_grids(clips.speakers, clips.contents, rng(EVALUATION_SEED, "abx.grids"))
         if not self.settings.separation or not grids or not isinstance(backbone, Backbone):
             return None
         cells = np.unique(np.concatenate([grid.clips.ravel() for grid in grids]))

@@ -11,9 +11,9 @@ from scipy.linalg import orth
 from sklearn.decomposition import PCA
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.test_sets import FeatureTable, TestSet, View
+from intervox.evaluation.test_sets import FeatureTable, Means, TestSet, View
 from intervox.features.store import Features
-from intervox.metrics.vectors import Means, Vectors, unit
+from intervox.metrics.vectors import Vectors, unit
 from intervox.model.model import SubspaceModel
 
 BACKBONE = "backbone"
@@ -210,9 +210,14 @@ def _reading(model: SubspaceModel, name: str) -> NDArray[np.float64]:
     return np.asarray(model.maps()[name].detach().double().numpy())
 
 
-def _flat(model: SubspaceModel, means: Means) -> Vectors:
+def standardised(model: SubspaceModel, means: Means) -> Means:
+    """Standardise layer means (clips, layers, dim) as the model does, in NumPy."""
     with torch.inference_mode():
-        return np.asarray(model.standardise(torch.from_numpy(means)).flatten(1).numpy())
+        return np.asarray(model.standardise(torch.from_numpy(means)).numpy())
+
+
+def _flat(model: SubspaceModel, means: Means) -> Vectors:
+    return standardised(model, means).reshape(len(means), -1)
 
 
 def _reduced(model: SubspaceModel, training: Means, removed: NDArray[np.float64]) -> Embed:

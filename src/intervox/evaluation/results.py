@@ -1,99 +1,324 @@
-"""The shape of ``metrics.json``: own spaces, raw layers and baselines, each in its place."""
+"""What an evaluation leaves behind: ``metrics.json``, ``ingredients.json`` and ``sweep.json``, typed.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+A mapping by name (protocol, space, condition, stratum, ...) is a ``dict``; what it leads to is one of the
+``findings``. ``docs/formats.md`` has all of them field by field.
+"""
 
-from intervox.evaluation.representations import Representation
-from intervox.evaluation.test_sets import CLEAN
-from intervox.metrics.trials import usual_stratum
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, Literal, Self, TypeVar
+
+from pydantic import Field, JsonValue, ValidationError, model_serializer, model_validator
+
+from intervox.errors import IntervoxError
+from intervox.evaluation.findings import (
+    Abx,
+    Against,
+    Backbone,
+    Blocks,
+    Calibration,
+    ErrorRates,
+    Gap,
+    Geometry,
+    Interval,
+    Keywords,
+    ProbedFactor,
+    ProtocolAbout,
+    Rate,
+    RawRunning,
+    Reading,
+    Result,
+    Running,
+)
+from intervox.storage import read_json, write_json
+
+METRICS = "metrics.json"
+INGREDIENTS = "ingredients.json"
+SWEEP = "sweep.json"
 
 RAW = "raw"
-KINDS = ("verification", "gaps", "severity", "calibration", "keywords", "running")
+"""The space of the backbone's own layers."""
 
-Result = dict[str, Any]
-
-
-def arrange(
-    results: Mapping[str, Mapping[str, Result]],
-    representations: Sequence[Representation],
-    spaces: Mapping[str, str],
-    about: Mapping[str, str],
-) -> Result:
-    """Arrange what was measured as ``metrics.json`` has it; see ``docs/formats.md``.
-
-    Parameters
-    ----------
-    results
-        Name of a representation to test set to kind to what was found.
-    spaces
-        Own space to its factor.
-    about
-        Baseline or peer to one clause that says what it is.
-    """
-    metrics: Result = {kind: {} for kind in (*KINDS, "scoring", "baselines")}
-    metrics["spaces"] = dict(spaces)
-    for representation in representations:
-        for name, result in results[representation.name].items():
-            system, space = representation.system, representation.space
-            for kind, value in result.items():
-                if kind == "scoring":
-                    metrics[kind].setdefault(name, {})[space] = value
-                elif kind == "against":
-                    _baseline(metrics, about, system).setdefault(kind, {})[name] = value
-                elif not system:
-                    metrics[kind].setdefault(name, {})[space] = value
-                elif system != RAW:
-                    into = _baseline(metrics, about, system).setdefault(kind, {})
-                    into.setdefault(name, {})[space] = value
-    raw = {name.split(".")[1]: found for name, found in results.items() if name.startswith(f"{RAW}.")}
-    for name in next(iter(raw.values()), ()):
-        here = {space: found[name] for space, found in raw.items()}
-        for kind in ("verification", "keywords", "running"):
-            if kind in here["mean"]:
-                metrics[kind].setdefault(name, {})[RAW] = _raw(here, kind)
-    return {kind: value for kind, value in metrics.items() if value or kind in ("verification", "baselines")}
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-def _baseline(metrics: Result, about: Mapping[str, str], system: str) -> Result:
-    found: Result = metrics["baselines"].setdefault(system, {"about": about.get(system, "")})
-    return found
+class RawLayers(Result, Generic[T]):
+    """The backbone's layers by themselves."""
+
+    mean: dict[str, T]
+    """[condition]: the embedding averaged over layers."""
+    best_layer: dict[str, str]
+    """[condition]: number of the best layer, chosen on the test itself."""
+    layers: dict[str, dict[str, T]]
+    """[layer][condition], layers from `"0"`."""
 
 
-def _raw(by_space: Mapping[str, Result], kind: str) -> Result:
-    """Report the mean over layers, every layer, and the best one, chosen on the test set itself."""
-    layers = {space: found[kind] for space, found in by_space.items() if space != "mean"}
-    if kind == "running":
-        best = max(layers, key=lambda layer: float(layers[layer]["average_precision"]))
-        return {"layer": best, **layers[best]}
-    best_layer = {}
-    for condition in by_space["mean"][kind]:
-        if kind == "verification":
-            stratum = usual_stratum(layers["0"][condition])
-            best_layer[condition] = min(layers, key=lambda layer: layers[layer][condition][stratum]["eer"])
-        else:
-            best_layer[condition] = max(layers, key=lambda layer: _keyword_score(layers[layer], condition))
-    return {"mean": by_space["mean"][kind], "best_layer": best_layer, "layers": layers}
+class Spaces(Result, Generic[T, R]):
+    """What was found in each space: one mapping in the file, where `raw` lies beside the own spaces."""
+
+    own: dict[str, T] = Field(default_factory=dict)
+    """[space]: a subspace, or an embedding under its name."""
+    raw: R | None = None
+    """The backbone's layers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "own" not in value:
+            return {"own": {k: v for k, v in value.items() if k != RAW}, RAW: value.get(RAW)}
+        return value
+
+    @model_serializer(mode="wrap")
+    def _without_gaps(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = dump(self)
+        own: dict[str, Any] = found["own"]
+        return own | ({RAW: found[RAW]} if found[RAW] is not None else {})
 
 
-def _keyword_score(keywords: Result, condition: str) -> float:
-    """One-shot accuracy, or the clean probe's where no speaker has enough examples."""
-    shots = keywords[condition]["shot_1"]
-    return float(shots["accuracy"] if shots else keywords[CLEAN]["probe"])
+Strata = dict[str, ErrorRates]
+"""By stratum."""
+
+Verification = dict[str, Strata]
+"""By condition, then stratum."""
+
+VerificationSpaces = Spaces[Verification, RawLayers[Strata]]
+KeywordSpaces = Spaces[dict[str, Keywords], RawLayers[Keywords]]
+RunningSpaces = Spaces[Running, RawRunning]
 
 
-def headline(metrics: Result, name: str, spaces: Mapping[str, str]) -> Result:
-    """Say in single figures what each subspace holds of the other's factor."""
-    result: Result = {}
-    for space, factor in spaces.items():
-        strata = metrics["verification"][name][space][CLEAN]
-        if factor == "content" and "different_text" in strata:
-            result[f"speaker_eer_from_{space}"] = strata["different_text"]["eer"]
-        other_text = strata.get("different_text", {"eer": 0})["eer"]
-        if factor == "speaker" and "same_text_impostors" in strata and other_text:
-            ratio = strata["same_text_impostors"]["eer"] / other_text
-            result[f"same_text_cost_of_{space}"] = round(ratio, 3)
-        if factor == "speaker" and name in metrics.get("keywords", {}):
-            keywords = metrics["keywords"][name][space][CLEAN]
-            result[f"keyword_probe_from_{space}"] = keywords["probe"]
-            result["keyword_chance"] = keywords["chance"]
-    return result
+class Separation(Result):
+    """What each space knows of each factor."""
+
+    speaker_eer_from: dict[str, float] = Field(default_factory=dict)
+    """[content subspace]: EER of its different-text trials."""
+    same_text_cost_of: dict[str, float] = Field(default_factory=dict)
+    """[speaker subspace]: EER against same-text impostors over that against different-text ones."""
+    keyword_probe_from: dict[str, float] = Field(default_factory=dict)
+    """[speaker subspace]: the probe of `keywords`."""
+    keyword_chance: float | None = None
+    """The chance of `keywords`."""
+    matrix: dict[str, dict[str, ProbedFactor]] = Field(default_factory=dict)
+    """[factor][space]; spaces: the subspaces, `raw`, and `residual` where all maps are linear."""
+    rejection: dict[str, dict[str, Reading]] = Field(default_factory=dict)
+    """[factor][subspace]: on all layers without the subspace; linear maps only."""
+    projection: dict[str, dict[str, Reading]] = Field(default_factory=dict)
+    """[factor][subspace]: on the subspace's directions alone; linear maps only."""
+    geometry: dict[str, Geometry] = Field(default_factory=dict)
+    """[`<first>-<second>`]"""
+    abx: dict[str, Abx] = Field(default_factory=dict)
+    """[subspace, and the best `raw.<layer>`]; absent where speakers share no texts."""
+    blocks: Blocks | None = None
+    """Summary of the matrix; absent with fewer than two subspaces or factors."""
+
+
+class Baseline(Result):
+    """A baseline or peer, beside the subspaces that it is compared with."""
+
+    about: str
+    """One clause that says what it is."""
+    verification: dict[str, dict[str, Verification]] = Field(default_factory=dict)
+    """[protocol][space][condition][stratum]"""
+    gaps: dict[str, dict[str, dict[str, Gap]]] = Field(default_factory=dict)
+    """[protocol][space][gap]"""
+    severity: dict[str, dict[str, dict[str, dict[str, Rate]]]] = Field(default_factory=dict)
+    """[protocol][space][disturbance][severity]"""
+    calibration: dict[str, dict[str, Calibration]] = Field(default_factory=dict)
+    """[protocol][space]"""
+    keywords: dict[str, dict[str, dict[str, Keywords]]] = Field(default_factory=dict)
+    """[protocol][space][condition]"""
+    running: dict[str, dict[str, Running]] = Field(default_factory=dict)
+    """[protocol][space]"""
+    against: dict[str, Against] = Field(default_factory=dict)
+    """[protocol]"""
+
+
+class Document(Result):
+    """What one file holds."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file that ``write`` wrote.
+
+        Raises
+        ------
+        IntervoxError
+            It is missing, damaged, of another version or another file altogether.
+        """
+        content = read_json(path)
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise IntervoxError(
+                f"{path} does not hold results of this version of Intervox ({where}: {first['msg']}): "
+                "run the command that writes it again"
+            ) from None
+
+    def dump(self) -> dict[str, Any]:
+        """Return the content of the file, as JSON has it."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def write(self, path: Path) -> None:
+        """Write the file at once or not at all."""
+        write_json(path, self.dump())
+
+
+class Metrics(Document):
+    """`metrics.json`: all that one evaluation measured."""
+
+    version: Literal[3] = Field(3, alias="schema")
+    """Version of this structure."""
+    recipe: str
+    """Name of the recipe, or of the embedding."""
+    seed: int
+    """Of the recipe; 0 for embeddings that are not ours."""
+    backbone: Backbone | None = None
+    """Absent for embeddings that are not ours."""
+    protocols: dict[str, ProtocolAbout]
+    """[protocol]"""
+    spaces: dict[str, str]
+    """Space to the factor that it was made for; empty for an embedding made for none."""
+    verification: dict[str, VerificationSpaces]
+    """[protocol][space][condition][stratum]"""
+    gaps: dict[str, dict[str, dict[str, Gap]]] = Field(default_factory=dict)
+    """[protocol][space][gap]"""
+    severity: dict[str, dict[str, dict[str, dict[str, Rate]]]] = Field(default_factory=dict)
+    """[protocol][space][disturbance][severity], all of the same few clips; not for `synthetic`."""
+    calibration: dict[str, dict[str, Calibration]] = Field(default_factory=dict)
+    """[protocol][space]; not for `synthetic`, nor where there is no `synthetic`."""
+    keywords: dict[str, KeywordSpaces] = Field(default_factory=dict)
+    """[protocol][space][condition]; absent where contents are said too seldom or by one speaker."""
+    running: dict[str, RunningSpaces] = Field(default_factory=dict)
+    """[protocol][space]; not for `synthetic`, nor where `keywords` is absent."""
+    scoring: dict[str, dict[str, dict[str, dict[str, ErrorRates]]]] = Field(default_factory=dict)
+    """[protocol][space][condition][back-end], on the first speaker subspace; `cllr` is cross-fitted."""
+    separation: dict[str, Separation] = Field(default_factory=dict)
+    """[protocol]"""
+    baselines: dict[str, Baseline] = Field(default_factory=dict)
+    """[baseline or peer]"""
+
+
+class IngredientFigure(Result):
+    """One measure of a part of the corpus."""
+
+    value: float
+    """An EER, or an accuracy."""
+    interval: Interval | None = None
+    """Over resampled speakers."""
+    difference: Interval | None = None
+    """Of the paired difference from the group's first variant; absent there."""
+
+
+class Ingredient(Result):
+    """The same training on a part of the corpus."""
+
+    group: str
+    """What the variants of the group differ in."""
+    name: str
+    """What the part is made of."""
+    cells: int
+    """Training cells."""
+    texts: int
+    """Different texts."""
+    voices: int
+    """Different speakers."""
+    figures: dict[str, IngredientFigure]
+    """[`<protocol> <condition> <measure>`]: `different_text` and `same_text_impostors` are EERs of the
+    speaker subspace, `one_shot` the keyword accuracy of the content subspace."""
+
+
+class Ingredients(Document):
+    """`ingredients.json`: what each ingredient of a corpus buys."""
+
+    recipe: str
+    """Name of the recipe."""
+    seed: int
+    """Of the recipe."""
+    variants: list[Ingredient]
+    """Group by group; the first of a group is what the others are compared with."""
+
+
+class Difference(Result):
+    """A paired difference."""
+
+    value: float
+    """The variant's figure less that of the recipe."""
+    interval: Interval | None = None
+    """Over resampled speakers and seeds."""
+
+
+class SweepFigure(Result):
+    """One measure of a variant, averaged over its seeds."""
+
+    value: float
+    """An EER, or an accuracy."""
+    interval: Interval | None = None
+    """Over resampled speakers and seeds."""
+    by_seed: list[float]
+    """The value of each training."""
+    difference: Difference
+    """From the recipe itself."""
+
+
+class SweepVariant(Result):
+    """One variant of the recipe."""
+
+    name: str
+    """As in the recipe, or its overrides."""
+    overrides: dict[str, JsonValue]
+    """Field of the recipe to its value."""
+    cells: int
+    """Training cells."""
+    blocks_per_step: int
+    """As trained."""
+    seeds: list[int]
+    """Of each training."""
+    steps: list[int]
+    """Of each training."""
+    seconds: list[float]
+    """That each training took."""
+    figures: dict[str, SweepFigure]
+    """[`<protocol> <condition> <measure>`]"""
+
+
+class SweepBaseline(Result):
+    """The raw layers."""
+
+    name: str
+    """What they are."""
+    layers: dict[str, int] | None = None
+    """Factor to its layer; absent for the mean over layers."""
+    figures: dict[str, SweepFigure]
+    """[`<protocol> <condition> <measure>`]"""
+
+
+class Selected(Result):
+    """The variant with the lowest mean error on held-out cells."""
+
+    variant: str
+    """Its name."""
+    score: float
+    """That mean."""
+    by: list[str]
+    """The figures that it is the mean of."""
+
+
+class Sweep(Document):
+    """`sweep.json`: variants of a recipe, compared."""
+
+    version: Literal[1] = Field(1, alias="schema")
+    """Version of this structure."""
+    recipe: str
+    """Name of the recipe."""
+    seeds: int
+    """Trainings of each variant."""
+    protocols: dict[str, ProtocolAbout]
+    """[protocol]"""
+    variants: list[SweepVariant]
+    """The recipe itself first."""
+    baselines: list[SweepBaseline]
+    """The raw layers."""
+    selected: Selected | None = None
+    """Absent where the held-out cells don't measure both factors."""

@@ -1,28 +1,52 @@
 """The separation matrix: which factor can be read from which space, by which probe, against what chance."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
+import torch
 from joblib import Parallel, delayed
+from scipy.linalg import subspace_angles
 from threadpoolctl import threadpool_limits
 
 from intervox.clips.labels import Clips, Labels
-from intervox.evaluation.representations import Representation, linear_spaces, projected, raw_space, rejected
-from intervox.evaluation.results import RAW
-from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet
-from intervox.metrics.abx import abx_error, frame_embeddings
-from intervox.metrics.geometry import dependence, principal_angles
-from intervox.metrics.information import block_scores
+from intervox.evaluation.findings import (
+    Abx,
+    Blocks,
+    Dci,
+    Geometry,
+    Information,
+    PrincipalAngles,
+    ProbeAccuracy,
+    ProbedFactor,
+    Reading,
+)
+from intervox.evaluation.representations import (
+    Representation,
+    linear_spaces,
+    projected,
+    raw_space,
+    rejected,
+    subspace_basis,
+)
+from intervox.evaluation.results import RAW, Separation
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, Means, TestSet
+from intervox.features.frames import Frames
+from intervox.metrics.abx import abx_error
+from intervox.metrics.information import block_scores, rv_coefficient, shared_bits
 from intervox.metrics.probes import KINDS, Probed, Task, draw_task, probe
-from intervox.metrics.vectors import Means, Vectors
+from intervox.metrics.vectors import Vectors, unit
 from intervox.model.model import SubspaceModel
+from intervox.seeds import rng
 
 SEEDS = 3
 CONDITION = "condition"
 
-Measure = Callable[[Vectors, Task], dict[str, Any]]
+T = TypeVar("T")
+ByFactor = dict[str, dict[str, T]]
+"""By factor, then space."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +98,7 @@ def factor_data(clips: Clips, vectors: Mapping[str, Mapping[str, Vectors]]) -> d
 
 def separation_matrix(
     data: Mapping[str, FactorData], repeats: int, workers: int = 1, seeds: int = SEEDS
-) -> dict[str, Any]:
+) -> ByFactor[ProbedFactor]:
     """Probe every factor from every space.
 
     Parameters
@@ -91,42 +115,32 @@ def separation_matrix(
     Returns
     -------
     dict
-        Factor to space to ``linear`` and ``mlp`` (``accuracy``, ``interval``, ``shuffled``,
-        ``shuffled_interval``, ``seeds``), ``chance``, ``information`` (``bits``, ``interval`` of
-        the linear probe, ``mlp_bits``, ``mlp_interval``, ``entropy_bits``), ``classes`` and
-        ``clips``. A factor that can't be probed on unseen groups is absent.
+        A factor that can't be probed on unseen groups is absent.
     """
     return _each_cell(data, workers, seeds, lambda vectors, task: _cell(vectors, task, repeats))
 
 
 def linear_readings(
     data: Mapping[str, FactorData], repeats: int, workers: int = 1, seeds: int = SEEDS
-) -> dict[str, Any]:
+) -> ByFactor[Reading]:
     """Probe every factor from every space by a linear probe alone, on the clips of the matrix.
 
-    For the spaces of ``residual.rejected`` this is what is left of a factor once a subspace is taken
-    out; for those of ``residual.projected`` what a subspace takes.
-
-    Returns
-    -------
-    dict
-        Factor to space to ``accuracy``, ``interval`` and ``chance``.
+    For ``rejected`` spaces this is what is left of a factor once a subspace is taken out; for
+    ``projected`` ones what a subspace takes.
     """
 
-    def cell(vectors: Vectors, task: Task) -> dict[str, Any]:
+    def cell(vectors: Vectors, task: Task) -> Reading:
         accuracy = probe(vectors, task, "linear", repeats).accuracy
-        return {
-            "accuracy": accuracy.value,
-            "interval": accuracy.interval,
-            "chance": round(task.chance, 5),
-        }
+        return Reading(accuracy=accuracy.value, interval=accuracy.interval, chance=round(task.chance, 5))
 
     return _each_cell(data, workers, seeds, cell)
 
 
-def _each_cell(data: Mapping[str, FactorData], workers: int, seeds: int, measure: Measure) -> dict[str, Any]:
+def _each_cell(
+    data: Mapping[str, FactorData], workers: int, seeds: int, measure: Callable[[Vectors, Task], T]
+) -> ByFactor[T]:
     order = tuple(range(seeds))
-    tasks = {factor: draw_task(clips.labels, clips.groups, order) for factor, clips in data.items()}
+    tasks = {factor: draw_task(clips.labels, clips.groups, order, rng) for factor, clips in data.items()}
     jobs = [
         (factor, space, vectors, task)
         for factor, task in tasks.items()
@@ -138,45 +152,45 @@ def _each_cell(data: Mapping[str, FactorData], workers: int, seeds: int, measure
         measured = Parallel(n_jobs=workers, prefer="threads")(
             delayed(_on_one_thread)(measure, vectors, task) for _, _, vectors, task in jobs
         )
-    matrix: dict[str, Any] = {}
+    matrix: ByFactor[T] = {}
     for (factor, space, _, _), result in zip(jobs, measured, strict=True):
         matrix.setdefault(factor, {})[space] = result
     return matrix
 
 
-def _on_one_thread(measure: Measure, vectors: Vectors, task: Task) -> dict[str, Any]:
+def _on_one_thread(measure: Callable[[Vectors, Task], T], vectors: Vectors, task: Task) -> T:
     # OpenMP's limit, unlike BLAS', holds for the thread that sets it alone.
     with threadpool_limits(1, user_api="openmp"):
         return measure(vectors, task)
 
 
-def _cell(vectors: Vectors, task: Task, repeats: int) -> dict[str, Any]:
+def _cell(vectors: Vectors, task: Task, repeats: int) -> ProbedFactor:
     linear, mlp = (probe(vectors, task, kind, repeats) for kind in KINDS)
     controls = [probe(vectors, task, kind, repeats, shuffled=True) for kind in KINDS]
-    return {
-        "linear": _both(linear, controls[0], task),
-        "mlp": _both(mlp, controls[1], task),
-        "chance": round(task.chance, 5),
-        "information": {
-            "bits": linear.bits.value,
-            "interval": linear.bits.interval,
-            "mlp_bits": mlp.bits.value,
-            "mlp_interval": mlp.bits.interval,
-            "entropy_bits": linear.entropy_bits,
-        },
-        "classes": task.classes,
-        "clips": len(task.rows),
-    }
+    return ProbedFactor(
+        linear=_both(linear, controls[0], task),
+        mlp=_both(mlp, controls[1], task),
+        chance=round(task.chance, 5),
+        information=Information(
+            bits=linear.bits.value,
+            interval=linear.bits.interval,
+            mlp_bits=mlp.bits.value,
+            mlp_interval=mlp.bits.interval,
+            entropy_bits=linear.entropy_bits,
+        ),
+        classes=task.classes,
+        clips=len(task.rows),
+    )
 
 
-def _both(real: Probed, control: Probed, task: Task) -> dict[str, Any]:
-    return {
-        "accuracy": real.accuracy.value,
-        "interval": real.accuracy.interval,
-        "shuffled": control.accuracy.value,
-        "shuffled_interval": control.accuracy.interval,
-        "seeds": len({seed for seed, _ in task.folds}),
-    }
+def _both(real: Probed, control: Probed, task: Task) -> ProbeAccuracy:
+    return ProbeAccuracy(
+        accuracy=real.accuracy.value,
+        interval=real.accuracy.interval,
+        shuffled=control.accuracy.value,
+        shuffled_interval=control.accuracy.interval,
+        seeds=len({seed for seed, _ in task.folds}),
+    )
 
 
 RESIDUAL = "residual"
@@ -219,30 +233,27 @@ class SpaceEvidence:
             [Representation(name, projected(model, name)) for name in linear],
         )
 
-    def measure(self, test_set: TestSet, repeats: int, seeds: int, workers: int) -> dict[str, Any]:
-        """Measure one test set; see ``separation`` in ``docs/formats.md``."""
+    def measure(self, test_set: TestSet, repeats: int, seeds: int, workers: int) -> Separation:
+        """Measure one test set."""
         data = self._factors(test_set, self.spaces)
         matrix = separation_matrix(data, repeats, workers, seeds)
         own = [space.name for space in self.spaces if space.name not in (RAW, RESIDUAL)]
-        result: dict[str, Any] = {"matrix": matrix}
-        for kind, spaces in (("rejection", self.rejected), ("projection", self.projected)):
-            if spaces:
-                result[kind] = linear_readings(self._factors(test_set, spaces), repeats, workers, seeds)
+        rejection, projection = (
+            linear_readings(self._factors(test_set, spaces), repeats, workers, seeds) if spaces else {}
+            for spaces in (self.rejected, self.projected)
+        )
         with threadpool_limits(1):
             clean = {name: data["speaker"].vectors[name] for name in own}
-            pairs = dependence(clean, test_set.clips.speakers, EVALUATION_SEED)
-            angles = principal_angles(self.model, EVALUATION_SEED) if self.model else {}
-            if pairs:
-                geometry = {
-                    pair: found | ({"principal_angles": angles[pair]} if pair in angles else {})
-                    for pair, found in pairs.items()
-                }
-                result["geometry"] = geometry
-            if heard := self._abx(test_set, repeats):
-                result["abx"] = heard
-        factors = [factor for factor in ("speaker", "content") if factor in matrix]
-        result["blocks"] = block_scores(matrix, own, factors)
-        return result
+            lie = geometry(clean, test_set.clips.speakers, self.model)
+            abx = self._abx(test_set, repeats)
+        return Separation(
+            matrix=matrix,
+            rejection=rejection,
+            projection=projection,
+            geometry=lie,
+            abx=abx,
+            blocks=_blocks(matrix, own),
+        )
 
     def _factors(self, test_set: TestSet, spaces: Sequence[Representation]) -> Mapping[str, FactorData]:
         """Who and what on the clean clips; the condition on copies of a few, or of all."""
@@ -267,21 +278,108 @@ class SpaceEvidence:
             data |= {CONDITION: factor_data(test_set.clips, copies)[CONDITION]}
         return data
 
-    def _abx(self, test_set: TestSet, repeats: int) -> dict[str, Any]:
-        """ABX of every subspace and every raw layer, frame by frame."""
+    def _abx(self, test_set: TestSet, repeats: int) -> dict[str, Abx]:
+        """ABX of every subspace and of the best raw layer, frame by frame."""
         if not self.model or not test_set.spoken:
             return {}
         spoken = test_set.spoken
-        layers = range(self.model.mean.shape[0])
-        embedded = frame_embeddings(self.model, spoken.frames, layers)
-        found = {
-            space: abx_error(
-                dict(zip(spoken.clips.tolist(), frames, strict=True)), spoken.grids, repeats, EVALUATION_SEED
-            )
-            for space, frames in embedded.items()
-        }
-        raw = {space: result for space, result in found.items() if space.startswith(f"{RAW}.") and result}
-        best = min(raw, key=lambda space: float(raw[space]["error"]), default=None)
-        return {
-            space: result for space, result in found.items() if result and (space == best or space not in raw)
-        }
+        errors = {}
+        for space, frames in frame_embeddings(self.model, spoken.frames).items():
+            by_clip = dict(zip(spoken.clips.tolist(), frames, strict=True))
+            if error := abx_error(by_clip, spoken.grids, repeats, rng(EVALUATION_SEED, "abx.bootstrap")):
+                errors[space] = error
+        raw = [space for space in errors if space.startswith(f"{RAW}.")]
+        best = min(raw, key=lambda space: errors[space].error, default=None)
+        kept = [space for space in errors if space == best or space not in raw]
+        return {space: Abx(**asdict(errors[space])) for space in kept}
+
+
+def frame_embeddings(model: SubspaceModel, frames: Sequence[Frames]) -> dict[str, list[Vectors]]:
+    """Embed every frame in every subspace, and in every raw layer, standardised.
+
+    For a linear map the mean of the frames' embeddings, before they are scaled to unit length, is
+    the embedding of the clip. A map that pools frames gets each as a clip of its own.
+
+    Parameters
+    ----------
+    frames
+        One array (frames, layers, dim) per clip, from ``extract_frames``.
+
+    Returns
+    -------
+    dict
+        Subspace or ``raw.<layer>`` to one array of unit vectors (frames, dim) per clip.
+    """
+    joined = torch.from_numpy(np.concatenate(frames).astype(np.float32))
+    with torch.inference_mode():
+        vectors: dict[str, Vectors] = {name: found.numpy() for name, found in model.per_frame(joined).items()}
+        standard = model.standardise(joined).numpy()
+    vectors |= {f"{RAW}.{layer}": unit(standard[:, layer]) for layer in range(standard.shape[1])}
+    ends = np.cumsum([len(clip) for clip in frames])[:-1]
+    return {space: np.split(found, ends) for space, found in vectors.items()}
+
+
+PERMUTATIONS = 20
+
+
+def geometry(
+    vectors: Mapping[str, Vectors], speakers: Labels, model: SubspaceModel | None
+) -> dict[str, Geometry]:
+    """Say how every two spaces lie to each other, on the same held-out clips."""
+    angles = principal_angles(model, EVALUATION_SEED) if model else {}
+    random = rng(EVALUATION_SEED, "geometry.permutations")
+    result = {}
+    for first, second in combinations(vectors, 2):
+        a, b = vectors[first], vectors[second]
+        by_chance = [rv_coefficient(a, b[random.permutation(len(b))]) for _ in range(PERMUTATIONS)]
+        result[f"{first}-{second}"] = Geometry(
+            cross_covariance=round(rv_coefficient(a, b), 5),
+            cross_covariance_by_chance=round(float(np.mean(by_chance)), 5),
+            shared_bits=round(shared_bits(a, b, speakers), 5),
+            principal_angles=angles.get(f"{first}-{second}"),
+        )
+    return result
+
+
+def principal_angles(model: SubspaceModel, seed: int) -> dict[str, PrincipalAngles]:
+    """Measure the angles between what every two linear subspaces read.
+
+    In the coordinates of all standardised layers (Björck & Golub 1973). Subspaces that read
+    different layers are at right angles by construction; and since the data are correlated, right
+    angles are no independence.
+
+    Parameters
+    ----------
+    seed
+        Of the random subspaces of the same ranks that the angles are compared with.
+
+    Returns
+    -------
+    dict
+        ``<first>-<second>`` to angles, without the subspaces whose map is not linear.
+    """
+    random = rng(seed, "geometry.halves")
+    result = {}
+    for first, second in combinations(linear_spaces(model), 2):
+        bases = [subspace_basis(model, name) for name in (first, second)]
+        angles = np.rad2deg(subspace_angles(*bases))
+        by_chance = np.rad2deg(subspace_angles(*(random.normal(size=basis.shape) for basis in bases)))
+        result[f"{first}-{second}"] = PrincipalAngles(
+            mean=round(float(angles.mean()), 3),
+            min=round(float(angles.min()), 3),
+            random_mean=round(float(by_chance.mean()), 3),
+            random_min=round(float(by_chance.min()), 3),
+        )
+    return result
+
+
+def _blocks(matrix: ByFactor[ProbedFactor], spaces: Sequence[str]) -> Blocks | None:
+    """Summarise what the better of the two probes reads of who and what, as a share of the entropy."""
+    factors = [factor for factor in ("speaker", "content") if factor in matrix]
+    found = [[matrix[factor][space].information for factor in factors] for space in spaces]
+    known = [[min(max(i.bits, i.mlp_bits, 0) / i.entropy_bits, 1) for i in row] for row in found]
+    scores = block_scores(np.asarray(known).reshape(len(spaces), len(factors)))
+    if scores is None:
+        return None
+    values = asdict(scores)
+    return Blocks(mig=values.pop("mig"), dci=Dci(**values))

@@ -17,6 +17,7 @@ from intervox.audio import SAMPLE_RATE, Waveform, load_audio
 from intervox.clips.corpus import Clip, ClipSource
 from intervox.clips.labels import Clips, Labels
 from intervox.evaluation.keywords import Rows
+from intervox.metrics.events import HOP_SECONDS, WINDOW_SECONDS, Event
 from intervox.seeds import rng
 
 EXAMPLES = 5
@@ -28,12 +29,6 @@ FLOOR = 1e-3
 """Noise under everything, RMS (-60 dBFS): no recording has digital silence between words."""
 
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
-
-WINDOW_SECONDS = 1.0
-HOP_SECONDS = 0.25
-
-Event = tuple[float, float, str]
-"""Start and end in seconds, and the keyword."""
 
 
 @dataclass(frozen=True)

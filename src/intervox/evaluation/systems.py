@@ -19,9 +19,10 @@ from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.representations import embed_rows, raw_representations, subspace_representations
 from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet
-from intervox.evaluation.verification import AsNorm, Plda, Scorer, centred, cosine, fit_on_held_out
+from intervox.evaluation.verification import AsNorm, Plda, Scorer, centred, fit_on_held_out
 from intervox.features.extraction import Encoder
 from intervox.features.store import Features
+from intervox.metrics.vectors import cosine
 from intervox.model.decision import CONDITION, TEXT, References
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol as Interface
 
@@ -14,14 +15,17 @@ from intervox.clips.labels import Clips
 from intervox.corpus.acoustics import disturbances as do
 from intervox.corpus.acoustics.conditions import INAUDIBLE_SNR_DB, Condition, apply_condition
 from intervox.corpus.acoustics.rooms import Acoustics, draw_room
+from intervox.evaluation.findings import ProtocolAbout
 from intervox.evaluation.streams import StreamSet, StreamWindows
 from intervox.features.frames import Frames
 from intervox.metrics.abx import Grid
-from intervox.metrics.trials import Trials
-from intervox.metrics.vectors import Means
+from intervox.metrics.trials import TrialList, Trials, draw_trials
 from intervox.recipe import Disturbance, SeveritySettings
 from intervox.recipe.corpus import CONDITION_BOUNDS
 from intervox.seeds import rng
+
+Means = NDArray[np.float32]
+"""Features of clips, shape (clips, layers, dim)."""
 
 CLEAN = "clean"
 CROSS_CONDITION = "cross_condition"
@@ -126,18 +130,23 @@ class TestSet:
         """Whether contents are said by several speakers, often enough to learn them."""
         return has_keywords(self.clips)
 
-    def about(self) -> dict[str, object]:
-        """Describe the set for ``metrics.json``."""
+    def about(self) -> ProtocolAbout:
+        """Describe the set."""
         languages = np.unique(self.clips.labels.get("language", np.array([], str)))
-        return {
-            "clips": len(self.clips),
-            "failed": self.failed,
-            "speakers": len(np.unique(self.clips.speakers)),
-            "contents": len(np.unique(self.clips.contents)),
-            "hours": round(float(self.clips.duration.sum()) / 3600, 3),
-            "languages": [str(language) for language in languages if language],
-            "licence": self.licence,
-        }
+        return ProtocolAbout(
+            clips=len(self.clips),
+            failed=self.failed,
+            speakers=len(np.unique(self.clips.speakers)),
+            contents=len(np.unique(self.clips.contents)),
+            hours=round(float(self.clips.duration.sum()) / 3600, 3),
+            languages=[str(language) for language in languages if language],
+            licence=self.licence,
+        )
+
+
+def draw(clips: Clips, max_trials: int, lists: Mapping[str, TrialList] | None = None) -> dict[str, Trials]:
+    """Form the trials of clips as every evaluation does; see ``draw_trials``."""
+    return draw_trials(clips.labels, clips.duration, max_trials, partial(rng, EVALUATION_SEED), lists)
 
 
 def has_keywords(clips: Clips) -> bool:

@@ -7,32 +7,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intervox.evaluation.findings import Cell, ErrorRates, Gap
 from intervox.evaluation.representations import Representation
-from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet
-from intervox.metrics.bootstrap import Samples, SpeakerResamples, gap, interval
+from intervox.evaluation.results import Verification
+from intervox.evaluation.test_sets import TestSet, draw
+from intervox.metrics.bootstrap import Samples, SpeakerResamples, interval
 from intervox.metrics.calibration import cross_fitted, fit_calibration
 from intervox.metrics.detection import Scores, cllr, equal_error_rate, error_rates, min_cllr, min_dcf
-from intervox.metrics.trials import Pairs, Trials, draw_trials, usual_stratum
-from intervox.metrics.vectors import Vectors, unit
+from intervox.metrics.trials import Pairs, Trials, usual_stratum
+from intervox.metrics.vectors import Vectors, cosine, unit
 from intervox.model.closed_form import LinearMap, fit_lda
+from intervox.seeds import rng
 
 CHUNK = 4_096
-"""Trials scored at once: two chunks of vectors stay in a core's cache."""
+"""Clips compared with the cohort at once."""
 
 TOP = 200
 PLDA_SHRINKAGE = 1e-3
 
 Scorer = Callable[[Vectors, Pairs], NDArray[np.float32]]
 """Maps unit vectors (clips, dim) and pairs (trials, 2) to scores (trials,), higher for one speaker."""
-
-
-def cosine(vectors: Vectors, pairs: Pairs) -> NDArray[np.float32]:
-    """Score pairs of unit vectors in bounded memory: shape (trials,), in [-1, 1]."""
-    scores = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), CHUNK):
-        part = pairs[start : start + CHUNK]
-        scores[start : start + CHUNK] = np.einsum("td,td->t", vectors[part[:, 0]], vectors[part[:, 1]])
-    return scores
 
 
 def centred(mean: NDArray[np.floating]) -> Scorer:
@@ -138,11 +132,24 @@ class Plda:
 CALIBRATION_TRIALS = 20_000
 PRIORS = (0.01, 0.05)
 
-Cell = tuple[str, str]
-"""A condition and a stratum."""
-
-Calibration = tuple[float, float]
+Line = tuple[float, float]
 """Slope and offset from a score to a log-likelihood ratio."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What verification finds of one representation.
+
+    Attributes
+    ----------
+    conditions
+        Condition to stratum to error rates.
+    gaps
+        Name to how much harder some cells are; see ``headline_gaps``.
+    """
+
+    conditions: Verification
+    gaps: dict[str, Gap]
 
 
 def verify(
@@ -151,9 +158,9 @@ def verify(
     speakers: NDArray[Any],
     repeats: int,
     seed: int,
-    calibration: Calibration | None = None,
+    calibration: Line | None = None,
     scorer: Scorer = cosine,
-) -> dict[str, Any]:
+) -> Verified:
     """Evaluate one representation on every stratum under every condition.
 
     Parameters
@@ -172,16 +179,9 @@ def verify(
         that can't be done.
     scorer
         Turns vectors and pairs into scores.
-
-    Returns
-    -------
-    dict
-        ``conditions``: condition to stratum to ``eer``, ``eer_interval``, ``min_dcf`` by prior,
-        ``cllr``, ``min_cllr`` and trial counts. ``gaps``: see ``headline_gaps``; each with
-        ``value``, ``interval``, ``ratio``, ``base`` and ``other``.
     """
-    resamples = SpeakerResamples(speakers, repeats, seed)
-    conditions: dict[str, dict[str, Any]] = {condition: {} for condition in vectors}
+    resamples = SpeakerResamples(speakers, repeats, rng(seed, "bootstrap"))
+    conditions: Verification = {condition: {} for condition in vectors}
     rates: dict[Cell, tuple[float, Samples]] = {}
     for condition, points in vectors.items():
         for stratum, pairs in trials.items():
@@ -189,21 +189,33 @@ def verify(
             accept, reject = error_rates(*scores)
             rate = equal_error_rate(accept, reject), resamples.equal_error_rates(scores, pairs)
             rates[condition, stratum] = rate
-            conditions[condition][stratum] = {
-                "eer": round(rate[0], 5),
-                "eer_interval": interval(rate[1]),
-                "min_dcf": {str(prior): round(min_dcf(accept, reject, prior), 5) for prior in PRIORS},
-                "cllr": _cllr(scores, pairs, speakers, seed, calibration),
-                "min_cllr": round(min_cllr(accept, reject), 5),
-                "targets": len(pairs.targets),
-                "impostors": len(pairs.impostors),
-            }
+            conditions[condition][stratum] = ErrorRates(
+                eer=round(rate[0], 5),
+                eer_interval=interval(rate[1]),
+                min_dcf={str(prior): round(min_dcf(accept, reject, prior), 5) for prior in PRIORS},
+                cllr=_cllr(scores, pairs, speakers, seed, calibration),
+                min_cllr=round(min_cllr(accept, reject), 5),
+                targets=len(pairs.targets),
+                impostors=len(pairs.impostors),
+            )
     gaps = {
-        name: gap(rates[base], rates[other]) | {"base": list(base), "other": list(other)}
+        name: gap(rates, base, other)
         for name, (base, other) in headline_gaps(list(trials)).items()
         if base in rates and other in rates
     }
-    return {"conditions": conditions, "gaps": gaps}
+    return Verified(conditions, gaps)
+
+
+def gap(rates: Mapping[Cell, tuple[float, Samples]], base: Cell, other: Cell) -> Gap:
+    """Compare two cells, both measured on the same resamples."""
+    (low, low_samples), (high, high_samples) = rates[base], rates[other]
+    return Gap(
+        value=round(high - low, 5),
+        interval=interval(high_samples - low_samples),
+        ratio=round(high / low, 5) if low else None,
+        base=base,
+        other=other,
+    )
 
 
 def headline_gaps(strata: list[str]) -> dict[str, tuple[Cell, Cell]]:
@@ -237,16 +249,16 @@ def _cllr(
     trials: Trials,
     speakers: NDArray[Any],
     seed: int,
-    calibration: Calibration | None,
+    calibration: Line | None,
 ) -> float | None:
     if calibration:
         slope, offset = calibration
         return round(cllr(slope * scores[0] + offset, slope * scores[1] + offset), 5)
-    ratios = cross_fitted(scores, trials, speakers, seed)
+    ratios = cross_fitted(scores, trials, speakers, rng(seed, "calibration.halves"))
     return round(cllr(*ratios), 5) if ratios else None
 
 
-def fit_on_held_out(representation: Representation, held_out: TestSet, factor: str) -> tuple[float, float]:
+def fit_on_held_out(representation: Representation, held_out: TestSet, factor: str) -> Line:
     """Fit slope and offset from a cosine to the log-odds of sharing a factor's value.
 
     Every condition that all clips are under counts alike, clean and degraded.
@@ -259,7 +271,7 @@ def fit_on_held_out(representation: Representation, held_out: TestSet, factor: s
     known = np.flatnonzero(held_out.clips.labels[factor] != "")
     labels = held_out.clips.labels[factor][known]
     clips = replace(held_out.clips.take(known), labels={"speaker": labels, "content": labels})
-    trials = draw_trials(clips, CALIBRATION_TRIALS, EVALUATION_SEED)["all"]
+    trials = draw(clips, CALIBRATION_TRIALS)["all"]
     vectors = [representation.vectors(held_out, condition)[known] for condition in held_out.whole]
     targets, impostors = (
         np.concatenate([cosine(points, pairs) for points in vectors])

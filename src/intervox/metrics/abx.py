@@ -7,24 +7,19 @@ threshold, and judges sequences of frames where all other measures judge the mea
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from intervox.clips.labels import Clips
-from intervox.features.frames import Frames
 from intervox.metrics.bootstrap import interval
-from intervox.metrics.vectors import unit
-from intervox.model.model import SubspaceModel
-from intervox.seeds import rng
 
 GRIDS = 3
 GRID_SIZE = 8
 PAIRS_AT_ONCE = 64
 
-Vectors = NDArray[np.floating]
+Frames = NDArray[np.floating]
+"""Unit vectors of a clip's frames, shape (frames, dim)."""
+
 Integers = NDArray[np.int64]
 
 
@@ -44,22 +39,28 @@ class Grid:
     clips: Integers
 
 
-def draw_grids(clips: Clips, seed: int) -> list[Grid]:
+def draw_grids(
+    speaker: NDArray[np.str_], content: NDArray[np.str_], random: np.random.Generator
+) -> list[Grid]:
     """Choose the clips of at most ``GRIDS`` grids of ``GRID_SIZE`` speakers and contents.
 
     A grid takes some contents of the speaker who shares most, and the speakers who share most of
     those, one clip each; no clip is in two grids. All triples lie within a grid: as in training, speakers and
     contents are crossed there, and few clips make many triples.
 
+    Parameters
+    ----------
+    speaker, content
+        Shape (clips,).
+
     Returns
     -------
     list of Grid
         Empty where no two speakers share two contents.
     """
-    random = rng(seed, "abx.grids")
-    speakers, who = np.unique(clips.speakers, return_inverse=True)
-    contents, what = np.unique(clips.contents, return_inverse=True)
-    free = random.permutation(len(clips))
+    speakers, who = np.unique(speaker, return_inverse=True)
+    contents, what = np.unique(content, return_inverse=True)
+    free = random.permutation(len(speaker))
     grids: list[Grid] = []
     while len(grids) < GRIDS:
         said = np.zeros((len(speakers), len(contents)), bool)
@@ -80,38 +81,28 @@ def draw_grids(clips: Clips, seed: int) -> list[Grid]:
     return grids
 
 
-def frame_embeddings(
-    model: SubspaceModel, frames: Sequence[Frames], layers: Sequence[int]
-) -> dict[str, list[Vectors]]:
-    """Embed every frame in every subspace, and in some raw layers.
+@dataclass(frozen=True)
+class AbxError:
+    """What ABX found.
 
-    For a linear map the mean of the frames' embeddings, before they are scaled to unit length, is
-    the embedding of the clip. A map that pools frames gets each as a clip of its own.
-
-    Parameters
+    Attributes
     ----------
-    frames
-        One array (frames, layers, dim) a clip, from ``extract_frames``.
-    layers
-        Raw layers to embed too, standardised.
-
-    Returns
-    -------
-    dict
-        Subspace or ``raw.<layer>`` to one array of unit vectors (frames, dim) a clip.
+    error
+        In [0, 1]; 0.5 is chance, and ties count half.
+    interval
+        Its central 95 % over resampled speakers.
+    triples
+        How many were compared.
     """
-    joined = torch.from_numpy(np.concatenate(frames).astype(np.float32))
-    with torch.inference_mode():
-        vectors: dict[str, Vectors] = {name: found.numpy() for name, found in model.per_frame(joined).items()}
-        standard = model.standardise(joined).numpy()
-    vectors |= {f"raw.{layer}": unit(standard[:, layer]) for layer in layers}
-    ends = np.cumsum([len(clip) for clip in frames])[:-1]
-    return {space: np.split(found, ends) for space, found in vectors.items()}
+
+    error: float
+    interval: tuple[float, float] | None
+    triples: int
 
 
 def abx_error(
-    frames: dict[int, Vectors], grids: Sequence[Grid], repeats: int, seed: int
-) -> dict[str, Any] | None:
+    frames: dict[int, Frames], grids: Sequence[Grid], repeats: int, random: np.random.Generator
+) -> AbxError | None:
     """Measure the ABX error across speakers.
 
     Parameters
@@ -120,15 +111,14 @@ def abx_error(
         Clip to unit vectors (frames, dim), for every clip of the grids.
     grids
         From ``draw_grids``.
-    repeats, seed
+    repeats, random
         Of the bootstrap: speakers are drawn with replacement, and a triple weighs by the product of
         its two speakers' counts.
 
     Returns
     -------
-    dict or None
-        ``error`` in [0, 1], 0.5 is chance; ``interval`` (95 %) or None; ``triples``. Ties count
-        half. None where there are no triples.
+    AbxError or None
+        None where there are no triples.
     """
     names = np.unique(np.concatenate([grid.speakers for grid in grids])) if grids else np.array([])
     wrong, counts = np.zeros((2, len(names), len(names)))
@@ -139,18 +129,13 @@ def abx_error(
         counts[here] += np.isfinite(errors).sum(axis=(2, 3))
     if not counts.any():
         return None
-    random = rng(seed, "abx.bootstrap")
     drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), repeats)
     weighed = np.einsum("rs,st,rt->r", drawn, counts, drawn)
     resamples = np.einsum("rs,st,rt->r", drawn, wrong, drawn)[weighed > 0] / weighed[weighed > 0]
-    return {
-        "error": round(float(wrong.sum() / counts.sum()), 5),
-        "interval": interval(resamples),
-        "triples": int(counts.sum()),
-    }
+    return AbxError(round(float(wrong.sum() / counts.sum()), 5), interval(resamples), int(counts.sum()))
 
 
-def dtw_distances(pairs: Sequence[tuple[Vectors, Vectors]]) -> NDArray[np.float64]:
+def dtw_distances(pairs: Sequence[tuple[Frames, Frames]]) -> NDArray[np.float64]:
     """Return the mean angle along the best path of dynamic time warping, for every pair.
 
     The angle is in units of pi, so that a distance lies in [0, 1]. Steps go one frame ahead in one
@@ -170,7 +155,7 @@ def dtw_distances(pairs: Sequence[tuple[Vectors, Vectors]]) -> NDArray[np.float6
     return result
 
 
-def _distances(frames: dict[int, Vectors], cells: Integers) -> NDArray[np.float64]:
+def _distances(frames: dict[int, Frames], cells: Integers) -> NDArray[np.float64]:
     """Distances (speakers, contents, speakers, contents) across speakers; nan for all other pairs."""
     size, flat = cells.size, cells.ravel()
     speaker = np.repeat(np.arange(len(cells)), cells.shape[1])
@@ -193,7 +178,7 @@ def _triples(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(missing, np.nan, errors)
 
 
-def _dtw_batch(pairs: Sequence[tuple[Vectors, Vectors]]) -> NDArray[np.float64]:
+def _dtw_batch(pairs: Sequence[tuple[Frames, Frames]]) -> NDArray[np.float64]:
     """All pairs at once, one anti-diagonal at a time."""
     rows, columns = (np.array([len(pair[side]) for pair in pairs]) for side in (0, 1))
     n, m = int(rows.max()), int(columns.max())

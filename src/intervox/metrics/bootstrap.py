@@ -5,6 +5,7 @@ The same seed and speakers draw the same resamples whatever is measured on them,
 of two rates (strata, conditions, systems) is taken resample by resample.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from scipy.sparse import csr_array
 
 from intervox.metrics.detection import Scores, equal_error_rate, error_rates
 from intervox.metrics.trials import Trials
-from intervox.seeds import rng
 
 BOOTSTRAP_BINS = 5_000
 COARSE_BINS = 20
@@ -28,18 +28,18 @@ Samples = NDArray[np.float64]
 """A rate in each resample, shape (repeats,); NaN where one had no trial of a kind."""
 
 
-def bootstrap_weights(groups: int, repeats: int, seed: int) -> NDArray[np.int64]:
+def bootstrap_weights(groups: int, repeats: int, random: np.random.Generator) -> NDArray[np.int64]:
     """Draw groups, such as speakers, with replacement: how often each is drawn.
 
-    The same seed gives the same draws for as many groups: whatever is measured on them can be compared
-    resample by resample.
+    The same random numbers give the same draws for as many groups: whatever is measured on them can be
+    compared resample by resample.
 
     Returns
     -------
     ndarray
         Shape (repeats, groups).
     """
-    drawn = rng(seed, "bootstrap").integers(groups, size=(repeats, groups))
+    drawn = random.integers(groups, size=(repeats, groups))
     cells = drawn + groups * np.arange(repeats)[:, None]
     return np.bincount(cells.ravel(), minlength=repeats * groups).reshape(repeats, groups)
 
@@ -53,14 +53,12 @@ class SpeakerResamples:
         Shape (clips,).
     repeats
         Draws; 0 are allowed.
-    seed
-        Decides them.
     """
 
-    def __init__(self, speakers: NDArray[Any], repeats: int, seed: int) -> None:
+    def __init__(self, speakers: NDArray[Any], repeats: int, random: np.random.Generator) -> None:
         self._who = np.unique(speakers, return_inverse=True)[1]
         count = int(self._who.max()) + 1
-        self._drawn: Draws = np.ascontiguousarray(bootstrap_weights(count, repeats, seed).T, np.float32)
+        self._drawn: Draws = np.ascontiguousarray(bootstrap_weights(count, repeats, random).T, np.float32)
 
     def equal_error_rates(self, scores: tuple[Scores, Scores], trials: Trials) -> Samples:
         """Return the EER of every resample.
@@ -82,41 +80,35 @@ class SpeakerResamples:
         return rates
 
 
-def bootstrap_rates(
-    scores: tuple[Scores, Scores], trials: Trials, speakers: NDArray[Any], repeats: int, seed: int
-) -> NDArray[np.float64]:
-    """Return the EER of every resample of the speakers that has trials of both kinds."""
-    rates = SpeakerResamples(speakers, repeats, seed).equal_error_rates(scores, trials)
-    return rates[~np.isnan(rates)]
-
-
-def interval(samples: NDArray[np.floating]) -> list[float] | None:
+def interval(samples: NDArray[np.floating]) -> tuple[float, float] | None:
     """Return the central 95 % of bootstrap samples, or None where there are none."""
     samples = samples[~np.isnan(samples)]
     if not len(samples):
         return None
-    return [round(float(bound), 5) for bound in np.quantile(samples, [0.025, 0.975])]
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return round(float(low), 5), round(float(high), 5)
 
 
-def gap(base: tuple[float, Samples], other: tuple[float, Samples]) -> dict[str, Any]:
-    """Say how much higher one rate is than another, both measured on the same resamples.
+@dataclass(frozen=True)
+class Comparison:
+    """The EER of one system less that of another.
 
-    Parameters
+    Attributes
     ----------
-    base, other
-        The rate on all speakers, and that of each resample.
-
-    Returns
-    -------
-    dict
-        ``value`` (other less base), its ``interval`` over the paired resamples, and ``ratio``
-        (other over base; None where base is 0).
+    difference
+        On all speakers.
+    interval
+        Its central 95 % over paired resamples.
+    p
+        Two-sided: the share of resamples whose difference lies as far from the observed one as that lies
+        from none (the bootstrap distribution shifted to the null hypothesis, Efron & Tibshirani 1993, ch.
+        16), counted as (1 + cases) / (1 + resamples), so that it is never 0. It and the interval are None
+        where no resample has trials of both kinds.
     """
-    return {
-        "value": round(other[0] - base[0], 5),
-        "interval": interval(other[1] - base[1]),
-        "ratio": round(other[0] / base[0], 5) if base[0] else None,
-    }
+
+    difference: float
+    interval: tuple[float, float] | None
+    p: float | None
 
 
 def compare_systems(
@@ -125,8 +117,8 @@ def compare_systems(
     trials: Trials,
     speakers: NDArray[Any],
     repeats: int,
-    seed: int,
-) -> dict[str, Any]:
+    random: np.random.Generator,
+) -> Comparison:
     """Compare the EER of two systems on the same trials by a paired bootstrap over speakers.
 
     Parameters
@@ -135,26 +127,14 @@ def compare_systems(
         Of the trials' targets and impostors, by each system.
     speakers
         Shape (clips,).
-
-    Returns
-    -------
-    dict
-        ``difference``: EER of the first less that of the other; its ``interval``; and ``p``,
-        two-sided: the share of resamples whose difference lies as far from the observed one as that
-        lies from none (the bootstrap distribution shifted to the null hypothesis, Efron &
-        Tibshirani 1993, ch. 16), counted as (1 + cases) / (1 + resamples), so that it is never 0.
-        The last two are None where no resample has trials of both kinds.
     """
-    resamples = SpeakerResamples(speakers, repeats, seed)
+    resamples = SpeakerResamples(speakers, repeats, random)
     observed = equal_error_rate(*error_rates(*scores)) - equal_error_rate(*error_rates(*other_scores))
     first, second = (resamples.equal_error_rates(each, trials) for each in (scores, other_scores))
     samples = (first - second)[~np.isnan(first)]
     cases = np.sum(np.abs(samples - observed) >= abs(observed))
-    return {
-        "difference": round(observed, 5),
-        "interval": interval(samples),
-        "p": round(float((1 + cases) / (1 + len(samples))), 5) if len(samples) else None,
-    }
+    p = round(float((1 + cases) / (1 + len(samples))), 5) if len(samples) else None
+    return Comparison(round(observed, 5), interval(samples), p)
 
 
 def _rank_bins(targets: Scores, impostors: Scores) -> tuple[Numbers, Numbers]:

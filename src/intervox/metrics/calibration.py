@@ -7,7 +7,6 @@ from sklearn.linear_model import LogisticRegression
 
 from intervox.metrics.detection import Scores
 from intervox.metrics.trials import Trials
-from intervox.seeds import rng
 
 SCORE_BINS = 1_000
 RELIABILITY_BINS = 10
@@ -37,7 +36,7 @@ def fit_calibration(targets: Scores, impostors: Scores) -> tuple[float, float]:
 
 
 def cross_fitted(
-    scores: tuple[Scores, Scores], trials: Trials, speakers: NDArray[np.str_], seed: int
+    scores: tuple[Scores, Scores], trials: Trials, speakers: NDArray[np.str_], random: np.random.Generator
 ) -> tuple[Scores, Scores] | None:
     """Calibrate the trials of either half of the speakers by a fit on the other half's.
 
@@ -50,7 +49,7 @@ def cross_fitted(
         no trials of a kind.
     """
     names, who = np.unique(speakers, return_inverse=True)
-    half = rng(seed, "calibration.halves").permutation(len(names))[who] < len(names) // 2
+    half = random.permutation(len(names))[who] < len(names) // 2
     sides = [half[pairs].sum(axis=1) for pairs in (trials.targets, trials.impostors)]
     inside = [
         tuple(score[side == both] for score, side in zip(scores, sides, strict=True)) for both in (0, 2)
@@ -67,7 +66,7 @@ def cross_fitted(
 
 def reliability(
     target_llrs: Scores, impostor_llrs: Scores, bins: int = RELIABILITY_BINS
-) -> list[list[float]]:
+) -> list[tuple[float, float, int]]:
     """Compare predicted probabilities with what came true, at even odds.
 
     Parameters
@@ -90,6 +89,6 @@ def reliability(
         for values in (None, weights, weights * predicted, np.repeat([1.0, 0.0], kinds) * weights)
     )
     return [
-        [round(float(expected[i] / total[i]), 5), round(float(came_true[i] / total[i]), 5), int(count[i])]
+        (round(float(expected[i] / total[i]), 5), round(float(came_true[i] / total[i]), 5), int(count[i]))
         for i in np.flatnonzero(count)
     ]

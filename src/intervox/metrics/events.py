@@ -1,4 +1,4 @@
-"""Detection curves: misses against false alarms at every threshold, and their bootstrap.
+"""Events in time: peaks of a score, their matching, and misses against false alarms with their bootstrap.
 
 What is to be detected (known keywords, events of a stream) and what is not (unknown words, running
 speech) comes from groups, such as speakers, that are resampled together. Counting scores once a group
@@ -10,6 +10,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import find_peaks
+
+WINDOW_SECONDS = 1.0
+HOP_SECONDS = 0.25
+REFRACTORY_SECONDS = 0.75
+"""Less than from one word to the next in the streams, so that no detection has to hide another."""
+
+TOLERANCE_SECONDS = 0.25
+
+Event = tuple[float, float, str]
+"""Start and end in seconds, and the keyword."""
 
 THRESHOLDS = 2_000
 """At most so many thresholds, at quantiles of the scores."""
@@ -99,6 +110,80 @@ def count_detections(
         np.asarray(wanted, np.float64),
         np.asarray(exposure, np.float64),
     )
+
+
+def pick_peaks(scores: NDArray[np.floating], distance: int) -> NDArray[np.int64]:
+    """Return the local maxima, less those that are closer than ``distance`` to a higher one.
+
+    Those above a threshold are the same whether the threshold is applied before or after.
+
+    Parameters
+    ----------
+    scores
+        Shape (windows,).
+    distance
+        In windows.
+    """
+    padded = np.concatenate([[-np.inf], scores, [-np.inf]])
+    return np.asarray(find_peaks(padded, distance=max(1, distance))[0] - 1)
+
+
+def match_events(
+    times: NDArray[np.floating],
+    words: NDArray[np.str_],
+    scores: NDArray[np.floating],
+    events: list[Event],
+    tolerance: float,
+) -> NDArray[np.bool_]:
+    """Tell which detections are right: the best of its keyword within each event.
+
+    Parameters
+    ----------
+    times, words, scores
+        Shape (detections,): seconds, keyword and score.
+    events
+        What was said; each is detected once, a second detection is a false alarm.
+    tolerance
+        Seconds by which a detection may lie outside.
+
+    Returns
+    -------
+    ndarray
+        Shape (detections,).
+    """
+    right = np.zeros(len(times), bool)
+    if not events or not len(times):
+        return right
+    starts, ends = (np.asarray([event[side] for event in events], np.float64) for side in (0, 1))
+    said = np.asarray([event[2] for event in events])
+    away = np.abs(times[:, None] - (starts + ends) / 2)
+    inside = away <= (ends - starts) / 2 + tolerance
+    away[~inside | (words[:, None] != said)] = np.inf
+    nearest = away.argmin(axis=1)
+    for event in range(len(events)):
+        candidates = np.flatnonzero((nearest == event) & np.isfinite(away[:, event]))
+        if len(candidates):
+            right[candidates[scores[candidates].argmax()]] = True
+    return right
+
+
+def average_precision(found: Detections, weights: NDArray[Any]) -> NDArray[np.float64]:
+    """Return precision averaged over the recall of all that was wanted, for each resample.
+
+    The sum of precision times gain in recall over falling thresholds, as scikit-learn has it; what
+    is never detected adds nothing.
+
+    Parameters
+    ----------
+    weights
+        Shape (resamples, groups), as for ``Detections.resampled``.
+    """
+    wanted = weights @ found.wanted
+    drawn = weights[wanted > 0].astype(np.float32)
+    hits, alarms = drawn @ found.hits, drawn @ found.alarms
+    precision = hits / np.maximum(hits + alarms, 1)
+    gained = hits[:, :-1] - hits[:, 1:]
+    return np.asarray((precision[:, :-1] * gained).sum(axis=1) / wanted[wanted > 0], np.float64)
 
 
 def miss_at(alarms: Curve, misses: Curve, limit: float) -> float:

@@ -1,6 +1,7 @@
-"""Information in bits: what a probe can use of a factor, and what two spaces share at least."""
+"""What a probe can use of a factor, in bits, and how two spaces depend on each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -111,54 +112,70 @@ def _whitened(train: Floats, test: Floats) -> tuple[Floats, Floats]:
     return (train - mean) @ whiten, (test - mean) @ whiten
 
 
-def block_scores(matrix: Mapping[str, Any], blocks: Sequence[str], factors: Sequence[str]) -> dict[str, Any]:
-    """Summarise a separation matrix by DCI (Eastwood & Williams 2018) and MIG (Chen et al. 2018).
+def rv_coefficient(first: Floats, second: Floats) -> float:
+    """Measure the linear dependence of two spaces on the same clips, in [0, 1].
+
+    ``||C_ab||² / (||C_aa|| ||C_bb||)`` with Frobenius norms of the (cross-)covariances (Escoufier 1973),
+    whatever the scales and dims. Zero means uncorrelated, which is less than independent.
 
     Parameters
     ----------
-    matrix
-        From ``separation_matrix``.
-    blocks
-        The spaces that make up the code, such as the subspaces and the residual.
-    factors
-        Those that the code is meant to separate; the matrix has them all.
+    first, second
+        Shapes (clips, d1) and (clips, d2).
+    """
+    a, b = (space - space.mean(axis=0) for space in (first, second))
+    scale = np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)
+    return float(np.linalg.norm(a.T @ b) ** 2 / scale) if scale else 0.0
+
+
+@dataclass(frozen=True)
+class BlockScores:
+    """How far the spaces that make up a code are each of one factor; all in [0, 1], 1 is best.
+
+    Attributes
+    ----------
+    disentanglement
+        Does a space know one factor alone? Spaces weigh by what they know.
+    completeness
+        Is a factor in one space alone?
+    informativeness
+        The best space's share of a factor's entropy, over factors.
+    mig
+        The gap between the best and the second space, as a share of a factor's entropy, over factors.
+    """
+
+    disentanglement: float
+    completeness: float
+    informativeness: float
+    mig: float
+
+
+def block_scores(shares: NDArray[np.floating]) -> BlockScores | None:
+    """Summarise what spaces know of factors by DCI (Eastwood & Williams 2018) and MIG (Chen et al. 2018).
+
+    Parameters
+    ----------
+    shares
+        Shape (spaces, factors), in [0, 1]: of a factor's entropy, what is known from the space.
 
     Returns
     -------
-    dict
-        ``dci``: ``disentanglement`` (does a block know one factor alone? blocks weigh by what they
-        know), ``completeness`` (is a factor in one block alone?) and ``informativeness`` (the best
-        block's share of a factor's entropy, over factors); ``mig``: the gap between the best and
-        the second block, as a share of a factor's entropy, over factors. All in [0, 1], 1 is best.
-        None where there are fewer than two blocks or factors, or nothing is known of any.
+    BlockScores or None
+        None where there are fewer than two spaces or factors, or nothing is known of any.
     """
-    empty = {"dci": None, "mig": None}
-    if min(len(blocks), len(factors)) < 2:
-        return empty
-    shares = np.array([[_share(matrix[factor][block]) for factor in factors] for block in blocks])
-    if not shares.any():
-        return empty
-    weights = shares.sum(axis=1) / shares.sum()
+    if min(shares.shape) < 2 or not shares.any():
+        return None
     ranked = np.sort(shares, axis=0)[::-1]
-    dci = {
-        "disentanglement": weights @ _purity(shares),
-        "completeness": _purity(shares.T).mean(),
-        "informativeness": ranked[0].mean(),
-    }
-    return {
-        "dci": {name: round(float(value), 5) for name, value in dci.items()},
-        "mig": round(float((ranked[0] - ranked[1]).mean()), 5),
-    }
+    found = (
+        shares.sum(axis=1) / shares.sum() @ _purity(shares),
+        _purity(shares.T).mean(),
+        ranked[0].mean(),
+        (ranked[0] - ranked[1]).mean(),
+    )
+    return BlockScores(*(round(float(value), 5) for value in found))
 
 
-def _share(cell: Mapping[str, Any]) -> float:
-    """Share of a factor's entropy that the better of the two probes reads."""
-    information = cell["information"]
-    known = max(information["bits"], information["mlp_bits"], 0)
-    return float(min(known / information["entropy_bits"], 1))
-
-
-def _purity(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def _purity(shares: NDArray[np.floating]) -> NDArray[np.float64]:
     """One less the entropy of each row, in units of its largest value; 0 for a row of zeros."""
     totals = shares.sum(axis=1, keepdims=True)
     parts = np.divide(shares, totals, out=np.full_like(shares, 1 / shares.shape[1]), where=totals > 0)

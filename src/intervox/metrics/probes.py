@@ -6,7 +6,7 @@ factor right by recognising a clip's other factor.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,7 +21,6 @@ from torch import Tensor
 
 from intervox.metrics.information import pointwise_bits
 from intervox.metrics.vectors import Vectors
-from intervox.seeds import rng
 
 FOLDS = 3
 MAX_CLASSES = 50
@@ -51,12 +50,15 @@ class Task:
         Shape (chosen,): class and group of each, as numbers from 0.
     folds
         Seed and held-out positions (in ``rows``) of every fit; a seed's folds hold out each clip once.
+    rng
+        Gives the random numbers of a seed and the name of their use.
     """
 
     rows: Integers
     labels: Integers
     groups: Integers
     folds: list[tuple[int, Integers]]
+    rng: Callable[..., np.random.Generator]
 
     @property
     def classes(self) -> int:
@@ -74,7 +76,7 @@ class Estimate:
     """A mean over held-out clips and its central 95 % interval."""
 
     value: float
-    interval: list[float]
+    interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,12 @@ class Probed:
     entropy_bits: float
 
 
-def draw_task(labels: NDArray[np.str_], groups: NDArray[np.str_], seeds: tuple[int, ...]) -> Task | None:
+def draw_task(
+    labels: NDArray[np.str_],
+    groups: NDArray[np.str_],
+    seeds: tuple[int, ...],
+    rng: Callable[..., np.random.Generator],
+) -> Task | None:
     """Choose classes and clips, and split them by groups, once a seed.
 
     Parameters
@@ -108,6 +115,8 @@ def draw_task(labels: NDArray[np.str_], groups: NDArray[np.str_], seeds: tuple[i
         Shape (clips,): what training and test must not share.
     seeds
         Each draws its own folds.
+    rng
+        ``seeds.rng``, or another source of random numbers by seed and name.
 
     Returns
     -------
@@ -133,7 +142,7 @@ def draw_task(labels: NDArray[np.str_], groups: NDArray[np.str_], seeds: tuple[i
         for seed in seeds:
             splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
             splits += [(seed, test) for _, test in splitter.split(rows, label, group)]
-    return Task(rows, label, group, splits)
+    return Task(rows, label, group, splits, rng)
 
 
 def probe(vectors: Vectors, task: Task, kind: Kind, repeats: int, shuffled: bool = False) -> Probed:
@@ -201,21 +210,21 @@ def estimate(values: Sequence[NDArray[np.bool_ | np.float64]], task: Task, repea
     where = [task.groups[test] for _, test in task.folds]
     sums = np.stack([np.bincount(g, v, groups) for g, v in zip(where, values, strict=True)])
     counts = np.stack([np.bincount(g, minlength=groups) for g in where])
-    random = rng(task.folds[0][0], "probes.bootstrap")
+    random = task.rng(task.folds[0][0], "probes.bootstrap")
     of_fits = random.multinomial(fits, np.full(fits, 1 / fits), repeats)
     of_groups = random.multinomial(groups, np.full(groups, 1 / groups), repeats)
     drawn = ((of_fits @ counts) * of_groups).sum(axis=1)
     means = ((of_fits @ sums) * of_groups).sum(axis=1)[drawn > 0] / drawn[drawn > 0]
     value = float(sums.sum() / counts.sum())
     low, high = np.quantile(means, [0.025, 0.975]) if len(means) else (value, value)
-    return Estimate(round(value, 5), [round(float(low), 5), round(float(high), 5)])
+    return Estimate(round(value, 5), (round(float(low), 5), round(float(high), 5)))
 
 
 def _training_labels(task: Task, fold: int, shuffled: bool) -> Integers:
     """Labels of the clips that a fit trains on, in their order."""
     seed, test = task.folds[fold]
     labels = np.delete(task.labels, test)
-    return rng(seed, "probes.control", fold).permutation(labels) if shuffled else labels
+    return task.rng(seed, "probes.control", fold).permutation(labels) if shuffled else labels
 
 
 def _standardised(inputs: Vectors, test: Integers) -> tuple[Floats, Floats]:

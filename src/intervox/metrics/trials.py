@@ -5,14 +5,15 @@ every impostor says exactly the enrolled words. A representation that answers "s
 there. Others hold the session or the duration.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intervox.clips.labels import Clips
-from intervox.seeds import rng
+Streams = Callable[..., np.random.Generator]
+"""Random numbers by the name of their use and an index: ``seeds.rng`` of one seed."""
 
 Pairs = NDArray[np.int64]
 """Shape (trials, 2): clips."""
@@ -76,16 +77,24 @@ def usual_stratum(there: Container[str]) -> str:
 
 
 def draw_trials(
-    clips: Clips, max_trials: int, seed: int, lists: Mapping[str, TrialList] | None = None
+    labels: Mapping[str, NDArray[Any]],
+    duration: NDArray[np.float64],
+    max_trials: int,
+    streams: Streams,
+    lists: Mapping[str, TrialList] | None = None,
 ) -> dict[str, Trials]:
     """Form the trials of every stratum, at most ``max_trials`` targets and as many impostors each.
 
     Parameters
     ----------
+    labels
+        ``speaker``, ``content`` and, where it is known, ``session``: shape (clips,) each.
+    duration
+        Shape (clips,): seconds, 0 where it is unknown.
     max_trials
         Larger sets are drawn at random, without replacement.
-    seed
-        Decides the draw.
+    streams
+        Decide the draw.
     lists
         Official trials by name; they are taken whole.
 
@@ -108,11 +117,11 @@ def draw_trials(
 
         ``list:<name>``: an official list.
     """
-    random = rng(seed, "trials")
-    who = np.unique(clips.speakers, return_inverse=True)[1]
-    what = np.unique(clips.contents, return_inverse=True)[1]
-    same_speaker = _pairs_within(who, rng(seed, "trials.same_speaker"))
-    same_text = _pairs_within(what, rng(seed, "trials.same_text"))
+    random = streams("trials")
+    who = np.unique(labels["speaker"], return_inverse=True)[1]
+    what = np.unique(labels["content"], return_inverse=True)[1]
+    same_speaker = _pairs_within(who, streams("trials.same_speaker"))
+    same_text = _pairs_within(what, streams("trials.same_text"))
     anyone = _random_pairs(len(who), 4 * max_trials, random)
     others = _differ(anyone, who)
 
@@ -127,13 +136,53 @@ def draw_trials(
         "same_text_impostors": Trials(targets, _at_most(_differ(same_text, who), max_trials, random)),
     }  # fmt: skip
     impostors = trials["different_text"].impostors
-    if "session" in clips.labels:
-        trials |= _by_session(clips.labels["session"], who, different, impostors, max_trials, seed)
-    trials |= _by_duration(clips.duration, who, what, max_trials, seed)
+    if "session" in labels:
+        random = streams("trials.session")
+        trials |= _by_session(labels["session"], who, different, impostors, max_trials, random)
+    trials |= _by_duration(duration, who, what, max_trials, streams)
     for name, given in (lists or {}).items():
         pairs = np.stack([given.enrol, given.test], axis=1)
         trials[f"list:{name}"] = Trials(pairs[given.target], pairs[~given.target])
     return {name: t for name, t in trials.items() if _populated(t)}
+
+
+def draw_factor_trials(
+    labels: Mapping[str, NDArray[np.int64]],
+    factor: str,
+    others: Sequence[str],
+    max_trials: int,
+    random: np.random.Generator,
+) -> Trials:
+    """Draw trials that ask for one factor: targets share it alone, impostors differ in all.
+
+    An error rate on them falls only where a space tells the factor by something that the others do not
+    carry.
+
+    Parameters
+    ----------
+    labels
+        Factor to numbers of shape (clips,). A negative number is an unknown value: its clips are in no trial
+        of that factor, and unknown values of another factor count as one value.
+    factor
+        What is asked for.
+    others
+        Factors in which both clips differ. One that never differs within a value of ``factor`` (a speaker's
+        language) can't be asked to, and is ignored.
+    max_trials
+        Targets, and impostors, at most; each pair once.
+
+    Returns
+    -------
+    Trials
+        Both kinds may be empty.
+    """
+    known = np.flatnonzero(labels[factor] >= 0)
+    alike = known[_pairs_within(labels[factor][known], random)]
+    unlike = _differ(known[_random_pairs(len(known), 4 * max_trials, random)], labels[factor])
+    for other in others:
+        if len(differ := _differ(alike, labels[other])):
+            alike, unlike = differ, _differ(unlike, labels[other])
+    return Trials(_at_most(alike, max_trials, random), _at_most(unlike, max_trials, random))
 
 
 def _by_session(
@@ -142,10 +191,9 @@ def _by_session(
     targets: Pairs,
     impostors: Pairs,
     max_trials: int,
-    seed: int,
+    random: np.random.Generator,
 ) -> dict[str, Trials]:
     """Part the targets whose sessions are known, of speakers who have both kinds."""
-    random = rng(seed, "trials.session")
     known = sessions != ""
     targets, impostors = (pairs[known[pairs].all(axis=1)] for pairs in (targets, impostors))
     where = np.unique(sessions, return_inverse=True)[1]
@@ -163,12 +211,12 @@ def _by_duration(
     who: NDArray[np.int64],
     what: NDArray[np.int64],
     max_trials: int,
-    seed: int,
+    streams: Streams,
 ) -> dict[str, Trials]:
     """Draw within each band anew: few of the pairs of all clips have both in a rare one."""
     found = {}
     for index, (name, (shortest, longest)) in enumerate(BANDS.items()):
-        random = rng(seed, "trials.duration", index)
+        random = streams("trials.duration", index)
         rows = np.flatnonzero((duration > shortest) & (duration <= longest))
         targets = _differ(rows[_pairs_within(who[rows], random)], what)
         anyone = rows[_random_pairs(len(rows), 4 * max_trials, random)]

@@ -1,13 +1,7 @@
-"""Arrays that measures pass around: features of clips, and vectors of unit length."""
+"""Vectors of clips, whose inner product is a cosine."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-
-from intervox.model.model import SubspaceModel
-
-Means = NDArray[np.float32]
-"""Features of clips, shape (clips, layers, dim)."""
 
 Vectors = NDArray[np.float32]
 """Shape (clips, dim); rows of unit length, so that an inner product is a cosine."""
@@ -19,7 +13,16 @@ def unit(vectors: NDArray[np.floating]) -> Vectors:
     return np.asarray(vectors / np.maximum(norms, 1e-9), np.float32)
 
 
-def standardised(model: SubspaceModel, means: Means) -> Means:
-    """Standardise layer means (clips, layers, dim) as the model does, in NumPy."""
-    with torch.inference_mode():
-        return np.asarray(model.standardise(torch.from_numpy(means)).numpy())
+def cosine(vectors: Vectors, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Score pairs (trials, 2) of unit vectors in bounded memory: shape (trials,), in [-1, 1]."""
+    scores = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), PAIRS_AT_ONCE):
+        part = pairs[start : start + PAIRS_AT_ONCE]
+        scores[start : start + PAIRS_AT_ONCE] = np.einsum(
+            "td,td->t", vectors[part[:, 0]], vectors[part[:, 1]]
+        )
+    return scores
+
+
+PAIRS_AT_ONCE = 4_096
+"""Two such chunks of vectors stay in a core's cache."""

@@ -79,7 +79,8 @@ class EvaluationSettings(Part):
 
 
 _RESERVED = {
-    "raw", "residual", "forward", "train", "eval", "type", "float", "half", "double", "apply", *dir(dict),
+    "raw", "own", "residual", "forward", "train", "eval", "type", "float", "half", "double", "apply",
+    *dir(dict),
     "enrol", "test", "enrol_speaker", "test_speaker", "enrol_content", "test_content", "target", "all",
     "different_text", "same_text_impostors", "same_session", "cross_session", "short", "medium", "long",
     "step", "total", "mean", *LossSettings.model_fields,

@@ -1,5 +1,4 @@
 """What people see of an evaluation: tables, figures, the claim, trials, and the pages."""
 
-METRICS = "metrics.json"
 REPORT = "report.html"
-"""Files of a run's folder."""
+"""Of a run's folder."""

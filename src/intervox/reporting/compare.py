@@ -1,6 +1,7 @@
 """Runs side by side: their headline figures, and paired differences on the trials that they share."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from intervox.errors import IntervoxError
+from intervox.evaluation.results import METRICS
 from intervox.metrics.bootstrap import compare_systems
 from intervox.metrics.trials import usual_stratum
-from intervox.reporting import METRICS
 from intervox.reporting.claim import claim
 from intervox.reporting.formats import render
 from intervox.reporting.table import (
@@ -24,6 +25,7 @@ from intervox.reporting.table import (
     stratum_title,
 )
 from intervox.reporting.trials import read_trials, stratum_scores, stratum_trials, trial_path
+from intervox.seeds import rng
 from intervox.storage import read_json, write_bytes
 
 REPEATS = 500
@@ -188,7 +190,8 @@ def _differences(
                     stratum_scores(table, name, stratum)
                     for table, name in zip(tables, reversed(names), strict=True)
                 ]
-                yield row | compare_systems(scores[0], scores[1], trials, speakers, repeats, seed)
+                random = rng(seed, "bootstrap")
+                yield row | asdict(compare_systems(scores[0], scores[1], trials, speakers, repeats, random))
 
 
 def _measured(conditions: dict[str, Any]) -> list[tuple[str, str]]:

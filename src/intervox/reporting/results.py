@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from intervox.evaluation.evaluate import Compared
+from intervox.evaluation.results import METRICS
 from intervox.evaluation.test_sets import CLEAN, TestSet
-from intervox.reporting import METRICS, REPORT
+from intervox.reporting import REPORT
 from intervox.reporting.formats import markdown
 from intervox.reporting.report import Made, MapSource, write_report
 from intervox.reporting.tables import headline_tables

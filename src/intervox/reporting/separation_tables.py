@@ -24,10 +24,10 @@ def separation_table(metrics: dict[str, Any]) -> Table:
     rows = []
     for protocol, found in metrics.get("separation", {}).items():
         chance = found.get("keyword_chance")
-        cells = [percent(found.get(f"speaker_eer_from_{space}")) for space in contents[:1]]
+        cells = [percent(found.get("speaker_eer_from", {}).get(space)) for space in contents[:1]]
         for space in speakers[:1]:
-            cost = found.get(f"same_text_cost_of_{space}")
-            probe = found.get(f"keyword_probe_from_{space}")
+            cost = found.get("same_text_cost_of", {}).get(space)
+            probe = found.get("keyword_probe_from", {}).get(space)
             cells.append(NOTHING if cost is None else f"{cost:.2f} ×")
             cells.append(NOTHING if probe is None else f"{probe:.3f} (chance {chance:.3f})")
         if any(cell != NOTHING for cell in cells):

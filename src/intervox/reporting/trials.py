@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from intervox.audio import SAMPLE_RATE, load_audio
 from intervox.clips.labels import Clips, Labels
 from intervox.errors import IntervoxError
-from intervox.evaluation.verification import cosine
 from intervox.metrics.trials import PAIR_COLUMNS, Trials, usual_stratum
-from intervox.metrics.vectors import Vectors
+from intervox.metrics.vectors import Vectors, cosine
 from intervox.reporting.table import spaces_of
 from intervox.storage import atomic_path
 

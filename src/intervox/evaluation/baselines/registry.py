@@ -18,9 +18,10 @@ from intervox.evaluation.baselines.closed_form import (
     svd,
     whitening,
 )
-from intervox.evaluation.representations import Representation, subspace_representations
+from intervox.evaluation.representations import Representation, standardised, subspace_representations
+from intervox.evaluation.test_sets import Means
 from intervox.features.store import Features
-from intervox.metrics.vectors import Means, Vectors, standardised, unit
+from intervox.metrics.vectors import Vectors, unit
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import SubspaceSettings

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
+from intervox.evaluation.results import Ingredient, IngredientFigure, Ingredients
 from intervox.evaluation.studies.variants import (
     Mask,
     Samples,
@@ -155,7 +156,7 @@ def _ranks(groups: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
 
 def compare_ingredients(
     corpus: Corpus, features: Features, test_sets: list[TestSet], recipe: Recipe, folder: Path
-) -> dict[str, Any]:
+) -> Ingredients:
     """Refine and measure every variant, or go on where an earlier call stopped.
 
     Parameters
@@ -164,13 +165,6 @@ def compare_ingredients(
         The human corpora.
     folder
         Where each variant's model and measurements are kept.
-
-    Returns
-    -------
-    dict
-        ``variants``: group, name, ``cells``, ``texts``, ``voices`` and, by protocol,
-        condition and measure, a value with its ``interval`` and that of its ``difference`` from the
-        group's first.
     """
     if not measured_factors(recipe):
         raise IntervoxError(
@@ -179,8 +173,8 @@ def compare_ingredients(
     if not test_sets:
         raise IntervoxError("ingredients are measured on human corpora: set INTERVOX_DATA to their folder")
     plan = TrainingPlan(corpus.cells)
-    measured = {test_set.name: test_set.about() for test_set in test_sets}
-    rows: list[dict[str, Any]] = []
+    measured = {test_set.name: test_set.about().model_dump() for test_set in test_sets}
+    rows: list[Ingredient] = []
     reference: dict[str, dict[str, Samples]] = {}
     for variant in variants(plan):
         mask = plan.train & variant.mask
@@ -195,22 +189,22 @@ def compare_ingredients(
         samples = {key: np.asarray(value) for key, value in read_json(home / "samples.json").items()}
         first = reference.setdefault(variant.group, samples)
         rows.append(
-            {
-                "group": variant.group,
-                "name": variant.name,
-                "cells": int(mask.sum()),
-                "texts": len(np.unique(plan.columns["content"][mask])),
-                "voices": len(np.unique(plan.columns["speaker"][mask])),
-                "figures": {key: _figure(values, first[key]) for key, values in samples.items()},
-            }
+            Ingredient(
+                group=variant.group,
+                name=variant.name,
+                cells=int(mask.sum()),
+                texts=len(np.unique(plan.columns["content"][mask])),
+                voices=len(np.unique(plan.columns["speaker"][mask])),
+                figures={key: _figure(values, first[key]) for key, values in samples.items()},
+            )
         )
-    return {"recipe": recipe.name, "seed": recipe.seed, "variants": rows}
+    return Ingredients(recipe=recipe.name, seed=recipe.seed, variants=rows)
 
 
-def _figure(samples: Samples, first: Samples) -> dict[str, Any]:
+def _figure(samples: Samples, first: Samples) -> IngredientFigure:
     """Value, its interval, and that of the paired difference from the group's first variant."""
-    return {
-        "value": round(float(samples[0]), 5),
-        "interval": interval(samples[1:]),
-        "difference": None if samples is first else interval(samples[1:] - first[1:]),
-    }
+    return IngredientFigure(
+        value=round(float(samples[0]), 5),
+        interval=interval(samples[1:]),
+        difference=None if samples is first else interval(samples[1:] - first[1:]),
+    )

@@ -19,6 +19,14 @@ from intervox.errors import IntervoxError
 from intervox.evaluation import loading
 from intervox.evaluation.loading import Source
 from intervox.evaluation.representations import BACKBONE, raw_representations
+from intervox.evaluation.results import (
+    Difference,
+    Selected,
+    Sweep,
+    SweepBaseline,
+    SweepFigure,
+    SweepVariant,
+)
 from intervox.evaluation.studies.overrides import Variant
 from intervox.evaluation.studies.variants import (
     CHOSEN_MEASURES,
@@ -66,7 +74,7 @@ def compare_variants(
     variants: Sequence[Variant],
     seeds: int,
     folder: Path,
-) -> dict[str, Any]:
+) -> Sweep:
     """Refine and measure every variant with every seed, or go on where an earlier call stopped.
 
     Parameters
@@ -82,11 +90,6 @@ def compare_variants(
     folder
         Where each training's model and measurements are kept.
 
-    Returns
-    -------
-    dict
-        ``sweep.json``, as ``docs/ablations.md`` describes it.
-
     Raises
     ------
     IntervoxError
@@ -100,15 +103,14 @@ def compare_variants(
     trained = [[_train(cells, features, v, seed, judge, folder) for seed in range(seeds)] for v in variants]
     reference = _joint([training.samples for training in trained[0]])
     rows = [_row(variant, runs, reference) for variant, runs in zip(variants, trained, strict=True)]
-    return {
-        "schema": SCHEMA_VERSION,
-        "recipe": recipe.name,
-        "seeds": seeds,
-        "protocols": {test_set.name: test_set.about() for test_set in test_sets},
-        "variants": rows,
-        "baselines": _raw_rows(features.layers, judge, folder, reference),
-        "selected": _selected(rows),
-    }
+    return Sweep(
+        recipe=recipe.name,
+        seeds=seeds,
+        protocols={test_set.name: test_set.about() for test_set in test_sets},
+        variants=rows,
+        baselines=_raw_rows(features.layers, judge, folder, reference),
+        selected=_selected(rows),
+    )
 
 
 class _Judge:
@@ -183,7 +185,7 @@ def _seconds(home: Path) -> float:
 
 def _raw_rows(
     layers: int, judge: _Judge, folder: Path, reference: Mapping[str, Samples]
-) -> list[dict[str, Any]]:
+) -> list[SweepBaseline]:
     """Measure the raw layers: their mean, and the best for each factor on the held-out cells."""
     *by_layer, mean = raw_representations(layers)
     rows: list[tuple[str, dict[str, int] | None, Spaces]] = [
@@ -201,11 +203,11 @@ def _raw_rows(
         best = {"speaker": speaker, "content": content}
         rows.append((f"raw, layers {speaker} / {content}", best, spaces))
     return [
-        {
-            "name": name,
-            "layers": best,
-            "figures": _figures([judge.samples(_home(folder, spaces), partial(dict, spaces))], reference),
-        }
+        SweepBaseline(
+            name=name,
+            layers=best,
+            figures=_figures([judge.samples(_home(folder, spaces), partial(dict, spaces))], reference),
+        )
         for name, best, spaces in rows
     ]
 
@@ -214,34 +216,32 @@ def _home(folder: Path, spaces: Spaces) -> Path:
     return folder / "-".join(["raw", *(space.space for space in spaces.values())])
 
 
-def _row(
-    variant: Variant, trainings: Sequence[_Training], reference: Mapping[str, Samples]
-) -> dict[str, Any]:
-    return {
-        "name": variant.name,
-        "overrides": dict(variant.overrides),
-        "cells": int(variant.mask.sum()),
-        "blocks_per_step": variant.recipe.training.blocks_per_step,
-        "seeds": [training.seed for training in trainings],
-        "steps": [training.steps for training in trainings],
-        "seconds": [training.seconds for training in trainings],
-        "figures": _figures([training.samples for training in trainings], reference),
-    }
+def _row(variant: Variant, trainings: Sequence[_Training], reference: Mapping[str, Samples]) -> SweepVariant:
+    return SweepVariant(
+        name=variant.name,
+        overrides=dict(variant.overrides),
+        cells=int(variant.mask.sum()),
+        blocks_per_step=variant.recipe.training.blocks_per_step,
+        seeds=[training.seed for training in trainings],
+        steps=[training.steps for training in trainings],
+        seconds=[training.seconds for training in trainings],
+        figures=_figures([training.samples for training in trainings], reference),
+    )
 
 
 def _figures(
     trainings: Sequence[Mapping[str, Samples]], reference: Mapping[str, Samples]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, SweepFigure]:
     """Value, interval, and paired difference from the reference, by column."""
     figures = {}
     for column, samples in _joint(trainings).items():
         less = samples - reference[column]
-        figures[column] = {
-            "value": round(float(samples[0]), 5),
-            "interval": interval(samples[1:]),
-            "by_seed": [round(float(training[column][0]), 5) for training in trainings],
-            "difference": {"value": round(float(less[0]), 5), "interval": interval(less[1:])},
-        }
+        figures[column] = SweepFigure(
+            value=round(float(samples[0]), 5),
+            interval=interval(samples[1:]),
+            by_seed=[round(float(training[column][0]), 5) for training in trainings],
+            difference=Difference(value=round(float(less[0]), 5), interval=interval(less[1:])),
+        )
     return figures
 
 
@@ -271,14 +271,14 @@ def _over_seeds(samples: Samples) -> Samples:
     return np.concatenate([[samples[:, 0].mean()], resampled])
 
 
-def _selected(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _selected(rows: Sequence[SweepVariant]) -> Selected | None:
     """Choose the variant with the lowest mean error on the held-out cells; the first of equals."""
-    chosen_by = _chosen_by(rows[0]["figures"])
+    chosen_by = _chosen_by(rows[0].figures)
     if not chosen_by:
         return None
-    scores = [float(np.mean([row["figures"][column]["value"] for column in chosen_by])) for row in rows]
+    scores = [float(np.mean([row.figures[column].value for column in chosen_by])) for row in rows]
     best = int(np.argmin(scores))
-    return {"variant": rows[best]["name"], "score": round(scores[best], 5), "by": chosen_by}
+    return Selected(variant=rows[best].name, score=round(scores[best], 5), by=chosen_by)
 
 
 def _chosen_by(columns: Collection[str]) -> list[str]:

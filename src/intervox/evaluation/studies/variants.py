@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from intervox.evaluation.keywords import shot_resamples
 from intervox.evaluation.representations import Representation, subspace_representations
-from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet
-from intervox.evaluation.verification import cosine
-from intervox.metrics.bootstrap import bootstrap_rates
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet, draw
+from intervox.metrics.bootstrap import SpeakerResamples
 from intervox.metrics.detection import equal_error_rate, error_rates
-from intervox.metrics.trials import draw_trials
-from intervox.metrics.vectors import Vectors
+from intervox.metrics.vectors import Vectors, cosine
 from intervox.model.model import SubspaceModel
 from intervox.recipe import EvaluationSettings, Recipe
+from intervox.seeds import rng
 
 Mask = NDArray[np.bool_]
 Samples = NDArray[np.float64]
@@ -76,7 +75,7 @@ def with_content_trials(test_set: TestSet, max_trials: int) -> TestSet:
     """
     labels = test_set.clips.labels
     exchanged = replace(test_set.clips, labels={"speaker": labels["content"], "content": labels["speaker"]})
-    found = draw_trials(exchanged, max_trials, EVALUATION_SEED).get("different_text")
+    found = draw(exchanged, max_trials).get("different_text")
     return replace(test_set, trials=test_set.trials | {CONTENT_TRIALS: found}) if found else test_set
 
 
@@ -110,8 +109,9 @@ def _errors(space: str, stratum: str, factor: str = "speaker") -> _Measure:
         trials = test_set.trials[stratum]
         scores = cosine(vectors[space], trials.targets), cosine(vectors[space], trials.impostors)
         groups = test_set.clips.labels[factor]
-        resampled = bootstrap_rates(scores, trials, groups, settings.bootstrap, EVALUATION_SEED)
-        return np.array([equal_error_rate(*error_rates(*scores)), *resampled])
+        resamples = SpeakerResamples(groups, settings.bootstrap, rng(EVALUATION_SEED, "bootstrap"))
+        rates = resamples.equal_error_rates(scores, trials)
+        return np.array([equal_error_rate(*error_rates(*scores)), *rates[~np.isnan(rates)]])
 
     return samples
 

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from numpy.typing import ArrayLike
 
 from intervox.errors import IntervoxError
 from intervox.evaluation.baselines.peers import CallableEncoder
 from intervox.evaluation.embeddings import check_space, embedding_test_sets, read_embeddings
-from intervox.evaluation.evaluate import SCHEMA_VERSION, Compared, measure
+from intervox.evaluation.evaluate import Compared, measure
 from intervox.evaluation.loading import load_test_sets, sources
 from intervox.evaluation.protocols import find_protocols
 from intervox.evaluation.representations import Representation
+from intervox.evaluation.results import Metrics
 from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import TestSet
 from intervox.parallel import default_workers
@@ -21,7 +21,7 @@ from intervox.recipe import EvaluationSettings, FeatureSettings
 from intervox.reporting.results import forget_results, write_results
 
 
-def evaluate(
+def benchmark(
     embed: Callable[..., ArrayLike],
     name: str,
     dim: int,
@@ -30,7 +30,7 @@ def evaluate(
     fingerprint: str | None = None,
     batched: bool = True,
     settings: EvaluationSettings | None = None,
-) -> dict[str, Any]:
+) -> Metrics:
     """Measure any embedder on human recordings, clean and degraded.
 
     Parameters
@@ -47,11 +47,6 @@ def evaluate(
     fingerprint
         Names the weights and settings behind the function, to cache its vectors under; without one
         they are made anew in every call.
-
-    Returns
-    -------
-    dict
-        The content of ``metrics.json``.
 
     Raises
     ------
@@ -70,16 +65,16 @@ def evaluate(
     with TemporaryDirectory() as scratch:
         cache = home / "features" if fingerprint else Path(scratch)
         test_sets = load_test_sets(sources(None, found), {name: encoder}, chosen, FeatureSettings(), cache)
-        return _evaluate({name: ""}, [space], test_sets, chosen, home)
+        return _benchmark({name: ""}, [space], test_sets, chosen, home)
 
 
-def evaluate_embeddings(
+def benchmark_embeddings(
     path: Path,
     folder: Path | None = None,
     protocols: str | Sequence[str] | None = None,
     settings: EvaluationSettings | None = None,
     workers: int | None = None,
-) -> dict[str, Any]:
+) -> Metrics:
     """Measure the vectors of an ``.npz`` file; see ``embeddings`` for what it holds.
 
     Parameters
@@ -106,7 +101,7 @@ def evaluate_embeddings(
     found = [] if labelled else find_protocols(chosen.protocols)
     test_sets = embedding_test_sets(given, found, chosen.max_trials)
     forget_results(home)
-    return _evaluate(given.factors, given.representations(), test_sets, chosen, home, workers)
+    return _benchmark(given.factors, given.representations(), test_sets, chosen, home, workers)
 
 
 def _home(folder: str | Path | None, name: str) -> Path:
@@ -126,17 +121,16 @@ def _settings(
     return chosen.model_copy(update={"protocols": named}) if named else chosen
 
 
-def _evaluate(
+def _benchmark(
     spaces: Mapping[str, str],
     representations: Sequence[Representation],
     test_sets: Sequence[TestSet],
     settings: EvaluationSettings,
     folder: Path,
     workers: int | None = None,
-) -> dict[str, Any]:
+) -> Metrics:
     evidence = SpaceEvidence(representations) if settings.separation else None
     compared = Compared(dict(spaces), representations, evidence=evidence)
-    metrics: dict[str, Any] = {"schema": SCHEMA_VERSION, "recipe": folder.name, "seed": 0}
-    metrics |= measure(compared, test_sets, settings, workers or default_workers())
-    write_results(folder, metrics, compared, test_sets, None, settings.recordings)
+    metrics = measure(compared, test_sets, settings, workers or default_workers(), folder.name)
+    write_results(folder, metrics.dump(), compared, test_sets, None, settings.recordings)
     return metrics
