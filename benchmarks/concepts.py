@@ -19,8 +19,8 @@ from scipy import signal
 
 from intervox import SubspaceModel
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.backbones.base import load_backbone
-from intervox.backbones.whisper import BUNDLED
+from intervox.backbones.bundled import BUNDLED
+from intervox.backbones.load import load_backbone
 from intervox.engines.base import load_engine
 from intervox.features.extraction import layer_means
 from intervox.metrics.detection import equal_error_rate, error_rates

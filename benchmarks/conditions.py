@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from intervox.audio import SAMPLE_RATE, Waveform, encode_flac, load_audio
-from intervox.backbones.base import Backbone, load_backbone
-from intervox.backbones.whisper import BUNDLED
+from intervox.backbones.base import Backbone
+from intervox.backbones.bundled import BUNDLED
+from intervox.backbones.load import load_backbone
 from intervox.corpus.acoustics.conditions import Condition, apply_condition
 from intervox.corpus.acoustics.disturbances import CODECS, draw_microphone
 from intervox.corpus.acoustics.rooms import Acoustics, draw_room, load_acoustics

@@ -16,8 +16,8 @@ from transformers import WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.backbones.base import load_backbone
-from intervox.backbones.whisper import BUNDLED, bundled_checkpoint
+from intervox.backbones.bundled import BUNDLED, bundled_checkpoint
+from intervox.backbones.load import load_backbone
 from intervox.features.extraction import layer_means
 from intervox.recipe import FeatureSettings
 

@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.backbones.base import Backbone, load_backbone
+from intervox.backbones.base import Backbone
+from intervox.backbones.load import load_backbone
 from intervox.clips.corpus import Corpus
 from intervox.clips.labels import Clips
 from intervox.corpus.acoustics.conditions import apply_condition, draw_condition

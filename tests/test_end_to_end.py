@@ -19,7 +19,7 @@ import pytest
 import soundfile as sf
 
 from intervox import SubspaceModel
-from intervox.backbones.base import load_backbone
+from intervox.backbones.load import load_backbone
 from intervox.clips.corpus import Corpus, Recordings
 from intervox.errors import IntervoxError
 from intervox.features.extraction import extract

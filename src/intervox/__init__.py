@@ -9,7 +9,7 @@ _PUBLIC = {
     "IntervoxError": "intervox.errors",
     "Recipe": "intervox.recipe",
     "load_recipe": "intervox.recipe",
-    "load_backbone": "intervox.backbones.base",
+    "load_backbone": "intervox.backbones.load",
     "load_engine": "intervox.engines.base",
     "MultiPart": "intervox.training.losses",
     "SubspaceModel": "intervox.model.model",

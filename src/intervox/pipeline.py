@@ -148,7 +148,7 @@ def check_protocols_are_kept(recipe: Recipe) -> None:
 
 def extract(run: Run) -> None:
     """Cache the backbone's features of the corpus."""
-    from intervox.backbones.base import load_backbone
+    from intervox.backbones.load import load_backbone
     from intervox.features.extraction import extract as extract_features
 
     corpus = _corpus(run)
@@ -220,7 +220,7 @@ def _training_record(run: Run, features: "Features") -> dict[str, Any]:
 
 def _test_sets(run: Run, corpus: Corpus | None, peers: "Sequence[Encoder]" = ()) -> "list[TestSet]":
     """Extract what is evaluated: the corpus' held-out cells where it is given, and the protocols."""
-    from intervox.backbones.base import load_backbone
+    from intervox.backbones.load import load_backbone
     from intervox.evaluation.loading import load_test_sets, sources
     from intervox.evaluation.protocols import find_protocols
     from intervox.evaluation.representations import BACKBONE
@@ -255,7 +255,7 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     seeds
         By default the recipe's ``sweep.seeds``.
     """
-    from intervox.backbones.base import load_backbone
+    from intervox.backbones.load import load_backbone
     from intervox.evaluation.loading import load_test_sets
     from intervox.evaluation.representations import BACKBONE
     from intervox.evaluation.studies.overrides import choose_variants, parse_vary
@@ -322,7 +322,7 @@ def check_training(recipe: Recipe) -> None:
     IntervoxError
         The backbone is not to be had, or the recipe's training does not fit it or the corpus.
     """
-    from intervox.backbones.base import load_backbone
+    from intervox.backbones.load import load_backbone
     from intervox.clips.corpus import CELL_SCHEMA
     from intervox.training.cells import no_validation_cells
     from intervox.training.refine import check_settings

@@ -1,5 +1,7 @@
 """Real loading code on tiny random checkpoints of every family, and the bundled model itself."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
-from intervox.backbones.base import load_backbone
-from intervox.backbones.whisper import BUNDLED, bundled_model_file
+from intervox.backbones.bundled import BUNDLED, bundled_checkpoint, bundled_model_file
+from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
 from intervox.features.extraction import layer_means, masked_mean
 from intervox.recipe import FeatureSettings
@@ -194,7 +197,7 @@ def test_a_damaged_wheel_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     damaged = tmp_path / "model.bin"
     damaged.write_bytes(b"\0" * 64)
     monkeypatch.setenv("INTERVOX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("intervox.backbones.whisper.bundled_model_file", lambda: damaged)
+    monkeypatch.setattr("intervox.backbones.bundled.bundled_model_file", lambda: damaged)
     with pytest.raises(IntervoxError, match=r"sha256 differs.*force-reinstall"):
         load_backbone(BUNDLED)
     assert not (tmp_path / "cache").exists()
@@ -215,9 +218,83 @@ def test_the_fingerprint_is_of_the_weights_and_not_of_the_place(tmp_path: Path) 
     assert other.fingerprint != first.fingerprint
 
 
-def test_an_incomplete_checkpoint_is_refused(tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
+@pytest.fixture(scope="module")
+def full_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkpoint with a decoder whose encoder is the bundled one."""
+    folder = tmp_path_factory.mktemp("full")
+    config = transformers.WhisperConfig.from_pretrained(bundled_checkpoint(BUNDLED))
+    config.update({"decoder_layers": 1, "decoder_ffn_dim": 16, "vocab_size": 60, "pad_token_id": 0})
+    model = transformers.WhisperForConditionalGeneration(config)
+    model.model.encoder.load_state_dict(load_backbone(BUNDLED, "cpu").model.state_dict())
+    model.save_pretrained(folder)
+    transformers.WhisperFeatureExtractor().save_pretrained(folder)
+    return folder
 
+
+def test_one_encoder_has_one_fingerprint_wherever_it_comes_from(
+    full_whisper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "models--someone--whisper"
+    shutil.copytree(full_whisper, repository / "snapshots" / "abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    sources = BUNDLED, str(full_whisper), "someone/whisper"
+    assert len({load_backbone(source, "cpu").fingerprint for source in sources}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("whisper", {"activation_function": "relu"}),
+        ("whisper", {"encoder_attention_heads": 2}),
+        ("wavlm-base", {"hidden_act": "relu"}),
+        ("hubert-base", {"num_attention_heads": 2}),
+        ("wavlm-base", {"conv_stride": [5, 8, 4]}),
+    ],
+)
+def test_what_changes_the_encoder_changes_the_fingerprint(
+    name: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = save_family(name, tmp_path)
+    before = load_backbone(str(folder)).fingerprint
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"dropout": 0.3, "decoder_layerdrop": 0.2}))
+    assert load_backbone(str(folder)).fingerprint == before
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    assert load_backbone(str(folder)).fingerprint != before
+
+
+@pytest.mark.parametrize("name", ["whisper", "wav2vec2-base"])
+def test_rounding_or_preprocessing_changes_the_fingerprint(name: str, tmp_path: Path) -> None:
+    folder = save_family(name, tmp_path)
+    before = load_backbone(str(folder)).fingerprint
+    extractor = folder / "preprocessor_config.json"
+    kept = extractor.read_text()
+    changed = {"do_normalize": False, "sampling_rate": 8_000}
+    extractor.write_text(json.dumps(json.loads(kept) | changed))
+    assert load_backbone(str(folder)).fingerprint != before
+    extractor.write_text(kept)
+    weights = folder / "model.safetensors"
+    save_file({key: tensor.half() for key, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    assert load_backbone(str(folder)).fingerprint != before
+
+
+def test_weights_that_do_not_fit_the_configuration_are_refused(tmp_path: Path) -> None:
+    config = save_family("hubert-base", tmp_path) / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"hidden_size": 64}))
+    with pytest.raises(IntervoxError, match="fits its config.json"):
+        load_backbone(str(tmp_path))
+
+
+def test_a_backbone_moves(tmp_path: Path) -> None:
+    backbone = load_backbone(str(save_family("wav2vec2-base", tmp_path)), "cpu")
+    assert backbone.device == torch.device("cpu")
+    assert backbone.to("meta").device == torch.device("meta")
+
+
+def test_an_incomplete_checkpoint_is_refused(tmp_path: Path) -> None:
     weights = save_family("hubert-base", tmp_path) / "model.safetensors"
     tensors = load_file(weights)
     del tensors["encoder.layers.1.attention.q_proj.weight"]

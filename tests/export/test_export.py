@@ -15,7 +15,7 @@ import soundfile as sf
 import torch
 
 from intervox import SubspaceModel
-from intervox.backbones.base import load_backbone
+from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
 from intervox.model.packaged import default_model_folder
 from tests.backbones.test_backbones import FAMILIES, save_family

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from intervox.backbones.base import load_backbone
+from intervox.backbones.load import load_backbone
 from intervox.clips.corpus import Recordings
 from intervox.clips.labels import Clips
 from intervox.errors import IntervoxError

@@ -59,7 +59,7 @@ def sample_metrics() -> dict[str, Any]:
         "schema": 3,
         "recipe": "quickstart",
         "seed": 0,
-        "backbone": {"name": "bundled:whisper-tiny.en", "fingerprint": "4e6cf290c15d1a7b"},
+        "backbone": {"name": "bundled:whisper-tiny.en", "fingerprint": "f13be9f708cf3087"},
         "spaces": {"speaker": "speaker", "content": "content"},
         "protocols": {
             name: dict(zip(("clips", "speakers", "contents", "hours", "licence"), about, strict=True))

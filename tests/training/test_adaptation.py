@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from intervox import pipeline
 from intervox.audio import load_audio
 from intervox.backbones.adapted import declare_adapted
-from intervox.backbones.base import Backbone, load_backbone
+from intervox.backbones.base import Backbone
+from intervox.backbones.load import load_backbone
 from intervox.cli import run as cli_adapt
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError

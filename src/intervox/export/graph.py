@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE
-from intervox.backbones.base import load_backbone
+from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError, missing_extra
 from intervox.export.encoders import clip_encoder
 from intervox.model.heads import Heads

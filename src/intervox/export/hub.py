@@ -10,7 +10,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 )
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from intervox.backbones.whisper import BUNDLED
+from intervox.backbones.bundled import BUNDLED
 from intervox.errors import IntervoxError
 from intervox.export.check import TOLERANCE, Check
 from intervox.export.graph import OPSET, quiet

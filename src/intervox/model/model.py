@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 
 from intervox.audio import AudioSource
-from intervox.backbones.base import Backbone, load_backbone
+from intervox.backbones.base import Backbone
+from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
 from intervox.model.decision import (
     Calibration,

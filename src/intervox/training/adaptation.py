@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.backbones.base import Backbone, load_backbone
+from intervox.backbones.base import Backbone
+from intervox.backbones.load import load_backbone
 from intervox.clips.corpus import Corpus, load_clip
 from intervox.errors import IntervoxError
 from intervox.features.store import Features

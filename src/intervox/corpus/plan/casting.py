@@ -18,7 +18,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from intervox.audio import Waveform
-from intervox.backbones.base import Backbone, load_backbone
+from intervox.backbones.base import Backbone
+from intervox.backbones.load import load_backbone
 from intervox.clips.corpus import Corpus
 from intervox.corpus.plan.people import all_speakers
 from intervox.corpus.render.synthesis import audition

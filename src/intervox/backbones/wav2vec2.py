@@ -17,33 +17,47 @@ from intervox.audio import MIN_SAMPLES, Waveform
 from intervox.backbones.base import (
     Backbone,
     HiddenStates,
+    fields,
     fingerprint,
     load_feature_extractor,
     load_pretrained,
     record_layers,
 )
 
-FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech-sat")
-"""``model_type`` of the configurations whose models share the shape handled here."""
+_SETTINGS = (
+    "num_attention_heads",
+    "hidden_act",
+    "layer_norm_eps",
+    "do_stable_layer_norm",
+    "feat_extract_norm",
+    "feat_extract_activation",
+    "feat_proj_layer_norm",
+    "conv_stride",
+    "num_conv_pos_embeddings",
+    "num_conv_pos_embedding_groups",
+    "max_bucket_distance",
+)
+_PREPROCESSING = ("do_normalize", "sampling_rate")
 
 
-class TransformersBackbone(Backbone):
+class Wav2Vec2Backbone(Backbone):
     """A convolutional front-end and a transformer, 50 frames a second."""
 
-    def __init__(self, name: str, device: torch.device) -> None:
+    def __init__(self, name: str, checkpoint: str, device: torch.device) -> None:
         from transformers import AutoModel
 
         self.name = name
-        self.device = device
-        self.model = load_pretrained(AutoModel, name).to(device)
-        self._normalise = bool(load_feature_extractor(name).do_normalize)
+        self.model = load_pretrained(AutoModel, checkpoint).to(device)
+        extractor = load_feature_extractor(checkpoint)
+        self._normalise = bool(extractor.do_normalize)
         self.blocks = self.model.encoder.layers
         config = self.model.config
         self._final_norm = bool(getattr(config, "do_stable_layer_norm", False))
         self._group_norm = getattr(config, "feat_extract_norm", "layer") == "group"
         self.layers = config.num_hidden_layers + 1 + self._final_norm
         self.dim = config.hidden_size
-        self.fingerprint = fingerprint(self.model, config.to_dict())
+        settings = {"family": config.model_type} | fields(config, _SETTINGS)
+        self.fingerprint = fingerprint(self.model, settings, fields(extractor, _PREPROCESSING))
 
     def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:
         """Encode a batch."""

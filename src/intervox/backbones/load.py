@@ -1,0 +1,70 @@
+"""How a recipe's name finds a backbone: the only place that knows the families."""
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from intervox.backbones.adapted import ADAPTED, load_adapted
+from intervox.backbones.base import Backbone
+from intervox.backbones.bundled import bundled_checkpoint
+from intervox.backbones.wav2vec2 import Wav2Vec2Backbone
+from intervox.backbones.whisper import WhisperBackbone
+from intervox.errors import IntervoxError
+
+
+class Family(Protocol):
+    """A class of backbones, constructed with the recipe's name, a folder or hub id, and a device."""
+
+    def __call__(self, name: str, checkpoint: str, device: torch.device) -> Backbone: ...
+
+
+FAMILIES: dict[str, Family] = {
+    "whisper": WhisperBackbone,
+    "wav2vec2": Wav2Vec2Backbone,
+    "hubert": Wav2Vec2Backbone,
+    "wavlm": Wav2Vec2Backbone,
+    "data2vec-audio": Wav2Vec2Backbone,
+    "unispeech-sat": Wav2Vec2Backbone,
+}
+"""``model_type`` of a checkpoint's configuration to the class that runs it."""
+
+
+def load_backbone(name: str, device: str | torch.device | None = None) -> Backbone:
+    """Load a backbone by name.
+
+    Parameters
+    ----------
+    name
+        ``bundled:whisper-tiny.en``, a local folder, a Hugging Face hub id such as
+        ``microsoft/wavlm-base-plus``, or the ``adapter`` folder of a run.
+    device
+        Torch device; by default the GPU where there is one.
+
+    Raises
+    ------
+    IntervoxError
+        The name leads nowhere, the family is not supported, or the weights are not safetensors.
+    """
+    if (Path(name) / ADAPTED).is_file():
+        return load_adapted(name, lambda base: load_backbone(base, device))
+    checkpoint = bundled_checkpoint(name) if name.startswith("bundled:") else name
+    kind = _model_type(checkpoint)
+    if kind not in FAMILIES:
+        raise IntervoxError(f"backbone {name!r} is of type {kind!r}: supported are {', '.join(FAMILIES)}")
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return FAMILIES[kind](name, checkpoint, where)
+
+
+def _model_type(checkpoint: str) -> str:
+    from transformers import AutoConfig
+
+    try:
+        return str(AutoConfig.from_pretrained(checkpoint).model_type)
+    except (OSError, ValueError, KeyError) as error:
+        is_folder = Path(checkpoint).is_dir()
+        where = "the folder has no usable config.json" if is_folder else "no such folder or hub id"
+        raise IntervoxError(
+            f"backbone {checkpoint!r} can't be loaded ({where}): give bundled:whisper-tiny.en, a local "
+            "folder with config.json and model.safetensors, or a hub id that this machine reaches"
+        ) from error
