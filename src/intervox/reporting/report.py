@@ -33,6 +33,7 @@ from intervox.reporting.trials import (
     worst_targets,
 )
 from intervox.storage import write_bytes
+from intervox.training.checkpoint import LossRecord
 
 WORST = 5
 """Trials of a kind to listen to."""
@@ -81,13 +82,13 @@ class Made:
     layer_weights
         Subspace to layer to learned weight.
     history
-        Records of ``training.json``; may be empty.
+        Of ``TrainingRecord``; may be empty.
     """
 
     recipe: Recipe
     corpus: Corpus
     layer_weights: Mapping[str, Mapping[int, float]]
-    history: Sequence[Mapping[str, float]]
+    history: Sequence[LossRecord]
 
 
 def write_report(
