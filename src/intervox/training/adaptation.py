@@ -45,7 +45,7 @@ Vectors = dict[str, Tensor]
 
 
 def adapt(corpus: Corpus, features: Features, recipe: Recipe, start: Path, folder: Path) -> None:
-    """Train an adapter of the recipe's backbone, or go on from the last checkpoint.
+    """Train an adapter of the recipe's backbone, or resume from the last checkpoint.
 
     Parameters
     ----------
@@ -87,12 +87,9 @@ def adapt(corpus: Corpus, features: Features, recipe: Recipe, start: Path, folde
     history = trainer.run(corpus, chosen, folder)
     fingerprint = save_adapter(trainer.adapter, backbone, folder)
     _save_model(model, start, folder, fingerprint)
-    record = {
-        "key": step.key,
-        "settings": recipe.adaptation.model_dump(mode="json"),
-        "history": [logged.model_dump() for logged in history],
-    }
-    write_json(folder / RECORD, record)
+    settings = recipe.adaptation.model_dump(mode="json")
+    logged = [record.model_dump() for record in history]
+    write_json(folder / RECORD, {"key": step.key, "settings": settings, "history": logged})
     step.finish()
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
@@ -110,7 +107,9 @@ class _Trainer:
     def __init__(self, backbone: Backbone, model: SubspaceModel, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)
         self.backbone, self.model, self.recipe = backbone, model, recipe
-        self.highest = _highest_layer(recipe, backbone)
+        every = range(backbone.layers)
+        # Nothing above the last layer that a subspace uses needs computing.
+        self.highest = max(max(every if s.layers is None else s.layers) for s in recipe.subspaces.values())
         self.adapter = add_lora(backbone, recipe.adaptation, self.highest)
         self.loss = MultiPart(recipe.subspaces, recipe.loss).to(backbone.device)
         lora = nn.ParameterList(p for p in backbone.model.parameters() if p.requires_grad)
@@ -284,12 +283,6 @@ def read_waves(corpus: Corpus, cells: NDArray[np.int64]) -> list[Waveform]:
                 )
             waves[clip.cell_id] = clip.wave
     return [waves[cell] for cell in cells.tolist()]
-
-
-def _highest_layer(recipe: Recipe, backbone: Backbone) -> int:
-    """Last layer that a subspace uses: nothing above it needs computing."""
-    every = range(backbone.layers)
-    return max(max(every if s.layers is None else s.layers) for s in recipe.subspaces.values())
 
 
 def _save_model(model: SubspaceModel, start: Path, folder: Path, fingerprint: str) -> None:

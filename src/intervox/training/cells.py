@@ -5,7 +5,7 @@ A batch is decided by (seed, step) alone, so a resumed run sees what an undistur
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,16 +126,9 @@ class Batch(NamedTuple):
     labels: dict[str, NDArray[np.int64]]
 
 
-class Sampler(Protocol):
-    """Makes the batches of training."""
-
-    def batch(self, step: int) -> Batch:
-        """Return what a step sees."""
-
-
 def make_sampler(
     cells: TrainingCells, factors: Sequence[str], settings: TrainingSettings, seed: int
-) -> Sampler:
+) -> "BlockSampler | ObservationalSampler":
     """Choose the sampler that ``training.batches`` names; ``factors`` are those of the subspaces."""
     if settings.batches == "crossed":
         return BlockSampler(cells.blocks, cells.labels, settings.blocks_per_step, seed)
@@ -164,6 +157,7 @@ class BlockSampler:
         self._seed = seed
 
     def batch(self, step: int) -> Batch:
+        """Return what a step sees."""
         epoch, place = divmod(step * self._per_step, len(self._members))
         # The step may go over the epoch's end; a block that it then meets twice is in it once.
         following = [*self._order(epoch), *self._order(epoch + 1)]
@@ -208,6 +202,7 @@ class ObservationalSampler:
         self._seed = seed
 
     def batch(self, step: int) -> Batch:
+        """Return what a step sees."""
         parts = {factor: self._part(step, index) for index, factor in enumerate(self._classes)}
         cells = np.concatenate(list(parts.values()))
         owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
