@@ -1,10 +1,15 @@
-"""The loss and its gradient: seconds and memory beside pytorch-metric-learning's SupConLoss.
+"""The loss and its gradient: seconds and memory of three ways, one of them pytorch-metric-learning's.
 
-Two spaces of 192 and 48 dims over one batch of crossed cells. Both sides' SupConLoss is the same
-function (the denominator ``all``, and the losses that are printed agree); ours is also timed with its
-default, ``negatives``. Every measurement is a fresh process, so that its peak is its own, and the
-alternatives take turns. Memory is the highest resident set of the process, all libraries included, and
-in brackets what the batch's loss added to it. ``python benchmarks/loss.py``
+Two spaces of 192 and 48 dims over one batch of crossed cells. The sides:
+
+- ``whole``: our loss, all pairs at once (``chunk`` of all cells);
+- ``chunks``: our loss, some anchors at a time, computed again for their gradient;
+- ``theirs``: pytorch-metric-learning's SupConLoss, once a space.
+
+With the denominator ``all`` they are one function, and the losses that are printed agree. Every
+measurement is a fresh process, so that its peak is its own, and the sides take turns; ratios are of
+the same round. Memory is what the loss added to the highest resident set of the process.
+``python benchmarks/loss.py --cells 1152 4096 16384``
 """
 
 import argparse
@@ -14,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,6 +31,8 @@ CONTENTS = 16
 """Contents of a block; its speakers are as many."""
 
 Loss = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
+Result = tuple[float, float, float]
+"""The loss, median seconds of loss and gradient, and GB that it added to the peak."""
 
 
 def batch(cells: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -42,12 +50,14 @@ def ours(denominator: str, chunk: int) -> Loss:
     from intervox.recipe.training import LossSettings, SubspaceSettings
     from intervox.training.losses import MultiPart
 
-    subspaces = {name: SubspaceSettings(factor=name, dim=dim) for name, dim in DIMS.items()}
+    subspaces = {
+        name: SubspaceSettings(factor=name, dim=dim, temperature=TEMPERATURE) for name, dim in DIMS.items()
+    }
     settings = LossSettings.model_validate(
         {"denominator": denominator, "chunk": chunk, "cross_covariance": 0.0}
     )
     loss = MultiPart(subspaces, settings)
-    return lambda vectors, labels: loss(vectors, labels, dict.fromkeys(DIMS, TEMPERATURE), {}).total
+    return lambda vectors, labels: loss(vectors, labels).total
 
 
 def theirs() -> Loss:
@@ -57,10 +67,19 @@ def theirs() -> Loss:
     return lambda vectors, labels: sum(loss(vectors[name], labels[name]) for name in DIMS)
 
 
-def measure(side: str, cells: int, chunk: int, repeats: int) -> tuple[float, float, float, float]:
-    """Return the loss, the median seconds of loss and gradient, the peak and what was added to it, in GB."""
-    loss = theirs() if side == "theirs" else ours(side, chunk)
-    loss(*batch(CONTENTS**2))
+def sides(cells: int, chunk: int) -> dict[str, Callable[[], Loss]]:
+    """Name the ways of computing the loss of a batch of so many cells."""
+    found: dict[str, Callable[[], Loss]] = {"theirs": theirs}
+    for denominator in ("all", "negatives"):
+        found[f"whole, {denominator}"] = partial(ours, denominator, cells)
+        if chunk < cells:
+            found[f"chunks of {chunk}, {denominator}"] = partial(ours, denominator, chunk)
+    return found
+
+
+def measure(side: str, cells: int, chunk: int, repeats: int) -> Result:
+    loss = sides(cells, chunk)[side]()
+    loss(*batch(CONTENTS**2)).item()
     vectors, labels = batch(cells)
     held, spent, value = peak(), [], 0.0
     for _ in range(repeats):
@@ -70,48 +89,42 @@ def measure(side: str, cells: int, chunk: int, repeats: int) -> tuple[float, flo
         total.backward()  # type: ignore[no-untyped-call]
         spent.append(time.perf_counter() - begun)
         value = total.item()
-    return value, statistics.median(spent), peak(), peak() - held
+    return value, statistics.median(spent), peak() - held
 
 
 def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def fresh(side: str, cells: int, chunk: int, repeats: int) -> tuple[float, float, float, float]:
+def fresh(side: str, cells: int, chunk: int, repeats: int) -> Result:
     """Measure in a process that has done nothing else."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measure, side, cells, chunk, repeats).result()
 
 
-def row(name: str, cells: int, results: list[tuple[float, float, float, float]]) -> tuple[float, float]:
-    value, _, held, added = results[0]
-    seconds = statistics.median(spent for _, spent, _, _ in results)
-    print(f"{name:34s}{cells:8,d}{value:10.4f}{seconds:9.3f} s{held:8.2f} GB (+{added:.2f})", flush=True)
-    return seconds, added
+def compare(cells: int, chunk: int, rounds: int, repeats: int) -> None:
+    """Print a line for each side; its ratio is to theirs in the same round."""
+    results: dict[str, list[Result]] = {side: [] for side in sides(cells, chunk)}
+    for _ in range(rounds):
+        for side, measured in results.items():
+            measured.append(fresh(side, cells, chunk, repeats))
+    for side, measured in results.items():
+        ratios = [t[1] / own[1] for t, own in zip(results["theirs"], measured, strict=True)]
+        print(
+            f"{cells:8,d} cells  {side:26s} loss {measured[0][0]:8.4f}"
+            f"{1000 * statistics.median(m[1] for m in measured):9.1f} ms"
+            f"{statistics.median(m[2] for m in measured):8.3f} GB"
+            f"{statistics.median(ratios):7.2f} times as fast as theirs",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=int, default=4096)
-    parser.add_argument("--large", type=int, default=16384)
-    parser.add_argument("--chunk", type=int, default=2048)
+    parser.add_argument("--cells", type=int, nargs="+", default=[1152, 4096])
+    parser.add_argument("--chunk", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=10)
     options = parser.parse_args()
-    sides = {"theirs": "pytorch-metric-learning, twice", "all": "ours, all", "negatives": "ours, negatives"}
-    rounds = [
-        {side: fresh(side, options.cells, options.chunk, options.repeats) for side in sides}
-        for _ in range(options.rounds)
-    ]
-    print(f"{'loss and gradient, two spaces':34s}{'cells':>8s}{'loss':>10s}{'time':>11s}{'peak memory':>20s}")
-    measured = {
-        side: row(name, options.cells, [each[side] for each in rounds]) for side, name in sides.items()
-    }
-    row(sides["negatives"], options.large, [fresh("negatives", options.large, options.chunk, 2)])
-    for side in ("all", "negatives"):
-        ratios = [each["theirs"][1] / each[side][1] for each in rounds]
-        print(
-            f"{sides[side]}: {statistics.median(ratios):.1f} times as fast "
-            f"(rounds {', '.join(f'{ratio:.1f}' for ratio in ratios)}), "
-            f"{measured[side][1] / measured['theirs'][1]:.2f} of the memory"
-        )
+    for cells in options.cells:
+        compare(cells, options.chunk, options.rounds, options.repeats)

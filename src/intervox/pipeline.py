@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from intervox.evaluation.test_sets import TestSet
     from intervox.features.extraction import Encoder
     from intervox.features.store import Features
+    from intervox.training.checkpoint import TrainingRecord
 
 SWEEP_PLOT = "sweep.svg"
 
@@ -199,20 +200,19 @@ def evaluate(run: Run) -> Metrics:
             model.references = references
         model.save_pretrained(model_folder)
         write_bytes(model_folder / "README.md", model_card(found, backbone, corpus.about).encode())
-        made = Made(recipe, corpus, model.layer_weights(), training["history"])
+        made = Made(recipe, corpus, model.layer_weights(), training.history)
         write_results(run.folder, found, compared, test_sets, made, settings.recordings)
     return found
 
 
-def _training_record(run: Run, features: "Features") -> dict[str, Any]:
+def _training_record(run: Run, features: "Features") -> "TrainingRecord":
     """Read ``training.json``, if the model is that of the recipe."""
+    from intervox.training.checkpoint import TrainingRecord
     from intervox.training.refine import training_key
 
     model_folder = run.folder / "model"
-    if not (model_folder / "training.json").exists():
-        raise IntervoxError(f"{model_folder} holds no model: run `intervox refine` first")
-    record = read_json(model_folder / "training.json")
-    if record["key"] != training_key(features, run.recipe):
+    record = TrainingRecord.read(model_folder)
+    if record.key != training_key(features, run.recipe):
         raise IntervoxError(f"{model_folder} was refined by another recipe: run `intervox refine` first")
     return record
 

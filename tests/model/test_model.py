@@ -26,7 +26,6 @@ from intervox.evaluation.representations import (
 )
 from intervox.features.extraction import extract, layer_means
 from intervox.model.model import SubspaceModel
-from intervox.model.subspace import LEAST_TEMPERATURE
 from intervox.recipe import FeatureSettings
 from tests.backbones.test_backbones import save_family
 from tests.conftest import Speech
@@ -138,19 +137,6 @@ def test_an_attentive_map_has_a_linear_part_but_no_linear_subspace() -> None:
     assert linear_spaces(a_model("linear")) == ["speaker", "content"]
 
 
-def test_temperatures_are_learned_where_asked() -> None:
-    fixed, learned = a_model("linear"), a_model("linear", temperature=0.5, learn_temperature=True)
-    assert float(fixed.temperatures()["speaker"]) == pytest.approx(0.2)
-    assert "subspaces.speaker.log_temperature" not in fixed.state_dict()
-    logarithm = learned.state_dict()["subspaces.speaker.log_temperature"]
-    logarithm.fill_(np.log(0.5))
-    temperature = learned.temperatures()["speaker"]
-    assert temperature.item() == pytest.approx(0.5)
-    torch.autograd.backward(temperature)
-    logarithm.fill_(-20)
-    assert learned.temperatures()["speaker"].item() == pytest.approx(LEAST_TEMPERATURE)
-
-
 def test_erasure_comes_before_the_map_and_for_frames_too() -> None:
     model = a_model("linear", erase=["condition", "engine"], erased_directions=3, shrinkage=0)
     torch.manual_seed(3)
@@ -183,7 +169,7 @@ def test_erasure_comes_before_the_map_and_for_frames_too() -> None:
 
 @pytest.mark.parametrize("kind", MAPS)
 def test_a_saved_model_gives_the_same_vectors(kind: str, tmp_path: Path) -> None:
-    model = a_model(kind, learn_temperature=True, erase=["condition"], erased_directions=2)
+    model = a_model(kind, erase=["condition"], erased_directions=2)
     means = torch.randn(40, LAYERS, DIM)
     for name in model.subspaces:
         model.fit_erasure(name, means, {"condition": np.arange(40) % 3})
@@ -192,7 +178,6 @@ def test_a_saved_model_gives_the_same_vectors(kind: str, tmp_path: Path) -> None
     frames, mask = some_frames()
     for name, vectors in model(frames, mask).items():
         torch.testing.assert_close(again(frames, mask)[name], vectors, atol=1e-6, rtol=0)
-    assert again.temperatures()["speaker"] == model.temperatures()["speaker"]
     assert again.state_dict().keys() == model.state_dict().keys()
 
 

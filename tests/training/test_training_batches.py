@@ -9,8 +9,7 @@ from intervox.clips.labels import UNLABELLED
 from intervox.features.store import Features
 from intervox.model.model import SubspaceModel
 from intervox.training import loop
-from intervox.training.refine import training_cells
-from intervox.training.sampler import BlockSampler, ObservationalSampler
+from intervox.training.cells import BlockSampler, ObservationalSampler, training_cells
 from tests.support.crossed import crossed_corpus
 from tests.support.crossed import crossed_recipe as recipe
 

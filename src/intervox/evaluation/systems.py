@@ -31,7 +31,7 @@ from intervox.model.decision import CONDITION, TEXT, References
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.seeds import rng
-from intervox.training.refine import TrainingCells, training_cells
+from intervox.training.cells import TrainingCells, training_cells
 
 SPEAKER = "speaker"
 

@@ -85,10 +85,6 @@ class Heads(nn.Module):
         found = {name: subspace.reading() for name, subspace in self._items()}
         return {name: reading for name, reading in found.items() if reading is not None}
 
-    def temperatures(self) -> dict[str, Tensor]:
-        """Return what each subspace's cosines are divided by: scalars, with a gradient where learned."""
-        return {name: subspace.temperature() for name, subspace in self._items()}
-
     def standardise(self, states: Tensor) -> Tensor:
         """Give every layer and dimension zero mean and unit deviation over the training cells."""
         return (states - self.mean) / self.scale

@@ -9,9 +9,6 @@ from intervox.model.closed_form import Erasure
 from intervox.model.maps import TRANSFORMS, Transform
 from intervox.recipe.training import SubspaceSettings
 
-LEAST_TEMPERATURE = 0.01
-"""A learned one is held above it, as in CLIP (Radford et al. 2021): the cosine is scaled by 100 at most."""
-
 
 class Subspace(nn.Module):
     """An erasure where there is one, layer weights, a map, the unit sphere.
@@ -39,8 +36,6 @@ class Subspace(nn.Module):
         self.layer_logits = nn.Parameter(torch.zeros(len(used)))
         width = dim * len(used) if settings.combine == "concat" else dim
         self.map = TRANSFORMS[settings.map](width, settings)
-        if settings.learn_temperature:
-            self.log_temperature = nn.Parameter(torch.tensor(settings.temperature).log())
         if settings.erase:
             size = dim * len(used)
             count = min(size, len(settings.erase) * settings.erased_directions)
@@ -51,12 +46,6 @@ class Subspace(nn.Module):
     def layer_weights(self) -> Tensor:
         """Return the weight of each used layer; they are positive and sum to one."""
         return torch.softmax(self.layer_logits, dim=0)
-
-    def temperature(self) -> Tensor:
-        """Return what the cosine is divided by, a scalar."""
-        if self.settings.learn_temperature:
-            return self.log_temperature.exp().clamp_min(LEAST_TEMPERATURE)
-        return torch.tensor(self.settings.temperature, device=self.layer_logits.device)
 
     def chosen(self, states: Tensor) -> Tensor:
         """Take the used layers of standardised states (..., layers, dim), and erase from them."""

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from intervox.recipe.parts import Part, Share
 
-Map = Literal["linear", "mlp", "attentive", "orthogonal"]
+Map = Literal["linear", "mlp", "attentive"]
 
 
 class SubspaceSettings(Part):
@@ -14,15 +14,13 @@ class SubspaceSettings(Part):
 
     ``layers`` lists the hidden states that it may use (all by default). ``combine: sum`` is the
     paper's weighted sum of layers before one map, ``concat`` gives each layer its own map.
-    ``map`` is ``linear`` or ``mlp`` (one hidden layer of ``width``) on time-means, ``attentive``
+    ``map`` is ``linear`` or ``mlp`` (one hidden layer of ``width``) on time-means, or ``attentive``
     (weighted mean and deviation over frames, the weights learned by ``width`` tanh units, then
-    linear) or ``orthogonal`` (rows of one orthogonal matrix that all subspaces share, so that they
-    can't overlap). ``shrinkage`` regularises the closed form (LDA) that is the baseline and the
-    start of training; the start scales each direction by its reliability to the power of
-    ``reliability``. ``temperature`` divides the cosine, and is learned where ``learn_temperature``
-    says so; ``margin`` is taken from the positives' cosines. ``erase`` names factors whose class
-    means are projected out of the inputs in closed form before anything is learned, as many
-    directions of them as ``erased_directions``.
+    linear). ``shrinkage`` regularises the closed form (LDA) that is the baseline and the start of
+    training; the start scales each direction by its reliability to the power of ``reliability``.
+    ``temperature`` divides the cosine. ``erase`` names factors whose class means are projected out
+    of the inputs in closed form before anything is learned, as many directions of them as
+    ``erased_directions``.
     """
 
     factor: str
@@ -32,8 +30,6 @@ class SubspaceSettings(Part):
     map: Map = "linear"
     width: int = Field(128, ge=1)
     temperature: float = Field(0.2, gt=0)
-    learn_temperature: bool = False
-    margin: float = Field(0.0, ge=0, lt=1)
     weight: float = Field(1.0, ge=0)
     shrinkage: Share = 0.1
     reliability: float = Field(0.25, ge=0)
@@ -46,33 +42,27 @@ class LossSettings(Part):
 
     ``within`` names a column of the plan, such as ``engine``: negatives are then only cells with
     the anchor's value of it. ``hard_negatives`` is added to the logits of negatives that share
-    another subspace's factor with the anchor. ``queue`` cells of earlier steps take part as
-    positives and negatives without a gradient. ``chunk`` anchors are compared at a time, which bounds
-    memory and changes nothing else.
+    another subspace's factor with the anchor. ``cross_covariance`` weighs the linear dependence of
+    each two spaces, ``adversary`` linear heads that read another factor. ``chunk`` anchors are
+    compared at a time, which bounds memory and changes nothing else.
     """
 
     denominator: Literal["all", "negatives"] = "negatives"
     within: str | None = None
     hard_negatives: float = Field(0.0, ge=0)
     cross_covariance: float = Field(1.0, ge=0)
-    orthogonality: float = Field(0.0, ge=0)
-    uniformity: float = Field(0.0, ge=0)
-    variance: float = Field(0.0, ge=0)
-    invariance: float = Field(0.0, ge=0)
     adversary: float = Field(0.0, ge=0)
-    queue: int = Field(0, ge=0)
     chunk: int = Field(2048, ge=1)
 
 
 class TrainingSettings(Part):
-    """Optimisation; a step sees ``blocks_per_step`` whole blocks.
+    """Optimisation by AdamW; a step sees ``blocks_per_step`` whole blocks.
 
+    The learning rate rises over ``warmup_steps`` and falls to zero by half a cosine.
     ``batches: observational`` is the control without intervention: as many labels of each factor a
-    step, but of cells that nobody crossed. ``ema`` is the decay of the averaged weights that are kept
-    in the end (0: the last ones). Every ``validate_every`` steps the cells of the validation split,
-    of engines that training never hears, are measured; the best weights are kept, and training ends
-    after ``patience`` measurements that were no better (0: never). ``crop_seconds`` is the longest
-    stretch of a clip that an attentive map sees in a step.
+    step, but of cells that nobody crossed. Every ``validate_every`` steps (0: never) the cells of the
+    validation split, of engines that training never hears, are measured, and the best weights are
+    kept. ``crop_seconds`` is the longest stretch of a clip that an attentive map sees in a step.
     """
 
     steps: int = Field(400, ge=0)
@@ -81,22 +71,12 @@ class TrainingSettings(Part):
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     warmup_steps: int = Field(20, ge=0)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     clip_gradient: float = Field(0.0, ge=0)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     initialisation: Literal["lda", "random"] = "lda"
     checkpoint_every: int = Field(100, ge=1)
-    ema: float = Field(0.0, ge=0, lt=1)
     validate_every: int = Field(0, ge=0)
-    patience: int = Field(0, ge=0)
     crop_seconds: float = Field(2.0, gt=0)
     tensorboard: bool = False
-
-    @model_validator(mode="after")
-    def _measured(self) -> "TrainingSettings":
-        if self.patience and not self.validate_every:
-            raise ValueError("patience counts measurements: set validate_every too, or patience to 0")
-        return self
 
 
 class AdaptationSettings(Part):

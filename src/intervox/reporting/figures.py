@@ -16,6 +16,7 @@ from scipy.stats import norm
 from intervox.evaluation.findings import Rate
 from intervox.evaluation.results import Sweep
 from intervox.reporting.study_tables import HIGHER_IS_BETTER, MEASURES
+from intervox.training.checkpoint import LossRecord
 
 Rates = tuple[NDArray[np.float64], NDArray[np.float64]]
 """False accepts, falling, and false rejects, rising."""
@@ -133,14 +134,13 @@ def layer_weights(weights: Mapping[str, Mapping[int, float]]) -> str:
         return _finish(figure, axes, "Layer weights")
 
 
-def training_curves(history: Sequence[Mapping[str, float]]) -> str:
+def training_curves(history: Sequence[LossRecord]) -> str:
     """Every part of the loss over the steps."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(4.4, 2.8)
-        steps = [record["step"] for record in history]
-        parts = [k for k in history[0] if k not in ("step", "total") and not k.startswith("dropped_")]
-        for part in parts:
-            axes.plot(steps, [record[part] for record in history], label=part.replace("_", " "))
+        steps = [record.step for record in history]
+        for part in history[0].parts:
+            axes.plot(steps, [record.parts[part] for record in history], label=part.replace("_", " "))
         axes.set(xlabel="step", ylabel="loss part", yscale="log")
         axes.grid(alpha=0.15)
         return _finish(figure, axes, "Loss over the steps")

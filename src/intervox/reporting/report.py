@@ -40,6 +40,7 @@ from intervox.reporting.wording import (
     spaces_of,
 )
 from intervox.storage import write_bytes
+from intervox.training.checkpoint import LossRecord
 
 Drawing = tuple[str, str, str]
 """An SVG element, its caption and a link to its trials."""
@@ -91,13 +92,13 @@ class Made:
     layer_weights
         Subspace to layer to learned weight.
     history
-        Records of ``training.json``; may be empty.
+        Of ``TrainingRecord``; may be empty.
     """
 
     recipe: Recipe
     corpus: Corpus
     layer_weights: Mapping[str, Mapping[int, float]]
-    history: Sequence[Mapping[str, float]]
+    history: Sequence[LossRecord]
 
 
 def write_report(

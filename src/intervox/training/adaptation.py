@@ -1,8 +1,7 @@
-"""Training of the adapter: waveforms in, an adapted backbone out, in one readable loop."""
+"""Training of a backbone's adapter from waveforms, with the gradient of batches that exceed the memory."""
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,40 +9,44 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import Backbone
 from intervox.backbones.load import load_backbone
+from intervox.clips.batches import by_length
 from intervox.clips.corpus import Corpus
 from intervox.clips.source import load_clip
 from intervox.errors import IntervoxError
+from intervox.features.extraction import cut_windows
 from intervox.features.store import Features
 from intervox.model.model import SubspaceModel
 from intervox.progress import progress_bar
-from intervox.recipe import Recipe
-from intervox.recipe.training import TrainingSettings
+from intervox.recipe import FeatureSettings, Recipe
 from intervox.seeds import rng
 from intervox.storage import StepFolder, read_json, stable_hash, write_json
-from intervox.training.cells import TrainingCells, training_cells
-from intervox.training.checkpoint import CHECKPOINT, Record, load_checkpoint, save_checkpoint
-from intervox.training.loop import learning_rate
-from intervox.training.lora import (
-    Vectors,
-    add_lora,
-    cached_step,
-    encode_with_gradient,
-    micro_batches,
-    save_adapter,
+from intervox.training.cells import BlockSampler, TrainingCells, training_cells
+from intervox.training.checkpoint import (
+    CHECKPOINT,
+    LossRecord,
+    TrainingRecord,
+    load_checkpoint,
+    save_checkpoint,
 )
+from intervox.training.loop import learning_rate
+from intervox.training.lora import add_lora, save_adapter
 from intervox.training.losses import MultiPart, MultiPartLoss, columns
-from intervox.training.sampler import BlockSampler
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RECORD = "adaptation.json"
+
+Vectors = dict[str, Tensor]
+"""Subspace to unit vectors, shape (clips, dim)."""
 
 
 def adapt(corpus: Corpus, features: Features, recipe: Recipe, start: Path, folder: Path) -> None:
-    """Train an adapter of the recipe's backbone, or go on from the last checkpoint.
+    """Train an adapter of the recipe's backbone, or resume from the last checkpoint.
 
     Parameters
     ----------
@@ -86,15 +89,16 @@ def adapt(corpus: Corpus, features: Features, recipe: Recipe, start: Path, folde
     fingerprint = save_adapter(trainer.adapter, backbone, folder)
     _save_model(model, start, folder, fingerprint)
     settings = recipe.adaptation.model_dump(mode="json")
-    write_json(folder / RECORD, {"key": step.key, "settings": settings, "history": history})
+    logged = [record.model_dump() for record in history]
+    write_json(folder / RECORD, {"key": step.key, "settings": settings, "history": logged})
     step.finish()
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _key(start: Path, recipe: Recipe) -> str:
     """Hash everything that decides the adapter's weights; the model's own key stands for all before it."""
-    model = read_json(start / "training.json", "key")["key"]
     settings = recipe.adaptation.model_dump(mode="json")
+    model = TrainingRecord.read(start).key
     return stable_hash([SCHEMA_VERSION, model, settings, recipe.features.batch_seconds])
 
 
@@ -104,17 +108,17 @@ class _Trainer:
     def __init__(self, backbone: Backbone, model: SubspaceModel, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)
         self.backbone, self.model, self.recipe = backbone, model, recipe
-        self.highest = _highest_layer(recipe, backbone)
+        every = range(backbone.layers)
+        # Nothing above the last layer that a subspace uses needs computing.
+        self.highest = max(max(every if s.layers is None else s.layers) for s in recipe.subspaces.values())
         self.adapter = add_lora(backbone, recipe.adaptation, self.highest)
         self.loss = MultiPart(recipe.subspaces, recipe.loss).to(backbone.device)
         lora = nn.ParameterList(p for p in backbone.model.parameters() if p.requires_grad)
         self.modules: dict[str, nn.Module] = {"lora": lora, "model": model, "loss": self.loss}
         trained = [p for module in self.modules.values() for p in module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, weight_decay=0.0)
-        chosen = recipe.adaptation.model_dump(include={"steps", "learning_rate", "warmup_steps"})
-        self.schedule = TrainingSettings.model_validate(chosen)
 
-    def run(self, corpus: Corpus, chosen: TrainingCells, folder: Path) -> list[Record]:
+    def run(self, corpus: Corpus, chosen: TrainingCells, folder: Path) -> list[LossRecord]:
         """Run the steps that are left and return one record for each step."""
         settings = self.recipe.adaptation
         progress = load_checkpoint(folder, self.modules, self.optimizer)
@@ -125,12 +129,12 @@ class _Trainer:
                 begun = time.monotonic()
                 batch, labels = sampler.batch(step)
                 result = self._step(step, read_waves(corpus, chosen.rows[batch]), labels)
-                progress.history.append(_record(step, result))
+                progress.history.append(LossRecord.of(step, result, "lower adaptation.learning_rate"))
                 progress.step = step + 1
                 if progress.step % settings.checkpoint_every == 0:
                     save_checkpoint(folder, progress, self.modules, self.optimizer)
                 seconds = time.monotonic() - begun
-                bar.advance(1, f"{seconds:.1f} s a step · loss {progress.history[-1]['total']:.3f}")
+                bar.advance(1, f"{seconds:.1f} s a step · loss {progress.history[-1].total:.3f}")
         return progress.history
 
     def _step(
@@ -150,11 +154,11 @@ class _Trainer:
             return encode_with_gradient(self.model, self.backbone, clips, self.recipe.features, self.highest)
 
         def loss(vectors: Vectors) -> Tensor:
-            results.append(self.loss(vectors, labels, self.model.temperatures(), self.model.maps()))
+            results.append(self.loss(vectors, labels))
             return results[0].total
 
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, self.schedule)
+            group["lr"] = learning_rate(step, self.recipe.adaptation)
         self.optimizer.zero_grad()
         cached_step(encode, micro_batches(waves, self.recipe.features), loss)
         self.optimizer.step()
@@ -168,6 +172,101 @@ class _Trainer:
         random = rng(self.recipe.seed, "adaptation.crops", step)
         starts = [int(random.integers(max(1, len(wave) - length + 1))) for wave in waves]
         return [wave[start : start + length] for wave, start in zip(waves, starts, strict=True)]
+
+
+def cached_step(
+    encode: Callable[[Sequence[int]], Vectors],
+    batches: Sequence[Sequence[int]],
+    loss: Callable[[Vectors], Tensor],
+) -> Tensor:
+    """Evaluate a loss that couples all clips and add its gradients to every parameter's ``grad``.
+
+    A contrastive loss compares each clip with every other, so the losses of micro-batches are not
+    parts of it. GradCache (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory
+    limited setup"): the vectors of all clips without a graph; the loss and its gradient with regard to
+    them; then each micro-batch once more with a graph, through which its vectors' gradient flows back.
+    The graph in memory is never larger than a micro-batch's.
+
+    Parameters
+    ----------
+    encode
+        From numbers of clips to their vectors, differentiable; the same each time, dropout included.
+    batches
+        The micro-batches, which hold each number from 0 on once, in any order.
+    loss
+        From the vectors of all clips, in the order of their numbers, to a scalar; called once.
+
+    Returns
+    -------
+    Tensor
+        The loss, without a graph.
+    """
+    with torch.no_grad():
+        parts = [encode(batch) for batch in batches]
+    vectors = {space: torch.cat([part[space] for part in parts]) for space in parts[0]}
+    for whole in vectors.values():
+        whole.requires_grad_()
+        whole.grad = torch.zeros_like(whole)
+    order = torch.argsort(torch.tensor([number for batch in batches for number in batch]))
+    value = loss({space: whole[order.to(whole.device)] for space, whole in vectors.items()})
+    torch.autograd.backward(value)
+    sizes = [len(batch) for batch in batches]
+    gradients = {space: torch.split(_gradient(whole), sizes) for space, whole in vectors.items()}
+    for index, batch in enumerate(batches):
+        again = encode(batch)
+        torch.autograd.backward(
+            [again[space] for space in gradients], [gradient[index] for gradient in gradients.values()]
+        )
+    return value.detach()
+
+
+def _gradient(leaf: Tensor) -> Tensor:
+    assert leaf.grad is not None
+    return leaf.grad
+
+
+def encode_with_gradient(
+    model: SubspaceModel,
+    backbone: Backbone,
+    waves: Sequence[Waveform],
+    settings: FeatureSettings,
+    highest: int,
+) -> Vectors:
+    """Embed clips in one batch, as ``SubspaceModel.encode`` embeds them.
+
+    Parameters
+    ----------
+    waves
+        Cut into windows of at most ``settings.window_seconds``, as for the feature cache.
+    highest
+        Last layer that the model uses: the backbone's forward ends there.
+    """
+    windows = [cut_windows(wave, settings) for wave in waves]
+    states = backbone.states([part for parts in windows for part in parts], highest)
+    clips, mask = _join(states.layers, states.frames, [len(parts) for parts in windows])
+    # Higher layers are of no subspace: what stands there does not matter.
+    vectors: Vectors = model(pad(clips, (0, 0, 0, backbone.layers - 1 - highest)), mask)
+    return vectors
+
+
+def _join(layers: Tensor, frames: Tensor, windows: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Put the real frames of each clip's windows in a row: (clips, time, layers, dim), and a mask."""
+    real = [part[:, :count].transpose(0, 1) for part, count in zip(layers, frames.tolist(), strict=True)]
+    ends = torch.tensor(windows).cumsum(0).tolist()
+    clips = [torch.cat(real[end - count : end]) for end, count in zip(ends, windows, strict=True)]
+    lengths = torch.tensor([len(clip) for clip in clips], device=layers.device)
+    padded = pad_sequence(clips, batch_first=True)
+    return padded, torch.arange(padded.shape[1], device=layers.device) < lengths[:, None]
+
+
+def micro_batches(waves: Sequence[Waveform], settings: FeatureSettings) -> list[list[int]]:
+    """Group clips of like length so that a group's padded windows stay under ``batch_seconds``.
+
+    A clip that is longer than that on its own is a group of its own.
+    """
+    windows = [cut_windows(wave, settings) for wave in waves]
+    lengths, rows = [len(parts[0]) for parts in windows], [len(parts) for parts in windows]
+    return list(by_length(lengths, settings.batch_seconds * SAMPLE_RATE, rows))
 
 
 def read_waves(corpus: Corpus, cells: NDArray[np.int64]) -> list[Waveform]:
@@ -185,21 +284,6 @@ def read_waves(corpus: Corpus, cells: NDArray[np.int64]) -> list[Waveform]:
                 )
             waves[clip.cell_id] = clip.wave
     return [waves[cell] for cell in cells.tolist()]
-
-
-def _highest_layer(recipe: Recipe, backbone: Backbone) -> int:
-    """Last layer that a subspace uses: nothing above it needs computing."""
-    every = range(backbone.layers)
-    return max(max(every if s.layers is None else s.layers) for s in recipe.subspaces.values())
-
-
-def _record(step: int, loss: MultiPartLoss) -> Record:
-    total = round(float(loss.total.detach()), 6)
-    if not math.isfinite(total):
-        raise IntervoxError(f"the loss is {total} at step {step}: lower adaptation.learning_rate")
-    parts = {name: round(float(part.detach()), 6) for name, part in loss.parts.items()}
-    dropped = {f"dropped_{name}": count for name, count in loss.dropped.items()}
-    return {"step": step, "total": total, **parts, **dropped}
 
 
 def _save_model(model: SubspaceModel, start: Path, folder: Path, fingerprint: str) -> None:

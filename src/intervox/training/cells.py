@@ -1,8 +1,11 @@
-"""The cells that training and its validation see, with the labels that they may use."""
+"""The cells that training and its validation see, and which of them a step sees.
 
-from collections.abc import Collection, Set
+A batch is decided by (seed, step) alone, so a resumed run sees what an undisturbed one would have.
+"""
+
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +13,11 @@ from numpy.typing import NDArray
 from intervox.clips.labels import UNLABELLED
 from intervox.errors import IntervoxError
 from intervox.features.store import Features
+from intervox.recipe.training import TrainingSettings
+from intervox.seeds import rng
+
+Labels = Mapping[str, NDArray[np.int64]]
+"""Factor, or other column that the loss reads, to integers of shape (cells,)."""
 
 
 @dataclass(frozen=True)
@@ -101,3 +109,124 @@ def check_columns(wanted: Set[str], plan: Collection[str]) -> None:
             f"no column {min(missing)!r} in the corpus: what a subspace or the loss tells cells "
             "apart by is one of " + ", ".join(plan)
         )
+
+
+class Batch(NamedTuple):
+    """What a step sees.
+
+    Attributes
+    ----------
+    cells
+        Shape (cells of the batch,): numbers of cells.
+    labels
+        Column to the labels that the loss may use, of the same shape.
+    """
+
+    cells: NDArray[np.int64]
+    labels: dict[str, NDArray[np.int64]]
+
+
+def make_sampler(
+    cells: TrainingCells, factors: Sequence[str], settings: TrainingSettings, seed: int
+) -> "BlockSampler | ObservationalSampler":
+    """Choose the sampler that ``training.batches`` names; ``factors`` are those of the subspaces."""
+    if settings.batches == "crossed":
+        return BlockSampler(cells.blocks, cells.labels, settings.blocks_per_step, seed)
+    return ObservationalSampler(cells.blocks, cells.labels, settings.blocks_per_step, seed, factors)
+
+
+class BlockSampler:
+    """Draw whole crossed blocks without replacement, epoch after epoch.
+
+    Parameters
+    ----------
+    blocks
+        Shape (cells,): block of each cell.
+    labels
+        Of the same cells.
+    blocks_per_step
+        How many blocks make a batch; at most as many as there are.
+    seed
+        Decides the order.
+    """
+
+    def __init__(self, blocks: NDArray[np.integer], labels: Labels, blocks_per_step: int, seed: int) -> None:
+        self._members = _groups(blocks)
+        self._labels = labels
+        self._per_step = min(blocks_per_step, len(self._members))
+        self._seed = seed
+
+    def batch(self, step: int) -> Batch:
+        """Return what a step sees."""
+        epoch, place = divmod(step * self._per_step, len(self._members))
+        # The step may go over the epoch's end; a block that it then meets twice is in it once.
+        following = [*self._order(epoch), *self._order(epoch + 1)]
+        chosen = dict.fromkeys(following[place : place + self._per_step])
+        cells = np.concatenate([self._members[block] for block in chosen])
+        return Batch(cells, {column: values[cells] for column, values in self._labels.items()})
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return rng(self._seed, "sampler.blocks", epoch).permutation(len(self._members))
+
+
+class ObservationalSampler:
+    """Draw what two corpora that nobody crossed would give: the control of ``BlockSampler``.
+
+    Speech as it is found has speakers with texts of their own, and texts with speakers of their own.
+    A batch has one part for each factor. A part holds one class (a speaker) of each of many blocks,
+    with all its cells there, and their labels of this factor alone. So each factor's loss sees as
+    many classes, cells and positives a step as in crossed batches, and of the same cells; but the
+    negatives no longer share the other factor with the anchor, save by chance where a class is in
+    several blocks.
+
+    Parameters
+    ----------
+    blocks, labels, blocks_per_step, seed
+        As for ``BlockSampler``. A part holds as many classes as ``blocks_per_step`` blocks do, at
+        most one of each block.
+    factors
+        Those of the subspaces; other columns keep their labels in every part.
+    """
+
+    def __init__(
+        self,
+        blocks: NDArray[np.integer],
+        labels: Labels,
+        blocks_per_step: int,
+        seed: int,
+        factors: Sequence[str],
+    ) -> None:
+        self._labels = labels
+        self._classes = {factor: _classes(blocks, labels[factor]) for factor in sorted(set(factors))}
+        self._per_step = blocks_per_step
+        self._seed = seed
+
+    def batch(self, step: int) -> Batch:
+        """Return what a step sees."""
+        parts = {factor: self._part(step, index) for index, factor in enumerate(self._classes)}
+        cells = np.concatenate(list(parts.values()))
+        owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()])
+        labels = {column: values[cells] for column, values in self._labels.items()}
+        for index, factor in enumerate(parts):
+            labels[factor] = np.where(owner == index, labels[factor], UNLABELLED)
+        return Batch(cells, labels)
+
+    def _part(self, step: int, index: int) -> NDArray[np.int64]:
+        by_block = list(self._classes.values())[index]
+        random = rng(self._seed, "sampler.observational", step, index)
+        wanted = round(self._per_step * sum(len(classes) for classes in by_block) / max(len(by_block), 1))
+        chosen = random.permutation(len(by_block))[:wanted]
+        picked = [by_block[block][random.integers(len(by_block[block]))] for block in chosen]
+        return np.concatenate(picked) if picked else np.zeros(0, np.int64)
+
+
+def _groups(values: NDArray[np.integer]) -> list[NDArray[np.int64]]:
+    """Split cell indices by value, in ascending order of both."""
+    order = np.argsort(values, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(values[order])) + 1)
+
+
+def _classes(blocks: NDArray[np.integer], labels: NDArray[np.integer]) -> list[list[NDArray[np.int64]]]:
+    """List each block's labelled classes, as cell indices; blocks without any are left out."""
+    members = [cells[labels[cells] != UNLABELLED] for cells in _groups(blocks)]
+    return [[cells[part] for part in _groups(labels[cells])] for cells in members if len(cells)]

@@ -4,7 +4,7 @@ In one process, on a CPU or a GPU::
 
     intervox refine RECIPE
 
-on the four GPUs of a machine, with the same gradients (``distributed.py`` says why)::
+on the four GPUs of a machine, with the same gradients (``Step`` says why)::
 
     accelerate launch --num_processes 4 -m intervox refine RECIPE
 
@@ -12,60 +12,54 @@ and in four processes without a GPU::
 
     ACCELERATE_USE_CPU=1 torchrun --nproc_per_node 4 -m intervox refine RECIPE
 
-Each may be killed at any time; the same command goes on from the last checkpoint and ends in the same
+Each may be killed at any time; the same command resumes from the last checkpoint and ends in the same
 bytes.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+import torch.distributed
 from accelerate import Accelerator
-from torch import Tensor
+from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from intervox.errors import IntervoxError, missing_extra
+from intervox.errors import missing_extra
 from intervox.features.store import Features
 from intervox.model.model import SubspaceModel
 from intervox.progress import progress_bar
 from intervox.recipe import Recipe
-from intervox.recipe.training import TrainingSettings
+from intervox.recipe.training import AdaptationSettings, TrainingSettings
 from intervox.seeds import rng
-from intervox.training.cells import TrainingCells
-from intervox.training.checkpoint import Progress, Record, load_checkpoint, save_checkpoint, state_copy
-from intervox.training.distributed import Step, from_main, share
-from intervox.training.losses import MultiPart
-from intervox.training.sampler import Batch, make_sampler
-from intervox.training.validation import CRITERION, Validation
-
-
-def learning_rate(step: int, settings: TrainingSettings) -> float:
-    """Rise linearly over the warm-up, then fall to zero by a half cosine or a line, or stay.
-
-    Parameters
-    ----------
-    step
-        Counted from 0, below ``settings.steps``.
-    """
-    peak = settings.learning_rate
-    if step < settings.warmup_steps:
-        return peak * (step + 1) / settings.warmup_steps
-    done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-    if settings.schedule == "constant":
-        return peak
-    if settings.schedule == "linear":
-        return peak * (1 - done)
-    return peak * 0.5 * (1 + math.cos(math.pi * done))
-
+from intervox.training.cells import Batch, TrainingCells, make_sampler
+from intervox.training.checkpoint import (
+    LossRecord,
+    Measurement,
+    Progress,
+    load_checkpoint,
+    save_checkpoint,
+    state_copy,
+)
+from intervox.training.losses import MultiPart, MultiPartLoss
+from intervox.training.validation import Validation
 
 LOG_EVERY = 10
 FRAMES_PER_SECOND = 50
 """Of most backbones, wav2vec 2.0's kin and Whisper among them."""
+
+_REMEDY = (
+    "lower training.learning_rate, set training.clip_gradient, or raise the subspaces' temperature"
+)  # fmt: skip
+
+Value = TypeVar("Value")
 
 
 def train(
@@ -99,14 +93,8 @@ def train(
     )
     # With several processes this also gives all of them the main one's start.
     prepared, optimizer = accelerator.prepare(step, optimizer)
-    modules: dict[str, torch.nn.Module] = {"model": model, "loss": step.loss}
-    averaged = None
-    if settings.ema:
-        average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
-        averaged = AveragedModel(model, multi_avg_fn=average)
-        modules["ema"] = averaged
-    kept: SubspaceModel = averaged.module if averaged else model  # type: ignore[assignment]
-    done = load_checkpoint(folder, modules, optimizer, accelerator.scaler)
+    modules: dict[str, nn.Module] = {"model": model, "loss": step.loss}
+    done = load_checkpoint(folder, modules, optimizer)
     sampler = make_sampler(cells, [s.factor for s in recipe.subspaces.values()], settings, recipe.seed)
     note = ""
     with (
@@ -116,13 +104,13 @@ def train(
         if bar:
             bar.advance(done.step)
         while True:
-            if validation and _is_measured(done.step, settings):
-                found = validation.measure(kept, features) if main else None
-                done.validation.append({"step": done.step} | from_main(found))
-                if best_step(done.validation) == done.step:
-                    done.best = state_copy(kept)
-                _show(log, "validation", done.validation[-1])
-            if done.step == settings.steps or _is_stale(done.validation, settings.patience):
+            if validation and (done.step % settings.validate_every == 0 or done.step == settings.steps):
+                rates = from_main(validation.measure(model, features) if main else None)
+                done.validation.append(Measurement(step=done.step, rates=rates))
+                if done.best_step == done.step:
+                    done.best = state_copy(model)
+                _show(log, "validation", done.step, rates | {"mean": done.validation[-1].mean})
+            if done.step == settings.steps:
                 break
 
             for group in optimizer.param_groups:
@@ -133,41 +121,110 @@ def train(
                 name: torch.from_numpy(part).to(accelerator.device) for name, part in batch.labels.items()
             }
             mask = None if mask is None else mask.to(accelerator.device)
-            total, parts, dropped = prepared(states.to(accelerator.device), mask, labels)
+            loss: MultiPartLoss = prepared(states.to(accelerator.device), mask, labels)
             optimizer.zero_grad()
-            accelerator.backward(total)
+            accelerator.backward(loss.total)
             if settings.clip_gradient:
                 accelerator.clip_grad_norm_(step.parameters(), settings.clip_gradient)
             optimizer.step()
-            if averaged:
-                averaged.update_parameters(model)
 
             if done.step % LOG_EVERY == 0 or done.step == settings.steps - 1:
-                done.history.append(_record(done.step, total, parts, dropped))
-                _show(log, "loss", done.history[-1])
+                logged = LossRecord.of(done.step, loss, _REMEDY)
+                done.history.append(logged)
+                _show(log, "loss", done.step, {"total": logged.total} | logged.parts)
                 note = _note(done)
             done.step += 1
             if main and done.step % settings.checkpoint_every == 0:
-                save_checkpoint(folder, done, modules, optimizer, accelerator.scaler)
+                save_checkpoint(folder, done, modules, optimizer)
             if bar:
                 bar.advance(1, note)
-    model.load_state_dict(done.best or kept.state_dict())
+    if done.best:
+        model.load_state_dict(done.best)
     return done
 
 
-def best_step(validation: list[Record]) -> int:
-    """Return after how many steps the mean error rate was lowest, the first of equals."""
-    return int(min(validation, key=lambda record: record[CRITERION])["step"])
+def learning_rate(step: int, settings: TrainingSettings | AdaptationSettings) -> float:
+    """Rise linearly over the warm-up, then fall to zero by a half cosine.
+
+    Parameters
+    ----------
+    step
+        Counted from 0, below ``settings.steps``.
+    """
+    peak = settings.learning_rate
+    if step < settings.warmup_steps:
+        return peak * (step + 1) / settings.warmup_steps
+    done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    return peak * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _is_measured(step: int, settings: TrainingSettings) -> bool:
-    """Whether to validate after so many steps: the start and the end always."""
-    return step % settings.validate_every == 0 or step == settings.steps
+class Step(nn.Module):
+    """Model and loss as one module: one training in several processes, with the gradient of a single one.
+
+    Every process draws the same batch and takes its share of the cells through the model. The vectors
+    of all are gathered, with their gradients, and every process computes the whole loss L: each anchor
+    sees the positives and negatives of the whole batch, not those of one process.
+
+    Why the gradient is exact, for W processes with equal weights θ. Process k makes the vectors v_k;
+    those of the others are constants to it. As its L is that of the whole batch, what reaches v_k is
+    all of ∂L/∂v_k, and times W it leaves W (∂L/∂v_k)(∂v_k/∂θ) on process k. ``DistributedDataParallel``
+    takes the mean over processes, Σ_k (∂L/∂v_k)(∂v_k/∂θ) = dL/dθ. What the loss itself learns (the
+    heads of an adversary) has its whole gradient on every process, and the mean of equal gradients is
+    that gradient: here the factor W would be wrong. So it is put on the vectors, not on the loss.
+    Nothing but the vectors and DDP's mean is ever sent.
+    """
+
+    def __init__(self, model: SubspaceModel, loss: MultiPart) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+
+    def forward(self, states: Tensor, mask: Tensor | None, labels: Mapping[str, Tensor]) -> MultiPartLoss:
+        """Return the loss of the whole batch.
+
+        Parameters
+        ----------
+        states, mask
+            Of this process' ``share`` of the cells, as ``SubspaceModel.forward`` takes them.
+        labels
+            Column to integers, shape (cells of the whole batch,).
+        """
+        vectors = self.model(states, mask)
+        count = len(next(iter(labels.values())))
+        found: MultiPartLoss = self.loss({n: _gather(part)[:count] for n, part in vectors.items()}, labels)
+        return found
 
 
-def _is_stale(validation: list[Record], patience: int) -> bool:
-    steps = [record["step"] for record in validation]
-    return bool(patience and steps and len(steps) - 1 - steps.index(best_step(validation)) >= patience)
+def share(count: int) -> NDArray[np.int64]:
+    """Return which of ``count`` places of a batch are this process': equally many everywhere.
+
+    The last place is repeated where the division leaves a rest; ``Step`` drops the repetitions.
+    """
+    size = math.ceil(count / _processes())
+    first = torch.distributed.get_rank() * size if _processes() > 1 else 0
+    return np.minimum(np.arange(first, first + size), count - 1)
+
+
+def from_main(value: Value | None) -> Value:
+    """Return to every process what the main one gives; the others give None."""
+    return broadcast_object_list([value])[0]  # type: ignore[no-any-return]
+
+
+def _gather(vectors: Tensor) -> Tensor:
+    """Join all processes' vectors; this one's get their gradient times the number of processes."""
+    count = _processes()
+    if count == 1:
+        return vectors
+    vectors.register_hook(lambda gradient: gradient * count)  # type: ignore[no-untyped-call]
+    parts = [torch.empty_like(vectors) for _ in range(count)]
+    torch.distributed.all_gather(parts, vectors.detach().contiguous())
+    parts[torch.distributed.get_rank()] = vectors
+    return torch.cat(parts)
+
+
+def _processes() -> int:
+    there = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if there else 1
 
 
 def _read(
@@ -198,25 +255,14 @@ def crop_frames(settings: TrainingSettings) -> int:
     return max(1, round(settings.crop_seconds * FRAMES_PER_SECOND))
 
 
-def _record(step: int, total: Tensor, parts: dict[str, Tensor], dropped: dict[str, int]) -> Record:
-    record = {"step": step, "total": round(float(total.detach()), 6)}
-    if not math.isfinite(record["total"]):
-        raise IntervoxError(
-            f"the loss is {record['total']} at step {step}: lower training.learning_rate, set "
-            "training.clip_gradient, or raise the subspaces' temperature"
-        )
-    losses = {name: round(float(part), 6) for name, part in parts.items()}
-    return record | losses | {f"dropped_{name}": count for name, count in dropped.items()}
-
-
 def _note(done: Progress) -> str:
     """Say beside the bar how it goes: the losses, and the best held-out figure so far."""
-    losses = done.history[-1]
+    last = done.history[-1]
     if not done.validation:
-        return f"loss {losses['total']:.3f}"
-    parts = [f"{k} {v:.3f}" for k, v in losses.items() if k != "step" and not k.startswith("dropped_")]
-    best = min(record[CRITERION] for record in done.validation)
-    return " · ".join([*parts, f"best held-out EER {100 * best:.2f} % at {best_step(done.validation)}"])
+        return f"loss {last.total:.3f}"
+    parts = [f"{name} {value:.3f}" for name, value in ({"total": last.total} | last.parts).items()]
+    best = min(measured.mean for measured in done.validation)
+    return " · ".join([*parts, f"best held-out EER {100 * best:.2f} % at {done.best_step}"])
 
 
 @contextmanager
@@ -230,8 +276,7 @@ def _tensorboard(folder: Path, step: int) -> Iterator[Any]:
         yield writer
 
 
-def _show(log: Any, group: str, record: Record) -> None:
+def _show(log: Any, group: str, step: int, values: Mapping[str, float]) -> None:
     if log:
-        for name, value in record.items():
-            if name != "step":
-                log.add_scalar(f"{group}/{name}", value, record["step"])
+        for name, value in values.items():
+            log.add_scalar(f"{group}/{name}", value, step)

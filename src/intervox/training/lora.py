@@ -1,7 +1,6 @@
 """Low-rank adaptation (LoRA) of a backbone's blocks, and the files that it is kept in."""
 
 import re
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,130 +8,17 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.functional import pad
 from torch.nn.utils.parametrize import register_parametrization
-from torch.nn.utils.rnn import pad_sequence
 
-from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.adapted import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_state, declare_adapted, wrap
 from intervox.backbones.base import Backbone
 from intervox.errors import IntervoxError, missing_extra
-from intervox.features.extraction import cut_windows
-from intervox.model.model import SubspaceModel
-from intervox.recipe import FeatureSettings
 from intervox.recipe.training import AdaptationSettings
 from intervox.storage import atomic_path, write_json
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer
-
-Vectors = dict[str, Tensor]
-"""Subspace to unit vectors, shape (clips, dim)."""
-
-
-def cached_step(
-    encode: Callable[[Sequence[int]], Vectors],
-    batches: Sequence[Sequence[int]],
-    loss: Callable[[Vectors], Tensor],
-) -> Tensor:
-    """Evaluate a loss that couples all clips and add its gradients to every parameter's ``grad``.
-
-    A contrastive loss compares each clip with every other, so the losses of micro-batches are not
-    parts of it. GradCache (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory
-    limited setup"): the vectors of all clips without a graph; the loss and its gradient with regard to
-    them; then each micro-batch once more with a graph, through which its vectors' gradient flows back.
-    The graph in memory is never larger than a micro-batch's.
-
-    Parameters
-    ----------
-    encode
-        From numbers of clips to their vectors, differentiable; the same each time, dropout included.
-    batches
-        The micro-batches, which hold each number from 0 on once, in any order.
-    loss
-        From the vectors of all clips, in the order of their numbers, to a scalar; called once.
-
-    Returns
-    -------
-    Tensor
-        The loss, without a graph.
-    """
-    with torch.no_grad():
-        parts = [encode(batch) for batch in batches]
-    vectors = {space: torch.cat([part[space] for part in parts]) for space in parts[0]}
-    for whole in vectors.values():
-        whole.requires_grad_()
-        whole.grad = torch.zeros_like(whole)
-    order = torch.argsort(torch.tensor([number for batch in batches for number in batch]))
-    value = loss({space: whole[order.to(whole.device)] for space, whole in vectors.items()})
-    torch.autograd.backward(value)
-    sizes = [len(batch) for batch in batches]
-    gradients = {space: torch.split(_gradient(whole), sizes) for space, whole in vectors.items()}
-    for index, batch in enumerate(batches):
-        again = encode(batch)
-        torch.autograd.backward(
-            [again[space] for space in gradients], [gradient[index] for gradient in gradients.values()]
-        )
-    return value.detach()
-
-
-def _gradient(leaf: Tensor) -> Tensor:
-    assert leaf.grad is not None
-    return leaf.grad
-
-
-def encode_with_gradient(
-    model: SubspaceModel,
-    backbone: Backbone,
-    waves: Sequence[Waveform],
-    settings: FeatureSettings,
-    highest: int,
-) -> Vectors:
-    """Embed clips in one batch, as ``SubspaceModel.encode`` embeds them.
-
-    Parameters
-    ----------
-    waves
-        Cut into windows of at most ``settings.window_seconds``, as for the feature cache.
-    highest
-        Last layer that the model uses: the backbone's forward ends there.
-    """
-    windows = [cut_windows(wave, settings) for wave in waves]
-    states = backbone.states([part for parts in windows for part in parts], highest)
-    clips, mask = _join(states.layers, states.frames, [len(parts) for parts in windows])
-    # Higher layers are of no subspace: what stands there does not matter.
-    vectors: Vectors = model(pad(clips, (0, 0, 0, backbone.layers - 1 - highest)), mask)
-    return vectors
-
-
-def _join(layers: Tensor, frames: Tensor, windows: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Put the real frames of each clip's windows in a row: (clips, time, layers, dim), and a mask."""
-    real = [part[:, :count].transpose(0, 1) for part, count in zip(layers, frames.tolist(), strict=True)]
-    ends = torch.tensor(windows).cumsum(0).tolist()
-    clips = [torch.cat(real[end - count : end]) for end, count in zip(ends, windows, strict=True)]
-    lengths = torch.tensor([len(clip) for clip in clips], device=layers.device)
-    padded = pad_sequence(clips, batch_first=True)
-    return padded, torch.arange(padded.shape[1], device=layers.device) < lengths[:, None]
-
-
-def micro_batches(waves: Sequence[Waveform], settings: FeatureSettings) -> list[list[int]]:
-    """Group clips of like length so that a group's padded windows stay under ``batch_seconds``.
-
-    A clip that is longer than that on its own is a group of its own.
-    """
-    windows = [cut_windows(wave, settings) for wave in waves]
-    batches: list[list[int]] = []
-    count = 0
-    for number in sorted(range(len(waves)), key=lambda number: len(windows[number][0])):
-        longest = len(windows[number][0])
-        count += len(windows[number])
-        if not batches or count * longest > settings.batch_seconds * SAMPLE_RATE:
-            batches.append([])
-            count = len(windows[number])
-        batches[-1].append(number)
-    return batches
-
 
 _ADAPTER = "default"
 

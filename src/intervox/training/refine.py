@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from intervox.clips.labels import UNLABELLED
@@ -14,30 +15,19 @@ from intervox.model.closed_form import LinearMap, fit_lda
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import SubspaceSettings
-from intervox.storage import StepFolder, stable_hash, write_json
+from intervox.storage import StepFolder, stable_hash
 from intervox.training.cells import TrainingCells, check_columns, training_cells, validation_cells
-from intervox.training.checkpoint import CHECKPOINT
-from intervox.training.distributed import from_main, join_processes
-from intervox.training.loop import best_step, crop_frames, train
+from intervox.training.checkpoint import CHECKPOINT, TrainingRecord
+from intervox.training.loop import crop_frames, from_main, train
 from intervox.training.losses import MultiPart, columns
 from intervox.training.validation import Validation
 
-__all__ = [
-    "TrainingCells",
-    "check_settings",
-    "closed_form",
-    "refine",
-    "select_layers",
-    "training_cells",
-    "training_key",
-]
-
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _ROWS_AT_ONCE = 4096
 
 
 def refine(cells: Any, features: Features, recipe: Recipe, folder: Path) -> SubspaceModel:
-    """Train the recipe's subspaces, or go on from the last checkpoint.
+    """Train the recipe's subspaces, or resume from the last checkpoint.
 
     Every process of an ``accelerate launch`` calls it; the main one writes.
 
@@ -50,15 +40,15 @@ def refine(cells: Any, features: Features, recipe: Recipe, folder: Path) -> Subs
     recipe
         ``subspaces``, ``loss``, ``training`` and ``seed`` are read.
     folder
-        Where the model goes, and ``training.json``: ``history`` of the losses, ``validation`` of the
-        error rates, and after how many steps the weights that were kept were reached (``best_step``).
+        Where the model goes, and its ``TrainingRecord``.
 
     Raises
     ------
     IntervoxError
         A factor has no column, nothing is left to train or to validate on, or the loss is not finite.
     """
-    accelerator = join_processes(recipe.training.precision)
+    # The only process, or one of those that a launcher started; the launcher's precision is not asked.
+    accelerator = Accelerator(mixed_precision="no")
     key = training_key(features, recipe)
     step = StepFolder(folder, key) if accelerator.is_main_process else None
     if not from_main(step.complete if step else None):
@@ -80,9 +70,10 @@ def refine(cells: Any, features: Features, recipe: Recipe, folder: Path) -> Subs
         done = train(model, accelerator, chosen, validation, features, recipe, folder)
         if step:
             model.save_pretrained(folder)
-            kept = best_step(done.validation) if done.validation else done.step
-            record = {"key": key, "history": done.history, "validation": done.validation, "best_step": kept}
-            write_json(folder / "training.json", record)
+            record = TrainingRecord(
+                key=key, history=done.history, validation=done.validation, best_step=done.best_step
+            )
+            record.write(folder)
             step.finish()
             (folder / CHECKPOINT).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
@@ -102,14 +93,12 @@ def check_settings(recipe: Recipe, layers: int, dim: int, plan: Collection[str])
     Raises
     ------
     IntervoxError
-        A factor has no column, a part of the loss has nothing to act on, the backbone lacks a layer,
-        or the device can't compute in the precision.
+        A factor has no column, a part of the loss has nothing to act on, or the backbone lacks a layer.
     """
     check_columns(_columns(recipe), plan)
     settings = {name: one.model_dump(mode="json") for name, one in recipe.subspaces.items()}
     SubspaceModel(recipe.backbone, layers, dim, settings)
     MultiPart(recipe.subspaces, recipe.loss)
-    join_processes(recipe.training.precision)
 
 
 def training_key(features: Features, recipe: Recipe) -> str:

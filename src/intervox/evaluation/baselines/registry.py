@@ -25,7 +25,8 @@ from intervox.metrics.vectors import Vectors, unit
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import SubspaceSettings
-from intervox.training.refine import TrainingCells, refine, select_layers
+from intervox.training.cells import TrainingCells
+from intervox.training.refine import refine, select_layers
 
 
 def observational_representations(

@@ -45,6 +45,7 @@ from intervox.model.model import SubspaceModel
 from intervox.recipe import EvaluationSettings, Recipe, SeveritySettings
 from intervox.seeds import rng
 from intervox.storage import read_json, stable_hash, write_json
+from intervox.training.checkpoint import TrainingRecord
 from intervox.training.refine import refine, training_key
 
 SCHEMA_VERSION = 1
@@ -162,8 +163,8 @@ def _train(
     samples = judge.samples(
         home, lambda: spaces_of(_timed_refine(train_on(cells, variant.mask), features, recipe, home))
     )
-    history = read_json(home / "model" / "training.json")["history"]
-    steps = int(history[-1]["step"]) + 1 if history else 0
+    history = TrainingRecord.read(home / "model").history
+    steps = history[-1].step + 1 if history else 0
     return _Training(recipe.seed, steps, _seconds(home), samples)
 
 

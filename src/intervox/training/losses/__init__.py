@@ -1,8 +1,7 @@
-"""The multi-part loss: one contrastive loss a space, and parts that keep the spaces apart and full."""
+"""The multi-part loss: one contrastive loss a space, and parts that keep the spaces apart."""
 
-from intervox.clips.labels import UNLABELLED
-from intervox.training.losses.multi_part import MultiPart, MultiPartLoss, columns
+from intervox.training.losses.coupling import coupling
+from intervox.training.losses.multi_part import PARTS, MultiPart, MultiPartLoss, columns
 from intervox.training.losses.multi_positive import multi_positive_loss
-from intervox.training.losses.orthogonality import coupling
 
-__all__ = ["UNLABELLED", "MultiPart", "MultiPartLoss", "columns", "coupling", "multi_positive_loss"]
+__all__ = ["PARTS", "MultiPart", "MultiPartLoss", "columns", "coupling", "multi_positive_loss"]

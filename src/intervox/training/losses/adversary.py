@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from intervox.recipe.training import SubspaceSettings
-from intervox.training.losses.multi_positive import Denominator, multi_positive_loss
+from intervox.errors import IntervoxError
+from intervox.recipe.training import LossSettings, SubspaceSettings
+from intervox.training.losses.multi_positive import multi_positive_loss
 
 
 class Adversary(nn.Module):
@@ -23,26 +24,30 @@ class Adversary(nn.Module):
     ----------
     subspaces
         Name to its settings. A head's temperature is that of the first subspace of its factor.
-    denominator, chunk
-        See ``multi_positive_loss``.
+    settings
+        ``denominator`` and ``chunk`` are read.
+
+    Raises
+    ------
+    IntervoxError
+        All subspaces are of one factor.
     """
 
-    def __init__(
-        self, subspaces: Mapping[str, SubspaceSettings], denominator: Denominator, chunk: int
-    ) -> None:
+    def __init__(self, subspaces: Mapping[str, SubspaceSettings], settings: LossSettings) -> None:
         super().__init__()
+        self._settings = settings
         self._temperatures = {s.factor: s.temperature for s in reversed(list(subspaces.values()))}
-        self._denominator = denominator
-        self._chunk = chunk
+        if len(self._temperatures) < 2:
+            raise IntervoxError("loss.adversary needs subspaces of two factors: set it to 0 or add one")
         self.heads = nn.ModuleDict(
             {
                 name: nn.ModuleDict(
                     {
-                        factor: nn.Linear(settings.dim, settings.dim, bias=False)
-                        for factor in sorted(self._temperatures.keys() - {settings.factor})
+                        factor: nn.Linear(own.dim, own.dim, bias=False)
+                        for factor in sorted(self._temperatures.keys() - {own.factor})
                     }
                 )
-                for name, settings in subspaces.items()
+                for name, own in subspaces.items()
             }
         )
 
@@ -56,16 +61,17 @@ class Adversary(nn.Module):
         labels
             Factor to integers of shape (cells,).
         """
+        denominator, chunk = self._settings.denominator, self._settings.chunk
         losses = []
         for name, heads in self.heads.items():
             assert isinstance(heads, nn.ModuleDict)
             reversed_vectors: Tensor = _Reverse.apply(vectors[name])  # type: ignore[no-untyped-call]
             for factor, head in heads.items():
                 told = normalize(head(reversed_vectors), dim=1)
-                loss, _ = multi_positive_loss(
-                    told, labels[factor], self._temperatures[factor], self._denominator, chunk=self._chunk
+                temperature = self._temperatures[factor]
+                losses.append(
+                    multi_positive_loss(told, labels[factor], temperature, denominator, chunk=chunk)[0]
                 )
-                losses.append(loss)
         return torch.stack(losses).mean()
 
 

@@ -1,9 +1,7 @@
-"""The multi-part loss as training uses it: the sum of its parts, with what they keep between steps."""
+"""The multi-part loss as training uses it: a contrast a space, and the parts that the recipe weighs."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from itertools import combinations
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +9,18 @@ from torch import Tensor, nn
 from intervox.errors import IntervoxError
 from intervox.recipe.training import LossSettings, SubspaceSettings
 from intervox.training.losses.adversary import Adversary
-from intervox.training.losses.invariance import invariance
-from intervox.training.losses.memory import Queue
+from intervox.training.losses.coupling import CrossCovariance
 from intervox.training.losses.multi_positive import multi_positive_loss
-from intervox.training.losses.orthogonality import coupling, orthogonality
-from intervox.training.losses.uniformity import uniformity
-from intervox.training.losses.variance import variance
 
-CONDITION = "condition"
+PARTS: dict[str, Callable[[Mapping[str, SubspaceSettings], LossSettings], nn.Module]] = {
+    "adversary": Adversary,
+    "cross_covariance": CrossCovariance,
+}
+"""The parts beside the contrasts, by the field of ``LossSettings`` that weighs them.
+
+A part is a module that is made of the subspaces and the settings. Its ``forward`` takes
+``vectors`` (space name to unit vectors) and ``labels`` (factor to integers), and gives a scalar.
+"""
 
 
 @dataclass(frozen=True)
@@ -43,25 +45,20 @@ class MultiPartLoss:
 
 def columns(subspaces: Mapping[str, SubspaceSettings], settings: LossSettings) -> set[str]:
     """Name the plan's columns whose labels ``MultiPart`` needs."""
-    wanted = {s.factor for s in subspaces.values()}
-    if settings.within is not None:
-        wanted.add(settings.within)
-    if settings.invariance:
-        wanted.add(CONDITION)
-    return wanted
+    factors = {s.factor for s in subspaces.values()}
+    return factors if settings.within is None else factors | {settings.within}
 
 
 class MultiPart(nn.Module):
-    """One multi-positive contrastive loss a space, and parts that keep the spaces apart and full.
+    """One multi-positive contrastive loss a space, and parts that keep the spaces apart.
 
     ``L = sum_a weight_a L_a + sum_p weight_p L_p`` (Cox & Barker 2026 have the contrastive losses and
     an orthogonality part, whose form is ours). In a fully crossed block every positive of one space is
     a hard negative of another: two cells of one speaker and two texts attract in the speaker space and
     repel in the content space. Neither factor can serve as a shortcut to the other.
 
-    A part of weight 0 is not computed. A part of pairs of spaces, or of single spaces, is the mean
-    over them. Adversaries' heads are parameters, to be trained with the model's, and the queue is
-    buffers, so a ``state_dict`` holds all that a resumed run needs.
+    A part of weight 0 is not computed. What a part learns, such as an adversary's heads, is among the
+    parameters, to be trained with the model's.
 
     Parameters
     ----------
@@ -73,7 +70,7 @@ class MultiPart(nn.Module):
     Raises
     ------
     IntervoxError
-        A part has a weight and too few subspaces to act on.
+        No subspace has a weight, or a part has one and too few subspaces to act on.
 
     Examples
     --------
@@ -82,128 +79,53 @@ class MultiPart(nn.Module):
     >>> loss = MultiPart(subspaces, LossSettings())
     >>> vectors = {name: normalize(torch.randn(6, 8), dim=1) for name in subspaces}
     >>> labels = {"speaker": torch.tensor([0, 0, 0, 1, 1, 1]), "content": torch.tensor([0, 1, 2, 0, 1, 2])}
-    >>> sorted(loss(vectors, labels, {"speaker": 0.2, "content": 0.2}, {}).parts)
+    >>> sorted(loss(vectors, labels).parts)
     ['content', 'cross_covariance', 'speaker']
     """
 
     def __init__(self, subspaces: Mapping[str, SubspaceSettings], settings: LossSettings) -> None:
         super().__init__()
         self._subspaces, self._settings = dict(subspaces), settings
-        _refuse_idle(subspaces, settings)
-        self._columns = columns(subspaces, settings)
-        self.adversary = (
-            Adversary(subspaces, settings.denominator, settings.chunk) if settings.adversary else None
-        )
-        self.queue = (
-            Queue({n: s.dim for n, s in subspaces.items()}, self._columns, settings.queue)
-            if settings.queue
-            else None
-        )
+        if not any(s.weight for s in subspaces.values()):
+            raise IntervoxError("every subspace has weight 0: give at least one a weight above 0")
+        weighed = [name for name in PARTS if getattr(settings, name)]
+        if len(subspaces) == 1 and "cross_covariance" in weighed:
+            # It is on by default, so one space without another to covary with is no mistake.
+            weighed.remove("cross_covariance")
+        self.parts = nn.ModuleDict({name: PARTS[name](subspaces, settings) for name in weighed})
 
-    def forward(
-        self,
-        vectors: Mapping[str, Tensor],
-        labels: Mapping[str, Tensor],
-        temperatures: Mapping[str, Tensor | float],
-        maps: Mapping[str, Tensor],
-    ) -> MultiPartLoss:
-        """Compute the loss of a batch, in fp32 under mixed precision (fp64 for fp64 vectors).
-
-        While training, the batch joins the queue afterwards.
+    def forward(self, vectors: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> MultiPartLoss:
+        """Compute the loss of a batch.
 
         Parameters
         ----------
         vectors
-            Space name to unit vectors of shape (cells, dim); dims may differ.
+            Space name to unit vectors of shape (cells, dim), fp32 or fp64; dims may differ.
         labels
             Column to integers of shape (cells,), ``UNLABELLED`` where the value is unknown; all of
             ``columns``.
-        temperatures
-            Space name to a number or a scalar tensor, which gets its gradient.
-        maps
-            Space name to its linear map of shape (dim, inputs), where it has one.
         """
-        device = next(iter(vectors.values())).device.type
-        with torch.autocast(device, enabled=False):
-            precise = {n: v if v.dtype == torch.float64 else v.float() for n, v in vectors.items()}
-            contrasts = self._contrasts(precise, labels, temperatures)
-            parts = {name: loss for name, (loss, _) in contrasts.items()}
-            weights = {name: self._subspaces[name].weight for name in parts}
-            for name, part in self._further(precise, labels, maps).items():
-                parts[name], weights[name] = part, getattr(self._settings, name)
-            total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        if self.queue is not None and self.training:
-            self.queue.add(precise, labels)
-        return MultiPartLoss(total, parts, {name: dropped for name, (_, dropped) in contrasts.items()})
+        parts, dropped, weights = {}, {}, {}
+        for name, own in self._subspaces.items():
+            if own.weight:
+                parts[name], dropped[name] = self._contrast(own, vectors[name], labels)
+                weights[name] = own.weight
+        for name, part in self.parts.items():
+            parts[name], weights[name] = part(vectors, labels), getattr(self._settings, name)
+        total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        return MultiPartLoss(total, parts, dropped)
 
-    def _contrasts(
-        self,
-        vectors: Mapping[str, Tensor],
-        labels: Mapping[str, Tensor],
-        temperatures: Mapping[str, Tensor | float],
-    ) -> dict[str, tuple[Tensor, int]]:
-        """Return each weighed space's contrastive loss and count of dropped anchors."""
+    def _contrast(
+        self, own: SubspaceSettings, vectors: Tensor, labels: Mapping[str, Tensor]
+    ) -> tuple[Tensor, int]:
         shared = self._settings
-        factors = {s.factor for s in self._subspaces.values()}
-        if self.queue is not None:
-            labels = {c: torch.cat([labels[c], self.queue.labels(c)]) for c in self._columns}
-        return {
-            name: multi_positive_loss(
-                vectors[name],
-                labels[own.factor],
-                temperatures[name],
-                shared.denominator,
-                margin=own.margin,
-                others=[labels[other] for other in sorted(factors - {own.factor})],
-                hard_negatives=shared.hard_negatives,
-                within=None if shared.within is None else labels[shared.within],
-                memory=None if self.queue is None else self.queue.vectors(name).to(vectors[name]),
-                chunk=shared.chunk,
-            )
-            for name, own in self._subspaces.items()
-            if own.weight
-        }
-
-    def _further(
-        self, vectors: Mapping[str, Tensor], labels: Mapping[str, Tensor], maps: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Return the other parts that the settings weigh; a new one is one line and one setting."""
-        spaces, chunk = list(vectors.values()), self._settings.chunk
-        parts: dict[str, Callable[[], Tensor]] = {
-            "cross_covariance": lambda: _mean(coupling(a, b) for a, b in combinations(spaces, 2)),
-            "orthogonality": lambda: _mean(orthogonality(a, b) for a, b in combinations(maps.values(), 2)),
-            "uniformity": lambda: _mean(uniformity(space, chunk) for space in spaces),
-            "variance": lambda: _mean(variance(space) for space in spaces),
-            "invariance": lambda: self._invariance(vectors, labels),
-        }
-        if self.adversary is not None:
-            parts["adversary"] = partial(self.adversary, vectors, labels)
-        if len(spaces) < 2:
-            del parts["cross_covariance"]
-        return {name: part() for name, part in parts.items() if getattr(self._settings, name)}
-
-    def _invariance(self, vectors: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:
-        held = {name: s.factor for name, s in self._subspaces.items() if s.factor != CONDITION}
-        factors = [labels[factor] for factor in sorted(set(held.values()))]
-        return _mean(invariance(vectors[name], labels[CONDITION], factors) for name in held)
-
-
-def _mean(values: Iterable[Tensor]) -> Tensor:
-    return torch.stack(list(values)).mean()
-
-
-def _refuse_idle(subspaces: Mapping[str, SubspaceSettings], settings: LossSettings) -> None:
-    """Refuse settings that could do nothing; the cross-covariance, on by default, just stays out."""
-    factors = {s.factor for s in subspaces.values()}
-    if not any(s.weight for s in subspaces.values()):
-        raise IntervoxError("every subspace has weight 0: give at least one a weight above 0")
-    if settings.orthogonality and sum(s.map != "mlp" for s in subspaces.values()) < 2:
-        raise IntervoxError(
-            "loss.orthogonality needs two subspaces whose map is not mlp: set it to 0 or change a map"
-        )
-    if settings.adversary and len(factors) < 2:
-        raise IntervoxError("loss.adversary needs subspaces of two factors: set it to 0 or add one")
-    if settings.invariance and factors == {CONDITION}:
-        raise IntervoxError(
-            "loss.invariance needs a subspace of another factor than condition: set it to 0 or add one"
+        return multi_positive_loss(
+            vectors,
+            labels[own.factor],
+            own.temperature,
+            shared.denominator,
+            others=[labels[s.factor] for s in self._subspaces.values() if s.factor != own.factor],
+            hard_negatives=shared.hard_negatives,
+            within=None if shared.within is None else labels[shared.within],
+            chunk=shared.chunk,
         )
