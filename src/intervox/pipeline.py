@@ -100,7 +100,7 @@ def synth(run: Run) -> Corpus:
     with _logged(run, "synth") as record:
         cast = None
         if recipe.casting:
-            from intervox.corpus.plan.casting import cast_voices
+            from intervox.corpus.casting import cast_voices
 
             cast = cast_voices(recipe, seed, run.folder / "casting", run.pool)
         corpus = synthesise(recipe, seed, run.folder / "corpus", run.pool, cast)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intervox.corpus.plan.casting import (
+from intervox.corpus.casting import (
     AuditionTable,
     cast_voices,
     effective_number,

@@ -11,7 +11,7 @@ import pytest
 from intervox.clips.corpus import CorpusSplit
 from intervox.clips.labels import normalise_text
 from intervox.clips.schema import CELL_SCHEMA, SHARD_SCHEMA, CastingFacts
-from intervox.corpus.plan.casting import Cast, SpeakerSpace
+from intervox.corpus.casting import Cast, SpeakerSpace
 from intervox.corpus.plan.design import plan_audition, plan_cells
 from intervox.corpus.plan.people import split_speakers
 from intervox.corpus.plan.rounds import Deck, Turns

@@ -11,8 +11,8 @@ import pytest
 
 from intervox.audio import Waveform
 from intervox.clips.corpus import Corpus, read_audio, read_labels, shard_path
+from intervox.corpus.cost import describe_plan, estimate_cost, plan_corpus, plan_table
 from intervox.corpus.plan import people
-from intervox.corpus.plan.cost import describe_plan, estimate_cost, plan_corpus, plan_table
 from intervox.corpus.plan.design import plan_cells
 from intervox.corpus.plan.people import all_speakers
 from intervox.corpus.render import synthesis

@@ -24,7 +24,8 @@ from intervox.model.model import SubspaceModel
 from intervox.recipe import EvaluationSettings, Recipe
 from intervox.recipe.training import SubspaceSettings, TrainingSettings
 from intervox.storage import write_json
-from intervox.training.cells import TrainingCells, refine
+from intervox.training.cells import TrainingCells
+from intervox.training.refine import refine
 
 BLOCKS, SIZE, LAYERS, DIM = 6, 5, 2, 30
 Labels = NDArray[np.int64]
