@@ -32,10 +32,9 @@ from intervox.clips.labels import Clips
 from intervox.evaluation.keywords import shot_resamples
 from intervox.evaluation.protocols import Protocol, find_protocols
 from intervox.evaluation.test_sets import EVALUATION_SEED, draw, has_keywords
-from intervox.export.check import made_clips
 from intervox.export.folder import Exported, export_folder
 from intervox.export.graph import join, trace
-from intervox.export.onnx_file import quantize
+from intervox.export.onnx_file import made_clips, quantize
 from intervox.metrics.detection import equal_error_rate, error_rates
 from intervox.metrics.trials import usual_stratum
 from intervox.metrics.vectors import cosine

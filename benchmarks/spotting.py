@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from intervox.applications.enrolled import UNKNOWN
-from intervox.applications.scanning import sliding_windows
+from intervox.applications.live import sliding_windows
 from intervox.applications.spotter import KeywordSpotter
 from intervox.audio import SAMPLE_RATE, AudioSource, Waveform
 from intervox.clips.labels import Clips

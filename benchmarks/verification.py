@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from intervox.metrics.detection import cllr, equal_error_rate, error_rates, fit_calibration, min_cllr, min_dcf
+from intervox.metrics.detection import (
+    cllr,
+    equal_error_rate,
+    error_rates,
+    fit_calibration,
+    min_cllr,
+    min_dcf,
+)
 from intervox.metrics.trials import Pairs, Trials
 from intervox.metrics.vectors import Vectors, cosine, unit
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from intervox.applications.scanning import NOTHING, PeakPicker, Window, confirmed_peaks, sliding_windows
+from intervox.applications.live import NOTHING, PeakPicker, Window, confirmed_peaks, sliding_windows
 from intervox.audio import Waveform
 from intervox.evaluation.streams import Stream, StreamWindows
 from intervox.metrics.events import pick_peaks

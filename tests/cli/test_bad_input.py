@@ -168,7 +168,7 @@ def test_a_missing_extra_is_named(
         (folder / "corpus").symlink_to(request.getfixturevalue("mini_run") / "corpus")
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr("intervox.engines.base._loaded", {})
-    monkeypatch.setattr("intervox.backbones.wheel.find_spec", lambda name: None)
+    monkeypatch.setattr("intervox.backbones.bundled.find_spec", lambda name: None)
     monkeypatch.setenv("INTERVOX_CACHE", str(tmp_path / "cache"))
     code, _, error = run_main(monkeypatch, capsys, *words, "--folder", str(folder))
     assert code == 2

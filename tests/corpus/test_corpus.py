@@ -14,7 +14,7 @@ from intervox.clips.schema import CELL_SCHEMA, SHARD_SCHEMA, CastingFacts
 from intervox.corpus.casting import Cast, SpeakerSpace
 from intervox.corpus.plan.design import plan_audition, plan_cells
 from intervox.corpus.plan.people import split_speakers
-from intervox.corpus.plan.rounds import Deck, Turns
+from intervox.corpus.plan.recorded import Deck, Turns
 from intervox.corpus.plan.texts import texts
 from intervox.corpus.render.synthesis import synthesise
 from intervox.engines import base

@@ -23,7 +23,7 @@ from intervox.clips.schema import CELL_SCHEMA, SHARD_SCHEMA
 from intervox.corpus.inspect import card, check, show
 from intervox.corpus.inspect.card import corpus_card
 from intervox.corpus.inspect.check import check_corpus
-from intervox.corpus.inspect.findings import Finding
+from intervox.corpus.inspect.check_clips import Finding
 from intervox.corpus.inspect.show import write_corpus_page
 from intervox.errors import IntervoxError
 from intervox.storage import read_json, write_json

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.backbones.wheel import check_file
+from intervox.backbones.bundled import check_file
 from intervox.clips.schema import QUALITY_FIELDS
 from intervox.corpus.render.quality import judge, measure_signal, reading_errors
 from intervox.corpus.render.recogniser import Recogniser, log_mel
@@ -209,7 +209,7 @@ def test_a_missing_recogniser_is_named(module: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_missing_wheel_or_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("intervox.backbones.wheel.find_spec", lambda name: None)
+    monkeypatch.setattr("intervox.backbones.bundled.find_spec", lambda name: None)
     with pytest.raises(IntervoxError, match=r"pip install intervox\[quality\]"):
         Recogniser()
     monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)

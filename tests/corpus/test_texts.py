@@ -8,13 +8,7 @@ from pydantic import ValidationError
 
 from intervox.clips.labels import Text, normalise_text
 from intervox.corpus.plan.lexicon import lexicon_languages, load_lexicon
-from intervox.corpus.plan.texts import (
-    MAX_CHARACTERS,
-    check_reserved,
-    read_texts,
-    reserved_texts,
-    texts,
-)
+from intervox.corpus.plan.texts import MAX_CHARACTERS, check_reserved, read_texts, reserved_texts, texts
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import KINDS, EspeakSettings, TextKind, TextSettings

@@ -21,9 +21,9 @@ import soundfile as sf
 
 from intervox.audio import load_audio, stream_audio
 from intervox.demo import answers as rendering
-from intervox.demo import clips
+from intervox.demo import page as clips
 from intervox.demo.answers import MAP_SIZE, MARKS, SpaceMap, Timeline, compare, spot
-from intervox.demo.clips import Limits, read_clip
+from intervox.demo.page import Limits, read_clip
 from intervox.demo.server import listen, make_app
 from intervox.errors import IntervoxError
 from intervox.model.decision import References

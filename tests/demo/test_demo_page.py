@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from intervox.demo.clips import Limits
+from intervox.demo.page import Limits
 from intervox.engines.espeak import EspeakEngine
 from intervox.model.model import SubspaceModel
 from intervox.recipe.corpus import EspeakSettings

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from intervox.cli.doctor import assets
+from intervox.cli.app import assets
 from intervox.engines import kokoro_assets
 from intervox.engines.kokoro import KokoroEngine
 from intervox.engines.kokoro_assets import HUB_FILES, check_assets, default_folder, make_assets

@@ -12,13 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from intervox.clips.labels import UNLABELLED
 from intervox.errors import IntervoxError
+from intervox.evaluation.baselines import ABOUT, CLOSED_FORM, fit_baselines, observational_representations
 from intervox.evaluation.baselines.closed_form import Affine, Task, within
-from intervox.evaluation.baselines.registry import (
-    ABOUT,
-    CLOSED_FORM,
-    fit_baselines,
-    observational_representations,
-)
 from intervox.features.store import Features, write_features
 from intervox.model.model import SubspaceModel
 from intervox.recipe import EvaluationSettings, Recipe

@@ -13,19 +13,11 @@ from intervox.clips.labels import Text
 from intervox.clips.manifest import MAX_CLASSES, Row, as_labels, read_manifest, write_manifest
 from intervox.corpus.plan.texts import check_reserved, reserved_texts
 from intervox.errors import IntervoxError
-from intervox.evaluation.protocols import (
-    READERS,
-    TrialList,
-    find_protocols,
-)
-from intervox.evaluation.protocols import (
-    acted as emodb,
-)
-from intervox.evaluation.protocols import (
-    acted as ravdess,
-)
+from intervox.evaluation.protocols import READERS, TrialList, find_protocols
+from intervox.evaluation.protocols import closed_texts as emodb
+from intervox.evaluation.protocols import closed_texts as ravdess
 from intervox.evaluation.protocols.base import DIGITS, read_trials
-from intervox.evaluation.protocols.words import COMMANDS, official_split
+from intervox.evaluation.protocols.closed_texts import COMMANDS, official_split
 from tests.conftest import ROOT
 from tests.support.trees import grow
 

@@ -25,14 +25,8 @@ onnx = pytest.importorskip("onnx", reason="pip install intervox[export]")
 pytest.importorskip("onnxscript", reason="pip install intervox[export]")
 pytest.importorskip("onnxruntime", reason="pip install intervox[export]")
 
-from intervox.export import (  # noqa: E402
-    Exported,
-    export_folder,
-    export_onnx,
-    graph,
-    onnx_file,
-)
-from intervox.export.check import TOLERANCE, largest_difference, made_clips, run_graph  # noqa: E402
+from intervox.export import Exported, export_folder, export_onnx, graph, onnx_file  # noqa: E402
+from intervox.export.onnx_file import TOLERANCE, largest_difference, made_clips, run_graph  # noqa: E402
 
 MAPS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "whisper": ("attentive", "concat", {}),

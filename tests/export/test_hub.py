@@ -22,7 +22,7 @@ pytest.importorskip("onnxruntime", reason="pip install intervox[export]")
 
 from intervox.errors import IntervoxError
 from intervox.export import push_folder
-from intervox.export.hub import check_repository
+from intervox.export.folder import check_repository
 from intervox.model.model import SubspaceModel
 from tests.export.test_export import family_model
 

@@ -10,14 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from sklearn.metrics import det_curve, roc_curve
 
-from intervox.metrics.detection import (
-    Scores,
-    cllr,
-    equal_error_rate,
-    error_rates,
-    min_cllr,
-    min_dcf,
-)
+from intervox.metrics.detection import Scores, cllr, equal_error_rate, error_rates, min_cllr, min_dcf
 
 Floats = NDArray[np.float64]
 

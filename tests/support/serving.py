@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from intervox.demo.clips import Limits
+from intervox.demo.page import Limits
 from intervox.demo.server import listen, make_app
 from intervox.model.model import SubspaceModel
 

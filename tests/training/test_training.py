@@ -20,12 +20,7 @@ from intervox.training.cells import training_cells
 from intervox.training.checkpoint import TrainingRecord
 from intervox.training.loop import Step, learning_rate
 from intervox.training.losses import MultiPart
-from intervox.training.refine import (
-    check_settings,
-    mean_and_deviation,
-    refine,
-    training_key,
-)
+from intervox.training.refine import check_settings, mean_and_deviation, refine, training_key
 from tests.support.crossed import crossed_corpus
 from tests.support.crossed import crossed_recipe as recipe
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.applications.enrolled import Enrolled
-from intervox.applications.scanning import Window, confirmed_peaks, sliding_windows, watched
+from intervox.applications.live import Window, confirmed_peaks, sliding_windows, watched
 from intervox.audio import (
     MIN_SAMPLES,
     SAMPLE_RATE,

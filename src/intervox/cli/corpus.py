@@ -78,7 +78,7 @@ def check(
     """
     from intervox.clips.corpus import find_corpus
     from intervox.corpus.inspect.check import check_corpus
-    from intervox.corpus.inspect.findings import findings_table, has_errors
+    from intervox.corpus.inspect.check_clips import findings_table, has_errors
     from intervox.tables import print_tables
 
     corpus = find_corpus(folder)

@@ -99,7 +99,7 @@ def demo(
     Needs the extra `demo`. Clips stay on this machine; the page is seen from this machine alone
     unless --host says otherwise.
     """
-    from intervox.demo.clips import Limits
+    from intervox.demo.page import Limits
     from intervox.demo.server import serve
 
     serve(
@@ -137,7 +137,7 @@ def export(
     The graph is held to PyTorch on clips of 0.1 to 60 s, and not written where it differs.
     """
     from intervox.export import export_folder, push_folder
-    from intervox.export.hub import check_repository
+    from intervox.export.folder import check_repository
 
     if push_to_hub:
         check_repository(push_to_hub)

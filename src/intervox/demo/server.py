@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intervox.audio import SAMPLE_RATE
-from intervox.demo.clips import Limits
+from intervox.demo.page import Limits
 from intervox.errors import IntervoxError, missing_extra
 from intervox.model.model import SubspaceModel
 

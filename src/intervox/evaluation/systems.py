@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from intervox.clips.corpus import Corpus
 from intervox.evaluation import SYNTHETIC
-from intervox.evaluation.baselines.peers import ABOUT_PEERS, peer_representation
-from intervox.evaluation.baselines.registry import (
+from intervox.evaluation.baselines import (
     ABOUT,
     CLOSED_FORM,
     OBSERVATIONAL,
     fit_baselines,
     observational_representations,
 )
+from intervox.evaluation.baselines.peers import ABOUT_PEERS, peer_representation
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.representations import embed_rows, raw_representations, subspace_representations
 from intervox.evaluation.separation import SpaceEvidence

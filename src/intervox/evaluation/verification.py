@@ -8,15 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.evaluation import SYNTHETIC
-from intervox.evaluation.findings import (
-    Against,
-    Calibration,
-    Cell,
-    ErrorRates,
-    Gap,
-    Rate,
-    SystemDifference,
-)
+from intervox.evaluation.findings import Against, Calibration, Cell, ErrorRates, Gap, Rate, SystemDifference
 from intervox.evaluation.representations import Representation
 from intervox.evaluation.results import Verification
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet, draw

@@ -9,8 +9,7 @@ try:
 except ImportError as error:
     raise missing_extra(error.name or "onnx", "export", "a graph in ONNX") from None
 
-from intervox.export.folder import Exported, export_folder
-from intervox.export.hub import push_folder
+from intervox.export.folder import Exported, export_folder, push_folder
 from intervox.export.onnx_file import export_onnx
 
 __all__ = ["Exported", "export_folder", "export_onnx", "push_folder"]

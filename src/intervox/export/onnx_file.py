@@ -1,21 +1,159 @@
 """One checked ONNX file: traced, joined, perhaps with weights of eight bits, and held to PyTorch."""
 
 import tempfile
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import onnxruntime
+from numpy.typing import NDArray
 from onnx import ModelProto
 from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]
+from scipy.signal import lfilter
 
-from intervox.audio import SAMPLE_RATE, AudioSource, load_audio
-from intervox.export.check import Check, agreement, largest_difference, made_clips, run_graph
-from intervox.export.graph import join, trace
+from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
+from intervox.errors import IntervoxError
+from intervox.export.graph import INPUT, join, trace
 from intervox.model.model import SubspaceModel
 from intervox.progress import progress_bar, quiet
+from intervox.seeds import rng
 from intervox.storage import atomic_path
+
+TOLERANCE = 1e-4
+"""Most that any number of a unit vector may differ from PyTorch's."""
+
+_SECONDS = (0.1, 0.3, 0.5, 0.77, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+_WINDOWS = (1, 3)
+"""Clips that fill so many windows, and others a sample longer, whose windows differ by a sample."""
+
+_FORMANTS = ((300, 900), (900, 2300), (2400, 3200))
+"""Ranges of the vocal tract's first three resonances in Hz."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How close a graph's vectors are to those of another, a subspace.
+
+    Attributes
+    ----------
+    lowest, mean
+        Cosine over the clips.
+    """
+
+    lowest: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found on the clips of a check.
+
+    Attributes
+    ----------
+    clips
+        How many, of ``shortest`` to ``longest`` seconds.
+    given
+        How many of them the caller gave; the others are made by a formula.
+    difference
+        Largest between any number of a vector in PyTorch and in the fp32 graph.
+    int8
+        Subspace to its agreement with the fp32 graph; None where there is no such graph.
+    """
+
+    clips: int
+    shortest: float
+    longest: float
+    given: int
+    difference: float
+    int8: dict[str, Agreement] | None
+
+
+def made_clips(window_seconds: float) -> list[Waveform]:
+    """Return clips of 0.1 to 60 s, among them some that end with a window or a sample later."""
+    whole = [round(window_seconds * count * SAMPLE_RATE) for count in _WINDOWS]
+    lengths = {round(seconds * SAMPLE_RATE) for seconds in _SECONDS} | {*whole, *(size + 1 for size in whole)}
+    return [probe(size / SAMPLE_RATE, seed) for seed, size in enumerate(sorted(lengths))]
+
+
+def probe(seconds: float, seed: int) -> Waveform:
+    """Make something like speech: a voice of its own, a new sound every 50 to 200 ms.
+
+    Glottal pulses or noise through three resonances (Fant 1960), pauses between them, and a noise
+    floor 55 dB below: what a quantised graph gets wrong is quiet sounds, which steady tones lack.
+    """
+    random = rng(seed, "export.probe")
+    size = round(seconds * SAMPLE_RATE)
+    pitch, tract = random.uniform(85, 240), random.uniform(0.85, 1.2)
+    phase = np.cumsum(
+        pitch * (1 + 0.1 * np.sin(2 * np.pi * 0.7 * np.arange(size) / SAMPLE_RATE)) / SAMPLE_RATE
+    )
+    pulses = np.diff(np.floor(phase), prepend=0)
+    wave = np.zeros(size)
+    start = 0
+    while start < size:
+        end = start + int(random.uniform(0.05, 0.2) * SAMPLE_RATE)
+        kind = random.choice(["voiced", "voiceless", "pause"], p=[0.65, 0.25, 0.1])
+        noise = random.normal(size=len(wave[start:end]))
+        sound = {"voiced": pulses[start:end] + 0.003 * noise, "voiceless": 0.02 * noise, "pause": 0 * noise}[
+            kind
+        ]
+        for low, high in _FORMANTS:
+            sound = _resonance(sound, tract * random.uniform(low, high))
+        wave[start:end] = sound * np.hanning(len(sound)) ** 0.2
+        start = end
+    peak = max(np.abs(wave).max(), 1e-3)
+    return np.asarray(0.3 * wave / peak + 5e-4 * random.normal(size=size), np.float32)
+
+
+def _resonance(sound: np.ndarray, frequency: float) -> np.ndarray:
+    """Filter by a pair of poles, a tenth of the frequency wide."""
+    radius = np.exp(-0.1 * np.pi * frequency / SAMPLE_RATE)
+    poles = [1, -2 * radius * np.cos(2 * np.pi * frequency / SAMPLE_RATE), radius**2]
+    return np.asarray(lfilter([1 - radius], poles, sound))
+
+
+def run_graph(path: Path, clips: Sequence[Waveform]) -> dict[str, NDArray[np.float32]]:
+    """Run a graph on clips: subspace to unit vectors (clips, dim)."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    rows = [session.run(None, {INPUT: clip}) for clip in clips]
+    names = [output.name for output in session.get_outputs()]
+    return {name: np.stack(vectors) for name, vectors in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def largest_difference(
+    model: SubspaceModel, found: dict[str, NDArray[np.float32]], clips: Sequence[Waveform]
+) -> float:
+    """Return the largest difference of a graph's vectors from those of ``model.encode``.
+
+    Raises
+    ------
+    IntervoxError
+        It is more than ``TOLERANCE``.
+    """
+    wanted = model.encode(clips)
+    differences = {name: np.abs(found[name] - vectors).max(axis=1) for name, vectors in wanted.items()}
+    for name, by_clip in differences.items():
+        worst = int(by_clip.argmax())
+        # Asked this way, NaN is refused too.
+        if not by_clip[worst] <= TOLERANCE:
+            raise IntervoxError(
+                f"the graph's {name} vector of a clip of {len(clips[worst]) / SAMPLE_RATE:g} s differs from "
+                f"PyTorch's by {by_clip[worst]:.2g}, more than {TOLERANCE:g}: nothing was written; export "
+                "with other versions of torch, onnxscript and onnxruntime"
+            )
+    return float(max(by_clip.max() for by_clip in differences.values()))
+
+
+def agreement(
+    one: dict[str, NDArray[np.float32]], other: dict[str, NDArray[np.float32]]
+) -> dict[str, Agreement]:
+    """Compare the vectors of two graphs, clip by clip."""
+    cosines = {name: np.einsum("nd,nd->n", vectors, other[name]) for name, vectors in one.items()}
+    return {name: Agreement(float(values.min()), float(values.mean())) for name, values in cosines.items()}
+
 
 SETTINGS: dict[str, Any] = {
     "op_types_to_quantize": ["MatMul", "Gemm"],

@@ -16,13 +16,7 @@ from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import Backbone, HiddenStates
 from intervox.clips.batches import by_length, groups
 from intervox.clips.source import ClipSource, check_failures
-from intervox.features.store import (
-    Features,
-    frames_path,
-    read_errors,
-    shard_path,
-    write_features,
-)
+from intervox.features.store import Features, frames_path, read_errors, shard_path, write_features
 from intervox.progress import progress_bar
 from intervox.recipe import FeatureSettings
 from intervox.storage import StepFolder, growing_npy, stable_hash, write_json

@@ -17,13 +17,7 @@ from intervox.backbones.base import Backbone
 from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
 from intervox.metrics.vectors import Vectors
-from intervox.model.decision import (
-    Calibration,
-    Decision,
-    References,
-    similarity,
-    similarity_pairwise,
-)
+from intervox.model.decision import Calibration, Decision, References, similarity, similarity_pairwise
 from intervox.model.encoding import check_sources, encode_stream
 from intervox.model.heads import Heads
 from intervox.model.loading import DEFAULT, damage_named, model_folder

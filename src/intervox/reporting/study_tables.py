@@ -1,13 +1,7 @@
 """``ingredients.json`` and ``sweep.json`` as tables: what was trained, and what it measured."""
 
 from intervox.evaluation.findings import Interval
-from intervox.evaluation.results import (
-    Ingredients,
-    Sweep,
-    SweepBaseline,
-    SweepFigure,
-    SweepVariant,
-)
+from intervox.evaluation.results import Ingredients, Sweep, SweepBaseline, SweepFigure, SweepVariant
 from intervox.reporting.wording import condition_title, percent, stratum_title
 from intervox.tables import NOTHING, Table
 

@@ -15,9 +15,17 @@ import pyarrow.parquet as pq
 
 from intervox.clips.corpus import ABOUT, PLAN, read_about, shard_paths
 from intervox.clips.schema import CorpusFacts
-from intervox.corpus.inspect.check_clips import ADVISED, REQUIRED, Scan, fault_findings, scan_shard
+from intervox.corpus.inspect.check_clips import (
+    ADVISED,
+    MAX_EXAMPLES,
+    REQUIRED,
+    Finding,
+    Scan,
+    fault_findings,
+    finding,
+    scan_shard,
+)
 from intervox.corpus.inspect.check_labels import label_findings
-from intervox.corpus.inspect.findings import MAX_EXAMPLES, Finding, finding
 from intervox.errors import IntervoxError
 from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar

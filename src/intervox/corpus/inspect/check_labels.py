@@ -16,8 +16,7 @@ import pyarrow.compute as pc
 
 from intervox.clips.labels import normalise_text
 from intervox.corpus.acoustics.conditions import disturbance_counts
-from intervox.corpus.inspect.check_clips import COLUMNS, REQUIRED, factor_columns
-from intervox.corpus.inspect.findings import Finding, Severity, finding
+from intervox.corpus.inspect.check_clips import COLUMNS, REQUIRED, Finding, Severity, factor_columns, finding
 
 MAX_RATIO = 3.0
 """A speaker or content that is this much more frequent than another is worth a warning."""

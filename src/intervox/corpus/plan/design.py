@@ -16,8 +16,7 @@ from intervox.clips.labels import Text
 from intervox.clips.schema import CELL_SCHEMA, Cell, with_factors
 from intervox.corpus.acoustics.conditions import Condition, condition_bank
 from intervox.corpus.plan.people import Casting, Speaker, all_speakers, split_speakers
-from intervox.corpus.plan.recorded import recorded_blocks
-from intervox.corpus.plan.rounds import Deck, Turns
+from intervox.corpus.plan.recorded import Deck, Turns, recorded_blocks
 from intervox.corpus.plan.texts import texts as inventory
 from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError

@@ -17,7 +17,7 @@ from scipy import fft
 from threadpoolctl import threadpool_limits
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.backbones.wheel import SHA256, check_file, wheel_folder
+from intervox.backbones.bundled import SHA256, check_file, wheel_folder
 from intervox.errors import missing_extra
 
 BATCH = 16

@@ -15,17 +15,18 @@ import numpy as np
 
 from intervox.clips.manifest import FORMATS, Row, read_manifest
 from intervox.errors import IntervoxError
-from intervox.evaluation.protocols.acted import EMODB, RAVDESS
 from intervox.evaluation.protocols.base import CorpusReader, Protocol, read_trials
-from intervox.evaluation.protocols.lists import CNCELEB, VOICES, VOXCELEB1
-from intervox.evaluation.protocols.read import AN4, CMU_ARCTIC, COMMON_VOICE, VCTK, librispeech
-from intervox.evaluation.protocols.words import (
+from intervox.evaluation.protocols.closed_texts import (
     AUDIOMNIST,
+    EMODB,
     FSDD,
+    RAVDESS,
     SPEECH_COMMANDS,
     SPEECH_COMMANDS_10,
     SPEECH_COMMANDS_12,
 )
+from intervox.evaluation.protocols.lists import CNCELEB, VOICES, VOXCELEB1
+from intervox.evaluation.protocols.read import AN4, CMU_ARCTIC, COMMON_VOICE, VCTK, librispeech
 from intervox.metrics.trials import TrialList
 
 __all__ = ["READERS", "CorpusReader", "Protocol", "TrialList", "data_folder", "find_protocols"]
