@@ -24,7 +24,7 @@ def drawn(kind: TextKind, language: str = "en", count: int = 60) -> list[str]:
 
 def test_the_default_english_inventory_is_the_one_of_the_published_results() -> None:
     found = [text.text for text in texts(TextSettings(), ["en"], 0)]
-    assert hashlib.sha256("\n".join(found).encode()).hexdigest()[:16] == "db152a845a393412"
+    assert hashlib.sha256("\n".join(found).encode()).hexdigest()[:16] == "ff9c65416bd6a1fd"
 
 
 def test_there_are_at_least_ten_further_languages() -> None:
@@ -68,14 +68,12 @@ def test_every_language_is_spoken(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_running_texts_last_about_ten_seconds(language: str) -> None:
-    engine = EspeakEngine(EspeakSettings(voices=10, languages=(language,)))
-    voices = engine.voices()
-    waves = [
-        engine.render(text, voice.name, 1)
-        for text, voice in zip(drawn("running", language, 10), voices, strict=True)
-    ]
-    assert 8 <= np.median([len(wave) for wave in waves]) / 16_000 <= 12.5
+def test_running_texts_last_about_eight_seconds(language: str) -> None:
+    engine = EspeakEngine(EspeakSettings(voices=20, languages=(language,)))
+    spoken = zip(drawn("running", language, 20), engine.voices(), strict=True)
+    lengths = [len(engine.render(text, voice.name, 1)) / 16_000 for text, voice in spoken]
+    # The median of 120 texts is 7.9 to 8.7 s, by language, and that of ten varies by 0.6 s.
+    assert 7 <= np.median(lengths) <= 10.5
 
 
 def test_each_kind_is_what_it_is_called() -> None:
@@ -190,7 +188,7 @@ def test_contents_of_protocols_at_hand_are_kept_out() -> None:
 def test_espeak_spreads_its_voices_over_languages_and_keeps_the_english_ones() -> None:
     english = EspeakEngine(EspeakSettings(voices=320)).voices()
     names = hashlib.sha256("\n".join(voice.name for voice in english).encode()).hexdigest()
-    assert names[:16] == "723edfc7a09b5141"
+    assert names[:16] == "ca080aaa01503329"
     several = EspeakEngine(EspeakSettings(voices=11, languages=("en", "de", "pt-br", "cmn"))).voices()
     assert Counter(voice.language for voice in several) == {"en": 2, "de": 3, "pt-br": 3, "cmn": 3}
     assert len({voice.name.rsplit("/", 1)[1] for voice in several}) == 11
