@@ -11,10 +11,10 @@ import pytest
 from intervox.clips.corpus import CorpusSplit
 from intervox.clips.labels import normalise_text
 from intervox.clips.schema import CELL_SCHEMA, SHARD_SCHEMA, CastingFacts
-from intervox.corpus.casting import Cast, SpeakerSpace
+from intervox.corpus.casting import SpeakerSpace
+from intervox.corpus.plan.blocks import Deck, Turns
 from intervox.corpus.plan.design import plan_audition, plan_cells
-from intervox.corpus.plan.people import split_speakers
-from intervox.corpus.plan.recorded import Deck, Turns
+from intervox.corpus.plan.people import Cast, split_speakers
 from intervox.corpus.plan.texts import texts
 from intervox.corpus.render.synthesis import synthesise
 from intervox.engines import base

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.clips.manifest import FactorValues
-from intervox.errors import IntervoxError, missing_extra
+from intervox.errors import IntervoxError
 from intervox.recipe.corpus import EngineSettings
 
 if TYPE_CHECKING:
@@ -49,14 +49,6 @@ class Voice:
     name: str
     family: str
     language: str
-
-
-@dataclass(frozen=True)
-class Take:
-    """A text that one voice of a recorded corpus has said."""
-
-    voice: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -132,8 +124,8 @@ class Engine(ABC):
             This text can't be spoken in this voice.
         """
 
-    def takes(self) -> list[Take] | None:
-        """Return what can be said by whom, or None for an engine that says anything in any voice."""
+    def takes(self) -> dict[str, frozenset[str]] | None:
+        """Return the texts that each voice can say, or None for an engine that says anything."""
         return None
 
     def labels(self, text: str, voice: str, seed: int) -> RenditionLabels:
@@ -183,10 +175,8 @@ def open_session(path: Path, extra: str) -> "InferenceSession":
     IntervoxError
         ``onnxruntime`` is not installed, or the file is no graph that it can run.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise missing_extra("onnxruntime", extra, f"the {extra} engine") from None
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -33,24 +33,12 @@ _UNIT = "|".join((*_AFFRICATES, *_DIPHTHONGS, r"[^\W\d_ʰʲʷˠˤⁿˡːˑ]"))
 _PHONEME = re.compile(f"(?:{_UNIT}){_MODIFIERS}")
 _LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
 
-
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-BINS = 10
 RAREST = 5
-
 _BATCH = 100
 _CLAUSE_MARKS = re.compile(r"[^\w\s'’-]")
 
 Diphone = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """One measure of length over all texts: its ``QUANTILES``, and ``BINS`` equal bins."""
-
-    quantiles: dict[str, float]
-    edges: list[float]
-    counts: list[int]
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ class Coverage:
     entropy
         Of the phonemes' frequencies, in bits; ``log2(len(phonemes))`` where all are as frequent.
     lengths
-        Of texts in ``characters``, ``words`` and ``phonemes``.
+        ``QUANTILES`` of the texts' ``characters``, ``words`` and ``phonemes``.
     """
 
     texts: int
@@ -83,7 +71,7 @@ class Coverage:
     phoneme_share: float | None
     diphone_share: float | None
     entropy: float
-    lengths: dict[str, Lengths]
+    lengths: dict[str, dict[str, float]]
 
     def rarest(self) -> list[str]:
         """Return the phonemes that occur, but least often."""
@@ -180,10 +168,8 @@ def _entropy(counts: Counter[str]) -> float:
     return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
-def _lengths(values: list[int]) -> Lengths:
-    counts, edges = np.histogram(values, BINS)
-    quantiles = {f"{share:g}": float(np.quantile(values, share)) for share in QUANTILES}
-    return Lengths(quantiles, edges.tolist(), counts.tolist())
+def _lengths(values: list[int]) -> dict[str, float]:
+    return {f"{share:g}": float(np.quantile(values, share)) for share in QUANTILES}
 
 
 def coverage_table(found: dict[str, Coverage]) -> Table:
@@ -199,7 +185,7 @@ def coverage_table(found: dict[str, Coverage]) -> Table:
 
 
 def _cells(found: Coverage) -> tuple[str, ...]:
-    words = found.lengths["words"].quantiles
+    words = found.lengths["words"]
     return (
         f"{found.texts:,}",
         f"{len(found.phonemes)}{_share(found.phoneme_share)}",

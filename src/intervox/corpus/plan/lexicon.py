@@ -8,7 +8,6 @@ kind ``word``; ``limits`` bounds the number of words in what a rule gives.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -104,23 +103,15 @@ def load_lexicon(language: str) -> Lexicon:
             "give your own as `texts.file`, lines of `language<TAB>text`"
         )
     content = _read(_FOLDER.joinpath(f"{_primary(language)}.yaml"))
-    rules: dict[str, list[str]] = {**_shared_rules(), **content["rules"]}
+    rules: dict[str, list[str]] = {**_read(_PACKAGE.joinpath("grammar.yaml")), **content["rules"]}
     rules["word"] = [word for name in content["words"] for word in rules[name]]
-    return Lexicon(_primary(language), rules, _limits(content.get("limits", {})))
-
-
-def _shared_rules() -> dict[str, list[str]]:
-    rules: dict[str, list[str]] = _read(_PACKAGE.joinpath("grammar.yaml"))
-    return rules
+    limits = {rule: (int(fewest), int(most)) for rule, (fewest, most) in content.get("limits", {}).items()}
+    return Lexicon(_primary(language), rules, limits)
 
 
 def _read(file: Traversable) -> Any:
     # BaseLoader: every scalar is a text; "no" and "on" must not become truth values.
     return yaml.load(file.read_text("utf-8"), yaml.BaseLoader)
-
-
-def _limits(given: dict[str, Sequence[str]]) -> dict[str, tuple[int, int]]:
-    return {rule: (int(fewest), int(most)) for rule, (fewest, most) in given.items()}
 
 
 def _primary(language: str) -> str:
