@@ -32,6 +32,7 @@ from intervox.corpus.acoustics.rooms import (
 )
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import CONDITION_BOUNDS, ConditionSettings
+from intervox.seeds import rng
 from tests.conftest import Speech
 
 FEW_ROOMS = ConditionSettings(rooms=3)
@@ -294,9 +295,9 @@ def test_evaluations_draw_is_pinned() -> None:
     from intervox.evaluation.loading import DEGRADED
     from intervox.evaluation.test_sets import EVALUATION_SEED
 
-    random = np.random.default_rng([EVALUATION_SEED, 0])
+    random = rng(EVALUATION_SEED, "cross_condition.clip", 0)
     drawn = draw_condition(DEGRADED, random, EVALUATION_SEED)
-    assert str(drawn) == "room:8(t60=0.50s) noise:pink@12dB band:130-7353Hz level:-13dBFS"
+    assert str(drawn) == "room:53(t60=0.86s) noise:speech@12dB band:102-6386Hz level:-8dBFS"
 
 
 def _disturbed(job: tuple[int, Acoustics, Condition]) -> Waveform:

@@ -32,6 +32,8 @@ from intervox.storage import read_json
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+_SAMPLE_RATE = 24_000
+
 _TIE = "^"
 _SYLLABIC = re.compile("(\\S)\u0329")
 
@@ -63,38 +65,6 @@ _ENGLISH = {
 }
 _AMERICAN = {"ɜːɹ": "ɜɹ", "ɜː": "ɜɹ", "ɪə": "iə", "ɾ": "T", "o": "ɔ", "ː": ""}
 _BRITISH = {"e^ə": "ɛː", "iə": "ɪə", "i^ə": "ɪə"}
-
-
-def kokoro_phonemes(text: str, language: str) -> str:
-    """Transcribe ``text`` in Kokoro's symbols.
-
-    Parameters
-    ----------
-    text
-        What is said.
-    language
-        BCP 47 tag; ``en-us`` and ``en-gb`` are the two Englishes that Kokoro speaks.
-
-    Raises
-    ------
-    IntervoxError
-        eSpeak NG is not installed or does not know the language.
-    """
-    symbols = _replaced(phonemise(text, language, tie=_TIE), _ALL)
-    if language.startswith("en"):
-        symbols = _replaced(symbols, _ENGLISH)
-        symbols = _SYLLABIC.sub(r"ᵊ\1", symbols)
-        symbols = _replaced(symbols, _BRITISH if language == "en-gb" else _AMERICAN)
-    return symbols.replace(_TIE, "")
-
-
-def _replaced(symbols: str, table: dict[str, str]) -> str:
-    for old, new in table.items():
-        symbols = symbols.replace(old, new)
-    return symbols
-
-
-_SAMPLE_RATE = 24_000
 
 
 class KokoroEngine(Engine):
@@ -153,3 +123,32 @@ class KokoroEngine(Engine):
         """Return a preset's style vectors by number of symbols, shape (510, 256)."""
         path = self._folder / VOICES / f"{preset}.bin"
         return np.fromfile(path, np.float32).reshape(STYLE_SHAPE)
+
+
+def kokoro_phonemes(text: str, language: str) -> str:
+    """Transcribe ``text`` in Kokoro's symbols.
+
+    Parameters
+    ----------
+    text
+        What is said.
+    language
+        BCP 47 tag; ``en-us`` and ``en-gb`` are the two Englishes that Kokoro speaks.
+
+    Raises
+    ------
+    IntervoxError
+        eSpeak NG is not installed or does not know the language.
+    """
+    symbols = _replaced(phonemise(text, language, tie=_TIE), _ALL)
+    if language.startswith("en"):
+        symbols = _replaced(symbols, _ENGLISH)
+        symbols = _SYLLABIC.sub(r"ᵊ\1", symbols)
+        symbols = _replaced(symbols, _BRITISH if language == "en-gb" else _AMERICAN)
+    return symbols.replace(_TIE, "")
+
+
+def _replaced(symbols: str, table: dict[str, str]) -> str:
+    for old, new in table.items():
+        symbols = symbols.replace(old, new)
+    return symbols

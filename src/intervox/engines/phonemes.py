@@ -13,6 +13,18 @@ from intervox.errors import IntervoxError, missing_extra
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_DONT_EXIT = 0x8000
+_CHARS_UTF8 = 1
+_IPA = 0x02
+_TIED = 0x80
+_TIE_SHIFT = 8
+
+_ALIASES = {"en": "en-us", "en-gb": "en", "zh": "cmn"}
+"""Tags that eSpeak NG spells in another way: its plain ``en`` is British."""
+
+_ASCII_MARKS = str.maketrans("。，、！？：；।؟،؛…", ".,,!?:;.?,;.")
+# eSpeak NG reads one character past the clause.
+_CLAUSE_END = re.compile(r"([,.!?;:])\W*\w?$")
+_LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
 
 # A second user of the loaded library would keep it from being unloaded, and so keep its globals.
 _lock = Lock()
@@ -72,20 +84,6 @@ def fresh_library(purpose: str) -> Iterator[tuple[ctypes.CDLL, int]]:
             library.espeak_Terminate()
         finally:
             _ctypes.dlclose(library._handle)
-
-
-_CHARS_UTF8 = 1
-_IPA = 0x02
-_TIED = 0x80
-_TIE_SHIFT = 8
-
-_ALIASES = {"en": "en-us", "en-gb": "en", "zh": "cmn"}
-"""Tags that eSpeak NG spells in another way: its plain ``en`` is British."""
-
-_ASCII_MARKS = str.maketrans("。，、！？：；।؟،؛…", ".,,!?:;.?,;.")
-# eSpeak NG reads one character past the clause.
-_CLAUSE_END = re.compile(r"([,.!?;:])\W*\w?$")
-_LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
 
 
 def phonemise(text: str, language: str, tie: str = "") -> str:
