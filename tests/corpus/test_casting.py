@@ -80,7 +80,7 @@ RECIPE = CorpusRecipe(
     train=BlockSettings(blocks=2, speakers=3, contents=3),
     test=BlockSettings(blocks=0),
     conditions=ConditionSettings(clean=1),
-    casting=CastingSettings(texts=4, min_distance=0.9),
+    casting=CastingSettings(texts=4, min_distance=0.6),  # groups eight voices into five or six
     shard_size=32,
 )
 
