@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
+from scipy.stats import entropy
 
 from intervox.audio import Waveform
 from intervox.backbones.base import Backbone
@@ -209,9 +210,7 @@ def effective_number(similarities: NDArray[np.float64]) -> float:
     own = np.sqrt(np.maximum(np.diag(similarities), 1e-3))
     related = np.clip(similarities / np.outer(own, own), 0, 1)
     np.fill_diagonal(related, 1)
-    eigenvalues = np.maximum(np.linalg.eigvalsh(related / len(related)), 0)
-    shares = eigenvalues[eigenvalues > 1e-12] / eigenvalues.sum()
-    return float(np.exp(-np.sum(shares * np.log(shares))))
+    return float(np.exp(entropy(np.maximum(np.linalg.eigvalsh(related), 0))))
 
 
 def _labels(

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.clips.manifest import FactorValues
-from intervox.errors import IntervoxError
+from intervox.engines.phonemes import library_files
+from intervox.errors import IntervoxError, missing_extra
 from intervox.recipe.corpus import EngineSettings
 
 if TYPE_CHECKING:
@@ -160,20 +162,25 @@ def load_engine(settings: EngineSettings) -> Engine:
     return _loaded[key]
 
 
-def open_session(path: Path, extra: str) -> "InferenceSession":
+def check_runtime(extra: str) -> None:
+    """Refuse to start an engine of ONNX graphs without their runtime, or without eSpeak NG's phonemes."""
+    if find_spec("onnxruntime") is None:
+        raise missing_extra("onnxruntime", extra, f"the {extra} engine")
+    library_files(f"the {extra} engine")
+
+
+def open_session(path: Path) -> "InferenceSession":
     """Load an ONNX graph to run on one thread, as several processes share the cores.
 
     Parameters
     ----------
     path
         The ``.onnx`` file.
-    extra
-        The optional dependency that brings ``onnxruntime``.
 
     Raises
     ------
     IntervoxError
-        ``onnxruntime`` is not installed, or the file is no graph that it can run.
+        The file is no graph that ``onnxruntime`` can run.
     """
     import onnxruntime
 

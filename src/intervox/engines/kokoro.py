@@ -6,14 +6,21 @@ one kind of processor: int8 arithmetic may round differently on another.
 
 import re
 from functools import cached_property, lru_cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intervox.audio import Waveform
-from intervox.engines.base import RATE_RANGE, Engine, RenderError, Voice, finished_clip, open_session
+from intervox.engines.base import (
+    RATE_RANGE,
+    Engine,
+    RenderError,
+    Voice,
+    check_runtime,
+    finished_clip,
+    open_session,
+)
 from intervox.engines.kokoro_assets import (
     MODEL,
     STYLE_SHAPE,
@@ -23,8 +30,7 @@ from intervox.engines.kokoro_assets import (
     default_folder,
 )
 from intervox.engines.kokoro_voices import make_voices, parse_voice
-from intervox.engines.phonemes import library_files, phonemise
-from intervox.errors import missing_extra
+from intervox.engines.phonemes import phonemise
 from intervox.recipe.corpus import KokoroSettings
 from intervox.seeds import rng
 from intervox.storage import read_json
@@ -74,9 +80,7 @@ class KokoroEngine(Engine):
     licence = "Apache-2.0 (Kokoro-82M; its phonemes come from eSpeak NG, GPL-3.0-or-later)"
 
     def __init__(self, settings: KokoroSettings) -> None:
-        if find_spec("onnxruntime") is None:
-            raise missing_extra("onnxruntime", "kokoro", "the kokoro engine")
-        library_files("the kokoro engine")
+        check_runtime("kokoro")
         self._settings = settings
         self._folder = settings.folder or default_folder()
         about = check_assets(self._folder)
@@ -111,7 +115,7 @@ class KokoroEngine(Engine):
 
     @cached_property
     def _session(self) -> "InferenceSession":
-        return open_session(self._folder / MODEL, "kokoro")
+        return open_session(self._folder / MODEL)
 
     @cached_property
     def _tokens(self) -> str:

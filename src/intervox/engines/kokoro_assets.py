@@ -205,7 +205,6 @@ def _from_packages(made: Path, say: Say) -> None:
 
 
 def _from_hub(made: Path, say: Say) -> None:
-    """Download the files from the Hugging Face hub, at one revision."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy.stats import entropy
 
 from intervox.clips.labels import Text
 from intervox.corpus.plan.lexicon import has_lexicon, load_lexicon
@@ -133,7 +134,7 @@ def _measured(language: str, texts: list[Text]) -> Coverage:
         missing=sorted(known - phonemes.keys()),
         phoneme_share=len(known & phonemes.keys()) / len(known) if known else None,
         diphone_share=len(pairs & diphones.keys()) / len(pairs) if pairs else None,
-        entropy=_entropy(phonemes),
+        entropy=float(entropy(list(phonemes.values()), base=2)) if phonemes else 0.0,
         lengths={
             "characters": _lengths([len(text.text) for text in texts]),
             "words": _lengths([len(text.text.split()) for text in texts]),
@@ -161,11 +162,6 @@ def _count(words: Iterable[list[str]]) -> tuple[Counter[str], Counter[Diphone]]:
         phonemes.update(word)
         diphones.update(pairwise(word))
     return phonemes, diphones
-
-
-def _entropy(counts: Counter[str]) -> float:
-    shares = np.array(list(counts.values())) / max(1, counts.total())
-    return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
 def _lengths(values: list[int]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The design: which cells are synthesised, decided before any is.
 
-A block crosses a few speakers with a few contents completely. Splits share no voice, no voice
-family and no text; an engine whose ``splits`` leave out ``train`` is held out as a whole.
+Splits share no voice, no voice family and no text; an engine whose ``splits`` leave out ``train`` is held
+out as a whole.
 """
 
 from collections.abc import Iterator

@@ -87,7 +87,6 @@ def _renditions(cells: Sequence[Cell], job: ShardJob) -> list[Rendition]:
 
 
 def _speak(cell: Cell, attempt: int, job: ShardJob) -> Waveform | str:
-    """Return the rendition, or why there is none."""
     seed = _seed(cell, attempt)
     try:
         wave = _engine(cell, job).render(cell.text, cell.voice, seed)
@@ -160,7 +159,6 @@ def _recogniser() -> Any:
 
 
 def _row(cell: Cell, rendition: Rendition, job: ShardJob) -> dict[str, Any]:
-    """One row of ``SHARD_SCHEMA``."""
     # Another attempt may be another take.
     labels = _engine(cell, job).labels(cell.text, cell.voice, _seed(cell, rendition.attempt))
     factors = dict.fromkeys(cell.factors, "") | dict(labels.factors)

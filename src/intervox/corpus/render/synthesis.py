@@ -231,7 +231,6 @@ def _forget_unrendered(shards: dict[Path, pa.Table]) -> None:
 
 
 def _engine(settings: EngineSettings, table: pa.Table) -> EngineFacts:
-    """Describe an engine and those of its voices that the plan uses."""
     engine = load_engine(settings)
     used = set(table.filter(pc.field("engine") == settings.name)["voice"].unique().to_pylist())
     voices = [VoiceFacts(**vars(voice)) for voice in engine.voices() if voice.name in used]
