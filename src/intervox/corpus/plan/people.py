@@ -118,10 +118,7 @@ def split_speakers(
 
 
 def _family_homes(
-    recipe: CorpusRecipe,
-    settings: EngineSettings,
-    speakers: list[Speaker],
-    random: np.random.Generator,
+    recipe: CorpusRecipe, settings: EngineSettings, speakers: list[Speaker], random: np.random.Generator
 ) -> dict[str, str]:
     """Choose the split of each family: held-out splits are filled up first, train gets the rest."""
     splits = [split for split in settings.splits if split == "train" or getattr(recipe, split).blocks]

@@ -139,10 +139,8 @@ def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
 
 def _is_whole(folder: Path, recipe: CorpusRecipe) -> bool:
     """Whether all that a finished synthesis leaves is still there, as far as the files' ends tell."""
-    plan = folder / PLAN
-    if not (folder / ABOUT).exists() or not _is_readable(plan):
-        return False
-    return not _unmade(folder, recipe, pq.read_metadata(plan).num_rows)
+    there = (folder / ABOUT).exists() and _is_readable(folder / PLAN)
+    return there and not _unmade(folder, recipe, pq.read_metadata(folder / PLAN).num_rows)
 
 
 def _unmade(folder: Path, recipe: CorpusRecipe, cells: int) -> list[int]:
