@@ -86,6 +86,7 @@ def fresh_library(purpose: str) -> Iterator[tuple[ctypes.CDLL, int]]:
             _ctypes.dlclose(library._handle)
 
 
+@lru_cache(maxsize=4096)
 def phonemise(text: str, language: str, tie: str = "") -> str:
     """Transcribe ``text``: words apart by spaces, clauses ended by one of ``,.!?;:``.
 
@@ -109,14 +110,9 @@ def phonemise(text: str, language: str, tie: str = "") -> str:
     IntervoxError
         eSpeak NG is not installed or does not know the language.
     """
-    return _phonemise(text, language.lower().replace("_", "-"), tie)
-
-
-@lru_cache(maxsize=4096)
-def _phonemise(text: str, language: str, tie: str) -> str:
     mode = _IPA | (_TIED | ord(tie) << _TIE_SHIFT if tie else 0)
     with fresh_library("phonemes of a text") as (library, _):
-        _set_language(library, language)
+        _set_language(library, language.lower().replace("_", "-"))
         clauses = list(_clauses(library, text.replace("\0", " "), mode))
     spoken = [(ipa, mark) for ipa, mark in clauses if ipa]
     joined = " ".join(ipa + (mark or ",") for ipa, mark in spoken)

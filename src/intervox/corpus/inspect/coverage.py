@@ -18,7 +18,7 @@ import numpy as np
 from scipy.stats import entropy
 
 from intervox.clips.labels import Text
-from intervox.corpus.plan.lexicon import has_lexicon, load_lexicon
+from intervox.corpus.plan.lexicon import lexicon_languages, load_lexicon
 from intervox.engines.phonemes import phonemise
 from intervox.tables import Table
 
@@ -125,7 +125,8 @@ def inventory(language: str) -> tuple[frozenset[str], frozenset[Diphone]]:
 def _measured(language: str, texts: list[Text]) -> Coverage:
     spoken = _spoken([text.text for text in texts], language)
     phonemes, diphones = _count(word for words in spoken for word in words)
-    known, pairs = inventory(language) if has_lexicon(language) else (frozenset(), frozenset())
+    has_lexicon = language.split("-")[0].lower() in lexicon_languages()
+    known, pairs = inventory(language) if has_lexicon else (frozenset(), frozenset())
     return Coverage(
         texts=len(texts),
         kinds=dict(Counter(text.kind for text in texts).most_common()),
