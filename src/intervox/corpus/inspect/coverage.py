@@ -1,9 +1,7 @@
 """How much of a language's sounds a set of texts covers, and how its lengths are spread.
 
-The yardstick is the language's own built-in lexicon: its **inventory** is the set of phonemes that
-eSpeak NG produces over every word and fixed phrase of it, its **pairs** are the diphones that occur
-within their words. Both say what eSpeak NG distinguishes, allophones such as a tapped t included;
-they are no phonology. A language without a lexicon has counts but no shares.
+The yardstick is what eSpeak NG says of the language's own built-in lexicon: its phonemes, allophones
+included, and the pairs of them within words. A language without a lexicon has counts but no shares.
 """
 
 import re

@@ -1,9 +1,7 @@
 """The content inventory: what the synthetic speakers say.
 
-Texts are drawn from the built-in lexicons, or read from the user's own file. Kinds and lengths
-matter as much as words: a map trained on one-second clips fails on ten-second ones, and forty
-sentences overfit where a thousand words, pseudo-words (every legal sequence of sounds, not just the
-frequent ones), phrases and sentences generalise.
+Texts are drawn from the built-in lexicons, or read from the user's own file. Kinds and lengths matter as
+much as words: a map trained on one-second clips fails on ten-second ones, and forty sentences overfit.
 """
 
 import math

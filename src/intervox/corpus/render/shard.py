@@ -123,16 +123,9 @@ def _judged(
         distances = job.voices.distances(waves, [cell.speaker for cell in chosen])
     results = [Rendition(None, None, attempt, wave if isinstance(wave, str) else None) for wave in spoken]
     for index, wave, cell, heard, distance in zip(good, waves, chosen, hearings, distances, strict=True):
-        verdict = judge(
-            wave,
-            cell.text,
-            cell.kind,
-            cell.language,
-            job.recipe.quality,
-            heard.transcript if heard else None,
-            distance,
-            heard.evidence if heard else None,
-        )
+        said = (cell.text, cell.kind, cell.language)
+        transcript, evidence = (heard.transcript, heard.evidence) if heard else (None, None)
+        verdict = judge(wave, *said, job.recipe.quality, transcript, distance, evidence)
         results[index] = Rendition(wave, verdict, attempt, verdict.reason)
     return results
 
