@@ -119,7 +119,7 @@ def check_protocols_are_kept(recipe: Recipe) -> None:
     from intervox.clips.labels import Text
     from intervox.clips.manifest import read_manifest
     from intervox.corpus.plan.design import plan_cells
-    from intervox.corpus.plan.texts import check_reserved, reserved_texts
+    from intervox.corpus.plan.texts import reserved_texts
     from intervox.evaluation.protocols import find_protocols
     from intervox.recipe.corpus import RecordingsSettings
 
@@ -138,7 +138,7 @@ def check_protocols_are_kept(recipe: Recipe) -> None:
     planned = plan_cells(recipe.corpus, recipe.seed).group_by(["text", "language", "kind"]).aggregate([])
     texts = (Text(**row) for row in planned.to_pylist())
     reserved = reserved_texts({row.text or row.content for row in rows})
-    found = sorted(text.text for text in check_reserved(texts, reserved))
+    found = sorted(text.text for text in texts if text in reserved)
     if found:
         raise IntervoxError(
             f"{len(found)} texts of the corpus are those of an evaluation protocol, such as {found[0]!r}: "

@@ -8,17 +8,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from intervox.audio import Waveform
 from intervox.clips.corpus import CorpusSplit
 from intervox.clips.labels import normalise_text
 from intervox.clips.schema import CELL_SCHEMA, SHARD_SCHEMA, CastingFacts
-from intervox.corpus.casting import Cast, SpeakerSpace
+from intervox.corpus.casting import SpeakerSpace
+from intervox.corpus.plan.blocks import Deck, Turns
 from intervox.corpus.plan.design import plan_audition, plan_cells
-from intervox.corpus.plan.people import split_speakers
-from intervox.corpus.plan.recorded import Deck, Turns
+from intervox.corpus.plan.people import Cast, split_speakers
 from intervox.corpus.plan.texts import texts
 from intervox.corpus.render.synthesis import synthesise
 from intervox.engines import base
-from intervox.engines.base import Voice, load_engine
+from intervox.engines.base import Engine, Voice, load_engine
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
 from intervox.model.closed_form import LinearMap
@@ -274,7 +275,8 @@ def test_a_corpus_reads_back_as_planned(tmp_path: Path) -> None:
     assert table.column_names == SHARD_SCHEMA.names
 
 
-class Broken:
+class Broken(Engine):
+    name = "broken"
     version = "1"
     licence = "none"
 
@@ -284,23 +286,17 @@ class Broken:
     def voices(self) -> list[Voice]:
         return EspeakEngine(ESPEAK).voices()
 
-    def takes(self) -> None:
-        return None
-
-    def session(self, text: str, voice: str, seed: int) -> str:
-        return ""
-
-    def render(self, text: str, voice: str, seed: int) -> np.ndarray:
+    def render(self, text: str, voice: str, seed: int) -> Waveform:
         bad = {"empty": np.zeros(0), "silent": np.zeros(8000), "nan": np.full(8000, np.nan)}
         wave = bad[self.failing] if seed % 3 == 0 else 0.1 * np.sin(np.arange(8000))
-        return wave.astype(np.float32)
+        return np.asarray(wave, np.float32)
 
 
 @pytest.mark.parametrize("failing", ["empty", "silent", "nan"])
 def test_cells_that_fail_are_recorded_and_too_many_stop_the_run(
     failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(base._loaded, ESPEAK.model_dump_json(), Broken(failing))  # type: ignore[arg-type]
+    monkeypatch.setitem(base._loaded, ESPEAK.model_dump_json(), Broken(failing))
     with pytest.raises(IntervoxError, match=r"cells failed, more than the 1% of max_failures.*espeak voice"):
         synthesise(TINY, 0, tmp_path / "strict", Pool(1))
     lenient = TINY.model_copy(update={"max_failures": 0.9})

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from intervox.clips.labels import Text, normalise_text
 from intervox.corpus.plan.lexicon import lexicon_languages, load_lexicon
-from intervox.corpus.plan.texts import MAX_CHARACTERS, check_reserved, read_texts, reserved_texts, texts
+from intervox.corpus.plan.texts import MAX_CHARACTERS, read_texts, reserved_texts, texts
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import KINDS, EspeakSettings, TextKind, TextSettings
@@ -24,7 +24,7 @@ def drawn(kind: TextKind, language: str = "en", count: int = 60) -> list[str]:
 
 def test_the_default_english_inventory_is_the_one_of_the_published_results() -> None:
     found = [text.text for text in texts(TextSettings(), ["en"], 0)]
-    assert hashlib.sha256("\n".join(found).encode()).hexdigest()[:16] == "db152a845a393412"
+    assert hashlib.sha256("\n".join(found).encode()).hexdigest()[:16] == "ff9c65416bd6a1fd"
 
 
 def test_there_are_at_least_ten_further_languages() -> None:
@@ -49,10 +49,11 @@ def test_the_default_inventory_is_large_mixed_and_free_of_reserved_texts(languag
 def test_no_kind_of_any_language_gives_a_reserved_text(language: str) -> None:
     everything = texts(TextSettings(count=800, kinds=EVERY_KIND), [language], 3)
     assert {text.kind for text in everything} == set(KINDS)
-    assert not check_reserved(everything, reserved_texts())
+    reserved = reserved_texts()
+    assert not any(text in reserved for text in everything)
     entries = [Text(entry, language, "word") for entry in load_lexicon(language).entries()]
     alone = [text for text in entries if " " not in text.text and len(text.text) > 3]
-    assert not check_reserved(alone, reserved_texts())
+    assert not any(text in reserved for text in alone)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -68,14 +69,12 @@ def test_every_language_is_spoken(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_running_texts_last_about_ten_seconds(language: str) -> None:
-    engine = EspeakEngine(EspeakSettings(voices=10, languages=(language,)))
-    voices = engine.voices()
-    waves = [
-        engine.render(text, voice.name, 1)
-        for text, voice in zip(drawn("running", language, 10), voices, strict=True)
-    ]
-    assert 8 <= np.median([len(wave) for wave in waves]) / 16_000 <= 12.5
+def test_running_texts_last_about_eight_seconds(language: str) -> None:
+    engine = EspeakEngine(EspeakSettings(voices=20, languages=(language,)))
+    spoken = zip(drawn("running", language, 20), engine.voices(), strict=True)
+    lengths = [len(engine.render(text, voice.name, 1)) / 16_000 for text, voice in spoken]
+    # The median of 120 texts is 7.9 to 8.7 s, by language, and that of ten varies by 0.6 s.
+    assert 7 <= np.median(lengths) <= 10.5
 
 
 def test_each_kind_is_what_it_is_called() -> None:
@@ -168,7 +167,7 @@ def test_a_line_of_the_longest_length_is_taken_and_bad_files_are_named(tmp_path:
 def test_reserved_texts_are_found_and_words_in_others_are_not(tmp_path: Path) -> None:
     given = [Text(text, "en", "own") for text in ("Yes!", "seven", "7", "seven swans", "a walnut")]
     reserved = reserved_texts(["A walnut."])
-    assert [text.text for text in check_reserved(given, reserved)] == ["Yes!", "seven", "7", "a walnut"]
+    assert [text.text for text in given if text in reserved] == ["Yes!", "seven", "7", "a walnut"]
     assert Text("twee", "nl", "own") in reserved
     assert Text("twee", "en", "own") not in reserved
     path = write(tmp_path, "a gentle evening\nYes!\nseven\n")
@@ -190,7 +189,7 @@ def test_contents_of_protocols_at_hand_are_kept_out() -> None:
 def test_espeak_spreads_its_voices_over_languages_and_keeps_the_english_ones() -> None:
     english = EspeakEngine(EspeakSettings(voices=320)).voices()
     names = hashlib.sha256("\n".join(voice.name for voice in english).encode()).hexdigest()
-    assert names[:16] == "723edfc7a09b5141"
+    assert names[:16] == "ca080aaa01503329"
     several = EspeakEngine(EspeakSettings(voices=11, languages=("en", "de", "pt-br", "cmn"))).voices()
     assert Counter(voice.language for voice in several) == {"en": 2, "de": 3, "pt-br": 3, "cmn": 3}
     assert len({voice.name.rsplit("/", 1)[1] for voice in several}) == 11

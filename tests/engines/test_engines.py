@@ -14,7 +14,7 @@ from intervox.engines.base import Engine, RenderError, Voice
 from intervox.engines.espeak import EspeakEngine
 from intervox.engines.kokoro import KokoroEngine, kokoro_phonemes
 from intervox.engines.kokoro_voices import POOLS, PRESETS, make_voices, parse_voice
-from intervox.engines.phonemes import _phonemise, phonemise
+from intervox.engines.phonemes import phonemise
 from intervox.engines.piper import PiperEngine
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import EspeakSettings, KokoroSettings, PiperSettings
@@ -48,7 +48,7 @@ def test_phonemes_leave_espeak_reproducible() -> None:
     engine = EspeakEngine(EspeakSettings(voices=8))
     voices = engine.voices()
     before = [engine.render("a gentle evening", voice.name, 1) for voice in voices]
-    _phonemise.cache_clear()
+    phonemise.cache_clear()
     phonemise("Bonjour, ça va?", "fr")
     after = [engine.render("a gentle evening", voice.name, 1) for voice in reversed(voices)][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

@@ -176,7 +176,7 @@ def world(tmp_path: Path) -> tuple[pa.Table, Features]:
     frames = np.full(count, 50)
     write_features(folder / "shard-00000.arrow", list(range(count)), means, frames, [None] * count)
     about = {"key": "k", "backbone": "none", "fingerprint": "f", "layers": LAYERS, "dim": DIM}
-    write_json(folder / "features.json", about | {"window_seconds": 4.0, "clips": count})
+    write_json(folder / "features.json", about | {"window_seconds": 4.0, "clips": count, "frames": False})
     plan = pa.table(
         {
             "block": block,

@@ -64,7 +64,7 @@ class World:
             [None] * count,
         )
         about = {"key": name, "backbone": "none", "fingerprint": "f", "window_seconds": 4.0}
-        shape = {"layers": LAYERS, "dim": DIM, "clips": count}
+        shape = {"layers": LAYERS, "dim": DIM, "clips": count, "frames": False}
         write_json(self.folder / name / "features.json", about | shape)
         return Features(self.folder / name)
 
@@ -417,7 +417,7 @@ def test_the_papers_comparison_can_be_trained(tmp_path: Path) -> None:
     write_features(
         tmp_path / "shard-00000.arrow", [0], np.zeros((1, 6, 384), np.float32), np.ones(1, np.int64), [None]
     )
-    about = {"backbone": recipe.backbone, "layers": 6, "dim": 384, "clips": 1}
+    about = {"backbone": recipe.backbone, "layers": 6, "dim": 384, "clips": 1, "frames": False}
     write_json(tmp_path / "features.json", about)
     variants: list[Variant] = choose_variants(recipe, cells, Features(tmp_path), {}, 1)
     assert len(variants) == 11

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -130,7 +130,7 @@ def load_feature_extractor(name: str) -> Any:
         ) from error
 
 
-def fingerprint(model: nn.Module, settings: Mapping[str, Any], preprocessing: Mapping[str, Any]) -> str:
+def fingerprint(model: Any, settings: Sequence[str], extractor: Any, preprocessing: Sequence[str]) -> str:
     """Hash what decides the hidden states into 16 hex digits, the same wherever the files lie.
 
     Parameters
@@ -138,10 +138,11 @@ def fingerprint(model: nn.Module, settings: Mapping[str, Any], preprocessing: Ma
     model
         The encoder alone, as it was loaded; its tensors are hashed by name.
     settings, preprocessing
-        Fields of the configuration and of the feature extractor that change what is computed and
-        can't be seen in the tensors.
+        Fields of its configuration and of the feature extractor that change what is computed and
+        can't be seen in the tensors; one that is lacking is left out.
     """
-    about = json.dumps([settings, preprocessing], sort_keys=True)
+    config = {"family": model.config.model_type} | _fields(model.config, settings)
+    about = json.dumps([config, _fields(extractor, preprocessing)], sort_keys=True)
     digest = hashlib.sha256(about.encode())
     for key, tensor in sorted(model.state_dict().items()):
         if key in _OF_PRETRAINING:
@@ -151,8 +152,7 @@ def fingerprint(model: nn.Module, settings: Mapping[str, Any], preprocessing: Ma
     return digest.hexdigest()[:16]
 
 
-def fields(config: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Take fields of a configuration or a feature extractor; one that it lacks is left out."""
+def _fields(config: Any, names: Sequence[str]) -> dict[str, Any]:
     return {name: getattr(config, name) for name in names if hasattr(config, name)}
 
 

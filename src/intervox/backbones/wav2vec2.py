@@ -17,7 +17,6 @@ from intervox.audio import MIN_SAMPLES, Waveform
 from intervox.backbones.base import (
     Backbone,
     HiddenStates,
-    fields,
     fingerprint,
     load_feature_extractor,
     load_pretrained,
@@ -56,8 +55,7 @@ class Wav2Vec2Backbone(Backbone):
         self._group_norm = getattr(config, "feat_extract_norm", "layer") == "group"
         self.layers = config.num_hidden_layers + 1 + self._final_norm
         self.dim = config.hidden_size
-        settings = {"family": config.model_type} | fields(config, _SETTINGS)
-        self.fingerprint = fingerprint(self.model, settings, fields(extractor, _PREPROCESSING))
+        self.fingerprint = fingerprint(self.model, _SETTINGS, extractor, _PREPROCESSING)
         self.to(device)
 
     def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:

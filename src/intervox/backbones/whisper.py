@@ -13,7 +13,6 @@ from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, Waveform
 from intervox.backbones.base import (
     Backbone,
     HiddenStates,
-    fields,
     fingerprint,
     load_feature_extractor,
     load_pretrained,
@@ -38,8 +37,7 @@ class WhisperBackbone(Backbone):
         config = self.model.config
         self.layers = config.encoder_layers + 2
         self.dim = config.d_model
-        settings = {"family": config.model_type} | fields(config, _SETTINGS)
-        self.fingerprint = fingerprint(self.model, settings, fields(self._features, _PREPROCESSING))
+        self.fingerprint = fingerprint(self.model, _SETTINGS, self._features, _PREPROCESSING)
         self.to(device)
 
     def states(self, waves: Sequence[Waveform], highest: int | None = None) -> HiddenStates:

@@ -26,7 +26,7 @@ class Text:
     language
         BCP 47 tag, as the recipe's engines name it.
     kind
-        One of ``recipe_corpus.TextKind``, or ``own`` for the user's file.
+        One of ``recipe.corpus.TextKind``, ``recorded``, or ``own`` for the user's file.
     """
 
     text: str
@@ -94,14 +94,14 @@ class Clips:
         return self.labels["speaker"]
 
     @property
-    def factors(self) -> list[str]:
-        """What has labels and can be probed."""
-        return [name for name in self.labels if name != "text"]
-
-    @property
     def contents(self) -> Labels:
         """What is said in each clip."""
         return self.labels["content"]
+
+    @property
+    def factors(self) -> list[str]:
+        """What has labels and can be probed."""
+        return [name for name in self.labels if name != "text"]
 
     def take(self, rows: NDArray[np.integer]) -> "Clips":
         """Keep some of the clips, in the order of ``rows``."""

@@ -81,12 +81,15 @@ def read_manifest(path: Path) -> list[Row]:
     if path.suffix not in FORMATS:
         raise IntervoxError(f"{path} is no manifest: give a file that ends in {', '.join(FORMATS)}")
     try:
-        records = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix](path)
+        names, records = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix](path)
     except FileNotFoundError:
         raise IntervoxError(f"{path} is missing: give the path of a manifest") from None
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, pa.ArrowInvalid) as error:
         reason = f"not a readable {path.suffix[1:]} file ({error})"
         raise IntervoxError(f"{path} is {reason}: save it as one, in UTF-8") from None
+    missing = {"path", "speaker"} - names | ({"content"} if not names & {"content", "text"} else set())
+    if missing:
+        raise IntervoxError(f"{path} lacks the columns {', '.join(sorted(missing))}: add them")
     factors = _factors(records)
     return [_row(path, number, record, factors) for number, record in enumerate(records, start=1)]
 
@@ -104,41 +107,30 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
             writer.writerow([row.path.resolve(), *own, *(known.get(factor, "") for factor in factors)])
 
 
-def _csv(path: Path) -> list[dict[str, Any]]:
+def _csv(path: Path) -> tuple[set[str], list[dict[str, Any]]]:
     # utf-8-sig also reads what spreadsheets write, with a byte order mark in front.
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
-        _check_columns(path, set(reader.fieldnames or []))
-        return list(reader)
+        return set(reader.fieldnames or ()), list(reader)
 
 
-def _jsonl(path: Path) -> list[dict[str, Any]]:
+def _jsonl(path: Path) -> tuple[set[str], list[dict[str, Any]]]:
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not all(isinstance(record, dict) for record in records):
         raise IntervoxError(f"{path} holds lines that are no JSON objects: write one object a recording")
-    _check_columns(path, set().union(*records))
-    return records
+    return set().union(*records), records
 
 
-def _parquet(path: Path) -> list[dict[str, Any]]:
+def _parquet(path: Path) -> tuple[set[str], list[dict[str, Any]]]:
     schema = pq.read_schema(path)
-    _check_columns(path, set(schema.names))
     # Audio and other nested columns may be larger than memory.
     wanted = [field.name for field in schema if field.name in COLUMNS or _is_text(field.type)]
-    return list(pq.read_table(path, columns=wanted).to_pylist())
+    return set(schema.names), pq.read_table(path, columns=wanted).to_pylist()
 
 
 def _is_text(kind: Any) -> bool:
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _check_columns(path: Path, names: set[str]) -> None:
-    missing = {"path", "speaker"} - names
-    if not {"content", "text"} & names:
-        missing.add("content")
-    if missing:
-        raise IntervoxError(f"{path} lacks the columns {', '.join(sorted(missing))}: add them")
 
 
 def _factors(records: list[dict[str, Any]]) -> list[str]:

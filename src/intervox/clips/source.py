@@ -104,12 +104,7 @@ class Recordings(ClipSource):
         Bounds of a shard.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        max_clips: int = 256,
-        max_seconds: float = 600.0,
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], max_clips: int = 256, max_seconds: float = 600.0) -> None:
         self._paths = paths
         self._bounds = [0]
         seconds = 0.0

@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
+from scipy.stats import entropy
 
 from intervox.audio import Waveform
 from intervox.backbones.base import Backbone
 from intervox.backbones.load import load_backbone
 from intervox.clips.corpus import Corpus
 from intervox.clips.schema import CastingFacts
-from intervox.corpus.plan.people import all_speakers
+from intervox.corpus.plan.people import Cast, all_speakers
 from intervox.corpus.render.synthesis import audition
 from intervox.errors import IntervoxError
 from intervox.features.extraction import extract, layer_means
@@ -89,29 +90,6 @@ class SpeakerSpace:
         return _project(_flat(means, self.layers), self.mean, self.scale, self.linear)
 
 
-@dataclass(frozen=True)
-class Cast:
-    """What the audition found.
-
-    Attributes
-    ----------
-    labels
-        Every voice's label to the one it is planned under; None for one that is left out.
-    space
-        Measures further renditions.
-    figures
-        Voices, how many are distinct, near-duplicates, the effective number of voices.
-    """
-
-    labels: dict[str, str | None]
-    space: SpeakerSpace
-    figures: CastingFacts
-
-    def __call__(self, label: str) -> str | None:
-        """Return the label that a voice is planned under."""
-        return self.labels.get(label, label)
-
-
 def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Cast:
     """Audition every synthetic voice of a recipe, or read what an earlier call found.
 
@@ -130,20 +108,23 @@ def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Ca
         )
     corpus = audition(recipe, seed, folder / "audition", pool)
     features = extract(corpus, backbone, FeatureSettings(), folder / "features", "audition")
-    table = AuditionTable.of(corpus, features, settings)
-    similarities = voice_similarities(table)
+    said = _audition_means(corpus, features, settings)
+    speakers, means = list(said), np.stack(list(said.values()))
+    # A voice that failed a text is measured on the others' mean there.
+    means = np.where(np.isnan(means), np.nanmean(means, axis=0, keepdims=True), means)
+    similarities = voice_similarities(means)
     clusters = near_duplicates(voice_distances(similarities), settings.min_distance)
     families = {
         speaker.label: speaker.voice.family for engine in recipe.engines for speaker in all_speakers(engine)
     }
-    labels = _labels(table.speakers, clusters, families, settings)
-    space = _space(table, settings)
+    labels = _labels(speakers, clusters, families, settings)
+    space = _space(speakers, means, settings)
     figures = CastingFacts(
-        voices=len(table.speakers),
+        voices=len(speakers),
         distinct=len(set(clusters)),
         effective=round(effective_number(similarities), 1),
         min_distance=settings.min_distance,
-        near_duplicates=_groups(table.speakers, clusters),
+        near_duplicates=_groups(speakers, clusters),
         merged={old: new for old, new in labels.items() if new not in (old, None)},
         dropped=[name for name, new in labels.items() if new is None],
     )
@@ -151,54 +132,37 @@ def cast_voices(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool) -> Ca
     return Cast(labels, space, figures)
 
 
-@dataclass(frozen=True)
-class AuditionTable:
-    """The audition's layer means, voice by text.
-
-    Attributes
-    ----------
-    means
-        Shape (voices, texts, inputs): the chosen layers, concatenated.
-    """
-
-    speakers: list[str]
-    means: NDArray[np.float32]
-
-    @staticmethod
-    def of(corpus: Corpus, features: Features, settings: CastingSettings) -> "AuditionTable":
-        """Arrange the clips; a voice that failed a text is measured on the others' mean there."""
-        flat = _flat(features.rows(), settings.layers)
-        cells = corpus.cells.to_pydict()
-        speakers = list(dict.fromkeys(cells["speaker"]))
-        row = {name: index for index, name in enumerate(speakers)}
-        # Texts of several languages are numbered within their language.
-        turn: dict[str, int] = {}
-        means = np.full((len(speakers), settings.texts, flat.shape[1]), np.nan, np.float32)
-        for cell, speaker in enumerate(cells["speaker"]):
-            column = turn.get(speaker, 0)
-            turn[speaker] = column + 1
-            if features.frames[cell]:
-                means[row[speaker], column] = flat[cell]
-        filled = np.where(np.isnan(means), np.nanmean(means, axis=0, keepdims=True), means)
-        return AuditionTable(speakers, filled.astype(np.float32))
+def _audition_means(corpus: Corpus, features: Features, settings: CastingSettings) -> dict[str, Vectors]:
+    """Arrange the chosen layers' means: speaker to (texts, inputs), NaN for a text that failed."""
+    flat = _flat(features.rows(), settings.layers)
+    flat[features.frames == 0] = np.nan
+    cells: dict[str, list[int]] = {}
+    for cell, speaker in enumerate(corpus.cells["speaker"].to_pylist()):
+        cells.setdefault(speaker, []).append(cell)
+    return {speaker: flat[rows] for speaker, rows in cells.items()}
 
 
-def voice_similarities(table: AuditionTable) -> NDArray[np.float64]:
+def voice_similarities(means: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the mean cosine between the clips of each two voices, and within each on the diagonal.
 
     Only clips of different texts are compared, in a space that was fitted on other texts than those
     (two folds).
+
+    Parameters
+    ----------
+    means
+        Shape (voices, texts, inputs): the chosen layers' means, concatenated.
 
     Returns
     -------
     ndarray
         Shape (voices, voices), symmetric.
     """
-    texts = table.means.shape[1]
+    texts = means.shape[1]
     folds = [np.arange(texts) % 2 == 0, np.arange(texts) % 2 == 1]
-    result = np.zeros((len(table.means), len(table.means)))
+    result = np.zeros((len(means), len(means)))
     for measured in folds:
-        vectors = _project(table.means[:, measured], *_fit(table.means[:, ~measured]))
+        vectors = _project(means[:, measured], *_fit(means[:, ~measured]))
         summed = vectors.sum(axis=1)
         same_text = np.einsum("vtd,wtd->vw", vectors, vectors)
         count = int(measured.sum())
@@ -246,9 +210,7 @@ def effective_number(similarities: NDArray[np.float64]) -> float:
     own = np.sqrt(np.maximum(np.diag(similarities), 1e-3))
     related = np.clip(similarities / np.outer(own, own), 0, 1)
     np.fill_diagonal(related, 1)
-    eigenvalues = np.maximum(np.linalg.eigvalsh(related / len(related)), 0)
-    shares = eigenvalues[eigenvalues > 1e-12] / eigenvalues.sum()
-    return float(np.exp(-np.sum(shares * np.log(shares))))
+    return float(np.exp(entropy(np.maximum(np.linalg.eigvalsh(related), 0))))
 
 
 def _labels(
@@ -275,11 +237,10 @@ def _groups(speakers: list[str], clusters: NDArray[np.int64]) -> list[list[str]]
     return [[speakers[index] for index in group] for group in groups if len(group) > 1]
 
 
-def _space(table: AuditionTable, settings: CastingSettings) -> SpeakerSpace:
-    mean, scale, linear = _fit(table.means)
-    vectors = _project(table.means, mean, scale, linear)
-    centroids = dict(zip(table.speakers, _unit(vectors.mean(axis=1)), strict=True))
-    return SpeakerSpace(settings.backbone, settings.layers, mean, scale, linear, centroids)
+def _space(speakers: list[str], means: NDArray[np.float32], settings: CastingSettings) -> SpeakerSpace:
+    fitted = _fit(means)
+    centroids = dict(zip(speakers, _unit(_project(means, *fitted).mean(axis=1)), strict=True))
+    return SpeakerSpace(settings.backbone, settings.layers, *fitted, centroids)
 
 
 def _fit(means: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], LinearMap]:

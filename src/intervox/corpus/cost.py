@@ -99,10 +99,10 @@ def describe_plan(table: pa.Table) -> dict[str, SplitPlan]:
         split: SplitPlan(
             cells=part.num_rows,
             renditions=part.filter(pc.field("copy") == 0).num_rows,
-            blocks=_different(part["block"]),
-            speakers=_different(part["speaker"]),
-            contents=_different(part["content"]),
-            conditions=_different(part["condition"]),
+            blocks=pc.count_distinct(part["block"]).as_py(),
+            speakers=pc.count_distinct(part["speaker"]).as_py(),
+            contents=pc.count_distinct(part["content"]).as_py(),
+            conditions=pc.count_distinct(part["condition"]).as_py(),
             engines=dict(engines[split]),
             languages=dict(Counter(part["language"].to_pylist())),
             kinds=dict(Counter(part["kind"].to_pylist())),
@@ -113,10 +113,6 @@ def describe_plan(table: pa.Table) -> dict[str, SplitPlan]:
         for split, part in parts.items()
         if part.num_rows
     }
-
-
-def _different(column: pa.ChunkedArray) -> int:
-    return len(pc.unique(column))
 
 
 def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int) -> Cost:

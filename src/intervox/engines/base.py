@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.clips.manifest import FactorValues
+from intervox.engines.phonemes import library_files
 from intervox.errors import IntervoxError, missing_extra
 from intervox.recipe.corpus import EngineSettings
 
@@ -49,14 +51,6 @@ class Voice:
     name: str
     family: str
     language: str
-
-
-@dataclass(frozen=True)
-class Take:
-    """A text that one voice of a recorded corpus has said."""
-
-    voice: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -132,8 +126,8 @@ class Engine(ABC):
             This text can't be spoken in this voice.
         """
 
-    def takes(self) -> list[Take] | None:
-        """Return what can be said by whom, or None for an engine that says anything in any voice."""
+    def takes(self) -> dict[str, frozenset[str]] | None:
+        """Return the texts that each voice can say, or None for an engine that says anything."""
         return None
 
     def labels(self, text: str, voice: str, seed: int) -> RenditionLabels:
@@ -168,25 +162,28 @@ def load_engine(settings: EngineSettings) -> Engine:
     return _loaded[key]
 
 
-def open_session(path: Path, extra: str) -> "InferenceSession":
+def check_runtime(extra: str) -> None:
+    """Refuse to start an engine of ONNX graphs without their runtime, or without eSpeak NG's phonemes."""
+    if find_spec("onnxruntime") is None:
+        raise missing_extra("onnxruntime", extra, f"the {extra} engine")
+    library_files(f"the {extra} engine")
+
+
+def open_session(path: Path) -> "InferenceSession":
     """Load an ONNX graph to run on one thread, as several processes share the cores.
 
     Parameters
     ----------
     path
         The ``.onnx`` file.
-    extra
-        The optional dependency that brings ``onnxruntime``.
 
     Raises
     ------
     IntervoxError
-        ``onnxruntime`` is not installed, or the file is no graph that it can run.
+        The file is no graph that ``onnxruntime`` can run.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise missing_extra("onnxruntime", extra, f"the {extra} engine") from None
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -70,13 +70,7 @@ class CommandEngine(Engine):
             return self._read(output)
 
     def _run(self, folder: Path, arguments: list[str]) -> None:
-        """Start the program in its folder and see it to its end.
-
-        Raises
-        ------
-        RenderError
-            It failed, or took too long.
-        """
+        """Start the program in its folder and see it to its end."""
         seconds = self._settings.timeout_seconds
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
@@ -97,13 +91,6 @@ class CommandEngine(Engine):
                 raise self._failure(f"ended with exit code {code}", _last_words(errors))
 
     def _read(self, output: Path) -> Waveform:
-        """Read the WAV file.
-
-        Raises
-        ------
-        RenderError
-            There is no WAV file of a sensible size, or no speech in it.
-        """
         try:
             if not output.is_file() or output.stat().st_size > MAX_BYTES:
                 raise OSError(f"not a file of at most {MAX_BYTES >> 20} MiB")

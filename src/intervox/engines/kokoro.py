@@ -6,14 +6,21 @@ one kind of processor: int8 arithmetic may round differently on another.
 
 import re
 from functools import cached_property, lru_cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intervox.audio import Waveform
-from intervox.engines.base import RATE_RANGE, Engine, RenderError, Voice, finished_clip, open_session
+from intervox.engines.base import (
+    RATE_RANGE,
+    Engine,
+    RenderError,
+    Voice,
+    check_runtime,
+    finished_clip,
+    open_session,
+)
 from intervox.engines.kokoro_assets import (
     MODEL,
     STYLE_SHAPE,
@@ -23,14 +30,15 @@ from intervox.engines.kokoro_assets import (
     default_folder,
 )
 from intervox.engines.kokoro_voices import make_voices, parse_voice
-from intervox.engines.phonemes import library_files, phonemise
-from intervox.errors import missing_extra
+from intervox.engines.phonemes import phonemise
 from intervox.recipe.corpus import KokoroSettings
 from intervox.seeds import rng
 from intervox.storage import read_json
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+_SAMPLE_RATE = 24_000
 
 _TIE = "^"
 _SYLLABIC = re.compile("(\\S)\u0329")
@@ -65,38 +73,6 @@ _AMERICAN = {"ɜːɹ": "ɜɹ", "ɜː": "ɜɹ", "ɪə": "iə", "ɾ": "T", "o": "�
 _BRITISH = {"e^ə": "ɛː", "iə": "ɪə", "i^ə": "ɪə"}
 
 
-def kokoro_phonemes(text: str, language: str) -> str:
-    """Transcribe ``text`` in Kokoro's symbols.
-
-    Parameters
-    ----------
-    text
-        What is said.
-    language
-        BCP 47 tag; ``en-us`` and ``en-gb`` are the two Englishes that Kokoro speaks.
-
-    Raises
-    ------
-    IntervoxError
-        eSpeak NG is not installed or does not know the language.
-    """
-    symbols = _replaced(phonemise(text, language, tie=_TIE), _ALL)
-    if language.startswith("en"):
-        symbols = _replaced(symbols, _ENGLISH)
-        symbols = _SYLLABIC.sub(r"ᵊ\1", symbols)
-        symbols = _replaced(symbols, _BRITISH if language == "en-gb" else _AMERICAN)
-    return symbols.replace(_TIE, "")
-
-
-def _replaced(symbols: str, table: dict[str, str]) -> str:
-    for old, new in table.items():
-        symbols = symbols.replace(old, new)
-    return symbols
-
-
-_SAMPLE_RATE = 24_000
-
-
 class KokoroEngine(Engine):
     """The ``kokoro`` engine."""
 
@@ -104,9 +80,7 @@ class KokoroEngine(Engine):
     licence = "Apache-2.0 (Kokoro-82M; its phonemes come from eSpeak NG, GPL-3.0-or-later)"
 
     def __init__(self, settings: KokoroSettings) -> None:
-        if find_spec("onnxruntime") is None:
-            raise missing_extra("onnxruntime", "kokoro", "the kokoro engine")
-        library_files("the kokoro engine")
+        check_runtime("kokoro")
         self._settings = settings
         self._folder = settings.folder or default_folder()
         about = check_assets(self._folder)
@@ -141,7 +115,7 @@ class KokoroEngine(Engine):
 
     @cached_property
     def _session(self) -> "InferenceSession":
-        return open_session(self._folder / MODEL, "kokoro")
+        return open_session(self._folder / MODEL)
 
     @cached_property
     def _tokens(self) -> str:
@@ -153,3 +127,32 @@ class KokoroEngine(Engine):
         """Return a preset's style vectors by number of symbols, shape (510, 256)."""
         path = self._folder / VOICES / f"{preset}.bin"
         return np.fromfile(path, np.float32).reshape(STYLE_SHAPE)
+
+
+def kokoro_phonemes(text: str, language: str) -> str:
+    """Transcribe ``text`` in Kokoro's symbols.
+
+    Parameters
+    ----------
+    text
+        What is said.
+    language
+        BCP 47 tag; ``en-us`` and ``en-gb`` are the two Englishes that Kokoro speaks.
+
+    Raises
+    ------
+    IntervoxError
+        eSpeak NG is not installed or does not know the language.
+    """
+    symbols = _replaced(phonemise(text, language, tie=_TIE), _ALL)
+    if language.startswith("en"):
+        symbols = _replaced(symbols, _ENGLISH)
+        symbols = _SYLLABIC.sub(r"ᵊ\1", symbols)
+        symbols = _replaced(symbols, _BRITISH if language == "en-gb" else _AMERICAN)
+    return symbols.replace(_TIE, "")
+
+
+def _replaced(symbols: str, table: dict[str, str]) -> str:
+    for old, new in table.items():
+        symbols = symbols.replace(old, new)
+    return symbols

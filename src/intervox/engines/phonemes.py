@@ -13,6 +13,18 @@ from intervox.errors import IntervoxError, missing_extra
 
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_DONT_EXIT = 0x8000
+_CHARS_UTF8 = 1
+_IPA = 0x02
+_TIED = 0x80
+_TIE_SHIFT = 8
+
+_ALIASES = {"en": "en-us", "en-gb": "en", "zh": "cmn"}
+"""Tags that eSpeak NG spells in another way: its plain ``en`` is British."""
+
+_ASCII_MARKS = str.maketrans("。，、！？：；।؟،؛…", ".,,!?:;.?,;.")
+# eSpeak NG reads one character past the clause.
+_CLAUSE_END = re.compile(r"([,.!?;:])\W*\w?$")
+_LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
 
 # A second user of the loaded library would keep it from being unloaded, and so keep its globals.
 _lock = Lock()
@@ -74,20 +86,7 @@ def fresh_library(purpose: str) -> Iterator[tuple[ctypes.CDLL, int]]:
             _ctypes.dlclose(library._handle)
 
 
-_CHARS_UTF8 = 1
-_IPA = 0x02
-_TIED = 0x80
-_TIE_SHIFT = 8
-
-_ALIASES = {"en": "en-us", "en-gb": "en", "zh": "cmn"}
-"""Tags that eSpeak NG spells in another way: its plain ``en`` is British."""
-
-_ASCII_MARKS = str.maketrans("。，、！？：；।؟،؛…", ".,,!?:;.?,;.")
-# eSpeak NG reads one character past the clause.
-_CLAUSE_END = re.compile(r"([,.!?;:])\W*\w?$")
-_LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
-
-
+@lru_cache(maxsize=4096)
 def phonemise(text: str, language: str, tie: str = "") -> str:
     """Transcribe ``text``: words apart by spaces, clauses ended by one of ``,.!?;:``.
 
@@ -111,14 +110,9 @@ def phonemise(text: str, language: str, tie: str = "") -> str:
     IntervoxError
         eSpeak NG is not installed or does not know the language.
     """
-    return _phonemise(text, language.lower().replace("_", "-"), tie)
-
-
-@lru_cache(maxsize=4096)
-def _phonemise(text: str, language: str, tie: str) -> str:
     mode = _IPA | (_TIED | ord(tie) << _TIE_SHIFT if tie else 0)
     with fresh_library("phonemes of a text") as (library, _):
-        _set_language(library, language)
+        _set_language(library, language.lower().replace("_", "-"))
         clauses = list(_clauses(library, text.replace("\0", " "), mode))
     spoken = [(ipa, mark) for ipa, mark in clauses if ipa]
     joined = " ".join(ipa + (mark or ",") for ipa, mark in spoken)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intervox.audio import Waveform
-from intervox.engines.base import RATE_RANGE, Engine, Voice, finished_clip, open_session
-from intervox.engines.phonemes import library_files, phonemise
+from intervox.engines.base import RATE_RANGE, Engine, Voice, check_runtime, finished_clip, open_session
+from intervox.engines.phonemes import phonemise
 from intervox.errors import IntervoxError, missing_extra
 from intervox.recipe.corpus import PiperSettings
 from intervox.seeds import rng
@@ -39,9 +39,7 @@ class PiperEngine(Engine):
     )
 
     def __init__(self, settings: PiperSettings) -> None:
-        if find_spec("onnxruntime") is None:
-            raise missing_extra("onnxruntime", "piper", "the piper engine")
-        library_files("the piper engine")
+        check_runtime("piper")
         self._settings = settings
         models = [_open_model(model) for model in settings.models]
         self._models = {model.name: model for model in models}
@@ -104,7 +102,7 @@ class _Model:
 
     @cached_property
     def session(self) -> "InferenceSession":
-        return open_session(self.path, "piper")
+        return open_session(self.path)
 
     def speak(self, text: str, speaker: int, rate: float) -> Waveform:
         ids = self._ids(text)

@@ -11,7 +11,7 @@ from intervox.audio import Waveform, load_audio
 from intervox.clips.labels import normalise_text
 from intervox.clips.manifest import Row, read_manifest
 from intervox.clips.schema import SHARD_SCHEMA
-from intervox.engines.base import Engine, RenderError, RenditionLabels, Take, Voice
+from intervox.engines.base import Engine, RenderError, RenditionLabels, Voice
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import RecordingsSettings
 from intervox.storage import stable_hash
@@ -46,11 +46,11 @@ class RecordingsEngine(Engine):
                     f"{settings.manifest} has {row.speaker!r} in two languages: keep the recordings of one"
                 )
         self._spelling: dict[str, str] = {}
-        self._takes: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        self._takes: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
         for row in rows:
             text = row.text or row.content
             self._spelling.setdefault(self._key(text), text)
-            self._takes[row.speaker, self._key(text)].append(row)
+            self._takes[row.speaker][self._key(text)].append(row)
 
     def voices(self) -> list[Voice]:
         """Return every speaker of the manifest, or the first ``voices`` of them by name."""
@@ -63,8 +63,8 @@ class RecordingsEngine(Engine):
             )
         return [Voice(name, name, self._languages[name]) for name in names[:wanted]]
 
-    def takes(self) -> list[Take]:
-        return [Take(speaker, self._spelling[key]) for speaker, key in self._takes]
+    def takes(self) -> dict[str, frozenset[str]]:
+        return {name: frozenset(self._spelling[key] for key in said) for name, said in self._takes.items()}
 
     def render(self, text: str, voice: str, seed: int) -> Waveform:
         """Read the take that the seed chooses."""
@@ -79,7 +79,7 @@ class RecordingsEngine(Engine):
         return RenditionLabels(row.session, row.labels)
 
     def _take(self, text: str, voice: str, seed: int) -> Row:
-        takes = self._takes.get((voice, self._key(text)))
+        takes = self._takes.get(voice, {}).get(self._key(text))
         if not takes:
             raise RenderError(f"{voice} has not said {text!r} in {self._settings.manifest}")
         return takes[seed % len(takes)]

@@ -160,9 +160,8 @@ def extract(
     IntervoxError
         More than ``settings.max_failures`` of the clips can't be read, or the disk is full.
     """
-    given = [SCHEMA_VERSION, source.key, encoder.fingerprint, settings.model_dump(exclude={"max_failures"})]
-    # What was cached before there were frames keeps its key.
-    key = stable_hash([*given, "frames"] if frames else given)
+    run = settings.model_dump(exclude={"max_failures"})
+    key = stable_hash([SCHEMA_VERSION, source.key, encoder.fingerprint, run, frames])
     step = StepFolder(folder, key)
     if not step.complete:
         _extract_shards(source, encoder, settings, folder, description, frames)

@@ -55,8 +55,7 @@ class Features:
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
         self.frames: NDArray[np.int64] = np.concatenate([_column(table, "frames") for table in tables])
         self.errors = read_errors(folder)
-        # Features that were cached before frames could be kept say nothing of them.
-        self.has_frames: bool = self.about.get("frames", False)
+        self.has_frames: bool = self.about["frames"]
         self._states: list[NDArray[np.float16]] = []
         if self.has_frames:
             self._states = [_map_frames(frames_path(folder, index)) for index in range(len(paths))]

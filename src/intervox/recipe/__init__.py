@@ -183,9 +183,7 @@ def _explain(error: ValidationError) -> str:
             )
         elif problem["type"] == "union_tag_not_found":
             problems.append(f"`{where}` has no `name`: name the engine")
-        elif isinstance(problem["input"], dict):
-            problems.append(f"`{where}`: {problem['msg'].removeprefix('Value error, ')}")
         else:
-            message = problem["msg"].removeprefix("Value error, ")
-            problems.append(f"`{where}` is {problem['input']!r}: {message}")
+            given = "" if isinstance(problem["input"], dict) else f" is {problem['input']!r}"
+            problems.append(f"`{where}`{given}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(problems)

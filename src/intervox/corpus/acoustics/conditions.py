@@ -6,6 +6,7 @@ same condition.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,28 +72,7 @@ class Condition:
     level: float | None = None
 
     def __str__(self) -> str:
-        parts = []
-        if self.pad_before or self.pad_after:
-            parts.append(f"pad:{self.pad_before:.2f}+{self.pad_after:.2f}s")
-        if self.room:
-            parts.append(str(self.room))
-        if self.noise:
-            parts.append(f"noise:{self.noise}@{self.snr_db:.0f}dB")
-        if self.microphone:
-            parts.append(str(self.microphone))
-        if self.band:
-            parts.append(f"band:{self.band[0]:.0f}-{self.band[1]:.0f}Hz")
-        if self.tilt is not None:
-            parts.append(f"tilt:{self.tilt:+.1f}dB/oct")
-        if self.clipped_share is not None:
-            parts.append(f"clip:{100 * self.clipped_share:.1f}%")
-        if self.codec:
-            parts.append(f"codec:{self.codec}")
-        if self.lost_share is not None:
-            parts.append(f"loss:{100 * self.lost_share:.0f}%/{self.concealment}")
-        if self.level is not None:
-            parts.append(f"level:{self.level:.0f}dBFS")
-        return " ".join(parts) or "clean"
+        return " ".join(label for _, label, _ in self._present()) or "clean"
 
     @property
     def severities(self) -> dict[str, float]:
@@ -101,34 +81,42 @@ class Condition:
         1 is the worst that a recipe may ask for. Keys are the probabilities' names in the recipe;
         ``docs/conditions.md`` has the definitions.
         """
-        found: dict[str, float] = {}
-        if self.pad_before or self.pad_after:
-            found["padding"] = 0.0
-        if self.room:
-            found["room"] = self.room.severity
-        if self.noise:
-            found["noise"] = _below(INAUDIBLE_SNR_DB, self.snr_db, CONDITION_BOUNDS["snr_db"][0])
-        if self.microphone:
-            found["microphone"] = self.microphone.severity
-        if self.band:
-            low, high, all_mels = np.log1p(np.divide((*self.band, 8000), 700))
-            found["band"] = float(1 - (high - low) / all_mels)
-        if self.tilt is not None:
-            found["tilt"] = abs(self.tilt) / CONDITION_BOUNDS["tilt_db_per_octave"][1]
-        if self.clipped_share is not None:
-            found["clipping"] = (self.clipped_share / CONDITION_BOUNDS["clipped_share"][1]) ** 0.5
-        if self.codec:
-            found["codec"] = do.CODECS[self.codec].severity
-        if self.lost_share is not None:
-            found["packet_loss"] = self.lost_share / CONDITION_BOUNDS["lost_share"][1]
-        if self.level is not None:
-            found["level"] = _below(INAUDIBLE_LEVEL_DBFS, self.level, CONDITION_BOUNDS["level_dbfs"][0])
-        return found
+        return {name: severity for name, _, severity in self._present()}
 
     @property
     def severity(self) -> float:
         """That of the worst disturbance; 0 where there is none."""
         return max(self.severities.values(), default=0.0)
+
+    def _present(self) -> Iterator[tuple[str, str, float]]:
+        """Yield the name, the label and the severity of each disturbance that is present."""
+        worst = CONDITION_BOUNDS
+        if self.pad_before or self.pad_after:
+            yield "padding", f"pad:{self.pad_before:.2f}+{self.pad_after:.2f}s", 0.0
+        if self.room:
+            yield "room", str(self.room), self.room.severity
+        if self.noise:
+            severity = _below(INAUDIBLE_SNR_DB, self.snr_db, worst["snr_db"][0])
+            yield "noise", f"noise:{self.noise}@{self.snr_db:.0f}dB", severity
+        if self.microphone:
+            yield "microphone", str(self.microphone), self.microphone.severity
+        if self.band:
+            low, high, all_mels = np.log1p(np.divide((*self.band, 8000), 700))
+            label = f"band:{self.band[0]:.0f}-{self.band[1]:.0f}Hz"
+            yield "band", label, float(1 - (high - low) / all_mels)
+        if self.tilt is not None:
+            yield "tilt", f"tilt:{self.tilt:+.1f}dB/oct", abs(self.tilt) / worst["tilt_db_per_octave"][1]
+        if self.clipped_share is not None:
+            severity = (self.clipped_share / worst["clipped_share"][1]) ** 0.5
+            yield "clipping", f"clip:{100 * self.clipped_share:.1f}%", severity
+        if self.codec:
+            yield "codec", f"codec:{self.codec}", do.CODECS[self.codec].severity
+        if self.lost_share is not None:
+            label = f"loss:{100 * self.lost_share:.0f}%/{self.concealment}"
+            yield "packet_loss", label, self.lost_share / worst["lost_share"][1]
+        if self.level is not None:
+            severity = _below(INAUDIBLE_LEVEL_DBFS, self.level, worst["level_dbfs"][0])
+            yield "level", f"level:{self.level:.0f}dBFS", severity
 
 
 def condition_bank(settings: ConditionSettings, seed: int) -> list[Condition]:

@@ -27,7 +27,6 @@ PACKET = SAMPLE_RATE // 50
 BURST_PACKETS = 3.0
 """Mean length of a burst of lost packets."""
 
-
 ROLL_OFF_HZ, PRESENCE_DB, RIPPLE_DB, NOISE_DB = 300.0, 9.0, 2.0, (75.0, 30.0)
 """What the worst microphone has: bass cut-off, presence peak, ripple a term; noise of best and worst."""
 

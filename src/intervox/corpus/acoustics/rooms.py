@@ -4,7 +4,6 @@ A room is drawn from a seed and described without being simulated; a bank is sim
 """
 
 import hashlib
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,8 +26,6 @@ NOISE_SECONDS = 30
 """What is used of a recording: its beginning, so that a worker's cache stays small."""
 
 _FRAME = SAMPLE_RATE // 50
-_MANY = 100
-"""Files that take long enough to decode for a progress bar."""
 
 Point = tuple[float, float, float]
 """Metres along length, width and height."""
@@ -61,11 +58,10 @@ def load_acoustics(settings: ConditionSettings, seed: int, folder: Path) -> Acou
         ``settings.noise_folder`` is missing, empty, or holds a file that is silent or can't be decoded.
     """
     noises = find_noises(settings)
-    many = len(noises) > _MANY
-    with progress_bar("checking noises", len(noises), "files") if many else nullcontext() as bar:
-        for path in noises:
-            _decode_noise(path)
-            if bar:
+    if noises:
+        with progress_bar("checking noises", len(noises), "files") as bar:
+            for path in noises:
+                _decode_noise(path)
                 bar.advance(1)
     rooms = room_responses(settings.rooms, seed, folder) if settings.room else ()
     return Acoustics(rooms, noises)
@@ -232,11 +228,6 @@ def noise_stretch(noises: tuple[Path, ...], length: int, random: np.random.Gener
     return recording[(start + np.arange(length)) % len(recording)]
 
 
-@lru_cache(128)
-def _read_noise(path: Path) -> Waveform:
-    return _decode_noise(path)
-
-
 def _decode_noise(path: Path) -> Waveform:
     """Decode a recording and leave out its pauses: a clip that fell into one would get no noise."""
     try:
@@ -251,3 +242,6 @@ def _decode_noise(path: Path) -> Waveform:
             f"{path} is silent for {NOISE_SECONDS} seconds, so it is no noise: take it out of noise_folder"
         )
     return np.asarray(frames[power > 1e-6 * power.mean()].reshape(-1))
+
+
+_read_noise = lru_cache(128)(_decode_noise)

@@ -83,7 +83,6 @@ def corpus_card(folder: Path) -> str:
 
 
 def _front_matter(folder: Path, labels: pa.Table) -> dict[str, Any]:
-    """Return what the hub reads."""
     tags = sorted(tally(labels, "language"))
     size = next((name for bound, name in _SIZES.items() if labels.num_rows < bound), "n>1M")
     return {
@@ -126,7 +125,6 @@ def _split_table(labels: pa.Table) -> str:
 
 
 def _engine_table(labels: pa.Table, about: CorpusFacts) -> str:
-    """Engines with their licences; voices and families that take part in the corpus."""
     families = about.families
     voices: dict[str, set[Any]] = {}
     speakers: dict[str, set[Any]] = {}
@@ -150,7 +148,6 @@ def _engine_table(labels: pa.Table, about: CorpusFacts) -> str:
 
 
 def _casting_words(figures: CastingFacts | None) -> str:
-    """Say how different the voices are, where they were auditioned."""
     if figures is None:
         return "The voices were not compared with each other."
     return (

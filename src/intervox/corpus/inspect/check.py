@@ -32,6 +32,9 @@ from intervox.progress import progress_bar
 from intervox.storage import StepFolder, read_json
 
 _HOURS_TOLERANCE = 0.01
+_UNFINISHED = (
+    "run the same `intervox synth` again; where it says that too many cells failed, raise max_failures"
+)
 
 
 def check_corpus(folder: Path, workers: int | None = None) -> list[Finding]:
@@ -77,11 +80,6 @@ def check_corpus(folder: Path, workers: int | None = None) -> list[Finding]:
     return findings
 
 
-_UNFINISHED = (
-    "run the same `intervox synth` again; where it says that too many cells failed, raise max_failures"
-)
-
-
 def _read_about(folder: Path) -> tuple[CorpusFacts, list[Finding]]:
     """``corpus.json`` as far as it can be used, and what is wrong with it."""
     findings = []
@@ -93,13 +91,10 @@ def _read_about(folder: Path) -> tuple[CorpusFacts, list[Finding]]:
     except IntervoxError as error:
         return CorpusFacts(), [*findings, finding("error", str(error))]
     if not (folder / ABOUT).exists():
-        findings.append(
-            finding("info", f"no {ABOUT}: engines, licences and voice families are unknown to this check")
-        )
-    for name in unusable:
-        findings.append(
-            finding("error", f"{ABOUT}: {name} has no usable value", "write what docs/formats.md says")
-        )
+        what = f"no {ABOUT}: engines, licences and voice families are unknown to this check"
+        findings.append(finding("info", what))
+    mend = "write what docs/formats.md says"
+    findings += [finding("error", f"{ABOUT}: {name} has no usable value", mend) for name in unusable]
     return about, findings
 
 
@@ -182,23 +177,17 @@ def _plan_findings(folder: Path, cells: pa.Table) -> Iterator[Finding]:
     """Hold the plan against the shards, column by column."""
     if not (folder / PLAN).exists():
         return
+    wrong, mend = "can't be read", "bring it back, or delete it"
     try:
         plan = pq.read_table(folder / PLAN)
+        wrong, mend = "has columns of another type", "cast them, or delete the plan"
+        shared = [name for name in plan.column_names if name in cells.column_names]
+        plan = plan.select(shared).cast(cells.select(shared).schema)
     except (pa.ArrowException, OSError) as error:
-        yield finding("error", f"{PLAN} can't be read: {str(error).splitlines()[0]}", "bring it back")
+        yield finding("error", f"{PLAN} {wrong}: {str(error).splitlines()[0]}", mend)
         return
     if "cell_id" not in plan.column_names:
         yield finding("error", f"{PLAN} has no column cell_id", "bring the plan back, or delete it")
-        return
-    try:
-        shared = [name for name in plan.column_names if name in cells.column_names]
-        plan = plan.select(shared).cast(cells.select(shared).schema)
-    except pa.ArrowException as error:
-        yield finding(
-            "error",
-            f"{PLAN} has columns of another type: {str(error).splitlines()[0]}",
-            "cast them, or delete the plan",
-        )
         return
     yield from _differences(plan, cells.filter(cells["cell_id"].is_valid()))
 

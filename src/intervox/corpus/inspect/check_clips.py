@@ -1,4 +1,4 @@
-"""The part of the check that opens every shard and decodes every clip, one shard a job."""
+"""Findings, and the part of the check that decodes every clip, one shard a job."""
 
 import hashlib
 import io
@@ -19,6 +19,30 @@ from intervox.tables import Table
 Severity = Literal["error", "warning", "info"]
 
 MAX_EXAMPLES = 5
+
+REQUIRED = ("cell_id", "block", "split", "speaker", "content")
+ADVISED = ("text", "language", "engine", "voice", "condition", "copy", "seed", "duration", "error")
+COLUMNS: dict[str, pa.DataType] = {
+    name: SHARD_SCHEMA.field(name).type
+    for name in (*REQUIRED, *ADVISED, "severity", "kind", "transformation")
+}
+_KINDS = {pa.int64(): "integer", pa.float64(): "number", pa.string(): "string"}
+
+FAULTS = {
+    "neither audio nor a reason in `error`": "render the cell again, or write why it failed into `error`",
+    "both audio and a reason in `error`": "empty one of the two",
+    "audio that can't be decoded": "download or render these cells again",
+    "another sample rate than 16 kHz": "resample it to 16 kHz",
+    "more than one channel": "mix it to mono",
+    "NaN or infinite samples": "render these cells again",
+    "less than 25 ms": "render these cells again, or write why they failed into `error`",
+    "silence": "render these cells again, or write why they failed into `error`",
+    "a `duration` that is not the clip's": "write the clip's length in seconds into `duration`",
+}
+"""What can be wrong with one clip, and the mend."""
+
+_TOLERANCE_SECONDS = 0.01
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -64,47 +88,6 @@ def findings_table(title: str, findings: Sequence[Finding]) -> Table:
     return Table(title, note, ["", "what", "examples", "fix"], rows, labels=4)
 
 
-Kind = Literal["integer", "number", "string"]
-
-REQUIRED: dict[str, Kind] = {
-    "cell_id": "integer",
-    "block": "integer",
-    "split": "string",
-    "speaker": "string",
-    "content": "string",
-}
-ADVISED: dict[str, Kind] = {
-    "text": "string",
-    "language": "string",
-    "engine": "string",
-    "voice": "string",
-    "condition": "string",
-    "copy": "integer",
-    "seed": "integer",
-    "duration": "number",
-    "error": "string",
-}
-OPTIONAL: dict[str, Kind] = {"severity": "number", "kind": "string", "transformation": "string"}
-COLUMNS = REQUIRED | ADVISED | OPTIONAL
-
-FAULTS = {
-    "neither audio nor a reason in `error`": "render the cell again, or write why it failed into `error`",
-    "both audio and a reason in `error`": "empty one of the two",
-    "audio that can't be decoded": "download or render these cells again",
-    "another sample rate than 16 kHz": "resample it to 16 kHz",
-    "more than one channel": "mix it to mono",
-    "NaN or infinite samples": "render these cells again",
-    "less than 25 ms": "render these cells again, or write why they failed into `error`",
-    "silence": "render these cells again, or write why they failed into `error`",
-    "a `duration` that is not the clip's": "write the clip's length in seconds into `duration`",
-}
-"""What can be wrong with one clip, and the mend."""
-
-_TYPES: dict[Kind, pa.DataType] = {"integer": pa.int64(), "number": pa.float64(), "string": pa.string()}
-_TOLERANCE_SECONDS = 0.01
-_BATCH = 64
-
-
 @dataclass(frozen=True)
 class Scan:
     """What one shard holds.
@@ -148,7 +131,9 @@ def scan_shard(path: Path) -> Scan:
 def factor_columns(schema: pa.Schema) -> list[str]:
     """Name the columns of strings that are none of ours: further factors, from a recordings manifest."""
     known = {*SHARD_SCHEMA.names, "fault", "detail", "digest", "family"}
-    return [name for name in schema.names if name not in known and _holds(schema.field(name).type, "string")]
+    return [
+        name for name in schema.names if name not in known and _holds(schema.field(name).type, pa.string())
+    ]
 
 
 def fault_findings(cells: pa.Table) -> Iterator[Finding]:
@@ -161,9 +146,9 @@ def fault_findings(cells: pa.Table) -> Iterator[Finding]:
 
 
 def _type_findings(path: Path, schema: pa.Schema) -> Iterator[Finding]:
-    for name, kind in COLUMNS.items():
+    for name, wanted in COLUMNS.items():
         if name in schema.names and _is_wrong(schema, name):
-            found = schema.field(name).type
+            found, kind = schema.field(name).type, _KINDS[wanted]
             yield finding("error", f"{path.name}: column {name} is {found}, not {kind}", f"cast it to {kind}")
     if "audio" in schema.names and _is_wrong(schema, "audio"):
         yield finding(
@@ -180,21 +165,18 @@ def _is_wrong(schema: pa.Schema, name: str) -> bool:
     return not (_holds(found, COLUMNS[name]) or pa.types.is_null(found))
 
 
-def _holds(found: pa.DataType, kind: Kind) -> bool:
+def _holds(found: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_dictionary(found):
         found = found.value_type
-    integer = pa.types.is_integer(found)
-    fits = {
-        "integer": integer,
-        "number": integer or pa.types.is_floating(found),
-        "string": pa.types.is_string(found) or pa.types.is_large_string(found),
-    }
-    return bool(fits[kind])
+    if wanted == pa.string():
+        return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
+    floating = wanted == pa.float64() and pa.types.is_floating(found)
+    return bool(floating or pa.types.is_integer(found))
 
 
 def _scan_batch(batch: pa.RecordBatch, kept: Sequence[str]) -> pa.Table:
     rows = [_listen(row) for row in batch.to_pylist()]
-    labels = {name: batch[name].cast(_TYPES[COLUMNS.get(name, "string")]) for name in kept}
+    labels = {name: batch[name].cast(COLUMNS.get(name, pa.string())) for name in kept}
     heard = {
         "fault": pa.array([fault for fault, _, _ in rows], pa.string()),
         "detail": pa.array([detail for _, detail, _ in rows], pa.string()),

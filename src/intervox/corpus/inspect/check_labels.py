@@ -1,12 +1,9 @@
-"""The part of the check that looks at the design: crossing, balance, splits and labels.
-
-Every check is a function of the table of cells and yields findings; it runs where the corpus has
-the columns that it needs.
-"""
+"""The part of the check that looks at the design: crossing, balance, splits and labels."""
 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import combinations, product
 from typing import Any
 
@@ -38,7 +35,8 @@ def label_findings(cells: pa.Table, families: dict[tuple[str, str], str]) -> Ite
     yield from _missing_labels(cells)
     columns = set(cells.column_names)
     if {"engine", "voice", "split"} <= columns and families:
-        cells = cells.append_column("family", _family_column(cells, families))
+        known = [families.get(pair) for pair in _pairs(cells, "engine", "voice")]
+        cells = cells.append_column("family", pa.array(known, pa.string()))
     for needed, check in _CHECKS:
         if needed <= set(cells.column_names):
             yield from check(cells)
@@ -168,10 +166,6 @@ def _splits(cells: pa.Table) -> Iterator[Finding]:
         yield finding("info", "voice families are not known, so whether splits share one is not checked")
 
 
-def _block_splits(cells: pa.Table) -> Iterator[Finding]:
-    yield from _one_to_one(cells, "block", "split", "a block lies in one split")
-
-
 def _block_voices(cells: pa.Table) -> Iterator[Finding]:
     """Merged near-duplicates may give a speaker several voices, but not in one block."""
     voices: dict[tuple[Any, Any], set[tuple[Any, Any]]] = {}
@@ -238,14 +232,10 @@ def _pairs(cells: pa.Table, one: str, other: str) -> list[tuple[Any, Any]]:
     return list(zip(cells[one].to_pylist(), cells[other].to_pylist(), strict=True))
 
 
-def _family_column(cells: pa.Table, families: dict[tuple[str, str], str]) -> pa.Array:
-    return pa.array([families.get(pair) for pair in _pairs(cells, "engine", "voice")], pa.string())
-
-
 _CHECKS: list[tuple[set[str], Callable[[pa.Table], Iterator[Finding]]]] = [
     ({"error"}, _failures),
     ({"block", "speaker", "content"}, _crossing),
-    ({"block", "split"}, _block_splits),
+    ({"block", "split"}, partial(_one_to_one, key="block", value="split", rule="a block lies in one split")),
     ({"block", "speaker", "engine", "voice"}, _block_voices),
     ({"content", "text"}, _content_texts),
     ({"speaker", "content", "digest"}, _repeated_audio),
@@ -253,4 +243,4 @@ _CHECKS: list[tuple[set[str], Callable[[pa.Table], Iterator[Finding]]]] = [
     ({"split"}, _balance),
     ({"split", "condition"}, _conditions),
 ]
-"""Columns that a check needs, and the check."""
+"""Columns that a check of the table of cells needs, and the check, which yields findings."""

@@ -1,9 +1,7 @@
 """How much of a language's sounds a set of texts covers, and how its lengths are spread.
 
-The yardstick is the language's own built-in lexicon: its **inventory** is the set of phonemes that
-eSpeak NG produces over every word and fixed phrase of it, its **pairs** are the diphones that occur
-within their words. Both say what eSpeak NG distinguishes, allophones such as a tapped t included;
-they are no phonology. A language without a lexicon has counts but no shares.
+The yardstick is what eSpeak NG says of the language's own built-in lexicon: its phonemes, allophones
+included, and the pairs of them within words. A language without a lexicon has counts but no shares.
 """
 
 import re
@@ -15,9 +13,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy.stats import entropy
 
 from intervox.clips.labels import Text
-from intervox.corpus.plan.lexicon import has_lexicon, load_lexicon
+from intervox.corpus.plan.lexicon import lexicon_languages, load_lexicon
 from intervox.engines.phonemes import phonemise
 from intervox.tables import Table
 
@@ -33,24 +32,12 @@ _UNIT = "|".join((*_AFFRICATES, *_DIPHTHONGS, r"[^\W\d_ʰʲʷˠˤⁿˡːˑ]"))
 _PHONEME = re.compile(f"(?:{_UNIT}){_MODIFIERS}")
 _LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
 
-
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-BINS = 10
 RAREST = 5
-
 _BATCH = 100
 _CLAUSE_MARKS = re.compile(r"[^\w\s'’-]")
 
 Diphone = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """One measure of length over all texts: its ``QUANTILES``, and ``BINS`` equal bins."""
-
-    quantiles: dict[str, float]
-    edges: list[float]
-    counts: list[int]
 
 
 @dataclass(frozen=True)
@@ -72,7 +59,7 @@ class Coverage:
     entropy
         Of the phonemes' frequencies, in bits; ``log2(len(phonemes))`` where all are as frequent.
     lengths
-        Of texts in ``characters``, ``words`` and ``phonemes``.
+        ``QUANTILES`` of the texts' ``characters``, ``words`` and ``phonemes``.
     """
 
     texts: int
@@ -83,7 +70,7 @@ class Coverage:
     phoneme_share: float | None
     diphone_share: float | None
     entropy: float
-    lengths: dict[str, Lengths]
+    lengths: dict[str, dict[str, float]]
 
     def rarest(self) -> list[str]:
         """Return the phonemes that occur, but least often."""
@@ -136,7 +123,8 @@ def inventory(language: str) -> tuple[frozenset[str], frozenset[Diphone]]:
 def _measured(language: str, texts: list[Text]) -> Coverage:
     spoken = _spoken([text.text for text in texts], language)
     phonemes, diphones = _count(word for words in spoken for word in words)
-    known, pairs = inventory(language) if has_lexicon(language) else (frozenset(), frozenset())
+    has_lexicon = language.split("-")[0].lower() in lexicon_languages()
+    known, pairs = inventory(language) if has_lexicon else (frozenset(), frozenset())
     return Coverage(
         texts=len(texts),
         kinds=dict(Counter(text.kind for text in texts).most_common()),
@@ -145,7 +133,7 @@ def _measured(language: str, texts: list[Text]) -> Coverage:
         missing=sorted(known - phonemes.keys()),
         phoneme_share=len(known & phonemes.keys()) / len(known) if known else None,
         diphone_share=len(pairs & diphones.keys()) / len(pairs) if pairs else None,
-        entropy=_entropy(phonemes),
+        entropy=float(entropy(list(phonemes.values()), base=2)) if phonemes else 0.0,
         lengths={
             "characters": _lengths([len(text.text) for text in texts]),
             "words": _lengths([len(text.text.split()) for text in texts]),
@@ -175,15 +163,8 @@ def _count(words: Iterable[list[str]]) -> tuple[Counter[str], Counter[Diphone]]:
     return phonemes, diphones
 
 
-def _entropy(counts: Counter[str]) -> float:
-    shares = np.array(list(counts.values())) / max(1, counts.total())
-    return float(-(shares * np.log2(shares)).sum()) + 0.0
-
-
-def _lengths(values: list[int]) -> Lengths:
-    counts, edges = np.histogram(values, BINS)
-    quantiles = {f"{share:g}": float(np.quantile(values, share)) for share in QUANTILES}
-    return Lengths(quantiles, edges.tolist(), counts.tolist())
+def _lengths(values: list[int]) -> dict[str, float]:
+    return {f"{share:g}": float(np.quantile(values, share)) for share in QUANTILES}
 
 
 def coverage_table(found: dict[str, Coverage]) -> Table:
@@ -199,7 +180,7 @@ def coverage_table(found: dict[str, Coverage]) -> Table:
 
 
 def _cells(found: Coverage) -> tuple[str, ...]:
-    words = found.lengths["words"].quantiles
+    words = found.lengths["words"]
     return (
         f"{found.texts:,}",
         f"{len(found.phonemes)}{_share(found.phoneme_share)}",

@@ -53,7 +53,7 @@ _SHOWN = (
 _COUNTABLE = (*_COUNTED, "split", "engine", "condition", "duration", "error")
 """What the page's head is made from; of the blocks that it shows the page reads the rest."""
 _BINS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
-
+"""Seconds, of the histogram of lengths."""
 
 BANDS = 48
 FRAMES_PER_SECOND = 50

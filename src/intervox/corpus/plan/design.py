@@ -1,12 +1,10 @@
 """The design: which cells are synthesised, decided before any is.
 
-A block crosses a few speakers with a few contents completely. Splits share no voice, no voice
-family and no text; an engine whose ``splits`` leave out ``train`` is held out as a whole.
+Splits share no voice, no voice family and no text; an engine whose ``splits`` leave out ``train`` is held
+out as a whole.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,28 +13,19 @@ import pyarrow as pa
 from intervox.clips.labels import Text
 from intervox.clips.schema import CELL_SCHEMA, Cell, with_factors
 from intervox.corpus.acoustics.conditions import Condition, condition_bank
-from intervox.corpus.plan.people import Casting, Speaker, all_speakers, split_speakers
-from intervox.corpus.plan.recorded import Deck, Turns, recorded_blocks
+from intervox.corpus.plan.blocks import Block, Deck, all_blocks
+from intervox.corpus.plan.people import Cast, Speaker, all_speakers, split_speakers
 from intervox.corpus.plan.texts import texts as inventory
 from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import SPLITS, BlockSettings, CorpusRecipe
+from intervox.recipe.corpus import SPLITS, CorpusRecipe
 from intervox.seeds import rng
 
 _AUDITION = range(12, 29)
 """Characters of an audition text: enough to show a voice, and no more than that."""
 
 
-@dataclass(frozen=True)
-class Block:
-    """A grid of speakers and contents, to be crossed."""
-
-    split: str
-    speakers: Sequence[Speaker]
-    texts: Sequence[Text]
-
-
-def plan_cells(recipe: CorpusRecipe, seed: int, casting: Casting | None = None) -> pa.Table:
+def plan_cells(recipe: CorpusRecipe, seed: int, casting: Cast | None = None) -> pa.Table:
     """Lay out every cell of the corpus.
 
     Parameters
@@ -67,7 +56,7 @@ def plan_cells(recipe: CorpusRecipe, seed: int, casting: Casting | None = None) 
     schema = with_factors(CELL_SCHEMA, plan_factors(recipe))
     tables: list[pa.Table] = []
     count = 0
-    for number, block in enumerate(_blocks(recipe, speakers, texts, random)):
+    for number, block in enumerate(all_blocks(recipe, speakers, texts, random)):
         rows = [cell.row() for cell in crossing.cells(block, number, count)]
         tables.append(pa.Table.from_pylist(rows, schema=schema))
         count += tables[-1].num_rows
@@ -108,89 +97,6 @@ def plan_audition(recipe: CorpusRecipe, seed: int) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=CELL_SCHEMA)
 
 
-def _blocks(
-    recipe: CorpusRecipe,
-    speakers: dict[str, list[Speaker]],
-    texts: dict[str, list[Text]],
-    random: np.random.Generator,
-) -> Iterator[Block]:
-    """Yield each split's synthetic blocks, then its recorded ones."""
-    recorded = recorded_blocks(recipe, speakers, texts, random)
-    for split in SPLITS:
-        settings: BlockSettings = getattr(recipe, split)
-        free = [speaker for speaker in speakers[split] if not speaker.recorded]
-        if free:
-            yield from _synthetic_blocks(recipe, split, free, texts[split], random)
-        elif settings.blocks and not recorded[split]:
-            raise IntervoxError(
-                f"corpus.{split} has blocks but no speakers: add it to an engine's `splits`, or raise "
-                "`voices` or held_out until the split's share is at least one voice family"
-            )
-        yield from (Block(split, people, said) for people, said in recorded[split])
-
-
-def _synthetic_blocks(
-    recipe: CorpusRecipe,
-    split: str,
-    speakers: Sequence[Speaker],
-    texts: Sequence[Text],
-    random: np.random.Generator,
-) -> Iterator[Block]:
-    """Deal speakers and texts of one language into each block, every engine by its share."""
-    settings: BlockSettings = getattr(recipe, split)
-    shares: dict[str, float] = {engine.name: engine.share for engine in recipe.engines}
-    languages = Counter(speaker.voice.language for speaker in speakers)
-    turns = Turns({language: float(count) for language, count in languages.items()})
-    dealers = {
-        language: _Dealer(
-            [speaker for speaker in speakers if speaker.voice.language == language],
-            [text for text in texts if text.language == language],
-            shares,
-            random,
-        )
-        for language in languages
-    }
-    for _ in range(settings.blocks):
-        people, said = dealers[turns.next()].deal(split, settings)
-        yield Block(split, people, said)
-
-
-class _Dealer:
-    """Blocks of one split and language: everyone has a turn before anyone has a second."""
-
-    def __init__(
-        self,
-        speakers: Sequence[Speaker],
-        texts: Sequence[Text],
-        shares: dict[str, float],
-        random: np.random.Generator,
-    ) -> None:
-        self._language = speakers[0].voice.language
-        self._sizes = Counter(speaker.engine for speaker in speakers)
-        self._engines = Turns({engine: shares[engine] for engine in self._sizes})
-        self._speakers = {
-            engine: Deck([speaker for speaker in speakers if speaker.engine == engine], random)
-            for engine in self._sizes
-        }
-        self._texts = Deck(texts, random)
-
-    def deal(self, split: str, settings: BlockSettings) -> tuple[list[Speaker], list[Text]]:
-        for what, found in (("speakers", self._sizes.total()), ("contents", len(self._texts))):
-            wanted = getattr(settings, what)
-            if found < wanted:
-                raise IntervoxError(
-                    f"corpus.{split}.{what} asks for {wanted} in a block, but only {found} of language "
-                    f"{self._language!r} are in the {split} split: raise the number of voices or texts, or "
-                    f"lower corpus.{split}.{what}"
-                )
-        slots: Counter[str] = Counter()
-        for _ in range(settings.speakers):
-            full = {engine for engine, size in self._sizes.items() if slots[engine] == size}
-            slots[self._engines.next(full)] += 1
-        people = [speaker for engine in slots for speaker in self._speakers[engine].draw(slots[engine])]
-        return people, self._texts.draw(settings.contents)
-
-
 class _Crossing:
     """Turns blocks into cells, one after the other."""
 
@@ -212,7 +118,7 @@ class _Crossing:
             # One seed for all copies: do(condition) holds the rendition and changes the recording.
             first_copy = first_id + index * copies
             cell_seed = int(rng(self._seed, "design.cell", first_copy).integers(2**31))
-            labels = speaker.labels(text.text, cell_seed)
+            labels = speaker.source.labels(text.text, speaker.voice.name, cell_seed)
             for copy, condition in enumerate(self._drawn(block.split, copies)):
                 yield Cell(
                     cell_id=first_copy + copy,

@@ -8,7 +8,6 @@ kind ``word``; ``limits`` bounds the number of words in what a rule gives.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -77,11 +76,6 @@ def lexicon_languages() -> list[str]:
     return sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir() if entry.name[0] != ".")
 
 
-def has_lexicon(language: str) -> bool:
-    """Tell whether built-in texts exist for a BCP 47 tag; regions share their language's lexicon."""
-    return _primary(language) in lexicon_languages()
-
-
 @cache
 def lexicons_key() -> str:
     """Hash all that the built-in texts come from: part of what decides a corpus' bytes."""
@@ -91,37 +85,26 @@ def lexicons_key() -> str:
 
 @cache
 def load_lexicon(language: str) -> Lexicon:
-    """Read the lexicon of a BCP 47 tag.
+    """Read the lexicon of a BCP 47 tag; regions share that of their language.
 
     Raises
     ------
     IntervoxError
         The language has none.
     """
-    if not has_lexicon(language):
+    primary = language.split("-")[0].lower()
+    if primary not in lexicon_languages():
         raise IntervoxError(
             f"there are no built-in texts in {language!r}, only in {', '.join(lexicon_languages())}: "
             "give your own as `texts.file`, lines of `language<TAB>text`"
         )
-    content = _read(_FOLDER.joinpath(f"{_primary(language)}.yaml"))
-    rules: dict[str, list[str]] = {**_shared_rules(), **content["rules"]}
+    content = _read(_FOLDER.joinpath(f"{primary}.yaml"))
+    rules: dict[str, list[str]] = {**_read(_PACKAGE.joinpath("grammar.yaml")), **content["rules"]}
     rules["word"] = [word for name in content["words"] for word in rules[name]]
-    return Lexicon(_primary(language), rules, _limits(content.get("limits", {})))
-
-
-def _shared_rules() -> dict[str, list[str]]:
-    rules: dict[str, list[str]] = _read(_PACKAGE.joinpath("grammar.yaml"))
-    return rules
+    limits = {rule: (int(fewest), int(most)) for rule, (fewest, most) in content.get("limits", {}).items()}
+    return Lexicon(primary, rules, limits)
 
 
 def _read(file: Traversable) -> Any:
     # BaseLoader: every scalar is a text; "no" and "on" must not become truth values.
     return yaml.load(file.read_text("utf-8"), yaml.BaseLoader)
-
-
-def _limits(given: dict[str, Sequence[str]]) -> dict[str, tuple[int, int]]:
-    return {rule: (int(fewest), int(most)) for rule, (fewest, most) in given.items()}
-
-
-def _primary(language: str) -> str:
-    return language.split("-")[0].lower()

@@ -1,6 +1,7 @@
 """The speakers of a corpus: every engine's voices, and the new speakers made from them."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -9,7 +10,7 @@ import numpy as np
 from intervox.audio import Waveform
 from intervox.clips.schema import CastingFacts
 from intervox.corpus.acoustics.voices import Transformation, draw_transformations
-from intervox.engines.base import Engine, RenditionLabels, Voice, load_engine
+from intervox.engines.base import Engine, Voice, load_engine
 from intervox.recipe.corpus import SPLITS, CorpusRecipe, EngineSettings
 
 
@@ -20,25 +21,23 @@ class VoiceSpace(Protocol):
         """Return a cosine distance each, None for a speaker without a centroid."""
 
 
-class Casting(Protocol):
-    """What an audition decided about the voices.
+@dataclass(frozen=True)
+class Cast:
+    """What an audition found.
 
     Attributes
     ----------
-    figures
-        How many voices there were and how much they differ, for ``corpus.json``.
+    labels
+        Every voice's label to the one it is planned under; None for one that is left out.
     space
         Measures the renditions that follow.
+    figures
+        How many voices there were and how much they differ, for ``corpus.json``.
     """
 
-    @property
-    def figures(self) -> CastingFacts: ...
-
-    @property
-    def space(self) -> VoiceSpace: ...
-
-    def __call__(self, label: str) -> str | None:
-        """Return the label that a voice is planned under, None for one that is left out."""
+    labels: Mapping[str, str | None]
+    space: VoiceSpace
+    figures: CastingFacts
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,8 @@ class Speaker:
         """Whether this is a person on record, who says only what was recorded."""
         return self.takes is not None
 
-    def labels(self, text: str, seed: int) -> RenditionLabels:
-        """Return what is known of a rendition besides who says what."""
-        return self.source.labels(text, self.voice.name, seed)
 
-
-def all_speakers(settings: EngineSettings, casting: Casting | None = None) -> list[Speaker]:
+def all_speakers(settings: EngineSettings, casting: Cast | None = None) -> list[Speaker]:
     """List an engine's voices, then the speakers that voice transformation makes of them.
 
     Parameters
@@ -87,9 +82,6 @@ def all_speakers(settings: EngineSettings, casting: Casting | None = None) -> li
     """
     engine = load_engine(settings)
     takes = engine.takes()
-    said: dict[str, set[str]] = {}
-    for take in takes or ():
-        said.setdefault(take.voice, set()).add(take.text)
     voices = engine.voices()
     changes = draw_transformations(settings.transformed, seed=0)
     everyone: list[tuple[Voice, Transformation | None]] = [(voice, None) for voice in voices]
@@ -97,10 +89,10 @@ def all_speakers(settings: EngineSettings, casting: Casting | None = None) -> li
     speakers: dict[str, Speaker] = {}
     for voice, change in everyone:
         name = f"{settings.name}:{voice.name}" + (f"~{change}" if change else "")
-        label = casting(name) if casting else name
+        label = casting.labels.get(name, name) if casting else name
         if label is None:
             continue
-        texts = None if takes is None else frozenset(said.get(voice.name, ()))
+        texts = None if takes is None else takes.get(voice.name, frozenset())
         speaker = Speaker(label, settings.name, voice, change, texts, engine)
         first = speakers.setdefault(label, speaker)
         if first is not speaker:
@@ -109,7 +101,7 @@ def all_speakers(settings: EngineSettings, casting: Casting | None = None) -> li
 
 
 def split_speakers(
-    recipe: CorpusRecipe, random: np.random.Generator, casting: Casting | None = None
+    recipe: CorpusRecipe, random: np.random.Generator, casting: Cast | None = None
 ) -> dict[str, list[Speaker]]:
     """Share every engine's speakers out over its splits, voice families whole.
 
@@ -126,19 +118,14 @@ def split_speakers(
 
 
 def _family_homes(
-    recipe: CorpusRecipe,
-    settings: EngineSettings,
-    speakers: list[Speaker],
-    random: np.random.Generator,
+    recipe: CorpusRecipe, settings: EngineSettings, speakers: list[Speaker], random: np.random.Generator
 ) -> dict[str, str]:
     """Choose the split of each family: held-out splits are filled up first, train gets the rest."""
     splits = [split for split in settings.splits if split == "train" or getattr(recipe, split).blocks]
     held = [split for split in ("test", "validation") if split in splits]
     rest = "train" if "train" in splits else held.pop() if held else settings.splits[0]
     share = recipe.held_out if rest == "train" else 1 / (len(held) + 1)
-    sizes: dict[str, int] = {}
-    for speaker in speakers:
-        sizes[speaker.voice.family] = sizes.get(speaker.voice.family, 0) + 1
+    sizes = Counter(speaker.voice.family for speaker in speakers)
     order = [str(family) for family in random.permutation(sorted(sizes))]
     homes: dict[str, str] = dict.fromkeys(order, rest)
     for split in held:

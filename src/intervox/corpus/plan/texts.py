@@ -1,15 +1,13 @@
 """The content inventory: what the synthetic speakers say.
 
-Texts are drawn from the built-in lexicons, or read from the user's own file. Kinds and lengths
-matter as much as words: a map trained on one-second clips fails on ten-second ones, and forty
-sentences overfit where a thousand words, pseudo-words (every legal sequence of sounds, not just the
-frequent ones), phrases and sentences generalise.
+Texts are drawn from the built-in lexicons, or read from the user's own file. Kinds and lengths matter as
+much as words: a map trained on one-second clips fails on ten-second ones, and forty sentences overfit.
 """
 
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -32,18 +30,18 @@ _TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 @dataclass(frozen=True)
 class Reserved:
-    """Normal forms of reserved texts: those of every language, and those of one.
+    """Normal forms of reserved texts, by primary language; those under ``any`` are reserved in all.
 
     ``text in reserved`` tells whether a ``Text`` is one of them as a whole.
     """
 
-    everywhere: frozenset[str] = frozenset()
-    by_language: tuple[tuple[str, frozenset[str]], ...] = ()
+    texts: Mapping[str, frozenset[str]]
 
     def of(self, language: str) -> frozenset[str]:
         """Return what is reserved in a language; regions share it."""
-        own = dict(self.by_language).get(language.split("-")[0].lower(), frozenset())
-        return self.everywhere | own
+        return frozenset().union(
+            *(self.texts.get(tag, ()) for tag in ("any", language.split("-")[0].lower()))
+        )
 
     def __contains__(self, text: Text) -> bool:
         return normalise_text(text.text) in self.of(text.language)
@@ -71,7 +69,7 @@ def texts(settings: TextSettings, languages: Sequence[str], seed: int) -> list[T
     IntervoxError
         A language has no lexicon, the lexicon is exhausted, or the file can't be used.
     """
-    reserved = Reserved() if settings.protocol_texts else reserved_texts(settings.reserved)
+    reserved = Reserved({}) if settings.protocol_texts else reserved_texts(settings.reserved)
     found: list[Text] = []
     for language in dict.fromkeys(languages):
         if settings.file is None:
@@ -141,7 +139,7 @@ def _own_texts(settings: TextSettings, path: Path, language: str, reserved: Rese
             f"{path} has no text in {language!r}, which an engine of the recipe speaks: add lines of "
             f"`{language}<TAB>text`, set `texts.file_language`, or take the language out of the recipe"
         )
-    if offending := check_reserved(found, reserved):
+    if offending := [text for text in found if text in reserved]:
         named = ", ".join(repr(text.text) for text in offending[:5])
         raise IntervoxError(
             f"{path} has {len(offending)} texts that evaluation protocols test ({named}): remove them, "
@@ -216,13 +214,7 @@ def reserved_texts(extra: Iterable[str] = ()) -> Reserved:
         reserved in every language.
     """
     known = _known()
-    everywhere = known["any"] | {heard for text in extra if (heard := normalise_text(text))}
-    return Reserved(everywhere, tuple((name, known[name]) for name in known if name != "any"))
-
-
-def check_reserved(texts: Iterable[Text], reserved: Reserved) -> list[Text]:
-    """Return the texts that are a reserved text as a whole."""
-    return [text for text in texts if text in reserved]
+    return Reserved(known | {"any": known["any"] | set(map(normalise_text, extra)) - {""}})
 
 
 @cache

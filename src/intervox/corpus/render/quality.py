@@ -23,8 +23,6 @@ SILENT_DB = -50.0
 
 CLIPPED_RUN = 3
 _AT_PEAK = 1 - 1e-4
-_NOT_SPELT = "pseudo-word"
-"""The kind of text that has no spelling a recogniser could know."""
 _NOT_PHONES = str.maketrans("", "", "ˈˌː,.!?;: ")
 
 
@@ -118,12 +116,11 @@ def judge(
     characters = sum(sign.isalnum() for sign in text)
     errors: dict[str, Any] = {}
     if transcript is not None:
-        errors = reading_errors(text, transcript, language, spelt=kind != _NOT_SPELT)
+        # A recogniser can know no spelling of a pseudo-word.
+        errors = reading_errors(text, transcript, language, spelt=kind != "pseudo-word")
     measured = Verdict(
         **asdict(signal),
-        cer=errors.get("cer"),
-        wer=errors.get("wer"),
-        per=errors.get("per"),
+        **errors,
         seconds_per_character=max(spoken, 0.0) / characters if characters else None,
         evidence=evidence,
         voice_distance=voice_distance,

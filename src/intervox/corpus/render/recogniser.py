@@ -1,9 +1,7 @@
 """A listener for renditions: the bundled Whisper tiny.en, on one thread, without PyTorch.
 
-It answers two questions about a clip: which words are heard (the transcript), and how much the
-sound speaks for the text that should be there (the evidence). The second is by far the better
-check: a small recogniser spells few isolated words of synthetic voices right, but it nearly always
-finds the right text likelier with the clip than without it. ``docs/quality.md`` has the figures.
+It says which words are heard (the transcript), and how much the sound speaks for the text that should
+be there (the evidence), by far the better check: ``docs/quality.md`` has the figures.
 """
 
 from collections.abc import Iterator, Sequence

@@ -66,32 +66,27 @@ def render_shard(job: ShardJob) -> Shard:
         for group, rendition in zip(groups, renditions, strict=True)
         for cell in group
     ]
+    schema = with_factors(SHARD_SCHEMA, list(job.cells[0].factors))
     sink = io.BytesIO()
-    pq.write_table(
-        pa.Table.from_pylist(rows, schema=with_factors(SHARD_SCHEMA, list(job.cells[0].factors))), sink
-    )
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
     return Shard(job.index, sink.getvalue(), len(rows))
 
 
 def _renditions(cells: Sequence[Cell], job: ShardJob) -> list[Rendition]:
     """Render and judge; what is rejected is rendered again with other seeds, all at once."""
-    results: list[Rendition] = []
-    open_cells = list(range(len(cells)))
+    results: dict[int, Rendition] = {}
+    todo = list(range(len(cells)))
     for attempt in range(job.recipe.quality.attempts):
-        chosen = [cells[index] for index in open_cells]
-        fresh = _judged(chosen, [_speak(cell, attempt, job) for cell in chosen], attempt, job)
-        if attempt == 0:
-            results = fresh
-        for index, rendition in zip(open_cells, fresh, strict=True):
-            results[index] = rendition
-        open_cells = [index for index in open_cells if results[index].error]
-        if not open_cells:
+        chosen = [cells[index] for index in todo]
+        spoken = [_speak(cell, attempt, job) for cell in chosen]
+        results |= zip(todo, _judged(chosen, spoken, attempt, job), strict=True)
+        todo = [index for index in todo if results[index].error]
+        if not todo:
             break
-    return results
+    return list(results.values())
 
 
 def _speak(cell: Cell, attempt: int, job: ShardJob) -> Waveform | str:
-    """Return the rendition, or why there is none."""
     seed = _seed(cell, attempt)
     try:
         wave = _engine(cell, job).render(cell.text, cell.voice, seed)
@@ -128,16 +123,9 @@ def _judged(
         distances = job.voices.distances(waves, [cell.speaker for cell in chosen])
     results = [Rendition(None, None, attempt, wave if isinstance(wave, str) else None) for wave in spoken]
     for index, wave, cell, heard, distance in zip(good, waves, chosen, hearings, distances, strict=True):
-        verdict = judge(
-            wave,
-            cell.text,
-            cell.kind,
-            cell.language,
-            job.recipe.quality,
-            heard.transcript if heard else None,
-            distance,
-            heard.evidence if heard else None,
-        )
+        said = (cell.text, cell.kind, cell.language)
+        transcript, evidence = (heard.transcript, heard.evidence) if heard else (None, None)
+        verdict = judge(wave, *said, job.recipe.quality, transcript, distance, evidence)
         results[index] = Rendition(wave, verdict, attempt, verdict.reason)
     return results
 
@@ -164,7 +152,6 @@ def _recogniser() -> Any:
 
 
 def _row(cell: Cell, rendition: Rendition, job: ShardJob) -> dict[str, Any]:
-    """One row of ``SHARD_SCHEMA``."""
     # Another attempt may be another take.
     labels = _engine(cell, job).labels(cell.text, cell.voice, _seed(cell, rendition.attempt))
     factors = dict.fromkeys(cell.factors, "") | dict(labels.factors)

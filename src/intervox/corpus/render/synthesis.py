@@ -1,7 +1,7 @@
 """From the plan to audio: shards of cells made by worker processes, resumable at any shard."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from intervox.corpus.acoustics.rooms import load_acoustics, noise_key
 from intervox.corpus.inspect.card import corpus_card
 from intervox.corpus.plan.design import plan_audition, plan_cells
 from intervox.corpus.plan.lexicon import lexicons_key
-from intervox.corpus.plan.people import Casting, VoiceSpace
+from intervox.corpus.plan.people import Cast, VoiceSpace
 from intervox.corpus.render.shard import Shard, ShardJob, render_shard
 from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError
@@ -36,7 +36,7 @@ def synthesise(
     seed: int,
     folder: Path,
     pool: Pool | None = None,
-    casting: Casting | None = None,
+    casting: Cast | None = None,
 ) -> Corpus:
     """Render the corpus of a recipe into ``folder``, or go on where an earlier call stopped.
 
@@ -65,11 +65,9 @@ def synthesise(
         An engine is missing, the disk is full, or more than ``recipe.max_failures`` of the cells
         could not be rendered or were rejected.
     """
-
-    def plan() -> pa.Table:
-        return plan_cells(recipe, seed, casting)
-
-    return _make(recipe, seed, folder, pool or Pool(), "synthesising", plan, casting)
+    return _make(
+        recipe, seed, folder, pool, "synthesising", lambda: plan_cells(recipe, seed, casting), casting
+    )
 
 
 def audition(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool | None = None) -> Corpus:
@@ -84,21 +82,17 @@ def audition(recipe: CorpusRecipe, seed: int, folder: Path, pool: Pool | None = 
         shard_size=recipe.shard_size,
         max_failures=0.05,
     )
-
-    def plan() -> pa.Table:
-        return plan_audition(plain, seed)
-
-    return _make(plain, seed, folder, pool or Pool(), "voices' audition", plan, None)
+    return _make(plain, seed, folder, pool, "voices' audition", lambda: plan_audition(plain, seed))
 
 
 def _make(
     recipe: CorpusRecipe,
     seed: int,
     folder: Path,
-    pool: Pool,
+    pool: Pool | None,
     description: str,
     plan: Callable[[], pa.Table],
-    casting: Casting | None,
+    casting: Cast | None = None,
 ) -> Corpus:
     """Lay out a plan and render it, or go on where an earlier call stopped."""
     key = corpus_key(recipe, seed)
@@ -111,6 +105,8 @@ def _make(
     todo = _unmade(folder, recipe, table.num_rows)
     # Before the bar and the workers: what the recipe refers to is found wanting here, if at all.
     job = empty_job(recipe, seed, folder, casting.space if casting else None)
+    # One by one, as workers ask for them: the plan stays a compact table.
+    jobs = (replace(job, index=index, cells=read_cells(_slice(recipe, table, index))) for index in todo)
     with progress_bar(description, table.num_rows, "cells") as bar:
         bar.advance(table.num_rows - sum(_slice(recipe, table, index).num_rows for index in todo))
 
@@ -118,7 +114,7 @@ def _make(
             write_bytes(shard_path(folder, shard.index), shard.data)
             bar.advance(shard.clips)
 
-        run_jobs(render_shard, _jobs(job, table, todo), len(todo), pool, keep)
+        run_jobs(render_shard, jobs, len(todo), pool or Pool(), keep)
     _finish(folder, key, seed, recipe, table, casting)
     step.finish()
     return Corpus(folder)
@@ -143,10 +139,8 @@ def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
 
 def _is_whole(folder: Path, recipe: CorpusRecipe) -> bool:
     """Whether all that a finished synthesis leaves is still there, as far as the files' ends tell."""
-    plan = folder / PLAN
-    if not (folder / ABOUT).exists() or not _is_readable(plan):
-        return False
-    return not _unmade(folder, recipe, pq.read_metadata(plan).num_rows)
+    there = (folder / ABOUT).exists() and _is_readable(folder / PLAN)
+    return there and not _unmade(folder, recipe, pq.read_metadata(folder / PLAN).num_rows)
 
 
 def _unmade(folder: Path, recipe: CorpusRecipe, cells: int) -> list[int]:
@@ -171,12 +165,6 @@ def _slice(recipe: CorpusRecipe, table: pa.Table, index: int) -> pa.Table:
     return table.slice(index * recipe.shard_size, recipe.shard_size)
 
 
-def _jobs(job: ShardJob, table: pa.Table, todo: list[int]) -> Iterator[ShardJob]:
-    """Describe the shards one by one, as workers ask for them: the plan stays a compact table."""
-    for index in todo:
-        yield replace(job, index=index, cells=read_cells(_slice(job.recipe, table, index)))
-
-
 def empty_job(recipe: CorpusRecipe, seed: int, folder: Path, voices: VoiceSpace | None = None) -> ShardJob:
     """Describe what the shards of a corpus have in common.
 
@@ -191,7 +179,7 @@ def empty_job(recipe: CorpusRecipe, seed: int, folder: Path, voices: VoiceSpace 
 
 
 def _finish(
-    folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.Table, casting: Casting | None
+    folder: Path, key: str, seed: int, recipe: CorpusRecipe, table: pa.Table, casting: Cast | None
 ) -> None:
     """Count what the shards hold and write ``corpus.json``, which declares the corpus complete."""
     labels = ["session", *table.column_names[len(CELL_SCHEMA) :]]
@@ -241,7 +229,6 @@ def _forget_unrendered(shards: dict[Path, pa.Table]) -> None:
 
 
 def _engine(settings: EngineSettings, table: pa.Table) -> EngineFacts:
-    """Describe an engine and those of its voices that the plan uses."""
     engine = load_engine(settings)
     used = set(table.filter(pc.field("engine") == settings.name)["voice"].unique().to_pylist())
     voices = [VoiceFacts(**vars(voice)) for voice in engine.voices() if voice.name in used]

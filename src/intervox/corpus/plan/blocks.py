@@ -1,6 +1,8 @@
-"""Blocks found in a recorded corpus: fully crossed grids in a table of who has said what."""
+"""Blocks: fully crossed grids of speakers and texts, dealt for synthesis or found in recordings."""
 
-from collections.abc import Container, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -8,9 +10,79 @@ import numpy as np
 from intervox.clips.labels import Text
 from intervox.corpus.plan.people import Speaker
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import SPLITS, CorpusRecipe, RecordingsSettings
+from intervox.recipe.corpus import SPLITS, BlockSettings, CorpusRecipe, RecordingsSettings
+
+_TRIES = 30
+"""Grids that are grown for each recorded block; the largest is taken."""
 
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A grid of speakers and contents, to be crossed."""
+
+    split: str
+    speakers: Sequence[Speaker]
+    texts: Sequence[Text]
+
+
+def all_blocks(
+    recipe: CorpusRecipe,
+    speakers: dict[str, list[Speaker]],
+    texts: dict[str, list[Text]],
+    random: np.random.Generator,
+) -> Iterator[Block]:
+    """Yield each split's synthetic blocks, then its recorded ones.
+
+    Parameters
+    ----------
+    speakers, texts
+        By split. A recorded text that is also synthesised stays in the split of its synthetic one.
+
+    Raises
+    ------
+    IntervoxError
+        A split has fewer speakers or texts than a block, or no two people on record share two texts.
+    """
+    recorded = _recorded_blocks(recipe, speakers, texts, random)
+    for split in SPLITS:
+        settings: BlockSettings = getattr(recipe, split)
+        free = [speaker for speaker in speakers[split] if not speaker.recorded]
+        if free:
+            yield from _synthetic_blocks(recipe, split, free, texts[split], random)
+        elif settings.blocks and not recorded[split]:
+            raise IntervoxError(
+                f"corpus.{split} has blocks but no speakers: add it to an engine's `splits`, or raise "
+                "`voices` or held_out until the split's share is at least one voice family"
+            )
+        yield from recorded[split]
+
+
+def _synthetic_blocks(
+    recipe: CorpusRecipe,
+    split: str,
+    speakers: Sequence[Speaker],
+    texts: Sequence[Text],
+    random: np.random.Generator,
+) -> Iterator[Block]:
+    """Deal speakers and texts of one language into each block, every engine by its share."""
+    settings: BlockSettings = getattr(recipe, split)
+    shares: dict[str, float] = {engine.name: engine.share for engine in recipe.engines}
+    languages = Counter(speaker.voice.language for speaker in speakers)
+    turns = Turns({language: float(count) for language, count in languages.items()})
+    dealers = {
+        language: _Dealer(
+            [speaker for speaker in speakers if speaker.voice.language == language],
+            [text for text in texts if text.language == language],
+            shares,
+            random,
+        )
+        for language in languages
+    }
+    for _ in range(settings.blocks):
+        people, said = dealers[turns.next()].deal(split, settings)
+        yield Block(split, people, said)
 
 
 class Deck(Generic[Item]):
@@ -59,31 +131,50 @@ class Turns:
         return chosen
 
 
-RecordedBlock = tuple[list[Speaker], list[Text]]
+class _Dealer:
+    """Blocks of one split and language: everyone has a turn before anyone has a second."""
 
-KIND = "recorded"
-_TRIES = 30
+    def __init__(
+        self,
+        speakers: Sequence[Speaker],
+        texts: Sequence[Text],
+        shares: dict[str, float],
+        random: np.random.Generator,
+    ) -> None:
+        self._language = speakers[0].voice.language
+        self._sizes = Counter(speaker.engine for speaker in speakers)
+        self._engines = Turns({engine: shares[engine] for engine in self._sizes})
+        self._speakers = {
+            engine: Deck([speaker for speaker in speakers if speaker.engine == engine], random)
+            for engine in self._sizes
+        }
+        self._texts = Deck(texts, random)
+
+    def deal(self, split: str, settings: BlockSettings) -> tuple[list[Speaker], list[Text]]:
+        for what, found in (("speakers", self._sizes.total()), ("contents", len(self._texts))):
+            wanted = getattr(settings, what)
+            if found < wanted:
+                raise IntervoxError(
+                    f"corpus.{split}.{what} asks for {wanted} in a block, but only {found} of language "
+                    f"{self._language!r} are in the {split} split: raise the number of voices or texts, or "
+                    f"lower corpus.{split}.{what}"
+                )
+        slots: Counter[str] = Counter()
+        for _ in range(settings.speakers):
+            full = {engine for engine, size in self._sizes.items() if slots[engine] == size}
+            slots[self._engines.next(full)] += 1
+        people = [speaker for engine in slots for speaker in self._speakers[engine].draw(slots[engine])]
+        return people, self._texts.draw(settings.contents)
 
 
-def recorded_blocks(
+def _recorded_blocks(
     recipe: CorpusRecipe,
     speakers: dict[str, list[Speaker]],
     texts: dict[str, list[Text]],
     random: np.random.Generator,
-) -> dict[str, list[RecordedBlock]]:
-    """Find the blocks of every recorded engine, split by split.
-
-    Parameters
-    ----------
-    speakers, texts
-        By split. A recorded text that is also synthesised stays in the split of its synthetic one.
-
-    Raises
-    ------
-    IntervoxError
-        No two speakers of a split share two texts.
-    """
-    result: dict[str, list[RecordedBlock]] = {split: [] for split in SPLITS}
+) -> dict[str, list[Block]]:
+    """Find the blocks of every recorded engine, split by split."""
+    result: dict[str, list[Block]] = {split: [] for split in SPLITS}
     for settings in recipe.engines:
         if not isinstance(settings, RecordingsSettings):
             continue
@@ -117,7 +208,7 @@ def _split_recorded_texts(
     homes = {text.key: split for split in SPLITS for text in texts[split]}
     used = [split for split in SPLITS if people[split]]
     said = {
-        Text(text, speaker.voice.language, KIND)
+        Text(text, speaker.voice.language, "recorded")
         for split in used
         for speaker in people[split]
         for text in speaker.takes or ()
@@ -155,7 +246,7 @@ class _Finder:
         self._uses = dict.fromkeys([*self._speakers, *self._texts], 0)
         self._random = random
 
-    def find(self, split: str) -> RecordedBlock:
+    def find(self, split: str) -> Block:
         """Return the largest of some tried grids, at most of the size asked for."""
         tried = [self._grow(self._seeds.draw(1)[0]) for _ in range(_TRIES)] if self._texts else []
         grids = [grid for grid in tried if min(map(len, grid)) >= 2]
@@ -167,7 +258,9 @@ class _Finder:
         labels, texts = max(grids, key=lambda grid: len(grid[0]) * len(grid[1]))
         for name in (*labels, *texts):
             self._uses[name] += 1
-        return [self._speakers[label] for label in labels], [self._texts[text] for text in texts]
+        return Block(
+            split, [self._speakers[label] for label in labels], [self._texts[text] for text in texts]
+        )
 
     def _grow(self, seed: str) -> tuple[list[str], list[str]]:
         """Take speakers of one text, the least used first, while they share enough texts."""
