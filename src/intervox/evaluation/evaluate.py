@@ -319,6 +319,4 @@ def _running(
         return None
     windows, clips = representation.joint([listening.view, test_set.views[CLEAN]])
     sampling = settings.bootstrap, EVALUATION_SEED
-    return running_speech(
-        windows, listening.windows, listening.composed, clips, test_set.clips, *sampling
-    )
+    return running_speech(windows, listening.windows, listening.composed, clips, test_set.clips, *sampling)
