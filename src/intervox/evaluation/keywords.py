@@ -1,6 +1,7 @@
 """Keyword spotting across speakers: a linear probe, and prototypes from one, five or ten examples."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,7 +246,7 @@ def detect_unknown(vectors: Vectors, clips: Clips, episodes: int, repeats: int, 
     weights = bootstrap_weights(len(trials.wanted), repeats, rng(seed, "bootstrap"))
     accepts, rejects = trials.resampled(weights)
     eers = [equal_error_rate(*curves) for curves in zip(accepts, rejects, strict=True)]
-    by_hour = {}
+    by_hour: dict[str, Any] = {}
     if unknown_hours:
         hourly = accept * trials.exposure.sum() / unknown_hours
         missed = round(miss_at(hourly, reject, FALSE_ALARMS_PER_HOUR), 5)
