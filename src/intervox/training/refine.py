@@ -9,14 +9,23 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
+from intervox.backbones.load import load_backbone
 from intervox.clips.labels import UNLABELLED
+from intervox.clips.schema import CELL_SCHEMA
+from intervox.corpus.plan.design import plan_factors
 from intervox.features.store import Features
 from intervox.model.closed_form import LinearMap, fit_lda
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import SubspaceSettings
 from intervox.storage import StepFolder, stable_hash
-from intervox.training.cells import TrainingCells, check_columns, training_cells, validation_cells
+from intervox.training.cells import (
+    TrainingCells,
+    check_columns,
+    no_validation_cells,
+    training_cells,
+    validation_cells,
+)
 from intervox.training.checkpoint import CHECKPOINT, TrainingRecord
 from intervox.training.loop import crop_frames, from_main, train
 from intervox.training.losses import MultiPart, columns
@@ -99,6 +108,21 @@ def check_settings(recipe: Recipe, layers: int, dim: int, plan: Collection[str])
     settings = {name: one.model_dump(mode="json") for name, one in recipe.subspaces.items()}
     SubspaceModel(recipe.backbone, layers, dim, settings)
     MultiPart(recipe.subspaces, recipe.loss)
+
+
+def check_training(recipe: Recipe) -> None:
+    """Refuse what ``refine`` would refuse once the corpus is made.
+
+    Raises
+    ------
+    IntervoxError
+        The backbone is not to be had, or the recipe's training does not fit it or the corpus.
+    """
+    backbone = load_backbone(recipe.backbone)
+    columns = [*CELL_SCHEMA.names, *plan_factors(recipe.corpus)]
+    check_settings(recipe, backbone.layers, backbone.dim, columns)
+    if recipe.training.validate_every and not recipe.corpus.validation.blocks:
+        raise no_validation_cells()
 
 
 def training_key(features: Features, recipe: Recipe) -> str:
