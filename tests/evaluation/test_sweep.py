@@ -194,7 +194,6 @@ def test_overrides_reach_the_recipe_and_nothing_else_does(corpus: Setting) -> No
         ({"subspaces.speaker.map": "attentive"}, "reads frames"),
         ({"subspaces.speaker.weight": 0, "subspaces.content.weight": 0}, "every subspace has weight 0"),
         ({"training.validate_every": 5}, "needs validation cells"),
-        ({"training.patience": 5}, "set validate_every too"),
         ({"cells": "dry"}, "write clean or COLUMN=VALUE"),
         ({"cells": "mood=glad"}, "write clean or COLUMN=VALUE"),
         ({"cells": "engine=piper"}, "no training cell has engine 'piper', but espeak, kokoro"),

@@ -32,7 +32,7 @@ from intervox.evaluation.results import (
 )
 from intervox.evaluation.running import running_speech
 from intervox.evaluation.separation import SpaceEvidence
-from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet, has_keywords
 from intervox.evaluation.verification import (
     Line,
     Scorer,
@@ -289,7 +289,7 @@ def _keywords(
     test_set: TestSet,
     settings: EvaluationSettings,
 ) -> dict[str, Keywords]:
-    if not test_set.has_keywords:
+    if not has_keywords(test_set.clips):
         return {}
     return {
         condition: spot_keywords(
