@@ -6,7 +6,6 @@ on where it stopped.
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError, missing_extra
-from intervox.evaluation.results import INGREDIENTS, METRICS, SWEEP, Ingredients, Metrics, Sweep
+from intervox.evaluation.results import INGREDIENTS, SWEEP, Ingredients, Metrics, Sweep
 from intervox.parallel import Pool, default_workers
 from intervox.recipe import Recipe, dump_recipe, load_recipe
-from intervox.reporting import REPORT
 from intervox.storage import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from intervox.evaluation.loading import Source
     from intervox.evaluation.test_sets import TestSet
     from intervox.features.extraction import Encoder
-    from intervox.features.store import Features
-    from intervox.training.checkpoint import TrainingRecord
 
 SWEEP_PLOT = "sweep.svg"
 
@@ -73,23 +69,19 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
     folder
         By default ``runs/<recipe name>``.
     """
+    from intervox.reporting.results import forget_results
+
     recipe = load_recipe(source)
     run = Run(recipe, folder or Path("runs") / recipe.name, pool or Pool())
     written = run.folder / "recipe.yaml"
     text = dump_recipe(recipe).encode()
     if not written.exists() or written.read_bytes() != text:
         # Results of another recipe must not lie beside this one as if they were its own.
-        _forget_results(run)
+        forget_results(run.folder)
         for name in (INGREDIENTS, SWEEP, SWEEP_PLOT):
             (run.folder / name).unlink(missing_ok=True)
         write_bytes(written, text)
     return run
-
-
-def _forget_results(run: Run) -> None:
-    for name in (METRICS, REPORT):
-        (run.folder / name).unlink(missing_ok=True)
-    shutil.rmtree(run.folder / "trials", ignore_errors=True)
 
 
 def synth(run: Run) -> Corpus:
@@ -144,13 +136,14 @@ def evaluate(run: Run) -> Metrics:
     from intervox.evaluation.systems import calibrate, compared_in_run, draw_references
     from intervox.model.model import SubspaceModel
     from intervox.reporting.report import Made
-    from intervox.reporting.results import model_card, write_results
+    from intervox.reporting.results import forget_results, model_card, write_results
+    from intervox.training.refine import training_record
 
     recipe, settings = run.recipe, run.recipe.evaluation
     corpus, features = _corpus_and_features(run)
     model_folder = run.folder / "model"
-    training = _training_record(run, features)
-    _forget_results(run)
+    training = training_record(model_folder, features, recipe)
+    forget_results(run.folder)
     with _logged(run, "evaluate"):
         model = SubspaceModel.from_pretrained(model_folder)
         peers = [load_peer(name) for name in settings.peers]
@@ -167,18 +160,6 @@ def evaluate(run: Run) -> Metrics:
         made = Made(recipe, corpus, model.layer_weights(), training.history)
         write_results(run.folder, found, compared, test_sets, made, settings.recordings)
     return found
-
-
-def _training_record(run: Run, features: "Features") -> "TrainingRecord":
-    """Read ``training.json``, if the model is that of the recipe."""
-    from intervox.training.checkpoint import TrainingRecord
-    from intervox.training.refine import training_key
-
-    model_folder = run.folder / "model"
-    record = TrainingRecord.read(model_folder)
-    if record.key != training_key(features, run.recipe):
-        raise IntervoxError(f"{model_folder} was refined by another recipe: run `intervox refine` first")
-    return record
 
 
 def _test_sets(run: Run, own: "Source | None", peers: "Sequence[Encoder]" = ()) -> "list[TestSet]":
@@ -240,9 +221,10 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
 def adapt(run: Run) -> Path:
     """Adapt the backbone to the run's corpus, from the run's model on; returns the adapter's folder."""
     from intervox.training.adaptation import adapt as train
+    from intervox.training.refine import training_record
 
     corpus, features = _corpus_and_features(run)
-    _training_record(run, features)
+    training_record(run.folder / "model", features, run.recipe)
     folder = run.folder / "adapter"
     with _logged(run, "adapt"):
         train(corpus, features, run.recipe, run.folder / "model", folder)

@@ -419,7 +419,7 @@ def test_the_papers_comparison_can_be_trained(tmp_path: Path) -> None:
     about = {"backbone": recipe.backbone, "layers": 6, "dim": 384, "clips": 1}
     write_json(tmp_path / "features.json", about)
     variants: list[Variant] = choose_variants(recipe, cells, Features(tmp_path), {}, 1)
-    assert len(variants) == 11
+    assert len(variants) == 9
     unlike = {(v.recipe.model_dump_json(), v.mask.tobytes()) for v in variants}
     assert len(unlike) == len(variants)
 

@@ -132,7 +132,10 @@ def measure(
     # One thread a job: probes of a second each would otherwise fight over the cores for a minute.
     steps = len(jobs) + len(test_sets)
     with progress_bar("evaluating", steps, "measurements") as bar, threadpool_limits(1):
-        calibrations = _calibrations(compared.representations, test_sets)
+        held_out = next((test_set for test_set in test_sets if test_set.name == SYNTHETIC), None)
+        calibrations = {
+            r.name: fit_on_held_out(r, held_out, "speaker") for r in compared.representations if held_out
+        }
         measured = Parallel(n_jobs=workers, prefer="threads", return_as="generator")(
             delayed(_measure)(r, test_set, compared, settings, calibrations.get(r.name))
             for r, test_set in jobs
@@ -303,12 +306,6 @@ def _keywords(
         )
         for condition, points in vectors.items()
     }
-
-
-def _calibrations(representations: Sequence[Representation], test_sets: Sequence[TestSet]) -> dict[str, Line]:
-    """Fit each representation's scores on held-out synthetic cells."""
-    held_out = [test_set for test_set in test_sets if test_set.name == SYNTHETIC]
-    return {r.name: fit_on_held_out(r, test_set, "speaker") for test_set in held_out for r in representations}
 
 
 def _running(

@@ -32,13 +32,7 @@ Answers = list[tuple[Rows, NDArray[np.bool_]]]
 
 
 def spot_keywords(
-    vectors: Vectors,
-    clips: Clips,
-    episodes: int,
-    repeats: int,
-    seed: int,
-    probe: bool,
-    open_set: bool,
+    vectors: Vectors, clips: Clips, episodes: int, repeats: int, seed: int, probe: bool, open_set: bool
 ) -> Keywords:
     """Evaluate one representation of a keyword corpus.
 
@@ -269,11 +263,7 @@ def detect_unknown(vectors: Vectors, clips: Clips, episodes: int, repeats: int, 
 
 
 def _detections(
-    vectors: Vectors,
-    clips: Clips,
-    vocabularies: list[Labels],
-    shots: int,
-    seed: int,
+    vectors: Vectors, clips: Clips, vocabularies: list[Labels], shots: int, seed: int
 ) -> tuple[Detections, float] | None:
     """Pool the scores of all episodes, and the hours of unknown speech (0 where not all are known)."""
     who = np.unique(clips.speakers, return_inverse=True)[1]
@@ -287,8 +277,7 @@ def _detections(
         unknown.append(np.isin(clips.contents[tested], keywords, invert=True))
     if not rows:
         return None
-    score, row = np.concatenate(scores), np.concatenate(rows)
-    hit, strange = np.concatenate(right), np.concatenate(unknown)
+    score, row, hit, strange = (np.concatenate(part) for part in (scores, rows, right, unknown))
     speakers = int(who.max()) + 1
     trials = count_detections(
         (score[hit], who[row[hit]]),

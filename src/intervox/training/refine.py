@@ -13,6 +13,7 @@ from intervox.backbones.load import load_backbone
 from intervox.clips.labels import UNLABELLED
 from intervox.clips.schema import CELL_SCHEMA
 from intervox.corpus.plan.design import plan_factors
+from intervox.errors import IntervoxError
 from intervox.features.store import Features
 from intervox.model.closed_form import LinearMap, fit_lda
 from intervox.model.model import SubspaceModel
@@ -137,6 +138,20 @@ def training_key(features: Features, recipe: Recipe) -> str:
             recipe.seed,
         ]
     )
+
+
+def training_record(folder: Path, features: Features, recipe: Recipe) -> TrainingRecord:
+    """Read how the model in a folder was trained.
+
+    Raises
+    ------
+    IntervoxError
+        There is none, or it is that of another recipe.
+    """
+    record = TrainingRecord.read(folder)
+    if record.key != training_key(features, recipe):
+        raise IntervoxError(f"{folder} was refined by another recipe: run `intervox refine` first")
+    return record
 
 
 def closed_form(

@@ -216,10 +216,10 @@ def _raw_rows(
         best = {"speaker": speaker, "content": content}
         rows.append((f"raw, layers {speaker} / {content}", best, spaces))
     result = []
-    for name, best, spaces in rows:
-        home = folder / "-".join(["raw", *(space.space for space in spaces.values())])
-        figures = _figures([judge.samples(home, partial(dict, spaces))], reference)
-        result.append(SweepBaseline(name=name, layers=best, figures=figures))
+    for name, layers_of, chosen in rows:
+        home = folder / "-".join(["raw", *(space.space for space in chosen.values())])
+        figures = _figures([judge.samples(home, partial(dict, chosen))], reference)
+        result.append(SweepBaseline(name=name, layers=layers_of, figures=figures))
     return result
 
 
