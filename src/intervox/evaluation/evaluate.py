@@ -279,7 +279,7 @@ def _measure(
             gaps=verified.gaps,
             severity={} if raw else severity_curves(representation, test_set, vectors[CLEAN], settings),
             calibration=None if raw else check_calibration(vectors[CLEAN], test_set, calibration),
-            keywords=_keywords(vectors, representation, test_set, settings),
+            keywords=_keywords(vectors, test_set, settings, representation.system in ("", RAW)),
             running=_running(representation, test_set, settings),
             scoring=compare_scorers(vectors, test_set, scorers, settings),
             against=compare_with_own(vectors, own, test_set, settings) if own and beside else None,
@@ -287,10 +287,7 @@ def _measure(
 
 
 def _keywords(
-    vectors: Mapping[str, Vectors],
-    representation: Representation,
-    test_set: TestSet,
-    settings: EvaluationSettings,
+    vectors: Mapping[str, Vectors], test_set: TestSet, settings: EvaluationSettings, open_set: bool
 ) -> dict[str, Keywords]:
     if not has_keywords(test_set.clips):
         return {}
@@ -302,7 +299,7 @@ def _keywords(
             settings.bootstrap,
             EVALUATION_SEED,
             probe=condition == CLEAN,
-            open_set=condition == CLEAN and representation.system in ("", RAW),
+            open_set=condition == CLEAN and open_set,
         )
         for condition, points in vectors.items()
     }

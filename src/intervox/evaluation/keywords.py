@@ -1,4 +1,4 @@
-"""Keyword spotting across speakers: a linear probe, and prototypes from one, five or ten examples."""
+"""Keyword spotting across speakers: a linear probe, prototypes of a few examples, and unknown words."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
