@@ -49,11 +49,6 @@ class Run:
     folder: Path
     pool: Pool = field(default_factory=Pool)
 
-    @property
-    def processes(self) -> int:
-        """How many processes of this machine to use."""
-        return self.pool.workers or default_workers()
-
     def features_folder(self, fingerprint: str) -> Path:
         """Where the features of a backbone with this fingerprint are cached."""
         return self.folder / "features" / fingerprint
@@ -151,7 +146,8 @@ def evaluate(run: Run) -> Metrics:
         compared = compared_in_run(model, corpus, features, recipe, peers, run.folder / "baselines")
         about = features.about
         backbone = MeasuredBackbone(name=about["backbone"], fingerprint=about["fingerprint"])
-        found = measure(compared, test_sets, settings, run.processes, recipe.name, recipe.seed, backbone)
+        workers = run.pool.workers or default_workers()
+        found = measure(compared, test_sets, settings, workers, recipe.name, recipe.seed, backbone)
         model.calibration = calibrate(model, test_sets)
         if references := draw_references(model, test_sets):
             model.references = references
