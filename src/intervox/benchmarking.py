@@ -64,7 +64,7 @@ def benchmark(
     # Nobody can tell whether a function without a fingerprint is the same next time.
     with TemporaryDirectory() as scratch:
         cache = home / "features" if fingerprint else Path(scratch)
-        test_sets = load_test_sets(sources(None, found), {name: encoder}, chosen, FeatureSettings(), cache)
+        test_sets = load_test_sets(sources(found), {name: encoder}, chosen, FeatureSettings(), cache)
         return _benchmark({name: ""}, [space], test_sets, chosen, home)
 
 

@@ -6,7 +6,6 @@ on where it stopped.
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,18 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError, missing_extra
-from intervox.evaluation.results import INGREDIENTS, METRICS, SWEEP, Ingredients, Metrics, Sweep
+from intervox.evaluation.results import INGREDIENTS, SWEEP, Ingredients, Metrics, Sweep
 from intervox.parallel import Pool, default_workers
 from intervox.recipe import Recipe, dump_recipe, load_recipe
-from intervox.reporting import REPORT
 from intervox.storage import read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     from intervox.backbones.base import Backbone
+    from intervox.evaluation.loading import Source
     from intervox.evaluation.test_sets import TestSet
     from intervox.features.extraction import Encoder
-    from intervox.features.store import Features
-    from intervox.training.checkpoint import TrainingRecord
 
 SWEEP_PLOT = "sweep.svg"
 
@@ -52,11 +49,6 @@ class Run:
     folder: Path
     pool: Pool = field(default_factory=Pool)
 
-    @property
-    def processes(self) -> int:
-        """How many processes of this machine to use."""
-        return self.pool.workers or default_workers()
-
     def features_folder(self, fingerprint: str) -> Path:
         """Where the features of a backbone with this fingerprint are cached."""
         return self.folder / "features" / fingerprint
@@ -72,28 +64,25 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
     folder
         By default ``runs/<recipe name>``.
     """
+    from intervox.reporting.results import forget_results
+
     recipe = load_recipe(source)
     run = Run(recipe, folder or Path("runs") / recipe.name, pool or Pool())
     written = run.folder / "recipe.yaml"
     text = dump_recipe(recipe).encode()
     if not written.exists() or written.read_bytes() != text:
         # Results of another recipe must not lie beside this one as if they were its own.
-        _forget_results(run)
+        forget_results(run.folder)
         for name in (INGREDIENTS, SWEEP, SWEEP_PLOT):
             (run.folder / name).unlink(missing_ok=True)
         write_bytes(written, text)
     return run
 
 
-def _forget_results(run: Run) -> None:
-    for name in (METRICS, REPORT):
-        (run.folder / name).unlink(missing_ok=True)
-    shutil.rmtree(run.folder / "trials", ignore_errors=True)
-
-
 def synth(run: Run) -> Corpus:
     """Audition the voices where the recipe asks for it, and synthesise its corpus."""
     from intervox.corpus.render.synthesis import synthesise
+    from intervox.evaluation.protocols import check_protocols_are_kept
 
     recipe, seed = run.recipe.corpus, run.recipe.seed
     check_protocols_are_kept(run.recipe)
@@ -106,45 +95,6 @@ def synth(run: Run) -> Corpus:
         corpus = synthesise(recipe, seed, run.folder / "corpus", run.pool, cast)
         record |= {"cells": corpus.clip_count, "hours": corpus.about.hours}
     return corpus
-
-
-def check_protocols_are_kept(recipe: Recipe) -> None:
-    """Refuse to train on what is evaluated: recordings of a protocol, or its texts unless asked to.
-
-    Raises
-    ------
-    IntervoxError
-        It names one of them.
-    """
-    from intervox.clips.labels import Text
-    from intervox.clips.manifest import read_manifest
-    from intervox.corpus.plan.design import plan_cells
-    from intervox.corpus.plan.texts import reserved_texts
-    from intervox.evaluation.protocols import find_protocols
-    from intervox.recipe.corpus import RecordingsSettings
-
-    rows = [row for protocol in find_protocols(recipe.evaluation.protocols) for row in protocol.rows]
-    for engine in recipe.corpus.engines:
-        if isinstance(engine, RecordingsSettings):
-            measured = {row.path.resolve() for row in rows}
-            both = [row.path for row in read_manifest(engine.manifest) if row.path.resolve() in measured]
-            if both:
-                raise IntervoxError(
-                    f"{engine.manifest} trains on {len(both):,} recordings that are also evaluated, such as "
-                    f"{both[0]}: name other evaluation.protocols"
-                )
-    if recipe.corpus.texts.protocol_texts:
-        return
-    planned = plan_cells(recipe.corpus, recipe.seed).group_by(["text", "language", "kind"]).aggregate([])
-    texts = (Text(**row) for row in planned.to_pylist())
-    reserved = reserved_texts({row.text or row.content for row in rows})
-    found = sorted(text.text for text in texts if text in reserved)
-    if found:
-        raise IntervoxError(
-            f"{len(found)} texts of the corpus are those of an evaluation protocol, such as {found[0]!r}: "
-            "add them to corpus.texts.reserved (recorded ones: take them out of the manifest), or set "
-            "corpus.texts.protocol_texts to true"
-        )
 
 
 def extract(run: Run) -> None:
@@ -177,24 +127,27 @@ def evaluate(run: Run) -> Metrics:
     from intervox.evaluation.baselines.peers import load_peer
     from intervox.evaluation.evaluate import measure
     from intervox.evaluation.findings import Backbone as MeasuredBackbone
+    from intervox.evaluation.loading import held_out
     from intervox.evaluation.systems import calibrate, compared_in_run, draw_references
     from intervox.model.model import SubspaceModel
     from intervox.reporting.report import Made
-    from intervox.reporting.results import model_card, write_results
+    from intervox.reporting.results import forget_results, model_card, write_results
+    from intervox.training.refine import training_record
 
     recipe, settings = run.recipe, run.recipe.evaluation
     corpus, features = _corpus_and_features(run)
     model_folder = run.folder / "model"
-    training = _training_record(run, features)
-    _forget_results(run)
+    training = training_record(model_folder, features, recipe)
+    forget_results(run.folder)
     with _logged(run, "evaluate"):
         model = SubspaceModel.from_pretrained(model_folder)
         peers = [load_peer(name) for name in settings.peers]
-        test_sets = _test_sets(run, corpus, peers)
+        test_sets = _test_sets(run, held_out(corpus), peers)
         compared = compared_in_run(model, corpus, features, recipe, peers, run.folder / "baselines")
         about = features.about
         backbone = MeasuredBackbone(name=about["backbone"], fingerprint=about["fingerprint"])
-        found = measure(compared, test_sets, settings, run.processes, recipe.name, recipe.seed, backbone)
+        workers = run.pool.workers or default_workers()
+        found = measure(compared, test_sets, settings, workers, recipe.name, recipe.seed, backbone)
         model.calibration = calibrate(model, test_sets)
         if references := draw_references(model, test_sets):
             model.references = references
@@ -205,20 +158,8 @@ def evaluate(run: Run) -> Metrics:
     return found
 
 
-def _training_record(run: Run, features: "Features") -> "TrainingRecord":
-    """Read ``training.json``, if the model is that of the recipe."""
-    from intervox.training.checkpoint import TrainingRecord
-    from intervox.training.refine import training_key
-
-    model_folder = run.folder / "model"
-    record = TrainingRecord.read(model_folder)
-    if record.key != training_key(features, run.recipe):
-        raise IntervoxError(f"{model_folder} was refined by another recipe: run `intervox refine` first")
-    return record
-
-
-def _test_sets(run: Run, corpus: Corpus | None, peers: "Sequence[Encoder]" = ()) -> "list[TestSet]":
-    """Extract what is evaluated: the corpus' held-out cells where it is given, and the protocols."""
+def _test_sets(run: Run, own: "Source | None", peers: "Sequence[Encoder]" = ()) -> "list[TestSet]":
+    """Extract what is evaluated: held-out cells where there are any, then the protocols."""
     from intervox.backbones.load import load_backbone
     from intervox.evaluation.loading import load_test_sets, sources
     from intervox.evaluation.protocols import find_protocols
@@ -227,10 +168,9 @@ def _test_sets(run: Run, corpus: Corpus | None, peers: "Sequence[Encoder]" = ())
     recipe, settings = run.recipe, run.recipe.evaluation
     encoders: dict[str, Backbone | Encoder] = {BACKBONE: load_backbone(recipe.backbone)}
     encoders |= {peer.name: peer for peer in peers}
-    found = sources(corpus, find_protocols(settings.protocols, settings.max_clips))
-    return load_test_sets(
-        found, encoders, settings, recipe.features, run.folder / "features", frames=recipe.reads_frames
-    )
+    found = [*([own] if own else []), *sources(find_protocols(settings.protocols, settings.max_clips))]
+    features = run.folder / "features"
+    return load_test_sets(found, encoders, settings, recipe.features, features, frames=recipe.reads_frames)
 
 
 def compare_ingredients(run: Run) -> Ingredients:
@@ -254,9 +194,6 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     seeds
         By default the recipe's ``sweep.seeds``.
     """
-    from intervox.backbones.load import load_backbone
-    from intervox.evaluation.loading import load_test_sets
-    from intervox.evaluation.representations import BACKBONE
     from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
     from intervox.evaluation.studies.variants import choose_variants, parse_vary
     from intervox.reporting.figures import difference_plot
@@ -266,12 +203,10 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     repeats = seeds or recipe.sweep.seeds
     variants = choose_variants(recipe, corpus.cells, features, parse_vary(vary), repeats)
     with _logged(run, "sweep"):
-        test_sets = _test_sets(replace(run, recipe=recipe), None)
-        if own := held_out(corpus):
-            encoders = {BACKBONE: load_backbone(recipe.backbone)}
-            places = recipe.evaluation, recipe.features, run.folder / "features"
-            (loaded,) = load_test_sets([own], encoders, *places, frames=recipe.reads_frames)
-            test_sets.insert(0, replace(loaded, name=HELD_OUT))
+        own = held_out(corpus)
+        test_sets = _test_sets(replace(run, recipe=recipe), own)
+        if own:
+            test_sets[0] = replace(test_sets[0], name=HELD_OUT)
         folder = run.folder / "sweep"
         found = compare_variants(corpus.cells, features, test_sets, recipe, variants, repeats, folder)
         found.write(run.folder / SWEEP)
@@ -282,9 +217,10 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
 def adapt(run: Run) -> Path:
     """Adapt the backbone to the run's corpus, from the run's model on; returns the adapter's folder."""
     from intervox.training.adaptation import adapt as train
+    from intervox.training.refine import training_record
 
     corpus, features = _corpus_and_features(run)
-    _training_record(run, features)
+    training_record(run.folder / "model", features, run.recipe)
     folder = run.folder / "adapter"
     with _logged(run, "adapt"):
         train(corpus, features, run.recipe, run.folder / "model", folder)
@@ -298,6 +234,7 @@ def run(run: Run) -> Metrics:
     """
     from intervox.evaluation.baselines.peers import load_peer
     from intervox.evaluation.protocols import find_protocols
+    from intervox.training.refine import check_training
 
     settings = run.recipe.evaluation
     find_protocols(settings.protocols, settings.max_clips)
@@ -310,27 +247,6 @@ def run(run: Run) -> Metrics:
     extract(run)
     refine(run)
     return evaluate(run)
-
-
-def check_training(recipe: Recipe) -> None:
-    """Refuse what `refine` would refuse once the corpus is made.
-
-    Raises
-    ------
-    IntervoxError
-        The backbone is not to be had, or the recipe's training does not fit it or the corpus.
-    """
-    from intervox.backbones.load import load_backbone
-    from intervox.clips.schema import CELL_SCHEMA
-    from intervox.corpus.plan.design import plan_factors
-    from intervox.training.cells import no_validation_cells
-    from intervox.training.refine import check_settings
-
-    backbone = load_backbone(recipe.backbone)
-    columns = [*CELL_SCHEMA.names, *plan_factors(recipe.corpus)]
-    check_settings(recipe, backbone.layers, backbone.dim, columns)
-    if recipe.training.validate_every and not recipe.corpus.validation.blocks:
-        raise no_validation_cells()
 
 
 def _corpus(run: Run) -> Corpus:

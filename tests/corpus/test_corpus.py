@@ -22,9 +22,9 @@ from intervox.engines import base
 from intervox.engines.base import Engine, Voice, load_engine
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
+from intervox.evaluation.protocols import check_protocols_are_kept
 from intervox.model.closed_form import LinearMap
 from intervox.parallel import Pool
-from intervox.pipeline import check_protocols_are_kept
 from intervox.recipe import Recipe, load_recipe
 from intervox.recipe.corpus import (
     BlockSettings,

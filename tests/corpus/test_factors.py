@@ -32,6 +32,7 @@ from intervox.recipe.corpus import (
 from intervox.recipe.training import SubspaceSettings, TrainingSettings
 from intervox.storage import read_json
 from intervox.training.cells import training_cells
+from intervox.training.refine import check_training
 from tests.conftest import Speech
 
 TEXTS = ("good morning", "good evening", "fare well", "see you later", "not today", "come along")
@@ -83,7 +84,7 @@ def emotional(manifest: Path) -> Recipe:
 def test_an_emotion_is_planned_trained_on_evaluated_and_probed(manifest: Path, tmp_path: Path) -> None:
     recipe = emotional(manifest)
     run = pipeline.Run(recipe, tmp_path, Pool(1))
-    pipeline.check_training(recipe)
+    check_training(recipe)
     corpus = pipeline.synth(run)
     assert corpus.factors == ["accent", "emotion"]
     for cell in corpus.cells.to_pylist():
@@ -139,14 +140,14 @@ def test_a_column_named_like_one_of_the_plan_is_refused(column: str, wav: Path, 
     people = RecordingsSettings(name="recordings", manifest=tmp_path / "m.csv")
     recipe = Recipe(corpus=CorpusRecipe(engines=(people,)))
     with pytest.raises(IntervoxError, match=rf"m\.csv has a column '{column}', which means something else"):
-        pipeline.check_training(recipe)
+        check_training(recipe)
 
 
 def test_a_factor_that_no_manifest_has_is_refused_before_anything_is_made(manifest: Path) -> None:
     recipe = emotional(manifest)
     subspaces = recipe.subspaces | {"mood": SubspaceSettings(factor="mood")}
     with pytest.raises(IntervoxError, match=r"no column 'mood' in the corpus.*accent, emotion"):
-        pipeline.check_training(recipe.model_copy(update={"subspaces": subspaces}))
+        check_training(recipe.model_copy(update={"subspaces": subspaces}))
 
 
 def test_changed_labels_make_another_corpus(manifest: Path, tmp_path: Path) -> None:

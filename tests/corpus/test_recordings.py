@@ -12,9 +12,8 @@ from intervox.corpus.plan.design import plan_cells
 from intervox.corpus.render.synthesis import synthesise
 from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError
-from intervox.evaluation.protocols import READERS
+from intervox.evaluation.protocols import READERS, check_protocols_are_kept
 from intervox.parallel import Pool
-from intervox.pipeline import check_protocols_are_kept
 from intervox.recipe import Recipe
 from intervox.recipe.corpus import BlockSettings, ConditionSettings, RecordingsSettings, TextSettings
 from tests.conftest import Speech

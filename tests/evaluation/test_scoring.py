@@ -5,9 +5,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 
-from intervox.evaluation.systems import CHUNK, AsNorm, Plda, centred
+from intervox.evaluation.systems import CHUNK, PLDA_SHRINKAGE, as_norm, centred, plda, speaker_cohort
 from intervox.metrics.detection import cllr, equal_error_rate, error_rates
 from intervox.metrics.vectors import cosine, unit
+from intervox.model.closed_form import fit_lda
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -38,7 +39,7 @@ def test_as_norm_is_its_definition() -> None:
     random = np.random.default_rng(0)
     vectors, cells = unit(random.normal(size=(30, 6))), unit(random.normal(size=(80, 6)))
     speakers = np.repeat(np.arange(20), 4).astype(str)
-    norm = AsNorm.fit(cells, speakers, top=7)
+    norm = as_norm(speaker_cohort(cells, speakers), top=7)
     for pair, score in zip(pairs_of(30, 40), norm(vectors, pairs_of(30, 40)), strict=True):
         cohort = [unit(cells[speakers == name].mean(axis=0)) for name in np.unique(speakers)]
         plain = vectors[pair[0]] @ vectors[pair[1]]
@@ -62,7 +63,7 @@ def test_as_norm_makes_conditions_comparable() -> None:
     same = who[pairs[:, 0]] == who[pairs[:, 1]]
     plain, normed = (
         equal_error_rate(*error_rates(scores[same], scores[~same]))
-        for scores in (cosine(vectors, pairs), AsNorm(unit(cohort), 50)(vectors, pairs))
+        for scores in (cosine(vectors, pairs), as_norm(unit(cohort), 50)(vectors, pairs))
     )
     assert normed < plain - 0.03
 
@@ -95,7 +96,7 @@ def true_ratios(between: Floats, within: Floats, first: Floats, second: Floats) 
 def test_plda_finds_the_likelihood_ratio_of_the_model_that_made_the_data() -> None:
     between, within = two_covariances(4)
     cells, labels = draw_clips(between, within, 1_500, 12, 0)
-    model = Plda.fit(cells.astype(np.float32), labels.astype(str))
+    model = plda(cells.astype(np.float32), labels.astype(str))
     clips, who = draw_clips(between, within, 120, 5, 1)
     pairs = pairs_of(len(clips), 60_000)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
@@ -110,9 +111,10 @@ def test_plda_finds_the_likelihood_ratio_of_the_model_that_made_the_data() -> No
 def test_plda_is_the_ratio_of_its_own_gaussians() -> None:
     between, within = two_covariances(3)
     cells, labels = draw_clips(between, within, 200, 6, 0)
-    model = Plda.fit(cells.astype(np.float32), labels.astype(str))
+    model = plda(cells.astype(np.float32), labels.astype(str))
     pairs = pairs_of(len(cells), 30)
-    directions = model.directions
+    numbers = np.unique(labels.astype(str), return_inverse=True)[1]
+    directions = fit_lda(cells.astype(np.float32), numbers, 3, PLDA_SHRINKAGE)
     points = cells @ directions.weight.T + directions.bias + 1  # ``true_ratios`` has a mean of one.
     psi = np.diag(directions.reliability / (1 - directions.reliability)).astype(np.float64)
     expected = true_ratios(psi, np.eye(3), points[pairs[:, 0]], points[pairs[:, 1]])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from intervox.clips.labels import Clips
-from intervox.evaluation.systems import AsNorm
+from intervox.evaluation.systems import as_norm
 from intervox.evaluation.verification import gap, verify
 from intervox.metrics.bootstrap import SpeakerResamples, interval
 from intervox.metrics.detection import (
@@ -93,7 +93,7 @@ def test_metrics_are_plain_json_with_any_scorer() -> None:
     vectors = unit(np.random.default_rng(0).normal(size=(len(clips), 6)))
     trials = drawn(clips, 100, 0)
     for repeats, calibration in ((10, (3.0, -1.0)), (0, None)):
-        result = verify({"clean": vectors}, trials, clips.speakers, repeats, 0, calibration, AsNorm(vectors))
+        result = verify({"clean": vectors}, trials, clips.speakers, repeats, 0, calibration, as_norm(vectors))
         json.dumps([found.model_dump(mode="json") for found in result.gaps.values()], allow_nan=False)
         json.dumps(result.conditions["clean"]["all"].model_dump(mode="json"), allow_nan=False)
         assert result.conditions["clean"]["all"].eer_interval is None or repeats

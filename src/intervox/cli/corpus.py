@@ -31,8 +31,8 @@ def plan(
     A few cells of every engine are rendered to see how long they take; nothing is written.
     """
     from intervox.corpus.cost import plan_corpus, plan_table
+    from intervox.evaluation.protocols import check_protocols_are_kept
     from intervox.parallel import default_workers
-    from intervox.pipeline import check_protocols_are_kept
     from intervox.recipe import load_recipe
     from intervox.tables import print_tables
 

@@ -9,6 +9,7 @@ further factors. ``docs/formats.md`` has the whole of it.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,25 @@ class Embeddings:
     def factors(self) -> dict[str, str]:
         """Space to the factor that its name says it holds; empty where the name says nothing."""
         return {name: name if name in ("speaker", "content") else "" for name in self.spaces}
+
+    @cached_property
+    def conditions(self) -> NDArray[np.str_]:
+        """Shape (rows,): the condition of each row.
+
+        Raises
+        ------
+        IntervoxError
+            One has a name that the results can't hold.
+        """
+        rows = len(next(iter(self.spaces.values())))
+        conditions = self.columns.get("condition", np.full(rows, CLEAN))
+        for condition in np.unique(conditions):
+            if not _CONDITION.fullmatch(condition):
+                raise IntervoxError(
+                    f"{self.name}.npz has the condition {str(condition)!r}: name one by letters, digits, _ "
+                    "and -, or by disturbance and severity as in noise@0.50"
+                )
+        return conditions
 
     def representations(self) -> list[Representation]:
         """Each space as something to measure."""
@@ -184,7 +204,7 @@ def _texts(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.str_]:
 
 def _own_clips(given: Embeddings) -> Clips:
     """Labels of the clean rows."""
-    clean = np.flatnonzero(_conditions(given) == CLEAN)
+    clean = np.flatnonzero(given.conditions == CLEAN)
     if not len(clean):
         raise IntervoxError(f"{given.name}.npz has no row whose condition is {CLEAN}")
     columns = {name: values[clean] for name, values in given.columns.items()}
@@ -210,21 +230,9 @@ def _identity(given: Embeddings) -> NDArray[np.str_]:
     """What tells one recording from another."""
     if "path" in given.columns:
         return given.columns["path"]
-    if (_conditions(given) != CLEAN).any():
+    if (given.conditions != CLEAN).any():
         raise IntervoxError(f"{given.name}.npz has conditions but no path: name each row's recording in path")
-    return np.arange(len(_conditions(given))).astype(str)
-
-
-def _conditions(given: Embeddings) -> NDArray[np.str_]:
-    rows = len(next(iter(given.spaces.values())))
-    conditions = given.columns.get("condition", np.full(rows, CLEAN))
-    for condition in np.unique(conditions):
-        if not _CONDITION.fullmatch(condition):
-            raise IntervoxError(
-                f"{given.name}.npz has the condition {str(condition)!r}: name one by letters, digits, _ and "
-                "-, or by disturbance and severity as in noise@0.50"
-            )
-    return conditions
+    return np.arange(len(given.conditions)).astype(str)
 
 
 def _rows_by_condition(
@@ -237,7 +245,7 @@ def _rows_by_condition(
     number
         Identity to clip; by default the clean rows in their order.
     """
-    conditions = _conditions(given)
+    conditions = given.conditions
     if number is None:
         number = {name: clip for clip, name in enumerate(dict.fromkeys(identity[conditions == CLEAN]))}
         if strangers := sorted(set(identity) - set(number)):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
@@ -24,18 +24,15 @@ from intervox.evaluation.representations import Representation
 from intervox.evaluation.results import (
     RAW,
     Baseline,
-    KeywordSpaces,
     Metrics,
     RawLayers,
-    RunningSpaces,
     Separation,
     Strata,
     Verification,
-    VerificationSpaces,
 )
 from intervox.evaluation.running import running_speech
 from intervox.evaluation.separation import SpaceEvidence
-from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet, has_keywords
 from intervox.evaluation.verification import (
     Line,
     Scorer,
@@ -93,7 +90,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What one representation is found to do on one test set; empty where it was not asked."""
+    """What one representation is found to do on one test set; empty where it was not asked.
+
+    The fields have the names that the results have.
+    """
 
     verification: Verification
     gaps: dict[str, Gap]
@@ -132,7 +132,10 @@ def measure(
     # One thread a job: probes of a second each would otherwise fight over the cores for a minute.
     steps = len(jobs) + len(test_sets)
     with progress_bar("evaluating", steps, "measurements") as bar, threadpool_limits(1):
-        calibrations = _calibrations(compared.representations, test_sets)
+        held_out = next((test_set for test_set in test_sets if test_set.name == SYNTHETIC), None)
+        calibrations = {
+            r.name: fit_on_held_out(r, held_out, "speaker") for r in compared.representations if held_out
+        }
         measured = Parallel(n_jobs=workers, prefer="threads", return_as="generator")(
             delayed(_measure)(r, test_set, compared, settings, calibrations.get(r.name))
             for r, test_set in jobs
@@ -140,32 +143,14 @@ def measure(
         for (representation, test_set), result in zip(jobs, measured, strict=True):
             found[representation.name][test_set.name] = result
             bar.advance(1, f"{test_set.name} {representation.name}")
-        own, raw = compared.of_system(""), _raw(found, compared)
-        keywords = _by_protocol(found, own, lambda m: m.keywords)
-        running = _by_protocol(found, own, lambda m: m.running)
         metrics = Metrics(
             recipe=recipe,
             seed=seed,
             backbone=backbone,
             protocols={test_set.name: test_set.about() for test_set in test_sets},
             spaces=compared.spaces,
-            verification={
-                name: VerificationSpaces(own=spaces, raw=_raw_verification(raw.get(name)))
-                for name, spaces in _by_protocol(found, own, lambda m: m.verification).items()
-            },
-            gaps=_by_protocol(found, own, lambda m: m.gaps),
-            severity=_by_protocol(found, own, lambda m: m.severity),
-            calibration=_by_protocol(found, own, lambda m: m.calibration),
-            keywords={
-                name: KeywordSpaces(own=spaces, raw=_raw_keywords(raw.get(name)))
-                for name, spaces in keywords.items()
-            },
-            running={
-                name: RunningSpaces(own=spaces, raw=_raw_running(raw.get(name)))
-                for name, spaces in running.items()
-            },
-            scoring=_by_protocol(found, own, lambda m: m.scoring),
             baselines=_baselines(found, compared),
+            **_own_and_raw(found, compared),
         )
         separation = {}
         for test_set in test_sets:
@@ -177,50 +162,46 @@ def measure(
     return metrics.model_copy(update={"separation": separation})
 
 
-def _by_protocol(
-    found: _Found, spaces: Iterable[Representation], kind: Callable[[_Measured], T | None]
-) -> dict[str, dict[str, T]]:
-    """Arrange one kind of result by protocol and space, without what was not measured."""
-    table: dict[str, dict[str, T]] = {}
+def _tables(found: _Found, spaces: Iterable[Representation]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Arrange what was measured of some spaces by its kind, protocol and space."""
+    tables: dict[str, dict[str, dict[str, Any]]] = {}
     for space in spaces:
         for protocol, measured in found[space.name].items():
-            if value := kind(measured):
-                table.setdefault(protocol, {})[space.space] = value
-    return table
+            for kind, value in vars(measured).items():
+                if value:
+                    tables.setdefault(kind, {}).setdefault(protocol, {})[space.space] = value
+    return tables
+
+
+def _own_and_raw(found: _Found, compared: Compared) -> dict[str, dict[str, Any]]:
+    """Arrange what was measured of the own spaces, and some of it beside that of the raw layers."""
+    tables: dict[str, dict[str, Any]] = dict(_tables(found, compared.of_system("")))
+    layers = compared.of_system(RAW)
+    for kind, report in _RAW_REPORTS.items():
+        tables[kind] = {
+            protocol: {"own": spaces, RAW: report({r.space: found[r.name][protocol] for r in layers})}
+            for protocol, spaces in tables.get(kind, {}).items()
+        }
+    return tables
 
 
 def _baselines(found: _Found, compared: Compared) -> dict[str, Baseline]:
-    systems = dict.fromkeys(r.system for r in compared.representations if r.system not in ("", RAW))
     result = {}
-    for system in systems:
-        spaces = compared.of_system(system)
-        against = _by_protocol(found, spaces, lambda m: m.against)
-        result[system] = Baseline(
-            about=compared.about.get(system, ""),
-            verification=_by_protocol(found, spaces, lambda m: m.verification),
-            gaps=_by_protocol(found, spaces, lambda m: m.gaps),
-            severity=_by_protocol(found, spaces, lambda m: m.severity),
-            calibration=_by_protocol(found, spaces, lambda m: m.calibration),
-            keywords=_by_protocol(found, spaces, lambda m: m.keywords),
-            running=_by_protocol(found, spaces, lambda m: m.running),
-            against={name: next(iter(by_space.values())) for name, by_space in against.items()},
-        )
+    for system in dict.fromkeys(r.system for r in compared.representations if r.system not in ("", RAW)):
+        tables = _tables(found, compared.of_system(system))
+        against = {name: next(iter(spaces.values())) for name, spaces in tables.pop("against", {}).items()}
+        result[system] = Baseline(about=compared.about.get(system, ""), against=against, **tables)
     return result
 
 
-def _raw(found: _Found, compared: Compared) -> dict[str, dict[str, _Measured]]:
-    """By protocol, then ``mean`` and the layers; empty where no raw layers are compared."""
-    return _by_protocol(found, compared.of_system(RAW), lambda m: m)
-
-
-def _raw_verification(raw: Mapping[str, _Measured] | None) -> RawLayers[Strata] | None:
+def _raw_verification(raw: Mapping[str, _Measured]) -> RawLayers[Strata] | None:
     def error(strata: Strata) -> float:
         return strata[usual_stratum(strata)].eer
 
     return _raw_layers(raw, lambda m: m.verification, error)
 
 
-def _raw_keywords(raw: Mapping[str, _Measured] | None) -> RawLayers[Keywords] | None:
+def _raw_keywords(raw: Mapping[str, _Measured]) -> RawLayers[Keywords] | None:
     def error(keywords: Keywords) -> float:
         """One-shot accuracy, or the probe's where no speaker has enough examples."""
         return -(keywords.shot_1.accuracy if keywords.shot_1 else keywords.probe or 0.0)
@@ -229,7 +210,7 @@ def _raw_keywords(raw: Mapping[str, _Measured] | None) -> RawLayers[Keywords] | 
 
 
 def _raw_layers(
-    raw: Mapping[str, _Measured] | None,
+    raw: Mapping[str, _Measured],
     kind: Callable[[_Measured], dict[str, T]],
     error: Callable[[T], float],
 ) -> RawLayers[T] | None:
@@ -242,19 +223,25 @@ def _raw_layers(
     return RawLayers(mean=mean, best_layer=best, layers=layers)
 
 
-def _raw_running(raw: Mapping[str, _Measured] | None) -> RawRunning | None:
-    layers = {space: m.running for space, m in (raw or {}).items() if space != "mean" and m.running}
+def _raw_running(raw: Mapping[str, _Measured]) -> RawRunning | None:
+    layers = {space: m.running for space, m in raw.items() if space != "mean" and m.running}
     if not layers:
         return None
     best = max(layers, key=lambda layer: layers[layer].average_precision)
     return RawRunning(layer=best, **dict(layers[best]))
 
 
+_RAW_REPORTS: dict[str, Callable[[Mapping[str, _Measured]], Any]] = {
+    "verification": _raw_verification,
+    "keywords": _raw_keywords,
+    "running": _raw_running,
+}
+"""What is reported of the raw layers, from ``mean`` and each layer's number to what was measured."""
+
+
 def headline(metrics: Metrics, name: str) -> dict[str, dict[str, float] | float]:
     """Say in single figures what each subspace holds of the other's factor: fields of ``Separation``."""
-    eers: dict[str, float] = {}
-    costs: dict[str, float] = {}
-    probes: dict[str, float] = {}
+    eers, costs, probes = dict[str, float](), dict[str, float](), dict[str, float]()
     result: dict[str, dict[str, float] | float] = {}
     for space, factor in metrics.spaces.items():
         strata = metrics.verification[name].own[space][CLEAN]
@@ -269,11 +256,7 @@ def headline(metrics: Metrics, name: str) -> dict[str, dict[str, float] | float]
             assert keywords.probe is not None, "clean clips are probed"
             probes[space] = keywords.probe
             result["keyword_chance"] = keywords.chance
-    return result | {
-        "speaker_eer_from": eers,
-        "same_text_cost_of": costs,
-        "keyword_probe_from": probes,
-    }
+    return result | {"speaker_eer_from": eers, "same_text_cost_of": costs, "keyword_probe_from": probes}
 
 
 def _measure(
@@ -291,26 +274,22 @@ def _measure(
         raw, own = representation.system == RAW, compared.own("speaker")
         scorers = compared.scorers if representation is own else {}
         beside = own and representation is not own and representation.space == own.name
-        heard = test_set.listening and representation.encoder in test_set.listening.view.features
         return _Measured(
             verification=verified.conditions,
             gaps=verified.gaps,
             severity={} if raw else severity_curves(representation, test_set, vectors[CLEAN], settings),
             calibration=None if raw else check_calibration(vectors[CLEAN], test_set, calibration),
-            keywords=_keywords(vectors, representation, test_set, settings),
-            running=_running(representation, test_set, settings) if heard else None,
+            keywords=_keywords(vectors, test_set, settings, representation.system in ("", RAW)),
+            running=_running(representation, test_set, settings),
             scoring=compare_scorers(vectors, test_set, scorers, settings),
             against=compare_with_own(vectors, own, test_set, settings) if own and beside else None,
         )
 
 
 def _keywords(
-    vectors: Mapping[str, Vectors],
-    representation: Representation,
-    test_set: TestSet,
-    settings: EvaluationSettings,
+    vectors: Mapping[str, Vectors], test_set: TestSet, settings: EvaluationSettings, open_set: bool
 ) -> dict[str, Keywords]:
-    if not test_set.has_keywords:
+    if not has_keywords(test_set.clips):
         return {}
     return {
         condition: spot_keywords(
@@ -320,30 +299,18 @@ def _keywords(
             settings.bootstrap,
             EVALUATION_SEED,
             probe=condition == CLEAN,
-            open_set=condition == CLEAN and representation.system in ("", RAW),
+            open_set=condition == CLEAN and open_set,
         )
         for condition, points in vectors.items()
     }
 
 
-def _calibrations(representations: Sequence[Representation], test_sets: Sequence[TestSet]) -> dict[str, Line]:
-    """Fit each representation's scores on held-out synthetic cells."""
-    held_out = [test_set for test_set in test_sets if test_set.name == SYNTHETIC]
-    return {r.name: fit_on_held_out(r, test_set, "speaker") for test_set in held_out for r in representations}
-
-
 def _running(
     representation: Representation, test_set: TestSet, settings: EvaluationSettings
 ) -> Running | None:
-    assert test_set.listening
     listening = test_set.listening
+    if listening is None or representation.encoder not in listening.view.features:
+        return None
     windows, clips = representation.joint([listening.view, test_set.views[CLEAN]])
-    return running_speech(
-        windows,
-        listening.windows,
-        listening.composed,
-        clips,
-        test_set.clips,
-        settings.bootstrap,
-        EVALUATION_SEED,
-    )
+    sampling = settings.bootstrap, EVALUATION_SEED
+    return running_speech(windows, listening.windows, listening.composed, clips, test_set.clips, *sampling)

@@ -1,6 +1,7 @@
-"""Keyword spotting across speakers: a linear probe, and prototypes from one, five or ten examples."""
+"""Keyword spotting across speakers: a linear probe, prototypes of a few examples, and unknown words."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,161 +17,55 @@ from intervox.metrics.probes import logistic
 from intervox.metrics.vectors import Vectors, unit
 from intervox.seeds import rng
 
-Rows = NDArray[np.int64]
-
-
-def draw_episodes(
-    clips: Clips, vocabularies: Sequence[Labels], shots: int, random: np.random.Generator
-) -> Iterator[tuple[Labels, Rows, Rows]]:
-    """Halve the speakers: one half gives the examples, all clips of the other half are tested.
-
-    Parameters
-    ----------
-    clips
-        Their labels.
-    vocabularies
-        The keywords to enrol, for each episode.
-    shots
-        Examples of each keyword.
-
-    Yields
-    ------
-    keywords, examples, tested
-        Shapes (keywords,), (keywords, shots) and (tested,), the latter two clip indices. Episodes
-        in which some keyword has too few examples are left out.
-    """
-    names, speaker = np.unique(clips.speakers, return_inverse=True)
-    said = {keyword: np.flatnonzero(clips.contents == keyword) for keyword in np.unique(clips.contents)}
-    for keywords in vocabularies:
-        enrols = np.zeros(len(names), bool)
-        enrols[random.permutation(len(names))[: len(names) // 2]] = True
-        enrolling = enrols[speaker]
-        available = [said[keyword][enrolling[said[keyword]]] for keyword in keywords]
-        examples = [random.choice(rows, shots, replace=False) for rows in available if len(rows) >= shots]
-        if len(examples) == len(keywords):
-            yield keywords, np.stack(examples), np.flatnonzero(~enrolling)
-
-
-def prototypes(vectors: Vectors, examples: Rows) -> Vectors:
-    """Average each keyword's examples: unit vectors of shape (keywords, dim)."""
-    return unit(vectors[examples].mean(axis=1))
-
+SHOTS = (1, 5, 10)
+FOLDS = 3
+OFFICIAL_TEST = 1_000
+"""Clips that an official test part needs: that of a few words or people tells less than folds over all."""
 
 OPEN_SET_SHOTS = 5
 FALSE_ACCEPTS = (0.01, 0.05, 0.10)
 FALSE_ALARMS_PER_HOUR = 10.0
 
+Rows = NDArray[np.int64]
+Answers = list[tuple[Rows, NDArray[np.bool_]]]
+"""Tested clips, and whether each is told right."""
 
-def detect_unknown(vectors: Vectors, clips: Clips, episodes: int, repeats: int, seed: int) -> OpenSet | None:
-    """Enrol two thirds of the contents, and detect them among clips of all contents.
 
-    Every episode draws the unknown third anew, as some words are easier to tell from the rest than
-    others. It halves the speakers as ``draw_episodes`` does, averages five examples of each known
-    content (fewer where a content has fewer than twenty clips) and scores every clip of the other half
-    by its largest cosine with a prototype. A known clip is missed where that lies below the
-    threshold or belongs to another content; an unknown clip at or above it is a false alarm. One
-    threshold holds for all episodes. (The largest cosine ranks better than its margin over the second
-    or a softmax: unknown words lie far from all prototypes more often than between two.) By chance, the
-    equal error rate with n known contents is n/(n + 1), as a keyword has to be named rightly too.
+def spot_keywords(
+    vectors: Vectors, clips: Clips, episodes: int, repeats: int, seed: int, probe: bool, open_set: bool
+) -> Keywords:
+    """Evaluate one representation of a keyword corpus.
 
     Parameters
     ----------
     vectors
         Unit vectors, shape (clips, dim).
     clips
-        Their labels; ``duration`` gives the hours of unknown speech.
-    episodes, repeats, seed
-        As for ``spot_keywords``.
-
-    Returns
-    -------
-    OpenSet or None
-        None with fewer than three contents, or too few examples of one.
+        Their labels.
+    episodes
+        Draws of enrolling speakers and examples.
+    repeats
+        Of the bootstrap over tested speakers; 0 leaves the intervals out.
+    seed
+        Decides the draws of both.
+    probe, open_set
+        Whether to add a linear probe, and the detection of keywords among unknown words.
     """
-    contents, counts = np.unique(clips.contents, return_counts=True)
-    unknown = len(contents) // 3
-    # Half of the speakers say half of a content's clips on average: a quarter leaves room.
-    shots = min(OPEN_SET_SHOTS, max(1, int(counts.min()) // 4))
-    random = rng(seed, "open_set.episodes")
-    vocabularies = [np.sort(random.permutation(contents)[unknown:]) for _ in range(episodes)]
-    counted = _detections(vectors, clips, vocabularies, shots, seed) if unknown else None
-    if counted is None:
-        return None
-    trials, unknown_hours = counted
-    accept, reject = trials.curve()
-    weights = bootstrap_weights(len(trials.wanted), repeats, rng(seed, "bootstrap"))
-    accepts, rejects = trials.resampled(weights)
-    eers = [equal_error_rate(*curves) for curves in zip(accepts, rejects, strict=True)]
-    hourly = accept * trials.exposure.sum() / unknown_hours if unknown_hours else None
-    return OpenSet(
-        unknown=unknown,
-        known=len(contents) - unknown,
-        shots=shots,
-        eer=round(equal_error_rate(accept, reject), 5),
-        eer_interval=interval(np.asarray(eers)),
-        false_reject_at_false_accept={
-            f"{limit:.2f}": round(miss_at(accept, reject, limit), 5) for limit in FALSE_ACCEPTS
-        },
-        curve=curve_points(accept, reject),
-        false_alarms_per_hour=None if hourly is None else _hourly_curve(trials, hourly, reject),
-        miss_at_false_alarms_per_hour=None
-        if hourly is None
-        else {f"{FALSE_ALARMS_PER_HOUR:g}": round(miss_at(hourly, reject, FALSE_ALARMS_PER_HOUR), 5)},
+    frequent = np.unique(clips.contents, return_counts=True)[1].max()
+    probed = _resamples([probe_correct(vectors, clips)], clips, repeats, seed) if probe else None
+    shots = {}
+    for count in SHOTS:
+        if answers := shots_correct(vectors, clips, count, episodes, seed):
+            value, resampled = _resamples(answers, clips, repeats, seed)
+            found = Shots(accuracy=round(value, 5), interval=interval(resampled), episodes=len(answers))
+            shots[f"shot_{count}"] = found
+    return Keywords(
+        chance=round(float(frequent / len(clips)), 5),
+        probe=round(probed[0], 5) if probed else None,
+        probe_interval=interval(probed[1]) if probed else None,
+        **shots,
+        open_set=detect_unknown(vectors, clips, episodes, repeats, seed) if open_set else None,
     )
-
-
-def _detections(
-    vectors: Vectors,
-    clips: Clips,
-    vocabularies: list[Labels],
-    shots: int,
-    seed: int,
-) -> tuple[Detections, float] | None:
-    """Pool the scores of all episodes, and the hours of unknown speech (0 where not all are known)."""
-    who = np.unique(clips.speakers, return_inverse=True)[1]
-    scores, rows, right, unknown = [], [], [], []
-    random = rng(seed, "open_set.keywords")
-    for keywords, examples, tested in draw_episodes(clips, vocabularies, shots, random):
-        cosines = vectors[tested] @ prototypes(vectors, examples).T
-        scores.append(cosines.max(axis=1))
-        rows.append(tested)
-        right.append(keywords[cosines.argmax(axis=1)] == clips.contents[tested])
-        unknown.append(np.isin(clips.contents[tested], keywords, invert=True))
-    if not rows:
-        return None
-    score, row = np.concatenate(scores), np.concatenate(rows)
-    hit, strange = np.concatenate(right), np.concatenate(unknown)
-    speakers = int(who.max()) + 1
-    trials = count_detections(
-        (score[hit], who[row[hit]]),
-        (score[strange], who[row[strange]]),
-        np.bincount(who[row[~strange]], minlength=speakers),
-        np.bincount(who[row[strange]], minlength=speakers),
-    )
-    durations = clips.duration[row[strange]]
-    return trials, float(durations.sum() / 3600) if durations.all() else 0.0
-
-
-def curve_points(alarms: NDArray[np.float64], misses: NDArray[np.float64]) -> list[tuple[float, float]]:
-    """Return some points of a curve, false alarms and miss rate each."""
-    points = np.stack([alarms, misses], axis=1)[thinned(alarms)].round(5)
-    return [(float(alarm), float(miss)) for alarm, miss in points]
-
-
-def _hourly_curve(
-    trials: Detections, hourly: NDArray[np.float64], reject: NDArray[np.float64]
-) -> list[tuple[float, float, float]]:
-    """Thresholds with their false alarms an hour and miss rates; the last has no false alarm left."""
-    thresholds = np.append(trials.thresholds, trials.thresholds[-1] + 1)
-    chosen = thinned(hourly)
-    points = np.stack([thresholds, hourly, reject], axis=1)[chosen].round(5)
-    return [(float(threshold), float(alarms), float(miss)) for threshold, alarms, miss in points]
-
-
-SHOTS = (1, 5, 10)
-FOLDS = 3
-OFFICIAL_TEST = 1_000
-"""Clips that an official test part needs: that of a few words or people tells less than folds over all."""
 
 
 def probe_correct(vectors: Vectors, clips: Clips) -> tuple[Rows, NDArray[np.bool_]]:
@@ -217,9 +112,7 @@ def _splits(clips: Clips) -> Iterator[tuple[Rows, Rows]]:
         yield from folds.split(clips.contents, groups=clips.speakers)
 
 
-def shots_correct(
-    vectors: Vectors, clips: Clips, shots: int, episodes: int, seed: int
-) -> list[tuple[Rows, NDArray[np.bool_]]]:
+def shots_correct(vectors: Vectors, clips: Clips, shots: int, episodes: int, seed: int) -> Answers:
     """Tell which clips the nearest prototype gets right, enrolled from speakers who are not tested.
 
     Each episode halves the speakers at random, draws ``shots`` examples of every keyword from the
@@ -258,9 +151,7 @@ def shot_resamples(
     return _resamples(answers, clips, repeats, seed) if answers else None
 
 
-def _resamples(
-    answers: list[tuple[Rows, NDArray[np.bool_]]], clips: Clips, repeats: int, seed: int
-) -> tuple[float, NDArray[np.float64]]:
+def _resamples(answers: Answers, clips: Clips, repeats: int, seed: int) -> tuple[float, NDArray[np.float64]]:
     """Accuracy over all answers, and with speakers drawn with replacement."""
     who = np.unique(clips.speakers, return_inverse=True)[1]
     count = int(who.max()) + 1
@@ -272,48 +163,144 @@ def _resamples(
     return float(right.sum() / tested.sum()), (weights @ right) / (weights @ tested)
 
 
-def spot_keywords(
-    vectors: Vectors,
-    clips: Clips,
-    episodes: int,
-    repeats: int,
-    seed: int,
-    probe: bool,
-    open_set: bool,
-) -> Keywords:
-    """Evaluate one representation of a keyword corpus.
+def draw_episodes(
+    clips: Clips, vocabularies: Sequence[Labels], shots: int, random: np.random.Generator
+) -> Iterator[tuple[Labels, Rows, Rows]]:
+    """Halve the speakers: one half gives the examples, all clips of the other half are tested.
+
+    Parameters
+    ----------
+    clips
+        Their labels.
+    vocabularies
+        The keywords to enrol, for each episode.
+    shots
+        Examples of each keyword.
+
+    Yields
+    ------
+    keywords, examples, tested
+        Shapes (keywords,), (keywords, shots) and (tested,), the latter two clip indices. Episodes
+        in which some keyword has too few examples are left out.
+    """
+    names, speaker = np.unique(clips.speakers, return_inverse=True)
+    said = {keyword: np.flatnonzero(clips.contents == keyword) for keyword in np.unique(clips.contents)}
+    for keywords in vocabularies:
+        enrols = np.zeros(len(names), bool)
+        enrols[random.permutation(len(names))[: len(names) // 2]] = True
+        enrolling = enrols[speaker]
+        available = [said[keyword][enrolling[said[keyword]]] for keyword in keywords]
+        examples = [random.choice(rows, shots, replace=False) for rows in available if len(rows) >= shots]
+        if len(examples) == len(keywords):
+            yield keywords, np.stack(examples), np.flatnonzero(~enrolling)
+
+
+def prototypes(vectors: Vectors, examples: Rows) -> Vectors:
+    """Average each keyword's examples: unit vectors of shape (keywords, dim)."""
+    return unit(vectors[examples].mean(axis=1))
+
+
+def detect_unknown(vectors: Vectors, clips: Clips, episodes: int, repeats: int, seed: int) -> OpenSet | None:
+    """Enrol two thirds of the contents, and detect them among clips of all contents.
+
+    Every episode draws the unknown third anew, as some words are easier to tell from the rest than
+    others. It halves the speakers as ``draw_episodes`` does, averages five examples of each known
+    content (fewer where a content has fewer than twenty clips) and scores every clip of the other half
+    by its largest cosine with a prototype. A known clip is missed where that lies below the
+    threshold or belongs to another content; an unknown clip at or above it is a false alarm. One
+    threshold holds for all episodes. (The largest cosine ranks better than its margin over the second
+    or a softmax: unknown words lie far from all prototypes more often than between two.) By chance, the
+    equal error rate with n known contents is n/(n + 1), as a keyword has to be named rightly too.
 
     Parameters
     ----------
     vectors
         Unit vectors, shape (clips, dim).
     clips
-        Their labels.
-    episodes
-        Draws of enrolling speakers and examples.
-    repeats
-        Of the bootstrap over tested speakers; 0 leaves the intervals out.
-    seed
-        Decides the draws of both.
-    probe, open_set
-        Whether to add a linear probe, and the detection of keywords among unknown words.
+        Their labels; ``duration`` gives the hours of unknown speech.
+    episodes, repeats, seed
+        As for ``spot_keywords``.
+
+    Returns
+    -------
+    OpenSet or None
+        None with fewer than three contents, or too few examples of one.
     """
-    frequent = np.unique(clips.contents, return_counts=True)[1].max()
-    probed = _resamples([probe_correct(vectors, clips)], clips, repeats, seed) if probe else None
-    return Keywords(
-        chance=round(float(frequent / len(clips)), 5),
-        probe=round(probed[0], 5) if probed else None,
-        probe_interval=interval(probed[1]) if probed else None,
-        **{f"shot_{shots}": _shots(vectors, clips, shots, episodes, repeats, seed) for shots in SHOTS},
-        open_set=detect_unknown(vectors, clips, episodes, repeats, seed) if open_set else None,
+    contents, counts = np.unique(clips.contents, return_counts=True)
+    unknown = len(contents) // 3
+    # Half of the speakers say half of a content's clips on average: a quarter leaves room.
+    shots = min(OPEN_SET_SHOTS, max(1, int(counts.min()) // 4))
+    random = rng(seed, "open_set.episodes")
+    vocabularies = [np.sort(random.permutation(contents)[unknown:]) for _ in range(episodes)]
+    counted = _detections(vectors, clips, vocabularies, shots, seed) if unknown else None
+    if counted is None:
+        return None
+    trials, unknown_hours = counted
+    accept, reject = trials.curve()
+    weights = bootstrap_weights(len(trials.wanted), repeats, rng(seed, "bootstrap"))
+    accepts, rejects = trials.resampled(weights)
+    eers = [equal_error_rate(*curves) for curves in zip(accepts, rejects, strict=True)]
+    by_hour: dict[str, Any] = {}
+    if unknown_hours:
+        hourly = accept * trials.exposure.sum() / unknown_hours
+        missed = round(miss_at(hourly, reject, FALSE_ALARMS_PER_HOUR), 5)
+        by_hour = {
+            "false_alarms_per_hour": _hourly_curve(trials, hourly, reject),
+            "miss_at_false_alarms_per_hour": {f"{FALSE_ALARMS_PER_HOUR:g}": missed},
+        }
+    return OpenSet(
+        unknown=unknown,
+        known=len(contents) - unknown,
+        shots=shots,
+        eer=round(equal_error_rate(accept, reject), 5),
+        eer_interval=interval(np.asarray(eers)),
+        false_reject_at_false_accept={
+            f"{limit:.2f}": round(miss_at(accept, reject, limit), 5) for limit in FALSE_ACCEPTS
+        },
+        curve=curve_points(accept, reject),
+        **by_hour,
     )
 
 
-def _shots(
-    vectors: Vectors, clips: Clips, shots: int, episodes: int, repeats: int, seed: int
-) -> Shots | None:
-    answers = shots_correct(vectors, clips, shots, episodes, seed)
-    if not answers:
+def _detections(
+    vectors: Vectors, clips: Clips, vocabularies: list[Labels], shots: int, seed: int
+) -> tuple[Detections, float] | None:
+    """Pool the scores of all episodes, and the hours of unknown speech (0 where not all are known)."""
+    who = np.unique(clips.speakers, return_inverse=True)[1]
+    scores, rows, right, unknown = [], [], [], []
+    random = rng(seed, "open_set.keywords")
+    for keywords, examples, tested in draw_episodes(clips, vocabularies, shots, random):
+        cosines = vectors[tested] @ prototypes(vectors, examples).T
+        scores.append(cosines.max(axis=1))
+        rows.append(tested)
+        right.append(keywords[cosines.argmax(axis=1)] == clips.contents[tested])
+        unknown.append(np.isin(clips.contents[tested], keywords, invert=True))
+    if not rows:
         return None
-    value, resampled = _resamples(answers, clips, repeats, seed)
-    return Shots(accuracy=round(value, 5), interval=interval(resampled), episodes=len(answers))
+    score, row, hit, strange = (np.concatenate(part) for part in (scores, rows, right, unknown))
+    speakers = int(who.max()) + 1
+    trials = count_detections(
+        (score[hit], who[row[hit]]),
+        (score[strange], who[row[strange]]),
+        np.bincount(who[row[~strange]], minlength=speakers),
+        np.bincount(who[row[strange]], minlength=speakers),
+    )
+    durations = clips.duration[row[strange]]
+    return trials, float(durations.sum() / 3600) if durations.all() else 0.0
+
+
+def curve_points(alarms: NDArray[np.float64], misses: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Return some points of a curve, false alarms and miss rate each."""
+    points = np.stack([alarms, misses], axis=1)[thinned(alarms)].round(5)
+    return [(alarm, miss) for alarm, miss in points.tolist()]
+
+
+def _hourly_curve(
+    trials: Detections, hourly: NDArray[np.float64], reject: NDArray[np.float64]
+) -> list[list[float]]:
+    """Thresholds with their false alarms an hour and miss rates; the last has no false alarm left."""
+    thresholds = np.append(trials.thresholds, trials.thresholds[-1] + 1)
+    points: list[list[float]] = (
+        np.stack([thresholds, hourly, reject], axis=1)[thinned(hourly)].round(5).tolist()
+    )
+    return points

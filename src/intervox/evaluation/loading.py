@@ -67,14 +67,12 @@ class Source:
         return self.name != SYNTHETIC
 
 
-def sources(corpus: Corpus | None, protocols: Sequence[Protocol]) -> Iterator[Source]:
-    """Yield the corpus' held-out cells and every protocol."""
-    if corpus and (own := held_out(corpus)):
-        yield own
+def sources(protocols: Sequence[Protocol]) -> Iterator[Source]:
+    """Yield what every protocol has to be measured."""
     for protocol in protocols:
-        paths = [row.path for row in protocol.rows]
+        recordings = Recordings([row.path for row in protocol.rows])
         clips = protocol_clips(protocol)
-        yield Source(protocol.name, protocol.licence, Recordings(paths), clips, protocol.lists)
+        yield Source(protocol.name, protocol.licence, recordings, clips, protocol.lists)
 
 
 def protocol_clips(protocol: Protocol) -> Clips:

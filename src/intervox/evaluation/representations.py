@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -21,6 +22,12 @@ from intervox.seeds import rng
 
 BACKBONE = "backbone"
 """The encoder whose layers our subspaces, the raw layers and the baselines read."""
+
+MAX_DIM = 256
+MAX_CELLS = 4_000
+"""Cells that the principal components are fitted on."""
+
+Embed = Callable[[Means], Vectors]
 
 _CHUNK = 4096
 """Clips whose means are in memory at a time."""
@@ -88,7 +95,12 @@ class Representation:
 
 def subspace_representations(model: SubspaceModel) -> list[Representation]:
     """Each trained subspace."""
-    return [_subspace(model, name) for name in model.subspaces]
+
+    def embed(name: str, *features: Any) -> Vectors:
+        return (model.project_frames if frames[name] else model.project)(*features)[name]
+
+    frames = {name: model.subspace(name).map.reads_frames for name in model.subspaces}
+    return [Representation(name, partial(embed, name), frames=frames[name]) for name in model.subspaces]
 
 
 def embed_rows(model: SubspaceModel, features: Features, rows: NDArray[np.integer]) -> dict[str, Vectors]:
@@ -128,27 +140,12 @@ def _put_back(parts: Sequence[Vectors], places: Sequence[NDArray[np.int64]]) -> 
 
 def raw_representations(layers: int) -> list[Representation]:
     """Each layer, and the mean over layers."""
-    every = [Representation(f"raw.{layer}", _layer(layer), centred=True) for layer in range(layers)]
+
+    def at(layer: int, means: Means) -> Vectors:
+        return np.asarray(means[:, layer])
+
+    every = [Representation(f"raw.{layer}", partial(at, layer), centred=True) for layer in range(layers)]
     return [*every, Representation("raw.mean", lambda means: np.asarray(means.mean(axis=1)), centred=True)]
-
-
-def _subspace(model: SubspaceModel, name: str) -> Representation:
-    if model.subspace(name).map.reads_frames:
-        return Representation(
-            name, lambda states, mask: model.project_frames(states, mask)[name], frames=True
-        )
-    return Representation(name, lambda means: model.project(means)[name])
-
-
-def _layer(layer: int) -> Callable[[Means], Vectors]:
-    return lambda means: np.asarray(means[:, layer])
-
-
-MAX_DIM = 256
-MAX_CELLS = 4_000
-"""Cells that the principal components are fitted on."""
-
-Embed = Callable[[Means], Vectors]
 
 
 def linear_spaces(model: SubspaceModel) -> list[str]:

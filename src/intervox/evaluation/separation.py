@@ -33,17 +33,113 @@ from intervox.evaluation.results import RAW, Separation
 from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, Means, TestSet
 from intervox.metrics.abx import abx_error
 from intervox.metrics.information import block_scores, rv_coefficient, shared_bits
-from intervox.metrics.probes import KINDS, Probed, Task, draw_task, probe
+from intervox.metrics.probes import KINDS, Task, draw_task, probe
 from intervox.metrics.vectors import Vectors
 from intervox.model.model import SubspaceModel
 from intervox.seeds import rng
 
 SEEDS = 3
+PERMUTATIONS = 20
+RESIDUAL = "residual"
 CONDITION = "condition"
+CONDITION_SEVERITY = "0.50"
+"""Of the copies that the condition is told from; each disturbance is a class, clean another."""
 
 T = TypeVar("T")
 ByFactor = dict[str, dict[str, T]]
 """By factor, then space."""
+
+
+@dataclass(frozen=True)
+class SpaceEvidence:
+    """What the separation of some spaces is measured on.
+
+    Attributes
+    ----------
+    spaces
+        The own spaces and, for a linear model, ``residual`` and ``raw``.
+    model
+        The model that they are of, where there is one: its frames, angles and rejections are measured.
+    rejected, projected
+        Raw layers without a subspace, and on it alone, by the subspace's name.
+    """
+
+    spaces: Sequence[Representation]
+    model: SubspaceModel | None = None
+    rejected: Sequence[Representation] = field(default_factory=tuple)
+    projected: Sequence[Representation] = field(default_factory=tuple)
+
+    @classmethod
+    def of_model(
+        cls, model: SubspaceModel, own: Sequence[Representation], training: Means
+    ) -> "SpaceEvidence":
+        """Fit what a model is measured beside on training cells' layer means (cells, layers, dim)."""
+        linear = linear_spaces(model)
+        spaces = [*own, Representation(RAW, raw_space(model, training))]
+        if len(linear) == len(model.subspaces):
+            spaces.append(Representation(RESIDUAL, rejected(model, linear, training)))
+        return cls(
+            spaces,
+            model,
+            [Representation(name, rejected(model, [name], training)) for name in linear],
+            [Representation(name, projected(model, name)) for name in linear],
+        )
+
+    def measure(self, test_set: TestSet, repeats: int, seeds: int, workers: int) -> Separation:
+        """Measure one test set."""
+        data = self._factors(test_set, self.spaces)
+        matrix = separation_matrix(data, repeats, workers, seeds)
+        own = [space.name for space in self.spaces if space.name not in (RAW, RESIDUAL)]
+        rejection, projection = (
+            linear_readings(self._factors(test_set, spaces), repeats, workers, seeds) if spaces else {}
+            for spaces in (self.rejected, self.projected)
+        )
+        with threadpool_limits(1):
+            clean = {name: data["speaker"].vectors[name] for name in own}
+            lie = geometry(clean, test_set.clips.speakers, self.model)
+            abx = self._abx(test_set, repeats)
+        return Separation(
+            matrix=matrix,
+            rejection=rejection,
+            projection=projection,
+            geometry=lie,
+            abx=abx,
+            blocks=_blocks(matrix, own),
+        )
+
+    def _factors(self, test_set: TestSet, spaces: Sequence[Representation]) -> "dict[str, FactorData]":
+        """Who and what on the clean clips; the condition on copies of a few, or of all."""
+
+        def embed(condition: str) -> dict[str, Vectors]:
+            return {space.name: space.vectors(test_set, condition) for space in spaces}
+
+        clean = embed(CLEAN)
+        few = [name for name in test_set.severities if name.endswith(f"@{CONDITION_SEVERITY}")]
+        if few:
+            rows = test_set.views[few[0]].rows
+            copies = {CLEAN: {space: points[rows] for space, points in clean.items()}}
+            copies |= {name.split("@")[0]: embed(name) for name in few}
+        else:
+            rows = np.arange(len(test_set.clips))
+            copies = {name: clean if name == CLEAN else embed(name) for name in test_set.whole}
+        of_copies = factor_data(test_set.clips.take(rows), copies)
+        condition = {factor: data for factor, data in of_copies.items() if factor == CONDITION}
+        return factor_data(test_set.clips, {CLEAN: clean}) | condition
+
+    def _abx(self, test_set: TestSet, repeats: int) -> dict[str, Abx]:
+        """ABX of every subspace and of the best raw layer, frame by frame."""
+        if not self.model or not test_set.spoken:
+            return {}
+        spoken = test_set.spoken
+        errors = {}
+        for space, frames in frame_embeddings(self.model, spoken.frames).items():
+            by_clip = dict(zip(spoken.clips.tolist(), frames, strict=True))
+            if error := abx_error(by_clip, spoken.grids, repeats, rng(EVALUATION_SEED, "abx.bootstrap")):
+                errors[space] = error
+        raw = [space for space in errors if space.startswith(f"{RAW}.")]
+        best = min(raw, key=lambda space: errors[space].error, default=None)
+        kept = [space for space in errors if space == best or space not in raw]
+        return {space: Abx(**asdict(errors[space])) for space in kept}
 
 
 @dataclass(frozen=True)
@@ -162,11 +258,21 @@ def _on_one_thread(measure: Callable[[Vectors, Task], T], vectors: Vectors, task
 
 
 def _cell(vectors: Vectors, task: Task, repeats: int) -> ProbedFactor:
-    linear, mlp = (probe(vectors, task, kind, repeats) for kind in KINDS)
-    controls = [probe(vectors, task, kind, repeats, shuffled=True) for kind in KINDS]
+    accuracies, found = {}, []
+    for kind in KINDS:
+        real, control = (probe(vectors, task, kind, repeats, shuffled) for shuffled in (False, True))
+        found.append(real)
+        accuracies[kind] = ProbeAccuracy(
+            accuracy=real.accuracy.value,
+            interval=real.accuracy.interval,
+            shuffled=control.accuracy.value,
+            shuffled_interval=control.accuracy.interval,
+            seeds=len({seed for seed, _ in task.folds}),
+        )
+    linear, mlp = found
     return ProbedFactor(
-        linear=_both(linear, controls[0], task),
-        mlp=_both(mlp, controls[1], task),
+        linear=accuracies["linear"],
+        mlp=accuracies["mlp"],
         chance=round(task.chance, 5),
         information=Information(
             bits=linear.bits.value,
@@ -178,120 +284,6 @@ def _cell(vectors: Vectors, task: Task, repeats: int) -> ProbedFactor:
         classes=task.classes,
         clips=len(task.rows),
     )
-
-
-def _both(real: Probed, control: Probed, task: Task) -> ProbeAccuracy:
-    return ProbeAccuracy(
-        accuracy=real.accuracy.value,
-        interval=real.accuracy.interval,
-        shuffled=control.accuracy.value,
-        shuffled_interval=control.accuracy.interval,
-        seeds=len({seed for seed, _ in task.folds}),
-    )
-
-
-RESIDUAL = "residual"
-CONDITION_SEVERITY = "0.50"
-"""Of the copies that the condition is told from; each disturbance is a class, clean another."""
-
-
-@dataclass(frozen=True)
-class SpaceEvidence:
-    """What the separation of some spaces is measured on.
-
-    Attributes
-    ----------
-    spaces
-        The own spaces and, for a linear model, ``residual`` and ``raw``.
-    model
-        The model that they are of, where there is one: its frames, angles and rejections are measured.
-    rejected, projected
-        Raw layers without a subspace, and on it alone, by the subspace's name.
-    """
-
-    spaces: Sequence[Representation]
-    model: SubspaceModel | None = None
-    rejected: Sequence[Representation] = field(default_factory=tuple)
-    projected: Sequence[Representation] = field(default_factory=tuple)
-
-    @classmethod
-    def of_model(
-        cls, model: SubspaceModel, own: Sequence[Representation], training: Means
-    ) -> "SpaceEvidence":
-        """Fit what a model is measured beside on training cells' layer means (cells, layers, dim)."""
-        linear = linear_spaces(model)
-        spaces = [*own, Representation(RAW, raw_space(model, training))]
-        if len(linear) == len(model.subspaces):
-            spaces.append(Representation(RESIDUAL, rejected(model, linear, training)))
-        return cls(
-            spaces,
-            model,
-            [Representation(name, rejected(model, [name], training)) for name in linear],
-            [Representation(name, projected(model, name)) for name in linear],
-        )
-
-    def measure(self, test_set: TestSet, repeats: int, seeds: int, workers: int) -> Separation:
-        """Measure one test set."""
-        data = self._factors(test_set, self.spaces)
-        matrix = separation_matrix(data, repeats, workers, seeds)
-        own = [space.name for space in self.spaces if space.name not in (RAW, RESIDUAL)]
-        rejection, projection = (
-            linear_readings(self._factors(test_set, spaces), repeats, workers, seeds) if spaces else {}
-            for spaces in (self.rejected, self.projected)
-        )
-        with threadpool_limits(1):
-            clean = {name: data["speaker"].vectors[name] for name in own}
-            lie = geometry(clean, test_set.clips.speakers, self.model)
-            abx = self._abx(test_set, repeats)
-        return Separation(
-            matrix=matrix,
-            rejection=rejection,
-            projection=projection,
-            geometry=lie,
-            abx=abx,
-            blocks=_blocks(matrix, own),
-        )
-
-    def _factors(self, test_set: TestSet, spaces: Sequence[Representation]) -> Mapping[str, FactorData]:
-        """Who and what on the clean clips; the condition on copies of a few, or of all."""
-
-        def embed(condition: str) -> dict[str, Vectors]:
-            return {space.name: space.vectors(test_set, condition) for space in spaces}
-
-        clean = embed(CLEAN)
-        data = factor_data(test_set.clips, {CLEAN: clean})
-        few = {
-            name.split("@")[0]: view
-            for name, view in test_set.severities.items()
-            if name.endswith(f"@{CONDITION_SEVERITY}")
-        }
-        if few:
-            rows = next(iter(few.values())).rows
-            copies = {name: embed(f"{name}@{CONDITION_SEVERITY}") for name in few}
-            copies = {CLEAN: {space: points[rows] for space, points in clean.items()}} | copies
-            return data | {CONDITION: factor_data(test_set.clips.take(rows), copies)[CONDITION]}
-        if len(test_set.whole) > 1:
-            copies = {name: clean if name == CLEAN else embed(name) for name in test_set.whole}
-            data |= {CONDITION: factor_data(test_set.clips, copies)[CONDITION]}
-        return data
-
-    def _abx(self, test_set: TestSet, repeats: int) -> dict[str, Abx]:
-        """ABX of every subspace and of the best raw layer, frame by frame."""
-        if not self.model or not test_set.spoken:
-            return {}
-        spoken = test_set.spoken
-        errors = {}
-        for space, frames in frame_embeddings(self.model, spoken.frames).items():
-            by_clip = dict(zip(spoken.clips.tolist(), frames, strict=True))
-            if error := abx_error(by_clip, spoken.grids, repeats, rng(EVALUATION_SEED, "abx.bootstrap")):
-                errors[space] = error
-        raw = [space for space in errors if space.startswith(f"{RAW}.")]
-        best = min(raw, key=lambda space: errors[space].error, default=None)
-        kept = [space for space in errors if space == best or space not in raw]
-        return {space: Abx(**asdict(errors[space])) for space in kept}
-
-
-PERMUTATIONS = 20
 
 
 def geometry(

@@ -32,6 +32,12 @@ CROSS_CONDITION = "cross_condition"
 EVALUATION_SEED = 1_234
 """One seed for every run: the trials, rooms and noises of two runs are the same, so they compare."""
 
+SCHEMA_VERSION = 1
+_NEAREST_ROOMS = 4
+_ALL_MELS = float(np.log1p(8000 / 700))
+_OPEN_BANDS = (0.005, 0.99)
+"""Severities between which a band has a width and ends below 8 kHz, as its filter needs."""
+
 
 class FeatureTable(Interface):
     """Features of clips: those in a folder, or any with the same way to read rows."""
@@ -125,11 +131,6 @@ class TestSet:
         """Conditions of one disturbance at one severity, all of the same few clips."""
         return {name: view for name, view in self.views.items() if "@" in name}
 
-    @property
-    def has_keywords(self) -> bool:
-        """Whether contents are said by several speakers, often enough to learn them."""
-        return has_keywords(self.clips)
-
     def about(self) -> ProtocolAbout:
         """Describe the set."""
         languages = np.unique(self.clips.labels.get("language", np.array([], str)))
@@ -153,13 +154,6 @@ def has_keywords(clips: Clips) -> bool:
     """Say whether contents are said by several speakers, often enough to learn them."""
     contents = len(np.unique(clips.contents))
     return len(np.unique(clips.speakers)) > 1 and 1 < contents <= len(clips) / 3
-
-
-SCHEMA_VERSION = 1
-_NEAREST_ROOMS = 4
-_ALL_MELS = float(np.log1p(8000 / 700))
-_OPEN_BANDS = (0.005, 0.99)
-"""Severities between which a band has a width and ends below 8 kHz, as its filter needs."""
 
 
 def condition_at(

@@ -83,17 +83,7 @@ def draw_grids(
 
 @dataclass(frozen=True)
 class AbxError:
-    """What ABX found.
-
-    Attributes
-    ----------
-    error
-        In [0, 1]; 0.5 is chance, and ties count half.
-    interval
-        Its central 95 % over resampled speakers.
-    triples
-        How many were compared.
-    """
+    """Error in [0, 1] (0.5 is chance, ties count half), its 95 % interval, and the number of triples."""
 
     error: float
     interval: tuple[float, float] | None

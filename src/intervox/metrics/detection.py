@@ -15,6 +15,9 @@ from intervox.metrics.trials import Trials
 Scores = NDArray[np.floating]
 Rates = NDArray[np.float64]
 
+SCORE_BINS = 1_000
+RELIABILITY_BINS = 10
+
 
 def error_rates(targets: Scores, impostors: Scores) -> tuple[Rates, Rates]:
     """Return false-accept and false-reject rates at all thresholds, from accepting all to rejecting all.
@@ -125,10 +128,6 @@ def _corners(accept: Rates, reject: Rates) -> tuple[Rates, Rates]:
     kept = np.ones(len(accept), bool)
     kept[1:-1] = (accept[1:-1] < accept[:-2]) & (reject[2:] > reject[1:-1])
     return accept[kept], reject[kept]
-
-
-SCORE_BINS = 1_000
-RELIABILITY_BINS = 10
 
 
 def fit_calibration(targets: Scores, impostors: Scores) -> tuple[float, float]:

@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 """Shape (clips, dim); rows of unit length, so that an inner product is a cosine."""
 
+PAIRS_AT_ONCE = 4_096
+"""Two such chunks of vectors stay in a core's cache."""
+
 
 def unit(vectors: NDArray[np.floating]) -> Vectors:
     """Scale rows to length one; a zero row stays zero."""
@@ -22,7 +25,3 @@ def cosine(vectors: Vectors, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
             "td,td->t", vectors[part[:, 0]], vectors[part[:, 1]]
         )
     return scores
-
-
-PAIRS_AT_ONCE = 4_096
-"""Two such chunks of vectors stay in a core's cache."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow.compute as pc
@@ -211,18 +212,13 @@ def cached_step(
     value = loss({space: whole[order.to(whole.device)] for space, whole in vectors.items()})
     torch.autograd.backward(value)
     sizes = [len(batch) for batch in batches]
-    gradients = {space: torch.split(_gradient(whole), sizes) for space, whole in vectors.items()}
+    gradients = {space: torch.split(cast(Tensor, whole.grad), sizes) for space, whole in vectors.items()}
     for index, batch in enumerate(batches):
         again = encode(batch)
         torch.autograd.backward(
             [again[space] for space in gradients], [gradient[index] for gradient in gradients.values()]
         )
     return value.detach()
-
-
-def _gradient(leaf: Tensor) -> Tensor:
-    assert leaf.grad is not None
-    return leaf.grad
 
 
 def encode_with_gradient(

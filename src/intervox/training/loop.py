@@ -1,19 +1,7 @@
-"""The training loop, read from top to bottom.
+"""The training loop, read from top to bottom, in one process or several (``Step`` says why they agree).
 
-In one process, on a CPU or a GPU::
-
-    intervox refine RECIPE
-
-on the four GPUs of a machine, with the same gradients (``Step`` says why)::
-
-    accelerate launch --num_processes 4 -m intervox refine RECIPE
-
-and in four processes without a GPU::
-
-    ACCELERATE_USE_CPU=1 torchrun --nproc_per_node 4 -m intervox refine RECIPE
-
-Each may be killed at any time; the same command resumes from the last checkpoint and ends in the same
-bytes.
+It may be killed at any time: the same command resumes from the last checkpoint and ends in the same bytes.
+``docs/how-to/many-machines.md`` has the commands for one process and for many.
 """
 
 import math
@@ -55,9 +43,7 @@ LOG_EVERY = 10
 FRAMES_PER_SECOND = 50
 """Of most backbones, wav2vec 2.0's kin and Whisper among them."""
 
-_REMEDY = (
-    "lower training.learning_rate, set training.clip_gradient, or raise the subspaces' temperature"
-)  # fmt: skip
+_REMEDY = "lower training.learning_rate, set training.clip_gradient, or raise the subspaces' temperature"
 
 Value = TypeVar("Value")
 

@@ -9,14 +9,24 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
+from intervox.backbones.load import load_backbone
 from intervox.clips.labels import UNLABELLED
+from intervox.clips.schema import CELL_SCHEMA
+from intervox.corpus.plan.design import plan_factors
+from intervox.errors import IntervoxError
 from intervox.features.store import Features
 from intervox.model.closed_form import LinearMap, fit_lda
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import SubspaceSettings
 from intervox.storage import StepFolder, stable_hash
-from intervox.training.cells import TrainingCells, check_columns, training_cells, validation_cells
+from intervox.training.cells import (
+    TrainingCells,
+    check_columns,
+    no_validation_cells,
+    training_cells,
+    validation_cells,
+)
 from intervox.training.checkpoint import CHECKPOINT, TrainingRecord
 from intervox.training.loop import crop_frames, from_main, train
 from intervox.training.losses import MultiPart, columns
@@ -101,6 +111,21 @@ def check_settings(recipe: Recipe, layers: int, dim: int, plan: Collection[str])
     MultiPart(recipe.subspaces, recipe.loss)
 
 
+def check_training(recipe: Recipe) -> None:
+    """Refuse what ``refine`` would refuse once the corpus is made.
+
+    Raises
+    ------
+    IntervoxError
+        The backbone is not to be had, or the recipe's training does not fit it or the corpus.
+    """
+    backbone = load_backbone(recipe.backbone)
+    columns = [*CELL_SCHEMA.names, *plan_factors(recipe.corpus)]
+    check_settings(recipe, backbone.layers, backbone.dim, columns)
+    if recipe.training.validate_every and not recipe.corpus.validation.blocks:
+        raise no_validation_cells()
+
+
 def training_key(features: Features, recipe: Recipe) -> str:
     """Hash everything that decides a model's weights."""
     return stable_hash(
@@ -113,6 +138,20 @@ def training_key(features: Features, recipe: Recipe) -> str:
             recipe.seed,
         ]
     )
+
+
+def training_record(folder: Path, features: Features, recipe: Recipe) -> TrainingRecord:
+    """Read how the model in a folder was trained.
+
+    Raises
+    ------
+    IntervoxError
+        There is none, or it is that of another recipe.
+    """
+    record = TrainingRecord.read(folder)
+    if record.key != training_key(features, recipe):
+        raise IntervoxError(f"{folder} was refined by another recipe: run `intervox refine` first")
+    return record
 
 
 def closed_form(

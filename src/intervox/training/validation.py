@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from intervox.errors import IntervoxError
 from intervox.features.store import Features
 from intervox.metrics.detection import equal_error_rate, error_rates
-from intervox.metrics.trials import Pairs, draw_factor_trials
+from intervox.metrics.trials import draw_factor_trials
+from intervox.metrics.vectors import Vectors, cosine
 from intervox.model.model import SubspaceModel
 from intervox.seeds import rng
 from intervox.training.cells import TrainingCells
@@ -71,13 +72,13 @@ class Validation:
         vectors = self._project(model, features, self._rows[used])
         rates = {}
         for name, t in self.trials.items():
-            targets, impostors = (_cosines(vectors[name], place[kind]) for kind in (t.targets, t.impostors))
+            targets, impostors = (cosine(vectors[name], place[kind]) for kind in (t.targets, t.impostors))
             rates[name] = round(equal_error_rate(*error_rates(targets, impostors)), 6)
         return rates
 
     def _project(
         self, model: SubspaceModel, features: Features, rows: NDArray[np.int64]
-    ) -> dict[str, NDArray[np.float32]]:
+    ) -> dict[str, Vectors]:
         size = _CLIPS_AT_ONCE if model.reads_frames else _MEANS_AT_ONCE
         parts = []
         for start in range(0, len(rows), size):
@@ -87,8 +88,3 @@ class Validation:
             else:
                 parts.append(model.project(features.rows(batch)))
         return {name: np.concatenate([part[name] for part in parts]) for name in self.trials}
-
-
-def _cosines(vectors: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
-    cosines: NDArray[np.float32] = np.einsum("nd,nd->n", vectors[pairs[:, 0]], vectors[pairs[:, 1]])
-    return cosines

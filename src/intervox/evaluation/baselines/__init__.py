@@ -28,32 +28,6 @@ from intervox.recipe.training import SubspaceSettings
 from intervox.training.cells import TrainingCells
 from intervox.training.refine import refine, select_layers
 
-
-def observational_representations(
-    cells: Any, features: Features, recipe: Recipe, folder: Path
-) -> list[Representation]:
-    """Train the recipe's subspaces on observational batches, or go on from the last checkpoint.
-
-    Start, loss, schedule and the labels that each subspace's loss sees are those of the recipe;
-    see ``ObservationalSampler`` for what differs.
-
-    Parameters
-    ----------
-    cells, features
-        The corpus' plan and its features.
-    folder
-        Where the extra model goes.
-
-    Returns
-    -------
-    list
-        Named ``observational.<subspace>``.
-    """
-    training = recipe.training.model_copy(update={"batches": OBSERVATIONAL})
-    model = refine(cells, features, recipe.model_copy(update={"training": training}), folder)
-    return [replace(r, name=f"{OBSERVATIONAL}.{r.name}") for r in subspace_representations(model)]
-
-
 CLOSED_FORM = {
     "random": Baseline("seeded Gaussian directions", random_projection),
     "pca": Baseline("directions of most variance", pca),
@@ -114,6 +88,31 @@ def fit_baselines(
             embed = _embedder(model, settings, CLOSED_FORM[name].fit(task))
             result.append(Representation(f"{name}.{space}", embed))
     return result
+
+
+def observational_representations(
+    cells: Any, features: Features, recipe: Recipe, folder: Path
+) -> list[Representation]:
+    """Train the recipe's subspaces on observational batches, or go on from the last checkpoint.
+
+    Start, loss, schedule and the labels that each subspace's loss sees are those of the recipe;
+    see ``ObservationalSampler`` for what differs.
+
+    Parameters
+    ----------
+    cells, features
+        The corpus' plan and its features.
+    folder
+        Where the extra model goes.
+
+    Returns
+    -------
+    list
+        Named ``observational.<subspace>``.
+    """
+    training = recipe.training.model_copy(update={"batches": OBSERVATIONAL})
+    model = refine(cells, features, recipe.model_copy(update={"training": training}), folder)
+    return [replace(r, name=f"{OBSERVATIONAL}.{r.name}") for r in subspace_representations(model)]
 
 
 def _embedder(

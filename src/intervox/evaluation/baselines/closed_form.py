@@ -1,7 +1,8 @@
-"""Baselines without labels: what the layers and the number of dimensions give alone."""
+"""Closed-form baselines: ways from a ``Task`` to a map of at most ``dim`` directions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,13 @@ from intervox.model.closed_form import fit_lda
 from intervox.seeds import rng
 
 Inputs = NDArray[np.float32]
+Matrix = NDArray[np.float32]
+"""Shape (width, width)."""
+
+_COLLAPSED_VARIANCE = 0.95
+"""Share of the variance between class means whose directions are taken away (Liu et al. 2023)."""
+
+_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -64,17 +72,8 @@ class Task:
     seed: int
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """A closed-form way from a task to a map.
-
-    Attributes
-    ----------
-    about
-        One clause: what it does.
-    fit
-        Gives at most ``task.dim`` directions, fewer where the data has not more.
-    """
+class Baseline(NamedTuple):
+    """One clause that says what a baseline does, and its way from a task to a map."""
 
     about: str
     fit: Callable[[Task], Affine]
@@ -105,20 +104,29 @@ def within(inputs: Inputs, groups: NDArray[np.int64]) -> Inputs:
     return np.asarray(inputs - group_means(inputs, groups)[groups])
 
 
+def random_projection(task: Task) -> Affine:
+    """Project on seeded Gaussian directions, which keep distances (Johnson & Lindenstrauss 1984)."""
+    width = task.inputs.shape[1]
+    random = rng(task.seed, "baseline.random")
+    weight = random.normal(size=(min(task.dim, width), width)).astype(np.float32) / np.sqrt(task.dim)
+    return Affine(weight, -weight @ task.inputs.mean(axis=0))
+
+
+def pca(task: Task) -> Affine:
+    """Project on the directions of most variance."""
+    return principal_components(task.inputs, task.dim)
+
+
+def whitening(task: Task) -> Affine:
+    """Scale those directions to unit variance, so that a cosine counts them alike."""
+    return principal_components(task.inputs, task.dim, whiten=True)
+
+
 def lda(task: Task) -> Affine:
     """Fit plain LDA; training starts from the same map, shrunk by reliability."""
     known = task.labels != UNLABELLED
     linear = fit_lda(task.inputs[known], task.labels[known], task.dim, task.shrinkage)
     return Affine(linear.weight, linear.bias)
-
-
-Matrix = NDArray[np.float32]
-"""Shape (width, width)."""
-
-_COLLAPSED_VARIANCE = 0.95
-"""Share of the variance between class means whose directions are taken away (Liu et al. 2023)."""
-
-_CHUNK = 4096
 
 
 def leace(task: Task) -> Affine:
@@ -207,21 +215,3 @@ def svd(task: Task) -> Affine:
     regularised = (1 - task.shrinkage) * covariance + ridge * np.eye(size)
     weight = np.linalg.solve(regularised, differences.T @ codes / len(inputs)).T
     return Affine(weight, -weight @ inputs.mean(axis=0))
-
-
-def random_projection(task: Task) -> Affine:
-    """Project on seeded Gaussian directions, which keep distances (Johnson & Lindenstrauss 1984)."""
-    width = task.inputs.shape[1]
-    random = rng(task.seed, "baseline.random")
-    weight = random.normal(size=(min(task.dim, width), width)).astype(np.float32) / np.sqrt(task.dim)
-    return Affine(weight, -weight @ task.inputs.mean(axis=0))
-
-
-def pca(task: Task) -> Affine:
-    """Project on the directions of most variance."""
-    return principal_components(task.inputs, task.dim)
-
-
-def whitening(task: Task) -> Affine:
-    """Scale those directions to unit variance, so that a cosine counts them alike."""
-    return principal_components(task.inputs, task.dim, whiten=True)

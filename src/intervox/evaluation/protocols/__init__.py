@@ -8,12 +8,16 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
 
 import numpy as np
 
+from intervox.clips.labels import Text
 from intervox.clips.manifest import FORMATS, Row, read_manifest
+from intervox.corpus.plan.design import plan_cells
+from intervox.corpus.plan.texts import reserved_texts
 from intervox.errors import IntervoxError
 from intervox.evaluation.protocols.base import CorpusReader, Protocol, read_trials
 from intervox.evaluation.protocols.closed_texts import (
@@ -28,6 +32,8 @@ from intervox.evaluation.protocols.closed_texts import (
 from intervox.evaluation.protocols.lists import CNCELEB, VOICES, VOXCELEB1
 from intervox.evaluation.protocols.read import AN4, CMU_ARCTIC, COMMON_VOICE, VCTK, librispeech
 from intervox.metrics.trials import TrialList
+from intervox.recipe import Recipe
+from intervox.recipe.corpus import RecordingsSettings
 
 __all__ = ["READERS", "CorpusReader", "Protocol", "TrialList", "data_folder", "find_protocols"]
 
@@ -51,31 +57,6 @@ READERS: dict[str, CorpusReader] = {
     "an4": AN4,
     "common_voice": COMMON_VOICE,
 }
-
-
-def folders(base: Path) -> list[str]:
-    """Return the names of the folders that hold a manifest."""
-    return sorted({path.parent.name for format in FORMATS for path in base.glob(f"*/manifest{format}")})
-
-
-def corpus_of(name: str) -> CorpusReader:
-    """Describe the folder of that name."""
-    return CorpusReader((escape(name),), "as its owner states", "", _read_own, _lists_of_own)
-
-
-def _read_own(folder: Path) -> list[Row]:
-    found = [path for format in FORMATS if (path := folder / f"manifest{format}").is_file()]
-    return read_manifest(found[0]) if found else []
-
-
-def _lists_of_own(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
-    clips = {str(row.path): index for index, row in enumerate(rows)}
-    return {
-        path.stem: read_trials(path, clips, lambda clip: str(folder / clip))
-        for path in sorted(folder.glob("trials*.txt"))
-    }
-
-
 _OURS = ("corpus", "synthetic")
 
 
@@ -104,15 +85,38 @@ def find_protocols(names: tuple[str, ...], max_clips: int | None = None) -> list
     if "INTERVOX_DATA" in os.environ and not base.is_dir():
         raise IntervoxError(f"INTERVOX_DATA is {base}, which is not a folder: correct or unset it")
     found = [name for name, corpus in READERS.items() if corpus.automatic and corpus.find(base)]
-    found += [name for name in folders(base) if name not in READERS]
+    found += [name for name in _folders(base) if name not in READERS]
     wanted = [name for asked in names for name in (found if asked == "auto" else [asked])]
     return [_thin(_read(name, base), max_clips) for name in dict.fromkeys(wanted)]
+
+
+def _folders(base: Path) -> list[str]:
+    """Return the names of the folders that hold a manifest."""
+    return sorted({path.parent.name for format in FORMATS for path in base.glob(f"*/manifest{format}")})
+
+
+def _corpus_of(name: str) -> CorpusReader:
+    """Describe the folder of that name."""
+    return CorpusReader((escape(name),), "as its owner states", "", _read_own, _lists_of_own)
+
+
+def _read_own(folder: Path) -> list[Row]:
+    found = [path for format in FORMATS if (path := folder / f"manifest{format}").is_file()]
+    return read_manifest(found[0]) if found else []
+
+
+def _lists_of_own(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
+    clips = {str(row.path): index for index, row in enumerate(rows)}
+    return {
+        path.stem: read_trials(path, clips, lambda clip: str(folder / clip))
+        for path in sorted(folder.glob("trials*.txt"))
+    }
 
 
 def _read(name: str, base: Path) -> Protocol:
     if not name or Path(name).name != name or name in _OURS:
         raise IntervoxError(f"protocol {name!r}: give the name of a folder in {base}, not {_OURS}")
-    corpus = READERS.get(name) or corpus_of(name)
+    corpus = READERS.get(name) or _corpus_of(name)
     folder = corpus.find(base)
     rows: list[Row] = []
     if folder:
@@ -159,10 +163,35 @@ def _thin(protocol: Protocol, max_clips: int | None) -> Protocol:
     rows = [protocol.rows[index] for index in kept]
     _check_speakers(protocol.name, rows)
     lists = {name: trials.take(mask) for name, trials in protocol.lists.items()}
-    return Protocol(
-        protocol.name,
-        protocol.licence,
-        rows,
-        {name: trials for name, trials in lists.items() if len(trials)},
-        protocol.source,
-    )
+    return replace(protocol, rows=rows, lists={name: t for name, t in lists.items() if len(t)})
+
+
+def check_protocols_are_kept(recipe: Recipe) -> None:
+    """Refuse to train on what is evaluated: recordings of a protocol, or its texts unless asked to.
+
+    Raises
+    ------
+    IntervoxError
+        It names one of them.
+    """
+    rows = [row for protocol in find_protocols(recipe.evaluation.protocols) for row in protocol.rows]
+    for engine in recipe.corpus.engines:
+        if isinstance(engine, RecordingsSettings):
+            measured = {row.path.resolve() for row in rows}
+            both = [row.path for row in read_manifest(engine.manifest) if row.path.resolve() in measured]
+            if both:
+                raise IntervoxError(
+                    f"{engine.manifest} trains on {len(both):,} recordings that are also evaluated, such as "
+                    f"{both[0]}: name other evaluation.protocols"
+                )
+    if recipe.corpus.texts.protocol_texts:
+        return
+    planned = plan_cells(recipe.corpus, recipe.seed).group_by(["text", "language", "kind"]).aggregate([])
+    texts = (Text(**row) for row in planned.to_pylist())
+    reserved = reserved_texts({row.text or row.content for row in rows})
+    if found := sorted(text.text for text in check_reserved(texts, reserved)):
+        raise IntervoxError(
+            f"{len(found)} texts of the corpus are those of an evaluation protocol, such as {found[0]!r}: "
+            "add them to corpus.texts.reserved (recorded ones: take them out of the manifest), or set "
+            "corpus.texts.protocol_texts to true"
+        )

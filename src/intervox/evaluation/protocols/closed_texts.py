@@ -1,4 +1,4 @@
-"""Acted emotions: EmoDB, RAVDESS."""
+"""Corpora in which all say the same few words or sentences: digits, commands, acted emotions."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ AUDIOMNIST = CorpusReader(
 )
 
 
-_TEST = ("0", "1", "2", "3", "4")
+_FSDD_TEST = ("0", "1", "2", "3", "4")
 
 
 def _read_fsdd(folder: Path) -> list[Row]:
@@ -57,7 +57,7 @@ def _read_fsdd(folder: Path) -> list[Row]:
     rows = []
     for path in folder.glob("**/[0-9]_*_*.wav"):
         digit, speaker, take = path.stem.split("_")[:3]
-        split = "test" if take in _TEST else "train"
+        split = "test" if take in _FSDD_TEST else "train"
         rows.append(Row(path, speaker, digit, text=DIGITS[int(digit)], split=split))
     return rows
 
@@ -72,18 +72,15 @@ FSDD = CorpusReader(
 
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 UNKNOWN = "unknown"
-_MOST = 2**27 - 1
-_LISTS = {"testing_list.txt": "test", "validation_list.txt": "validation"}
-_FOLDERS = (
-    "speech_commands",
-    "speech_commands_v0.0[12]",
-    "SpeechCommands/speech_commands_v0.0[12]",
-)
+_MOST_HASHES = 2**27 - 1
+_SPLIT_LISTS = {"testing_list.txt": "test", "validation_list.txt": "validation"}
 
 
 def official_split(speaker: str) -> str:
     """Return the split of a speaker: a hash of the name puts 10 % each in test and validation."""
-    percentage = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (_MOST + 1) * (100 / _MOST)
+    percentage = (
+        int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (_MOST_HASHES + 1) * (100 / _MOST_HASHES)
+    )
     return "validation" if percentage < 10 else "test" if percentage < 20 else "train"
 
 
@@ -113,11 +110,11 @@ def _read_speech_commands(folder: Path) -> list[Row]:
 
 
 def _listed(folder: Path) -> dict[str, str]:
-    if not all((folder / file).is_file() for file in _LISTS):
+    if not all((folder / file).is_file() for file in _SPLIT_LISTS):
         return {}
     return {
         name.rpartition(".")[0]: split
-        for file, split in _LISTS.items()
+        for file, split in _SPLIT_LISTS.items()
         for name in (folder / file).read_text(encoding="utf-8").split()
     }
 
@@ -144,23 +141,22 @@ def _shuffled(row: Row) -> str:
     return hashlib.sha1(f"{row.content}/{row.path.stem}".encode()).hexdigest()
 
 
-_ABOUT = (_FOLDERS, "CC BY 4.0", "https://download.tensorflow.org/data/speech_commands_v0.02.tar.gz")
+_ABOUT = (
+    ("speech_commands", "speech_commands_v0.0[12]", "SpeechCommands/speech_commands_v0.0[12]"),
+    "CC BY 4.0",
+    "https://download.tensorflow.org/data/speech_commands_v0.02.tar.gz",
+)
 SPEECH_COMMANDS = CorpusReader(*_ABOUT, _read_speech_commands)
 SPEECH_COMMANDS_10 = CorpusReader(*_ABOUT, _read_commands, automatic=False)
 SPEECH_COMMANDS_12 = CorpusReader(*_ABOUT, _read_with_unknown, automatic=False)
 
 
-_NAME = re.compile(r"(\d\d)([ab]\d\d)([WLEAFTN])[a-z]?")
+_EMODB_NAME = re.compile(r"(\d\d)([ab]\d\d)([WLEAFTN])[a-z]?")
 _WOMEN = {"08", "09", "13", "14", "16"}
 _EMODB_EMOTIONS = {
-    "W": "anger",
-    "L": "boredom",
-    "E": "disgust",
-    "A": "fear",
-    "F": "happiness",
-    "T": "sadness",
+    "W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness",
     "N": "neutral",
-}
+}  # fmt: skip
 EMODB_SENTENCES = {
     "a01": "Der Lappen liegt auf dem Eisschrank.",
     "a02": "Das will sie am Mittwoch abgeben.",
@@ -186,7 +182,7 @@ def _read_emodb(folder: Path) -> list[Row]:
     """
     rows = []
     for path in audio_files(folder):
-        if match := _NAME.fullmatch(path.stem):
+        if match := _EMODB_NAME.fullmatch(path.stem):
             speaker, sentence, emotion = match.groups()
             gender = "female" if speaker in _WOMEN else "male"
             labels = as_labels(emotion=_EMODB_EMOTIONS[emotion], gender=gender)
@@ -196,10 +192,7 @@ def _read_emodb(folder: Path) -> list[Row]:
 
 
 EMODB = CorpusReader(
-    ("emodb", "EmoDB", "emo-db"),
-    "CC0 1.0",
-    "http://emodb.bilderbar.info/download/download.zip",
-    _read_emodb,
+    ("emodb", "EmoDB", "emo-db"), "CC0 1.0", "http://emodb.bilderbar.info/download/download.zip", _read_emodb
 )
 
 

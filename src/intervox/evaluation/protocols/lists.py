@@ -2,11 +2,11 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from intervox.clips.manifest import Row, as_labels
-from intervox.evaluation.protocols.base import CorpusReader, audio_files, by_stem, read_trials, stem
+from intervox.evaluation.protocols.base import GENDERS, CorpusReader, audio_files, by_stem, read_trials, stem
 from intervox.metrics.trials import TrialList
 
 
@@ -40,10 +40,15 @@ def _read_cnceleb(folder: Path) -> list[Row]:
     return rows
 
 
-def _lists_of_cnceleb(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
-    path = folder / "eval" / "lists" / "trials.lst"
-    clips = by_stem(row.path for row in rows)
-    return {"E": read_trials(path, clips, stem, (2, 0, 1))} if path.is_file() else {}
+def _list_at(name: str, place: str) -> Callable[[Path, list[Row]], dict[str, TrialList]]:
+    """Read the one list of a corpus, lines ``<enrolment> <test> <verdict>`` of file names, if it is there."""
+
+    def lists(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
+        clips = by_stem(row.path for row in rows)
+        path = folder / place
+        return {name: read_trials(path, clips, stem, (2, 0, 1))} if path.is_file() else {}
+
+    return lists
 
 
 CNCELEB = CorpusReader(
@@ -51,7 +56,7 @@ CNCELEB = CorpusReader(
     "CC BY-SA 4.0",
     "https://www.openslr.org/82/",
     _read_cnceleb,
-    _lists_of_cnceleb,
+    _list_at("E", "eval/lists/trials.lst"),
 )
 
 
@@ -100,18 +105,12 @@ def _texts_of_voices(path: Path) -> dict[str, str]:
         return {stem(name): text for _, name, text in csv.reader(file)}
 
 
-def _lists_of_voices(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
-    path = folder / "sid_dev_lists_and_keys" / "dev-trial-keys.lst"
-    clips = by_stem(row.path for row in rows)
-    return {"challenge_2019_dev": read_trials(path, clips, stem, (2, 0, 1))} if path.is_file() else {}
-
-
 VOICES = CorpusReader(
     ("voices", "VOiCES", "VOiCES_devkit", "VOiCES_release"),
     "CC BY 4.0",
     "https://iqtlabs.github.io/voices/downloads/",
     _read_voices,
-    _lists_of_voices,
+    _list_at("challenge_2019_dev", "sid_dev_lists_and_keys/dev-trial-keys.lst"),
 )
 
 
@@ -124,7 +123,6 @@ _LISTS = {
     "list_test_hard.txt": "H",
     "list_test_hard2.txt": "H_cleaned",
 }
-_GENDERS = {"f": "female", "m": "male"}
 _SPLITS = {"dev": "train", "test": "test"}
 
 
@@ -189,7 +187,7 @@ def _speakers(folder: Path) -> Iterator[tuple[str, tuple[str, str, str]]]:
         if (path := place / "vox1_meta.csv").is_file():
             with path.open(newline="", encoding="utf-8") as file:
                 for about in csv.DictReader(file, delimiter="\t"):
-                    gender, split = _GENDERS.get(about["Gender"], ""), _SPLITS.get(about["Set"], "")
+                    gender, split = GENDERS.get(about["Gender"], ""), _SPLITS.get(about["Set"], "")
                     yield about["VoxCeleb1 ID"], (gender, about["Nationality"], split)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from intervox.clips.manifest import Row, as_labels
 from intervox.errors import IntervoxError
-from intervox.evaluation.protocols.base import AUDIO, CorpusReader, audio_files
+from intervox.evaluation.protocols.base import AUDIO, GENDERS, CorpusReader, audio_files
 
 _LINE = re.compile(r"(?:<s>)?\s*(.*?)\s*(?:</s>)?\s*\((\S+)\)")
 _SPLITS = {"an4_clstk": "train", "an4test_clstk": "test"}
@@ -149,9 +149,6 @@ COMMON_VOICE = CorpusReader(
 )
 
 
-_SEXES = {"F": "female", "M": "male"}
-
-
 def librispeech(name: str, automatic: bool) -> CorpusReader:
     """Describe one of the sets, such as ``test-other``."""
     return CorpusReader(
@@ -198,10 +195,7 @@ def _sexes(path: Path) -> Iterator[tuple[str, str]]:
     for line in lines:
         if not line.startswith(";"):
             speaker, sex, *_ = (part.strip() for part in line.split("|"))
-            yield speaker, _SEXES[sex]
-
-
-_GENDERS = {"F": "female", "M": "male"}
+            yield speaker, GENDERS[sex.lower()]
 
 
 def _read_vctk(folder: Path) -> list[Row]:
@@ -240,7 +234,7 @@ def _speakers(path: Path) -> Iterator[tuple[str, tuple[str, str]]]:
     lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
     for line in lines:
         speaker, _, gender, accent, *_ = line.split()
-        yield speaker.removeprefix("p"), (_GENDERS.get(gender, ""), accent)
+        yield speaker.removeprefix("p"), (GENDERS.get(gender.lower(), ""), accent)
 
 
 VCTK = CorpusReader(

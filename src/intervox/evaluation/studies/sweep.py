@@ -103,7 +103,19 @@ def compare_variants(
     judge = _Judge(test_sets, recipe.evaluation)
     trained = [[_train(cells, features, v, seed, judge, folder) for seed in range(seeds)] for v in variants]
     reference = _joint([training.samples for training in trained[0]])
-    rows = [_row(variant, runs, reference) for variant, runs in zip(variants, trained, strict=True)]
+    rows = [
+        SweepVariant(
+            name=variant.name,
+            overrides=dict(variant.overrides),
+            cells=int(variant.mask.sum()),
+            blocks_per_step=variant.recipe.training.blocks_per_step,
+            seeds=[training.seed for training in runs],
+            steps=[training.steps for training in runs],
+            seconds=[training.seconds for training in runs],
+            figures=_figures([training.samples for training in runs], reference),
+        )
+        for variant, runs in zip(variants, trained, strict=True)
+    ]
     return Sweep(
         recipe=recipe.name,
         seeds=seeds,
@@ -203,31 +215,12 @@ def _raw_rows(
         spaces = {"speaker": by_layer[speaker], "content": by_layer[content]}
         best = {"speaker": speaker, "content": content}
         rows.append((f"raw, layers {speaker} / {content}", best, spaces))
-    return [
-        SweepBaseline(
-            name=name,
-            layers=best,
-            figures=_figures([judge.samples(_home(folder, spaces), partial(dict, spaces))], reference),
-        )
-        for name, best, spaces in rows
-    ]
-
-
-def _home(folder: Path, spaces: Spaces) -> Path:
-    return folder / "-".join(["raw", *(space.space for space in spaces.values())])
-
-
-def _row(variant: Variant, trainings: Sequence[_Training], reference: Mapping[str, Samples]) -> SweepVariant:
-    return SweepVariant(
-        name=variant.name,
-        overrides=dict(variant.overrides),
-        cells=int(variant.mask.sum()),
-        blocks_per_step=variant.recipe.training.blocks_per_step,
-        seeds=[training.seed for training in trainings],
-        steps=[training.steps for training in trainings],
-        seconds=[training.seconds for training in trainings],
-        figures=_figures([training.samples for training in trainings], reference),
-    )
+    result = []
+    for name, layers_of, chosen in rows:
+        home = folder / "-".join(["raw", *(space.space for space in chosen.values())])
+        figures = _figures([judge.samples(home, partial(dict, chosen))], reference)
+        result.append(SweepBaseline(name=name, layers=layers_of, figures=figures))
+    return result
 
 
 def _figures(

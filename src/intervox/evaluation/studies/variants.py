@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from intervox.errors import IntervoxError
 from intervox.evaluation.keywords import shot_resamples
 from intervox.evaluation.representations import Representation, subspace_representations
-from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet, draw
+from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet, draw, has_keywords
 from intervox.features.store import Features
 from intervox.metrics.bootstrap import SpeakerResamples
 from intervox.metrics.detection import equal_error_rate, error_rates
@@ -34,6 +34,17 @@ Spaces = Mapping[str, Representation]
 
 CONTENT_TRIALS = "content"
 """The stratum of ``with_content_trials``."""
+
+RECIPE = "recipe"
+"""The name of the variant that changes nothing."""
+
+CELLS = "cells"
+"""The field that is no field of the recipe: which of the training cells are kept."""
+
+PARTS = ("subspaces", "loss", "training", "seed")
+"""What training reads of a recipe beside the features, which all variants share."""
+
+Overrides = Mapping[str, Any]
 
 _Measure = Callable[[TestSet, Mapping[str, Vectors], EvaluationSettings], Samples | None]
 
@@ -127,7 +138,7 @@ def _errors(space: str, stratum: str, factor: str = "speaker") -> _Measure:
 def _one_shot(
     test_set: TestSet, vectors: Mapping[str, Vectors], settings: EvaluationSettings
 ) -> Samples | None:
-    if not test_set.has_keywords:
+    if not has_keywords(test_set.clips):
         return None
     found = shot_resamples(
         vectors["content"], test_set.clips, 1, settings.episodes, settings.bootstrap, EVALUATION_SEED
@@ -146,18 +157,6 @@ MEASURES: dict[str, _Measure] = {
     "speaker_leak": _errors("content", "different_text"),
 }
 """What is measured, in this order: the speaker subspace, words in the content subspace, voices in it."""
-
-
-RECIPE = "recipe"
-"""The name of the variant that changes nothing."""
-
-CELLS = "cells"
-"""The field that is no field of the recipe: which of the training cells are kept."""
-
-PARTS = ("subspaces", "loss", "training", "seed")
-"""What training reads of a recipe beside the features, which all variants share."""
-
-Overrides = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -211,17 +210,11 @@ def parse_vary(options: Sequence[str]) -> dict[str, dict[str, Any]]:
         if field in fields:
             raise IntervoxError(f"--vary {field} is given twice: list all its values in one")
         fields[field] = values
-    short = _shortened(fields)
+    # Leave out the leading parts that are not needed to tell the fields apart.
+    last = {field: field.rsplit(".", 1)[-1] for field in fields}
+    short = {field: name if [*last.values()].count(name) == 1 else field for field, name in last.items()}
     crossed = [dict(zip(fields, values, strict=True)) for values in product(*fields.values())]
     return {", ".join(f"{short[field]}={value}" for field, value in one.items()): one for one in crossed}
-
-
-def _shortened(fields: Collection[str]) -> dict[str, str]:
-    """Leave out the leading parts that are not needed to tell the fields apart."""
-    lasts = [field.rsplit(".", 1)[-1] for field in fields]
-    return {
-        field: last if lasts.count(last) == 1 else field for field, last in zip(fields, lasts, strict=True)
-    }
 
 
 def choose_variants(
