@@ -22,8 +22,6 @@ from intervox.reporting.tables import table_sections
 from intervox.reporting.trials import (
     MAX_SECONDS,
     AudioBudget,
-    HeardTrial,
-    listen,
     main_stratum,
     read_trials,
     representations,
@@ -154,7 +152,7 @@ def write_report(
             for protocol in metrics.protocols
             if (drawings := _det(trials.get(protocol, {}), metrics, protocol, speaker))
         },
-        "worst": _worst(trials, metrics, speaker, AudioBudget(AUDIO_BYTES if embed_audio else 0)),
+        "worst": _worst(trials, metrics, speaker),
         "maps": {source.name: _maps(source, metrics) for source in sources},
     }
     tables = table_sections(metrics)
@@ -175,6 +173,7 @@ def write_report(
         files=files,
         speaker_space=speaker,
         cut=MAX_SECONDS if embed_audio else 0,
+        audio=AudioBudget(AUDIO_BYTES if embed_audio else 0),
         map_size=MAP_SIZE,
         **drawn,
         **_making(made),
@@ -251,20 +250,19 @@ def _open_set_rates(metrics: Metrics, protocol: str) -> dict[str, figures.Rates]
 
 
 def _worst(
-    trials: dict[str, dict[str, pa.Table]], metrics: Metrics, speaker: str, audio: AudioBudget
-) -> dict[str, list[tuple[str, list[HeardTrial]]]]:
-    """The worst errors on each protocol of human speech, ready to listen to: titles and trials."""
+    trials: dict[str, dict[str, pa.Table]], metrics: Metrics, speaker: str
+) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """The worst errors on each protocol of human speech: title to rows of the trials."""
     result = {}
     for protocol in human_protocols(metrics):
         table = trials.get(protocol, {}).get("clean")
         if table is None or speaker not in representations(table):
             continue
         chosen = table.filter(table[main_stratum(table)])
-        groups = [
-            ("Different people, highest scores", worst_impostors(chosen, speaker, WORST)),
-            ("One person, lowest scores", worst_targets(chosen, speaker, WORST)),
-        ]
-        result[protocol] = [(title, listen(rows, speaker, audio)) for title, rows in groups]
+        result[protocol] = {
+            "Different people, highest scores": worst_impostors(chosen, speaker, WORST).to_pylist(),
+            "One person, lowest scores": worst_targets(chosen, speaker, WORST).to_pylist(),
+        }
     return result
 
 

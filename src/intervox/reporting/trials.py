@@ -214,38 +214,6 @@ class AudioBudget:
         return f"data:audio/mpeg;base64,{coded}"
 
 
-@dataclass(frozen=True)
-class HeardClip:
-    """A recording of a trial: who says what, and the sound as a data URI."""
-
-    path: str
-    speaker: str
-    content: str
-    audio: str
-
-
-@dataclass(frozen=True)
-class HeardTrial:
-    """A trial to listen to: its score and both recordings."""
-
-    score: float
-    clips: list[HeardClip]
-
-
-def listen(table: pa.Table, space: str, audio: AudioBudget) -> list[HeardTrial]:
-    """Make trials ready for the page."""
-    return [
-        HeardTrial(
-            row[space],
-            [
-                HeardClip(row[role], row[f"{role}_speaker"], row[f"{role}_content"], audio.embed(row[role]))
-                for role in ("enrol", "test")
-            ],
-        )
-        for row in table.to_pylist()
-    ]
-
-
 def select_trials(
     run: Path,
     protocol: str,
