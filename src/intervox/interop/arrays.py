@@ -3,7 +3,7 @@
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,6 +42,20 @@ def space_of(name: str) -> str | None:
         return name
     prefix, dot, space = name.partition(".")
     return space if dot and prefix == UNNAMED else None
+
+
+def stacked(path: Path, rows: Mapping[str, Sequence[tuple[str, Vectors]]]) -> Contents:
+    """Stack the named vectors of every space; all of them name the same clips in the same order."""
+    names = [name for name, _ in next(iter(rows.values()), ())]
+    if any([name for name, _ in found] != names for found in rows.values()):
+        raise IntervoxError(f"{path}: a clip lacks a space that another has: embed the clips again")
+    try:
+        return names, {
+            space: np.stack([vector for _, vector in found]).astype(np.float32, copy=False)
+            for space, found in rows.items()
+        }
+    except ValueError:
+        raise IntervoxError(f"{path} holds vectors of different dimensions, or none: embed again") from None
 
 
 @contextmanager

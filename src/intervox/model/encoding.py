@@ -74,7 +74,7 @@ def _encode_clips(
     if not heads.reads_frames:
         return heads.project(layer_means(backbone, waves, settings)[0])
     parts = [
-        heads.project_frames(frames[None], np.ones((1, len(frames)), bool))
+        heads.project(frames[None], np.ones((1, len(frames)), bool))
         for frames in clip_frames(backbone, waves, settings)
     ]
     return {name: [part[name][0] for part in parts] for name in heads.subspaces}
