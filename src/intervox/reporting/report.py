@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from intervox.clips.corpus import Corpus
@@ -27,8 +28,7 @@ from intervox.reporting.trials import (
     representations,
     stratum_scores,
     trial_path,
-    worst_impostors,
-    worst_targets,
+    worst_trials,
 )
 from intervox.reporting.wording import (
     condition_title,
@@ -260,8 +260,8 @@ def _worst(
             continue
         chosen = table.filter(table[main_stratum(table)])
         result[protocol] = {
-            "Different people, highest scores": worst_impostors(chosen, speaker, WORST).to_pylist(),
-            "One person, lowest scores": worst_targets(chosen, speaker, WORST).to_pylist(),
+            "Different people, highest scores": worst_trials(chosen, speaker, WORST, False).to_pylist(),
+            "One person, lowest scores": worst_trials(chosen, speaker, WORST, True).to_pylist(),
         }
     return result
 
@@ -287,9 +287,7 @@ def _count_cells(corpus: Corpus) -> dict[str, dict[str, int]]:
     """Cells, speakers, contents and blocks of each split."""
     counts = {}
     for split in ("train", "test"):
-        cells = corpus.cells.filter([value == split for value in corpus.cells["split"].to_pylist()])
-        columns = ("speaker", "content", "block")
-        counts[split] = {"cells": cells.num_rows} | {
-            f"{column}s": len(set(cells[column].to_pylist())) for column in columns
-        }
+        cells = corpus.cells.filter(pc.equal(corpus.cells["split"], split))
+        distinct = {f"{name}s": len(cells[name].unique()) for name in ("speaker", "content", "block")}
+        counts[split] = {"cells": cells.num_rows} | distinct
     return counts
