@@ -18,7 +18,7 @@ from intervox.metrics.vectors import Vectors
 from intervox.recipe import Recipe, dump_recipe
 from intervox.reporting import figures, render
 from intervox.reporting.claim import RULES, claim
-from intervox.reporting.maps import MAP_SIZE, Map, separation_matrix, subspace_maps
+from intervox.reporting.maps import MAP_SIZE, separation_matrix, subspace_maps
 from intervox.reporting.tables import table_sections
 from intervox.reporting.trials import (
     MAX_SECONDS,
@@ -49,6 +49,7 @@ WORST = 5
 AUDIO_BYTES = 4_000_000
 """Of the page, at most, are recordings."""
 
+_FACTORS = ["speaker", "content"]
 _SECTIONS = {
     "verdicts": "Verdicts",
     "tested": "Who was tested",
@@ -153,7 +154,12 @@ def write_report(
             if (drawings := _det(trials.get(protocol, {}), metrics, protocol, speaker))
         },
         "worst": _worst(trials, metrics, speaker),
-        "maps": {source.name: _maps(source, metrics) for source in sources},
+        "maps": {
+            source.name: subspace_maps(
+                source.clips, source.vectors, _FACTORS if source.name in metrics.keywords else _FACTORS[:1]
+            )
+            for source in sources
+        },
     }
     tables = table_sections(metrics)
     matrices = {p: m for p in metrics.protocols if (m := separation_matrix(metrics, p))}
@@ -264,11 +270,6 @@ def _worst(
             "One person, lowest scores": worst_trials(chosen, speaker, WORST, True).to_pylist(),
         }
     return result
-
-
-def _maps(source: MapSource, metrics: Metrics) -> list[Map]:
-    factors = ["speaker", "content"] if source.name in metrics.keywords else ["speaker"]
-    return subspace_maps(source.clips, source.vectors, factors)
 
 
 def _making(made: Made | None) -> dict[str, Any]:
