@@ -48,7 +48,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., "subproce
     def call(*words: str, cwd: Path | None = None, **variables: str) -> "subprocess.CompletedProcess[str]":
         environment = os.environ | {"COLUMNS": "200"} | variables
         return subprocess.run(
-            [sys.executable, "-m", "intervox.cli.app", *words],
+            [sys.executable, "-m", "intervox", *words],
             cwd=cwd or ROOT,
             env=environment,
             capture_output=True,

@@ -185,7 +185,7 @@ def test_a_run_killed_in_every_step_ends_in_the_same_metrics(
 ) -> None:
     """SIGKILL as soon as each step's first output appears; then the steps one by one."""
     folder = tmp_path / "mini"
-    words = [sys.executable, "-m", "intervox.cli.app", "run", "mini", "--folder", str(folder)]
+    words = [sys.executable, "-m", "intervox", "run", "mini", "--folder", str(folder)]
     for place in FIRST_OUTPUTS:
         process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
@@ -257,7 +257,7 @@ def test_importing_intervox_loads_nothing_heavy() -> None:
 
 def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "intervox.cli.app", "synth", "mini", "--folder", str(tmp_path / "run")],
+        [sys.executable, "-m", "intervox", "synth", "mini", "--folder", str(tmp_path / "run")],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

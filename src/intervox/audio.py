@@ -67,10 +67,7 @@ def load_audio(source: AudioSource) -> Waveform:
         The clip is missing, undecodable, empty, shorter than 25 ms, silent or not finite.
     """
     name, blocks = _open(source, _BLOCK_SECONDS)
-    parts = list(blocks)
-    wave = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-    _check_length(len(wave), name)
-    _check_finite(wave, name)
+    wave = np.concatenate(list(_checked(name, blocks)))
     if np.abs(wave).max() < SILENCE:
         raise IntervoxError(f"{name} is silent: give a clip that holds speech")
     return wave
@@ -90,13 +87,7 @@ def stream_audio(source: AudioSource, block_seconds: float = _BLOCK_SECONDS) -> 
         The recording is missing, undecodable, empty, shorter than 25 ms or not finite. Silence is
         part of a long recording and is yielded as it is.
     """
-    name, blocks = _open(source, block_seconds)
-    length = 0
-    for block in blocks:
-        _check_finite(block, name)
-        length += len(block)
-        yield block
-    _check_length(length, name)
+    yield from _checked(*_open(source, block_seconds))
 
 
 def resample_chunks(chunks: Iterable[NDArray[Any]], rate: int) -> Iterator[Waveform]:
@@ -162,7 +153,10 @@ def _open(source: AudioSource, block_seconds: float) -> tuple[str, Iterator[Wave
         return name, _decode(source, name, block_seconds)
     name = "the audio given as an array"
     samples, rate = _pair(source, name)
-    wave = _from_array(samples, rate, name)
+    wave = _mono(samples, name)
+    _check_rate(rate, name)
+    if rate != SAMPLE_RATE:
+        wave = soxr.resample(wave, rate, SAMPLE_RATE).astype(np.float32)
     size = max(1, round(block_seconds * SAMPLE_RATE))
     return name, (wave[start : start + size] for start in range(0, len(wave), size))
 
@@ -218,12 +212,6 @@ def _resampler(rate: int) -> Any:
     return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32") if rate != SAMPLE_RATE else None
 
 
-def _from_array(samples: NDArray[Any], rate: int, name: str) -> Waveform:
-    mono = _mono(samples, name)
-    _check_rate(rate, name)
-    return mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE).astype(np.float32)
-
-
 def _mono(samples: NDArray[Any], name: str) -> Waveform:
     if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu":
         raise IntervoxError(
@@ -253,7 +241,13 @@ def _check_finite(wave: Waveform, name: str) -> None:
         raise IntervoxError(f"{name} holds NaN or infinite samples: write the file again")
 
 
-def _check_length(length: int, name: str) -> None:
+def _checked(name: str, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+    """Pass blocks on; together they have to be long enough."""
+    length = 0
+    for block in blocks:
+        _check_finite(block, name)
+        length += len(block)
+        yield block
     if length == 0:
         raise IntervoxError(f"{name} is empty: give a clip that holds speech")
     if length < MIN_SAMPLES:

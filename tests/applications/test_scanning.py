@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from intervox.applications.live import NOTHING, PeakPicker, Window, confirmed_peaks, sliding_windows
+from intervox.applications.live import NOTHING, Window, confirmed_peaks, sliding_windows
 from intervox.audio import Waveform
 from intervox.evaluation.streams import Stream, StreamWindows
 from intervox.metrics.events import pick_peaks
@@ -78,9 +78,8 @@ def test_memory_is_that_of_a_window_and_a_chunk() -> None:
 
 
 def picked(scores: NDArray[np.float64], distance: int) -> list[int]:
-    picker = PeakPicker(distance)
-    arriving = [*scores, *[NOTHING] * distance]
-    return [number - distance for number, score in enumerate(arriving) if picker.push(score)]
+    windows = (Window(0, 0, number, score) for number, score in enumerate(scores))
+    return [window.column for window in confirmed_peaks(windows, NOTHING, distance)]
 
 
 def test_peaks_by_hand() -> None:

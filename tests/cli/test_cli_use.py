@@ -75,7 +75,7 @@ def expected(*names: str, space: str = "speaker") -> NDArray[np.float32]:
 def start(*words: str, **options: Any) -> "subprocess.Popen[bytes]":
     """Start the real command line with pipes on all sides."""
     return subprocess.Popen(
-        [sys.executable, "-m", "intervox.cli.app", *words],
+        [sys.executable, "-m", "intervox", *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -133,8 +133,8 @@ def answering(model: SubspaceModel, monkeypatch: pytest.MonkeyPatch, cosines: di
 def test_verdicts_are_the_calibrated_ones(packaged: SubspaceModel, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(packaged, monkeypatch, {"speaker": 0.9, "content": 0.25})
     speaker, content = compare(packaged, np.zeros(1, np.float32), np.zeros(1, np.float32))
-    assert (speaker.question, speaker.words) == ("Same voice?", "Very likely the same voice")
-    assert (content.question, content.words) == ("Same words?", "Probably different words")
+    assert (speaker.phrases[0], speaker.words) == ("Same voice?", "Very likely the same voice")
+    assert (content.phrases[0], content.words) == ("Same words?", "Probably different words")
     for verdict, cosine in ((speaker, 0.9), (content, 0.25)):
         slope, offset = packaged.calibration[verdict.space]
         assert verdict.score == pytest.approx(cosine, abs=1e-6)

@@ -30,7 +30,7 @@ TOKEN = "hf_of_someone"
 REPOSITORY = "someone/voices"
 COMMIT = "0" * 39 + "1"
 
-# The real command line; the command is registered here in case it is not yet.
+# The real command line.
 COMMAND = "from intervox.cli.app import main; main()"
 
 

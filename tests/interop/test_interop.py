@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
 from intervox.interop import VECTOR_FORMATS, open_writer, read_kaldi_folder, read_scp, read_vectors
-from intervox.interop.clips import read_list
+from intervox.interop.clips import read_entries
 
 kaldiio = pytest.importorskip("kaldiio")
 
@@ -263,19 +263,19 @@ def test_commands_in_lists_are_never_run(command: str, tmp_path: Path) -> None:
     with pytest.raises(IntervoxError, match="line 2 is a shell command, which is never run"):
         list(read_scp(tmp_path / "wav.scp"))
     with pytest.raises(IntervoxError, match="never run"):
-        list(read_list([command], "standard input"))
+        list(read_entries([command], "standard input", alone=True))
 
 
 def test_lines_are_paths_or_names_with_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("my clip.wav").touch()
     lines = io.StringIO("a.wav\nmy clip.wav\n\nu1 b.wav\n")
-    found = read_list(lines, "standard input")
+    found = read_entries(lines, "standard input", alone=True)
     assert next(found) == ("a.wav", "a.wav")
     assert lines.read(1) == "m", "the second line was read before it was asked for"
     lines.seek(0)
     pairs = [("a.wav", "a.wav"), ("my clip.wav", "my clip.wav"), ("u1", "b.wav")]
-    assert list(read_list(lines, "standard input")) == pairs
+    assert list(read_entries(lines, "standard input", alone=True)) == pairs
 
 
 def test_a_kaldi_folder_gives_clips_and_speakers(tmp_path: Path) -> None:

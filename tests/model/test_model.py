@@ -73,7 +73,7 @@ def test_padding_changes_nothing(kind: str) -> None:
         for name, vectors in together.items():
             torch.testing.assert_close(vectors[row], alone[name][0], atol=1e-5, rtol=1e-4)
             assert vectors[row].norm().item() == pytest.approx(1, abs=1e-5)
-    projected = model.project_frames(frames.numpy(), mask.numpy())
+    projected = model.project(frames.numpy(), mask.numpy())
     np.testing.assert_allclose(projected["speaker"], together["speaker"].detach(), atol=1e-6)
 
 
@@ -90,7 +90,7 @@ def test_maps_that_read_means_average_real_frames(kind: str) -> None:
 def test_a_frame_is_a_clip_of_one(kind: str) -> None:
     model = a_model(kind)
     frames = some_frames()[0][0]
-    found = model.per_frame(frames)
+    found = model(frames)
     one_by_one = model(frames[:, None], torch.ones(6, 1, dtype=torch.bool))
     torch.testing.assert_close(found, one_by_one, atol=1e-5, rtol=1e-4)
     assert found["speaker"].shape == (6, 3)
@@ -163,7 +163,7 @@ def test_erasure_comes_before_the_map_and_for_frames_too() -> None:
     plain = a_model("linear")
     plain.set_standardisation(means.mean(dim=0), means.std(dim=0))
     assert (plain(means)["speaker"] - plain(moved)["speaker"]).abs().max() > 1
-    frame_by_frame = model.per_frame(means[:7])
+    frame_by_frame = model(means[:7])
     torch.testing.assert_close(frame_by_frame["speaker"], model(means[:7])["speaker"])
 
 
@@ -239,7 +239,7 @@ def test_a_clip_has_one_vector_alone_and_in_any_batch(
     parts = [backbone.forward([part]) for part in np.array_split(clips[1], 3)]
     states = torch.cat([part.layers[0].transpose(0, 1) for part in parts])
     np.testing.assert_allclose(model(states[None])["speaker"][0].detach(), together["speaker"][1], atol=1e-4)
-    np.testing.assert_allclose(model.per_frame(states)["speaker"].detach(), frames["speaker"][1], atol=1e-3)
+    np.testing.assert_allclose(model(states)["speaker"].detach(), frames["speaker"][1], atol=1e-3)
     assert model.encode([])["speaker"].shape == (0, 3)
 
 

@@ -112,9 +112,7 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
     @property
     def threshold_(self) -> float:
         """The cosine from which on a clip is accepted."""
-        if self.threshold is not None:
-            return self.threshold
-        return self.score_at(0.5)
+        return self.score_at(0.5) if self.threshold is None else self.threshold
 
     def score_at(self, probability: float, prior: float = 0.5) -> float:
         """Return the cosine at which "the same" has a probability, given a prior; both in (0, 1)."""

@@ -1,4 +1,4 @@
-"""Sound while it is going on, in chunks for ``KeywordSpotter.stream``: a pipe, or a microphone."""
+"""Live sound: from a pipe or a microphone, cut into windows, with the peaks of their scores."""
 
 import sys
 from collections import deque
@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError, missing_extra
 from intervox.metrics.events import pick_peaks
-from intervox.progress import progress_bar
 
 CHUNK_SECONDS = 0.1
+
+NOTHING = -np.inf
+"""Score of a window in which there is nothing to be found."""
+
+_AT_ONCE = 120
+"""Windows that are handed on together: enough to fill batches, few enough to be forgotten."""
+
+_BEFORE = 4
+"""Distances that are remembered: peaks that hide each other in turn are seldom more."""
+
 _RAW = {"samplerate": SAMPLE_RATE, "channels": 1, "format": "RAW", "subtype": "PCM_16", "endian": "LITTLE"}
 
 Chunks = Iterator[NDArray[np.float32]]
@@ -116,17 +125,6 @@ def microphone_chunks(
     return chunks()
 
 
-NOTHING = -np.inf
-"""Score of a window in which there is nothing to be found."""
-
-_AT_ONCE = 120
-"""Windows that are handed on together: enough to fill batches, few enough to be forgotten."""
-
-
-_BEFORE = 4
-"""Distances that are remembered: peaks that hide each other in turn are seldom more."""
-
-
 @dataclass(frozen=True)
 class Window:
     """A stretch of sound, and what is most like it.
@@ -189,48 +187,20 @@ def _cut(
         yield part, [kept[max(0, begin) : begin + window] for begin in (part - offset).tolist()]
 
 
-class PeakPicker:
-    """Peaks of a score that arrives window by window: ``pick_peaks`` on what surrounds each.
+def confirmed_peaks(windows: Iterable[Window], threshold: float, distance: int) -> Iterator[Window]:
+    """Yield the windows at which the score peaks, from the threshold on, ``distance`` windows later.
 
     A window is decided as soon as ``distance`` more are known: what comes later is too far away to
     hide it. The result is that of ``pick_peaks`` on the whole, except where peaks that are closer than
     ``distance`` rise one after another: there the first is dropped, though the last hides the second.
-
-    Parameters
-    ----------
-    distance
-        Windows from one peak to the next, at least.
     """
-
-    def __init__(self, distance: int) -> None:
-        self._distance = distance
-        self._before = _BEFORE * distance
-        size = self._before + 1 + distance
-        self._scores = deque([NOTHING] * size, size)
-
-    def push(self, score: float) -> bool:
-        """Take the next window's score, and say whether the one ``distance`` windows ago is a peak."""
-        self._scores.append(score)
-        if self._scores[self._before] == NOTHING:
-            return False
-        return self._before in pick_peaks(np.asarray(self._scores), self._distance)
-
-
-def confirmed_peaks(windows: Iterable[Window], threshold: float, distance: int) -> Iterator[Window]:
-    """Yield the windows at which the score peaks, from the threshold on, ``distance`` windows later."""
-    picker, recent = PeakPicker(distance), deque[Window](maxlen=distance + 1)
     silence = Window(0, 0)
+    before = _BEFORE * distance
+    recent = deque([silence] * (before + 1 + distance), before + 1 + distance)
     for window in chain(windows, repeat(silence, distance)):
         recent.append(window)
-        if picker.push(window.score if window.score >= threshold else NOTHING):
-            yield recent[0]
-
-
-def watched(windows: Iterable[Window], seconds: float) -> Iterator[Window]:
-    """Show a bar of how far the windows of a recording of some length have come."""
-    with progress_bar("scanning", round(seconds), "s") as bar:
-        shown = 0
-        for window in windows:
-            bar.advance(int(window.end) - shown)
-            shown = int(window.end)
-            yield window
+        middle = recent[before].score
+        if middle > NOTHING and middle >= threshold:
+            scores = np.array([near.score if near.score >= threshold else NOTHING for near in recent])
+            if before in pick_peaks(scores, distance):
+                yield recent[before]

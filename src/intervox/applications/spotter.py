@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.applications.enrolled import Enrolled
-from intervox.applications.live import Window, confirmed_peaks, sliding_windows, watched
+from intervox.applications.live import Window, confirmed_peaks, sliding_windows
 from intervox.audio import (
     MIN_SAMPLES,
     SAMPLE_RATE,
     SILENCE,
     AudioSource,
     Waveform,
-    duration_seconds,
     resample_chunks,
     stream_audio,
 )
@@ -133,15 +131,13 @@ class KeywordSpotter(Enrolled):
         """
         return self.model_.probability(self.decision_function(X), self.space, self._clip_prior)
 
-    def scan(self, source: AudioSource, progress: bool = False) -> Iterator[Detection]:
+    def scan(self, source: AudioSource) -> Iterator[Detection]:
         """Find keywords in a recording of any length, in memory that does not grow with it.
 
         Parameters
         ----------
         source
             As ``load_audio`` takes it. Digital silence is passed over.
-        progress
-            Whether to show a bar on standard error, where the length of the recording is known.
 
         Yields
         ------
@@ -154,7 +150,7 @@ class KeywordSpotter(Enrolled):
             Nothing is enrolled, a parameter is out of range, or the recording can't be read.
         """
         self._check()
-        return self._detections(self._heard(source, progress))
+        return self._detections(self._windows(stream_audio(source)))
 
     def stream(self, chunks: Iterable[NDArray[Any]], rate: int = SAMPLE_RATE) -> Iterator[Detection]:
         """Find keywords in sound as it comes: exactly those that ``scan`` finds in the whole.
@@ -187,9 +183,7 @@ class KeywordSpotter(Enrolled):
         """
         return self.window_seconds_ / 2 + self._distance * self.hop_seconds
 
-    def set_false_alarms_per_hour(
-        self, rate: float, background: Iterable[AudioSource], progress: bool = False
-    ) -> Self:
+    def set_false_alarms_per_hour(self, rate: float, background: Iterable[AudioSource]) -> Self:
         """Put the threshold where recordings without keywords give so many false alarms an hour.
 
         Parameters
@@ -200,8 +194,6 @@ class KeywordSpotter(Enrolled):
             Recordings of any length, such as the spotter will hear, in which no keyword is said. The
             rate holds on them exactly; on others as far as they are alike, and more closely the
             more false alarms it allows in them: of three, 1.7 is the deviation.
-        progress
-            Whether to show a bar for each recording on standard error.
 
         Raises
         ------
@@ -215,7 +207,7 @@ class KeywordSpotter(Enrolled):
             raise IntervoxError("background is a list of recordings: write [recording]")
         peaks, seconds = [np.zeros(0)], 0.0
         for source in background:
-            windows = list(self._heard(source, progress))
+            windows = list(self._windows(stream_audio(source)))
             scores = np.array([window.score for window in windows])
             peaks.append(scores[pick_peaks(scores, self._distance)])
             seconds += windows[-1].end
@@ -247,17 +239,13 @@ class KeywordSpotter(Enrolled):
         # Loads the backbone, so that live sound does not have to wait for it.
         self.model_.encode([])
 
-    def _heard(self, source: AudioSource, progress: bool) -> Iterator[Window]:
-        windows, seconds = self._windows(stream_audio(source)), _seconds(source)
-        return watched(windows, seconds) if progress and seconds else windows
-
     def _windows(self, sound: Iterable[Waveform]) -> Iterator[Window]:
         """Score every window as soon as it is heard."""
         prototypes, similarity = self.prototypes_, self.model_.similarity
         window, hop = (round(SAMPLE_RATE * each) for each in (self.window_seconds_, self.hop_seconds))
         for starts, waves in sliding_windows(sound, window, hop):
             begins = np.maximum(starts, 0)
-            spoken = [index for index, wave in enumerate(waves) if _may_hold_speech(wave)]
+            spoken = [i for i, wave in enumerate(waves) if _may_hold_speech(wave)]
             vectors = self.model_.encode([waves[index] for index in spoken])[self.space]
             found = dict(zip(spoken, similarity(vectors, prototypes), strict=True))
             for index, (begin, wave) in enumerate(zip(begins.tolist(), waves, strict=True)):
@@ -277,11 +265,3 @@ class KeywordSpotter(Enrolled):
 
 def _may_hold_speech(wave: Waveform) -> bool:
     return len(wave) >= MIN_SAMPLES and bool(np.abs(wave).max() >= SILENCE)
-
-
-def _seconds(source: AudioSource) -> float:
-    """How long a recording is, where that can be told without reading it; else 0."""
-    if isinstance(source, str | PathLike):
-        return duration_seconds(source)
-    samples, rate = source if isinstance(source, tuple) else (source, SAMPLE_RATE)
-    return len(samples) / rate if isinstance(samples, np.ndarray) else 0.0

@@ -2,11 +2,10 @@
 
 import errno
 import gc
-import json
 import os
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from intervox.cli.common import JsonOption
+from intervox.cli.common import JsonOption, show_found
 from intervox.cli.corpus import corpus_app
 from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import adapt, evaluate, extract, ingredients, refine, run, sweep, synth
@@ -22,7 +21,8 @@ from intervox.cli.speakers import enrol, verify
 from intervox.cli.use import embed, spot
 from intervox.errors import IntervoxError
 
-_NEEDED_BYTES = 2 * 2**30
+_NEEDED_GIB = 2
+_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ def backbone_checks() -> list[Check]:
     return [bundled, Check("hub id or local folder", True, families, needed=False)]
 
 
-def all_checks() -> list[Check]:
-    """Look at the machine, the packages, engines, backbones and evaluation data."""
+def doctor(as_json: JsonOption = False) -> None:
+    """Check what a run needs on this machine; exit code 2 where something is missing."""
     from intervox.parallel import default_workers
 
-    return [
+    checks = [
         Check("Python", sys.version_info >= (3, 11), sys.version.split()[0], "install Python 3.11 or later"),
         _package("torch"),
         _package("transformers"),
@@ -103,6 +103,9 @@ def all_checks() -> list[Check]:
         *backbone_checks(),
         *_data(),
     ]
+    _show_checks("Intervox on this machine", checks, as_json)
+    if any(check.needed and not check.present for check in checks):
+        raise typer.Exit(2)
 
 
 def _package(name: str) -> Check:
@@ -113,9 +116,9 @@ def _package(name: str) -> Check:
 
 
 def _disk() -> Check:
-    free = shutil.disk_usage(os.getcwd()).free
+    gib = shutil.disk_usage(os.getcwd()).free / 2**30
     return Check(
-        "free disk here", free > _NEEDED_BYTES, f"{free / 2**30:.0f} GiB", "free 2 GiB of disk space"
+        "free disk here", gib > _NEEDED_GIB, f"{gib:.0f} GiB", f"free {_NEEDED_GIB} GiB of disk space"
     )
 
 
@@ -163,20 +166,9 @@ def assets(
     make_assets(folder or default_folder(), source, typer.echo)
 
 
-def doctor(as_json: JsonOption = False) -> None:
-    """Check what a run needs on this machine; exit code 2 where something is missing."""
-    checks = all_checks()
-    _show_checks("Intervox on this machine", checks, as_json)
-    if any(check.needed and not check.present for check in checks):
-        raise typer.Exit(2)
-
-
 def _show_checks(title: str, checks: list[Check], as_json: bool) -> None:
-    from intervox.tables import Table, print_tables
+    from intervox.tables import Table
 
-    if as_json:
-        typer.echo(json.dumps([asdict(check) for check in checks]))
-        return
     rows = [
         [
             "yes" if check.present else ("NO" if check.needed else "no"),
@@ -186,7 +178,7 @@ def _show_checks(title: str, checks: list[Check], as_json: bool) -> None:
         ]
         for check in checks
     ]
-    print_tables([Table(title, "", ["", "what", "found", "how to get it"], rows, labels=4)])
+    show_found(checks, [Table(title, "", ["", "what", "found", "how to get it"], rows, labels=4)], as_json)
 
 
 app = typer.Typer(
@@ -205,8 +197,6 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(corpus_app, name="corpus")
-
-_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -232,7 +222,3 @@ def main() -> None:
         if leaving.code == _INTERRUPTED:
             print("interrupted: a run goes on from here with the same command", file=sys.stderr)
         raise
-
-
-if __name__ == "__main__":
-    main()

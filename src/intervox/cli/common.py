@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -15,6 +15,7 @@ from intervox.model.loading import DEFAULT
 
 if TYPE_CHECKING:
     from intervox.model.model import SubspaceModel
+    from intervox.tables import Table
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A built-in recipe (quickstart, standard, mini) or the path of a .yaml file.")
@@ -63,6 +64,18 @@ def while_read() -> Iterator[None]:
         # Python flushes it once more while ending.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(_SIGPIPE) from None
+
+
+def show_found(found: Any, tables: "Sequence[Table]", as_json: bool) -> None:
+    """Print a result whole, dataclasses and models alike: as JSON, or as tables."""
+    if as_json:
+        from pydantic_core import to_json
+
+        typer.echo(to_json(found, by_alias=True).decode())
+    else:
+        from intervox.tables import print_tables
+
+        print_tables(tables)
 
 
 def say(record: dict[str, Any], text: str, as_json: bool) -> None:

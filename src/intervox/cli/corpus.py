@@ -1,13 +1,12 @@
 """The commands ``intervox corpus …``: look at a corpus before anything is trained on it."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from intervox.cli.common import JsonOption, RecipeArgument, WorkersOption
+from intervox.cli.common import JsonOption, RecipeArgument, WorkersOption, show_found
 
 corpus_app = typer.Typer(
     help="Look at a corpus before anything is trained on it: check it, listen to it.",
@@ -21,11 +20,7 @@ CorpusArgument = Annotated[
 
 
 @corpus_app.command()
-def plan(
-    recipe: RecipeArgument,
-    workers: WorkersOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def plan(recipe: RecipeArgument, workers: WorkersOption = None, as_json: JsonOption = False) -> None:
     """Print a recipe's design and what it will cost, before anything is made.
 
     A few cells of every engine are rendered to see how long they take; nothing is written.
@@ -34,15 +29,11 @@ def plan(
     from intervox.evaluation.protocols import check_protocols_are_kept
     from intervox.parallel import default_workers
     from intervox.recipe import load_recipe
-    from intervox.tables import print_tables
 
     loaded = load_recipe(recipe)
     check_protocols_are_kept(loaded)
     found = plan_corpus(loaded.corpus, loaded.seed, workers or default_workers())
-    if as_json:
-        typer.echo(json.dumps(asdict(found)))
-    else:
-        print_tables([plan_table(loaded.name, found)])
+    show_found(found, [plan_table(loaded.name, found)], as_json)
 
 
 @corpus_app.command()
@@ -79,14 +70,10 @@ def check(
     from intervox.clips.corpus import find_corpus
     from intervox.corpus.inspect.check import check_corpus
     from intervox.corpus.inspect.check_clips import findings_table, has_errors
-    from intervox.tables import print_tables
 
     corpus = find_corpus(folder)
     findings = check_corpus(corpus, workers)
-    if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
-    else:
-        print_tables([findings_table(f"Corpus {corpus}", findings)])
+    show_found(findings, [findings_table(f"Corpus {corpus}", findings)], as_json)
     if has_errors(findings):
         raise typer.Exit(2)
 
@@ -144,24 +131,21 @@ def coverage(
     from intervox.corpus.plan.texts import texts
     from intervox.engines.base import load_engine
     from intervox.recipe import load_recipe
-    from intervox.tables import markdown, print_tables
+    from intervox.tables import markdown
 
     read = load_recipe(recipe)
     engines = [engine for engine in read.corpus.engines if engine.name != "recordings"]
     spoken = [voice.language for engine in engines for voice in load_engine(engine).voices()]
     found = measure(texts(read.corpus.texts, spoken, read.seed))
-    if as_json:
-        typer.echo(json.dumps({name: one.as_json() for name, one in found.items()}, ensure_ascii=False))
-    elif as_markdown:
-        typer.echo(markdown([coverage_table(found)]))
+    listed = [coverage_table(found)]
+    if as_markdown and not as_json:
+        typer.echo(markdown(listed))
     else:
-        print_tables([coverage_table(found)])
+        show_found({name: one.as_json() for name, one in found.items()}, listed, as_json)
 
 
 @corpus_app.command()
-def languages(
-    as_json: JsonOption = False,
-) -> None:
+def languages(as_json: JsonOption = False) -> None:
     """List the languages that have built-in texts, and all that espeak speaks texts of your own in."""
     from intervox.corpus.plan.lexicon import lexicon_languages
     from intervox.engines.espeak import EspeakEngine

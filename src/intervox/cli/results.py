@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intervox.cli.common import JsonOption, ModelOption, open_model
+from intervox.cli.common import JsonOption, ModelOption, open_model, show_found
 from intervox.errors import IntervoxError
 from intervox.model.loading import DEFAULT
 
@@ -23,14 +23,11 @@ def compare(
     """Put runs side by side, with paired differences on the trials that they share."""
     from intervox.reporting.compare import compare as compare_runs
     from intervox.reporting.compare import comparison_tables, write_comparison
-    from intervox.tables import print_tables
 
     found = compare_runs(runs)
     write_comparison(out, found)
-    if as_json:
-        typer.echo(json.dumps(asdict(found)))
-    else:
-        print_tables(comparison_tables(found))
+    show_found(found, comparison_tables(found), as_json)
+    if not as_json:
         typer.echo(f"page: {out}")
 
 

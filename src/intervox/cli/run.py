@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intervox.cli.common import FolderOption, JsonOption, RecipeArgument, WorkersOption
+from intervox.cli.common import FolderOption, JsonOption, RecipeArgument, WorkersOption, show_found
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
@@ -105,10 +105,7 @@ def evaluate(
     _show_metrics(metrics, home, as_json)
 
 
-def adapt(
-    recipe: RecipeArgument = "quickstart",
-    folder: FolderOption = None,
-) -> None:
+def adapt(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
     """Adapt the backbone (LoRA) to the recipe's corpus; needs `synth`, `extract` and `refine`.
 
     Another recipe takes the result as its backbone: FOLDER/adapter.
@@ -143,16 +140,13 @@ def sweep(
     from intervox import pipeline
     from intervox.evaluation.results import SWEEP
     from intervox.reporting.study_tables import selection_sentence, sweep_tables
-    from intervox.tables import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.sweep(opened, vary or (), seeds)
-    if as_json:
-        typer.echo(found.model_dump_json(by_alias=True))
-        return
-    print_tables(sweep_tables(found))
-    typer.echo(selection_sentence(found))
-    typer.echo(f"sweep: {opened.folder / SWEEP}\nplot:  {opened.folder / pipeline.SWEEP_PLOT}")
+    show_found(found, sweep_tables(found), as_json)
+    if not as_json:
+        typer.echo(selection_sentence(found))
+        typer.echo(f"sweep: {opened.folder / SWEEP}\nplot:  {opened.folder / pipeline.SWEEP_PLOT}")
 
 
 def ingredients(
@@ -166,14 +160,11 @@ def ingredients(
     from intervox import pipeline
     from intervox.evaluation.results import INGREDIENTS
     from intervox.reporting.study_tables import ingredient_tables
-    from intervox.tables import print_tables
 
     opened = pipeline.open_run(recipe, folder)
     found = pipeline.compare_ingredients(opened)
-    if as_json:
-        typer.echo(found.model_dump_json(by_alias=True))
-    else:
-        print_tables(ingredient_tables(found))
+    show_found(found, ingredient_tables(found), as_json)
+    if not as_json:
         typer.echo(f"ingredients: {opened.folder / INGREDIENTS}")
 
 
@@ -181,10 +172,7 @@ def _show_metrics(metrics: "Metrics", folder: Path, as_json: bool) -> None:
     from intervox.evaluation.results import METRICS
     from intervox.reporting import REPORT
     from intervox.reporting.tables import headline_tables
-    from intervox.tables import print_tables
 
-    if as_json:
-        typer.echo(metrics.model_dump_json(by_alias=True))
-        return
-    print_tables(headline_tables(metrics))
-    typer.echo(f"metrics: {folder / METRICS}\nreport:  {folder / REPORT}")
+    show_found(metrics, headline_tables(metrics), as_json)
+    if not as_json:
+        typer.echo(f"metrics: {folder / METRICS}\nreport:  {folder / REPORT}")

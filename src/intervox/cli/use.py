@@ -125,6 +125,7 @@ def spot(
     intervox spot --microphone --keywords words.safetensors
     ffmpeg -i stream.mp3 -f wav - | intervox spot - --examples words
     """
+    from intervox.applications.spotter import KeywordSpotter
     from intervox.interop.clips import PIPE, expand
     from intervox.interop.clips import examples as find_examples
 
@@ -133,7 +134,10 @@ def spot(
     if bool(clips) == microphone:
         raise IntervoxError("say where to listen: name recordings, - for a pipe, or --microphone")
     paths = [_MICROPHONE] if microphone else expand(clips or [])
-    spotter = _spotter(find_examples(examples or []), keywords, model)
+    enrolled = find_examples(examples or [])
+    spotter = KeywordSpotter.load(keywords, model) if keywords else KeywordSpotter(open_model(model))
+    for name, files in enrolled.items():
+        spotter.enrol(name, files)
     if threshold is not None:
         spotter.threshold = threshold
     found = failed = False
@@ -198,15 +202,6 @@ def _put(
             if writer:
                 writer.skip(clip)
     return good, failed
-
-
-def _spotter(enrolled: dict[str, list[str]], keywords: Path | None, model: str | None) -> "KeywordSpotter":
-    from intervox.applications.spotter import KeywordSpotter
-
-    spotter = KeywordSpotter.load(keywords, model) if keywords else KeywordSpotter(open_model(model))
-    for name, files in enrolled.items():
-        spotter.enrol(name, files)
-    return spotter
 
 
 def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: bool) -> "Iterator[Detection]":

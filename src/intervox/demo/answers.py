@@ -22,6 +22,24 @@ _QUESTIONS = {
     "content": ("Same words?", "the same words", "different words"),
 }
 _BARS = 240
+"""Of the outline of a recording."""
+
+MAP_SIZE = 300
+"""Width and height of a map in units of its SVG."""
+
+MARKS = (
+    "M-4-4H4V4H-4Z",
+    "M0-5 5 4H-5Z",
+    "M0-5.5 5.5 0 0 5.5-5.5 0Z",
+    "M0 5-5-4H5Z",
+    "M-1.5-5h3v3.5h3.500v3h-3.500v3.500h-3v-3.500h-3.500v-3h3.500Z",
+    "M-5-3-3-5 0-2 3-5 5-3 2 0 5 3 3 5 0 2-3 5-5 3-2 0Z",
+    "M0-6 1.500-1.500 6 0 1.500 1.500 0 6-1.500 1.500-6 0-1.500-1.500Z",
+    "M-5-2.500H5V2.500H-5Z",
+)
+"""Outlines around the origin, one a value: no two share a shape, so that colour is not needed."""
+
+_MARGIN = 14
 
 
 @dataclass(frozen=True)
@@ -45,14 +63,10 @@ class Verdict:
     decision: Decision | None
 
     @property
-    def question(self) -> str:
-        """What the subspace was asked."""
-        return self._phrases[0]
-
-    @property
-    def same(self) -> str:
-        """How to call a pair that shares the factor."""
-        return self._phrases[1]
+    def phrases(self) -> tuple[str, str, str]:
+        """What the subspace was asked; how to call a pair that shares the factor, and one that does not."""
+        usual = (f"Same {self.factor}?", f"the same {self.factor}", f"a different {self.factor}")
+        return _QUESTIONS.get(self.factor, usual)
 
     @property
     def words(self) -> str:
@@ -60,12 +74,7 @@ class Verdict:
         if self.decision is None:
             return "Not calibrated: only the score is known"
         sure = "Very likely" if abs(self.decision.probability - 0.5) >= 0.4 else "Probably"
-        return f"{sure} {self._phrases[1 if self.decision.accepted else 2]}"
-
-    @property
-    def _phrases(self) -> tuple[str, str, str]:
-        usual = (f"Same {self.factor}?", f"the same {self.factor}", f"a different {self.factor}")
-        return _QUESTIONS.get(self.factor, usual)
+        return f"{sure} {self.phrases[1 if self.decision.accepted else 2]}"
 
 
 def compare(model: SubspaceModel, first: Waveform, second: Waveform) -> list[Verdict]:
@@ -119,24 +128,6 @@ def spot(
     peaks = np.maximum.reduceat(np.abs(recording), edges)
     outline = "".join(f"M{n} {-height:.2f}V{height:.2f}" for n, height in enumerate(peaks / peaks.max()))
     return Timeline(keyword, found, len(recording) / SAMPLE_RATE, outline, usual_seconds)
-
-
-MAP_SIZE = 300
-"""Width and height of a map in units of its SVG."""
-
-MARKS = (
-    "M-4-4H4V4H-4Z",
-    "M0-5 5 4H-5Z",
-    "M0-5.5 5.5 0 0 5.5-5.5 0Z",
-    "M0 5-5-4H5Z",
-    "M-1.5-5h3v3.5h3.500v3h-3.500v3.500h-3v-3.500h-3.500v-3h3.500Z",
-    "M-5-3-3-5 0-2 3-5 5-3 2 0 5 3 3 5 0 2-3 5-5 3-2 0Z",
-    "M0-6 1.500-1.500 6 0 1.500 1.500 0 6-1.500 1.500-6 0-1.500-1.500Z",
-    "M-5-2.500H5V2.500H-5Z",
-)
-"""Outlines around the origin, one a value: no two share a shape, so that colour is not needed."""
-
-_MARGIN = 14
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The page itself: two tabs, and what their buttons do."""
+"""The page itself: two tabs, what their buttons do, and how a visitor's clips are read."""
 
 import io
 import logging
@@ -14,6 +14,18 @@ from intervox.audio import SAMPLE_RATE, Waveform, load_audio, stream_audio
 from intervox.demo import answers
 from intervox.errors import IntervoxError
 from intervox.model.model import SubspaceModel
+
+KEPT_SECONDS = 600
+"""After so long an uploaded clip is deleted."""
+
+MAX_WAITING = 20
+"""So many answers may be waited for; who comes after them is asked to try again."""
+
+MAX_EXAMPLES = 5
+_EXAMPLE_MINUTES = 10 / 60
+_MAX_NAME = 60
+_USUAL = {"2 seconds": 2.0, "10 seconds": 10.0, "25 seconds": 25.0, "2 minutes": 120.0}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,19 +73,6 @@ def read_clip(path: str | None, name: str, limits: Limits) -> Waveform:
         raise IntervoxError(f"{name} is longer than {length}: give a shorter piece")
     clip.seek(0)
     return load_audio(clip)
-
-
-KEPT_SECONDS = 600
-"""After so long an uploaded clip is deleted."""
-
-MAX_WAITING = 20
-"""So many answers may be waited for; who comes after them is asked to try again."""
-
-MAX_EXAMPLES = 5
-_EXAMPLE_MINUTES = 10 / 60
-_MAX_NAME = 60
-_USUAL = {"2 seconds": 2.0, "10 seconds": 10.0, "25 seconds": 25.0, "2 minutes": 120.0}
-_log = logging.getLogger(__name__)
 
 
 def build_page(model: SubspaceModel, limits: Limits) -> gr.Blocks:

@@ -49,10 +49,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == EADDRINUSE:
             raise IntervoxError(f"port {port} of {host} is in use: give another --port") from None
-        raise IntervoxError(
-            f"{host} port {port} can't be listened on ({error.strerror or error}): "
-            "give another --host or --port"
-        ) from None
+        reason = f"{host} port {port} can't be listened on ({error.strerror or error})"
+        raise IntervoxError(f"{reason}: give another --host or --port") from None
 
 
 def serve(model: str | Path, host: str, port: int, limits: Limits, announce: Callable[[str], None]) -> None:

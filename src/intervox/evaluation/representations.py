@@ -97,7 +97,7 @@ def subspace_representations(model: SubspaceModel) -> list[Representation]:
     """Each trained subspace."""
 
     def embed(name: str, *features: Any) -> Vectors:
-        return (model.project_frames if frames[name] else model.project)(*features)[name]
+        return model.project(*features)[name]
 
     frames = {name: model.subspace(name).map.reads_frames for name in model.subspaces}
     return [Representation(name, partial(embed, name), frames=frames[name]) for name in model.subspaces]
@@ -111,11 +111,10 @@ def embed_rows(model: SubspaceModel, features: Features, rows: NDArray[np.intege
     IntervoxError
         A map reads frames, and the features were kept without.
     """
-    project = model.project_frames if model.reads_frames else model.project
     parts, places = [], []
     for place, given in _read(features, rows, model.reads_frames):
         places.append(place)
-        parts.append(project(*given))
+        parts.append(model.project(*given))
     return {name: _put_back([part[name] for part in parts], places) for name in model.subspaces}
 
 
@@ -252,7 +251,7 @@ def frame_embeddings(model: SubspaceModel, frames: Sequence[Frames]) -> dict[str
     """
     joined = torch.from_numpy(np.concatenate(frames).astype(np.float32))
     with torch.inference_mode():
-        vectors: dict[str, Vectors] = {name: found.numpy() for name, found in model.per_frame(joined).items()}
+        vectors: dict[str, Vectors] = {name: found.numpy() for name, found in model(joined).items()}
         standard = model.standardise(joined).numpy()
     vectors |= {f"raw.{layer}": unit(standard[:, layer]) for layer in range(standard.shape[1])}
     ends = np.cumsum([len(clip) for clip in frames])[:-1]

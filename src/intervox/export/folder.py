@@ -1,4 +1,4 @@
-"""A folder that holds everything: graphs, PyTorch weights, what a program must know, card, example."""
+"""A folder that holds everything (graphs, weights, configuration, card, example), and its upload."""
 
 import os
 import shutil
@@ -69,6 +69,8 @@ sounds made by a formula, and {given} given recordings. A graph that differs fro
 
 The backbone's weights in the graphs keep their own licence{licence}.
 """
+
+_LOG_IN = "run `hf auth login`, or set HF_TOKEN to a token that may write"
 
 _LICENCES = {BUNDLED: ": Whisper tiny.en, Copyright (c) 2022 OpenAI, MIT licence"}
 
@@ -230,9 +232,6 @@ def own_card(model: SubspaceModel) -> str:
     return card.split(f"\n{_HEADING}\n")[0]
 
 
-_LOG_IN = "run `hf auth login`, or set HF_TOKEN to a token that may write"
-
-
 def check_repository(name: str) -> None:
     """Raise an ``IntervoxError`` unless a name can be that of a repository: USER/NAME."""
     try:
@@ -283,14 +282,12 @@ def push_folder(folder: Path | str, repository: str, private: bool | None = None
                 commit_message="Upload subspaces and their ONNX graphs",
             )
     except HfHubHTTPError as error:
-        status = error.response.status_code
-        if status == 401:
-            raise IntervoxError(f"the hub does not know this token: {_LOG_IN} ({again})") from error
-        if status == 403:
-            raise IntervoxError(
-                f"this token may not write to {repository}: {_LOG_IN}, or give another USER/NAME ({again})"
-            ) from error
-        raise IntervoxError(f"the hub refused {repository} ({_reason(error)}); {again}") from error
+        reasons = {
+            401: f"the hub does not know this token: {_LOG_IN}",
+            403: f"this token may not write to {repository}: {_LOG_IN}, or give another USER/NAME",
+        }
+        other = f"the hub refused {repository} ({_reason(error)})"
+        raise IntervoxError(f"{reasons.get(error.response.status_code, other)} ({again})") from error
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         raise IntervoxError(
             f"the hub can't be reached ({_reason(error)}): look at the network and try again ({again})"
@@ -299,5 +296,4 @@ def push_folder(folder: Path | str, repository: str, private: bool | None = None
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of what went wrong."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

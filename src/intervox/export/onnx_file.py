@@ -25,6 +25,14 @@ from intervox.storage import atomic_path
 TOLERANCE = 1e-4
 """Most that any number of a unit vector may differ from PyTorch's."""
 
+SETTINGS: dict[str, Any] = {
+    "op_types_to_quantize": ["MatMul", "Gemm"],
+    "per_channel": True,
+    "weight_type": QuantType.QUInt8,
+    "extra_options": {"MatMulConstBOnly": True},
+}
+"""Of ``quantize_dynamic``: matrices of weights alone."""
+
 _SECONDS = (0.1, 0.3, 0.5, 0.77, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
 _WINDOWS = (1, 3)
 """Clips that fill so many windows, and others a sample longer, whose windows differ by a sample."""
@@ -153,15 +161,6 @@ def agreement(
     """Compare the vectors of two graphs, clip by clip."""
     cosines = {name: np.einsum("nd,nd->n", vectors, other[name]) for name, vectors in one.items()}
     return {name: Agreement(float(values.min()), float(values.mean())) for name, values in cosines.items()}
-
-
-SETTINGS: dict[str, Any] = {
-    "op_types_to_quantize": ["MatMul", "Gemm"],
-    "per_channel": True,
-    "weight_type": QuantType.QUInt8,
-    "extra_options": {"MatMulConstBOnly": True},
-}
-"""Of ``quantize_dynamic``: matrices of weights alone."""
 
 
 def quantize(encoder: ModelProto, **other: Any) -> ModelProto:

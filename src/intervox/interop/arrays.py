@@ -1,9 +1,8 @@
 """NumPy's own formats, written a row at a time."""
 
-import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,6 +43,20 @@ def space_of(name: str) -> str | None:
     return space if dot and prefix == UNNAMED else None
 
 
+def stacked(path: Path, rows: Mapping[str, Sequence[tuple[str, Vectors]]]) -> Contents:
+    """Stack the named vectors of every space; all of them name the same clips in the same order."""
+    names = [name for name, _ in next(iter(rows.values()), ())]
+    if any([name for name, _ in found] != names for found in rows.values()):
+        raise IntervoxError(f"{path}: a clip lacks a space that another has: embed the clips again")
+    try:
+        return names, {
+            space: np.stack([vector for _, vector in found]).astype(np.float32, copy=False)
+            for space, found in rows.items()
+        }
+    except ValueError:
+        raise IntervoxError(f"{path} holds vectors of different dimensions, or none: embed again") from None
+
+
 @contextmanager
 def write_npy(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write the one space's vectors as an array (clips, dim)."""
@@ -72,22 +85,24 @@ def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Wr
     # An archive takes one member after another, the vectors come for all at once.
     with TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as scratch:
         parts = {space: Path(scratch) / f"{column(space)}.npy" for space in dims}
-        names = Path(scratch) / "names.jsonl"
+        names: list[str] = []
         with ExitStack() as stack:
             appends = {
                 space: stack.enter_context(growing_npy(part, (dims[space],), np.float32))
                 for space, part in parts.items()
             }
-            listed = stack.enter_context(names.open("w", encoding="utf-8"))
 
             def row(name: str, vectors: Mapping[str, Vectors]) -> None:
+                names.append(name)
                 for space, append in appends.items():
                     append(vectors[space][None])
-                listed.write(json.dumps(name) + "\n")
 
             yield row
         texts = Path(scratch) / f"{NAMES}.npy"
-        _write_texts(texts, names)
+        # As wide as the longest: objects would need pickle.
+        with growing_npy(texts, (), f"<U{max([1, *map(len, names)])}") as append_text:
+            for name in names:
+                append_text(np.array([name]))
         with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             for part in (texts, *parts.values()):
                 archive.write(part, part.name)
@@ -125,12 +140,3 @@ def load_npz(path: Path) -> dict[str, NDArray[Any]]:
     except _UNREADABLE as error:
         reason = [*str(error).splitlines(), type(error).__name__][0]
         raise IntervoxError(f"{path} is not a readable .npz of plain arrays ({reason})") from None
-
-
-def _write_texts(path: Path, names: Path) -> None:
-    """Turn JSON lines into an array of texts as wide as the longest; objects would need pickle."""
-    with names.open(encoding="utf-8") as lines:
-        widest = max([1, *(len(json.loads(line)) for line in lines)])
-    with growing_npy(path, (), f"<U{widest}") as append, names.open(encoding="utf-8") as lines:
-        for line in lines:
-            append(np.array([json.loads(line)]))

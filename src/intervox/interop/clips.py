@@ -97,29 +97,11 @@ def read_scp(path: Path) -> Iterator[NamedPath]:
     """
     try:
         with path.open(encoding="utf-8") as lines:
-            yield from _entries(lines, str(path))
+            yield from read_entries(lines, str(path))
     except FileNotFoundError:
         raise IntervoxError(f"{path} is missing: give the path of a list of clips") from None
     except UnicodeDecodeError:
         raise IntervoxError(f"{path} is no list of clips: save it as text, in UTF-8") from None
-
-
-def read_list(lines: Iterable[str], name: str) -> Iterator[NamedPath]:
-    """Read clips from lines that are each a path, or a name and a path as in ``wav.scp``.
-
-    Parameters
-    ----------
-    lines
-        Such as an open file, or standard input; read as they are needed. Empty ones are left out.
-    name
-        Of the list, for messages.
-
-    Raises
-    ------
-    IntervoxError
-        A line is a shell command, which is not run.
-    """
-    return _entries(lines, name, alone=True)
 
 
 def read_kaldi_folder(folder: Path) -> tuple[list[str], list[str]]:
@@ -168,29 +150,39 @@ def _listed(source: str) -> Iterator[NamedPath]:
     piped = source == PIPE
     file = sys.stdin.fileno() if piped else source
     with open(file, encoding="utf-8", errors=_ANY_NAME, closefd=not piped) as lines:
-        yield from read_list(lines, "standard input" if piped else source)
+        yield from read_entries(lines, "standard input" if piped else source, alone=True)
 
 
-def _entries(lines: Iterable[str], name: str, alone: bool = False) -> Iterator[NamedPath]:
-    for number, line in enumerate(lines, start=1):
-        if text := line.strip():
-            yield _entry(text, f"{name}, line {number}", alone)
+def read_entries(lines: Iterable[str], name: str, alone: bool = False) -> Iterator[NamedPath]:
+    """Take lines of a list apart as they are needed, empty ones left out.
 
+    Parameters
+    ----------
+    name
+        Of the list, for messages.
+    alone
+        Whether a line may be nothing but a path, even one with spaces.
 
-def _entry(line: str, place: str, alone: bool = False) -> NamedPath:
-    """Take a line apart; with ``alone`` it may be nothing but a path, even one with spaces."""
-    if "\0" in line:
-        raise IntervoxError(f"{place} is no text: give a list of paths, one a line")
-    if line.startswith("|") or line.endswith("|"):
-        raise IntervoxError(
-            f"{place} is a shell command, which is never run: write its output to a file and list that file"
-        )
-    name, *rest = line.split(maxsplit=1)
-    if alone and (not rest or Path(line).is_file()):
-        return line, line
-    if not rest:
-        raise IntervoxError(f"{place} is {line!r} alone: write a name and a path")
-    return name, rest[0]
+    Raises
+    ------
+    IntervoxError
+        A line lacks a path, or is a shell command, which is not run.
+    """
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        place = f"{name}, line {number}"
+        if "\0" in line:
+            raise IntervoxError(f"{place} is no text: give a list of paths, one a line")
+        if line.startswith("|") or line.endswith("|"):
+            raise IntervoxError(
+                f"{place} is a shell command, which is never run: write its output to a file and list that"
+            )
+        first, *rest = line.split(maxsplit=1)[:2] or [""]
+        if alone and line and (not rest or Path(line).is_file()):
+            yield line, line
+        elif rest:
+            yield first, rest[0]
+        elif line:
+            raise IntervoxError(f"{place} is {line!r} alone: write a name and a path")
 
 
 class _Ahead:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from intervox.errors import IntervoxError, missing_extra
-from intervox.interop.arrays import UNNAMED, Contents, WriteClip
+from intervox.interop.arrays import UNNAMED, Contents, WriteClip, stacked
 from intervox.interop.clips import read_scp
 from intervox.metrics.vectors import Vectors
 from intervox.storage import atomic_path
@@ -117,19 +117,10 @@ def _read_spaces(path: Path, rows: Callable[[Path], Iterator[tuple[str, Vectors]
         parts = {part.name.removeprefix(f"{path.stem}.").removesuffix(path.suffix): part for part in found}
     if not parts:
         raise IntervoxError(f"{path} is missing: give the path of a Kaldi archive or index")
-    names: list[str] = []
-    spaces = {}
-    for space, part in parts.items():
-        try:
-            read = list(rows(part))
-            spaces[space] = np.stack([vector for _, vector in read]).astype(np.float32, copy=False)
-        except _NOT_KALDI as error:
-            raise IntervoxError(
-                f"{part} holds no vectors of one dimension in Kaldi's form ({error})"
-            ) from None
-        if names and names != [name for name, _ in read]:
-            raise IntervoxError(f"{part} names other clips than the other spaces do: embed them together")
-        names = [name for name, _ in read]
+    try:
+        names, spaces = stacked(path, {space: list(rows(part)) for space, part in parts.items()})
+    except _NOT_KALDI as error:
+        raise IntervoxError(f"{path} holds no vectors in Kaldi's form ({error})") from None
     if next(iter(spaces.values())).ndim != 2:
         raise IntervoxError(f"{path} holds the frames of clips: read it with kaldiio")
     return names, spaces

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from intervox.errors import IntervoxError
-from intervox.interop.arrays import NAMES, Contents, WriteClip, column, space_of
+from intervox.interop.arrays import NAMES, Contents, WriteClip, column, space_of, stacked
 from intervox.metrics.vectors import Vectors
 from intervox.storage import atomic_path
 
@@ -36,29 +36,18 @@ def write_jsonl(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[
 
 def read_jsonl(path: Path) -> Contents:
     """Read the lines of ``intervox embed``; every clip has a line a space."""
-    names: list[str] = []
-    spaces: dict[str, list[Vectors]] = {}
+    spaces: dict[str, list[tuple[str, Vectors]]] = {}
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
-                name, vector = record["clip"], np.asarray(record["vector"], np.float32).reshape(-1)
-                found = spaces.setdefault(record["space"], [])
+                named = record["clip"], np.asarray(record["vector"], np.float32).reshape(-1)
+                spaces.setdefault(record["space"], []).append(named)
             except (ValueError, KeyError, TypeError):
                 raise IntervoxError(
                     f"{path}, line {number} is no vector: write clip, space and vector, as `intervox embed`"
                 ) from None
-            found.append(vector)
-            if len(found) > len(names):
-                names.append(name)
-            if names[len(found) - 1] != name:
-                raise IntervoxError(f"{path}, line {number}: {name} lacks a space that another clip has")
-    if {len(found) for found in spaces.values()} - {len(names)}:
-        raise IntervoxError(f"{path}: {names[-1]} lacks a space that another clip has: embed the clips again")
-    try:
-        return names, {space: np.stack(vectors) for space, vectors in spaces.items()}
-    except ValueError:
-        raise IntervoxError(f"{path} holds vectors of different dimensions: embed the clips again") from None
+    return stacked(path, spaces)
 
 
 @contextmanager

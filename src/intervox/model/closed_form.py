@@ -1,4 +1,4 @@
-"""Take another factor out of a subspace's inputs, in closed form, before anything is learned."""
+"""Closed forms: the map that a subspace starts from (LDA), and what is erased from its inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from intervox.clips.labels import UNLABELLED
 from intervox.errors import IntervoxError
+
+Labels = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,7 @@ class LinearMap:
         return LinearMap(self.weight * scale[:, None], self.bias * scale, self.reliability)
 
 
-def fit_lda(
-    inputs: NDArray[np.float32], labels: NDArray[np.integer], dim: int, shrinkage: float
-) -> LinearMap:
+def fit_lda(inputs: NDArray[np.float32], labels: Labels, dim: int, shrinkage: float) -> LinearMap:
     """Find the directions that best separate the classes, whitened within them.
 
     The same map as scikit-learn's ``LinearDiscriminantAnalysis(solver="eigen")``, which forms one
@@ -59,11 +59,8 @@ def fit_lda(
     # Whoever embeds a clip fits nothing: they need not wait for SciPy.
     from scipy.linalg import LinAlgError, eigh
 
-    _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
     centre = inputs.mean(axis=0)
-    sums = np.zeros((len(counts), inputs.shape[1]), np.float64)
-    np.add.at(sums, numbers, inputs - centre)
-    class_means = sums / counts[:, None]
+    class_means, numbers, counts = _class_means(inputs - centre, labels)
     residual = inputs - centre - class_means[numbers].astype(np.float32)
     within = (residual.T @ residual).astype(np.float64) / len(inputs)
     between = (class_means * counts[:, None]).T @ class_means / len(inputs)
@@ -85,9 +82,6 @@ def fit_lda(
         (-weight @ centre).astype(np.float32),
         (signal / (1 + signal)).astype(np.float32),
     )
-
-
-Labels = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -137,7 +131,10 @@ def fit_erasure(
         projection are fitted on differences within them: a text is said by the speakers of its block
         alone, so its mean over all cells carries theirs, and erasing it would erase them.
     """
-    differences = inputs if blocks is None else _within(inputs, blocks)
+    differences = inputs
+    if blocks is not None:
+        block_means, numbers, _ = _class_means(inputs, blocks)
+        differences = np.asarray(inputs - block_means[numbers], np.float32)
     found = []
     for labels in factors:
         known = labels != UNLABELLED
@@ -148,9 +145,11 @@ def fit_erasure(
     return Erasure(read.astype(np.float32), write.astype(np.float32))
 
 
-def _within(inputs: NDArray[np.float32], groups: Labels) -> NDArray[np.float32]:
-    """Take each group's mean off its rows."""
-    _, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
+def _class_means(
+    inputs: NDArray[np.float32], labels: Labels
+) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the mean of each class, the class of each row, and how many rows a class has."""
+    _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
     sums = np.zeros((len(counts), inputs.shape[1]), np.float64)
     np.add.at(sums, numbers, inputs)
-    return np.asarray(inputs - (sums / counts[:, None])[numbers], np.float32)
+    return sums / counts[:, None], numbers, counts

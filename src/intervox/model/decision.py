@@ -33,8 +33,7 @@ def similarity(first: Embeddings, second: Embeddings) -> Embeddings:
     IntervoxError
         The dimensions differ, as they do between subspaces.
     """
-    rows, columns = _unit(first), _unit(second)
-    _check_dims(rows, columns)
+    rows, columns = _unit_rows(first, second)
     return rows @ columns.T
 
 
@@ -51,8 +50,7 @@ def similarity_pairwise(first: Embeddings, second: Embeddings) -> Embeddings:
     IntervoxError
         The shapes differ.
     """
-    rows, columns = _unit(first), _unit(second)
-    _check_dims(rows, columns)
+    rows, columns = _unit_rows(first, second)
     if len(rows) != len(columns):
         raise IntervoxError(
             f"{len(rows)} embeddings can't be paired with {len(columns)}: give as many, or use similarity"
@@ -61,19 +59,17 @@ def similarity_pairwise(first: Embeddings, second: Embeddings) -> Embeddings:
     return found
 
 
-def _unit(vectors: Embeddings) -> Embeddings:
-    rows = vectors[None] if vectors.ndim == 1 else vectors
-    norms: Any = (rows * rows).sum(-1) ** 0.5
-    found: Embeddings = rows / norms.clip(1e-12)[:, None]
-    return found
-
-
-def _check_dims(first: Embeddings, second: Embeddings) -> None:
-    if first.ndim != 2 or first.shape[-1] != second.shape[-1]:
+def _unit_rows(*sets: Embeddings) -> list[Embeddings]:
+    if len({vectors.shape[-1] for vectors in sets}) > 1 or max(vectors.ndim for vectors in sets) > 2:
+        shapes = " and ".join(str(tuple(vectors.shape)) for vectors in sets)
         raise IntervoxError(
-            f"embeddings of shapes {tuple(first.shape)} and {tuple(second.shape)} can't be compared: give "
-            "those of one subspace, (clips, dim)"
+            f"embeddings of shapes {shapes} can't be compared: give those of one subspace, (clips, dim)"
         )
+    found: list[Any] = []
+    for vectors in sets:
+        rows: Any = vectors[None] if vectors.ndim == 1 else vectors
+        found.append(rows / ((rows * rows).sum(-1) ** 0.5).clip(1e-12)[:, None])
+    return found
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Subspace(nn.Module):
 
     def __init__(self, settings: SubspaceSettings, layers: int, dim: int) -> None:
         super().__init__()
-        used = list(settings.layers) if settings.layers is not None else list(range(layers))
+        used = list(range(layers) if settings.layers is None else settings.layers)
         if not used or max(used) >= layers or min(used) < 0:
             raise IntervoxError(f"subspace layers {used}: this backbone has layers 0 to {layers - 1}")
         self.settings = settings
@@ -143,6 +143,10 @@ class Heads(nn.Module):
     def forward(self, states: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Project hidden states to unit vectors (cells, dim) a subspace.
 
+        Frames (time, layers, dim) are as many clips of one frame. For a linear map the mean of their
+        projections, before they are scaled to unit length, is that of the clip. A map that pools
+        frames has one to pool: it weighs 1 and deviates by 0.
+
         Parameters
         ----------
         states
@@ -158,14 +162,6 @@ class Heads(nn.Module):
             name: subspace(frames, mask) if subspace.map.reads_frames else subspace(means)
             for name, subspace in self._items()
         }
-
-    def per_frame(self, states: Tensor) -> dict[str, Tensor]:
-        """Project frames (time, layers, dim), each as a clip of its own, to unit vectors (time, dim).
-
-        For a linear map the mean of the frames' projections, before they are scaled to unit length,
-        is that of the clip. A map that pools frames has one to pool: it weighs 1 and deviates by 0.
-        """
-        return self.forward(states)
 
     def maps(self) -> dict[str, Tensor]:
         """Return each map's linear part on all standardised layers, (subspace dim, layers * dim).
@@ -197,10 +193,9 @@ class Heads(nn.Module):
         labels
             Factor to classes (cells,), at least for those to erase.
         blocks
-            Shape (cells,); see ``erasure.fit_erasure``.
+            Shape (cells,); see ``closed_form.fit_erasure``.
         """
-        subspace = self.subspace(name)
-        settings = subspace.settings
+        subspace, settings = self.subspace(name), self.subspace(name).settings
         inputs = self.standardise(means)[:, subspace.used].flatten(1).numpy()
         factors = [labels[factor] for factor in settings.erase]
         subspace.set_erasure(
@@ -225,26 +220,20 @@ class Heads(nn.Module):
 
     def layer_weights(self) -> dict[str, dict[int, float]]:
         """Return, a subspace, each used layer's learned weight."""
-        result = {}
-        for name, subspace in self._items():
-            weights: list[float] = subspace.layer_weights().tolist()
-            result[name] = dict(zip(subspace.used, weights, strict=True))
-        return result
+        return {
+            name: dict(zip(subspace.used, subspace.layer_weights().tolist(), strict=True))
+            for name, subspace in self._items()
+        }
 
-    def project(self, means: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Project cached layer means (cells, layers, dim), in NumPy."""
-        with torch.inference_mode():
-            spaces = self(torch.from_numpy(means).to(self.mean.device))
-        return {name: vectors.cpu().numpy() for name, vectors in spaces.items()}
-
-    def project_frames(
-        self, states: NDArray[np.float32], mask: NDArray[np.bool_]
+    def project(
+        self, states: NDArray[np.float32], mask: NDArray[np.bool_] | None = None
     ) -> dict[str, NDArray[np.float32]]:
-        """Project frames (cells, time, layers, dim) under their mask (cells, time), in NumPy."""
-        device = self.mean.device
+        """Project means, or frames under their mask, as ``forward`` does, in NumPy."""
+        given = (
+            torch.from_numpy(array).to(self.mean.device) for array in (states, mask) if array is not None
+        )
         with torch.inference_mode():
-            spaces = self(torch.from_numpy(states).to(device), torch.from_numpy(mask).to(device))
-        return {name: vectors.cpu().numpy() for name, vectors in spaces.items()}
+            return {name: vectors.cpu().numpy() for name, vectors in self(*given).items()}
 
     def subspace(self, name: str) -> Subspace:
         """Return a subspace by name."""

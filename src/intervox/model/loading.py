@@ -1,7 +1,6 @@
 """Where a model's files come from: the package, a folder or the hub; and what may be wrong with them."""
 
 import hashlib
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -89,12 +88,12 @@ def damage_named(name: str) -> Iterator[None]:
 
 def _from_hub(name: str, hub: dict[str, Any]) -> Path:
     from huggingface_hub import errors, hf_hub_download
-    from huggingface_hub.utils import logging as hub_logging
 
-    verbosity = hub_logging.get_verbosity()
-    hub_logging.set_verbosity(logging.ERROR)  # not every attempt to reach the hub is worth a warning
+    from intervox.progress import quiet
+
     try:
-        config, _ = (Path(hf_hub_download(name, file, **hub)) for file in FILES)
+        with quiet():  # not every attempt to reach the hub is worth a warning
+            config, _ = (Path(hf_hub_download(name, file, **hub)) for file in FILES)
     except errors.GatedRepoError as error:
         raise IntervoxError(f"{name} is open to some only: ask for access on its page, and log in") from error
     except errors.RepositoryNotFoundError as error:
@@ -109,8 +108,6 @@ def _from_hub(name: str, hub: dict[str, Any]) -> Path:
             f"{name} is no folder here, and the hub, where it may be a model, can't be reached: look at the "
             "network, or give a folder"
         ) from error
-    finally:
-        hub_logging.set_verbosity(verbosity)
     return config.parent
 
 

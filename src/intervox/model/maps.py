@@ -92,7 +92,7 @@ class Attentive(Transform):
     ``width`` tanh units (their equations 2 and 3; the statistics are equations 5 and 6). ``v``
     starts at zero, so all frames weigh alike at first; started from a closed form, the matrix reads
     nothing of the deviation, so that the first vectors are exactly those of the linear map.
-    A single frame, as in ``per_frame``, is a clip of one: its weight is one.
+    A single frame is a clip of one: its weight is one.
     """
 
     title = "attentive"

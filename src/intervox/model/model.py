@@ -2,10 +2,10 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,25 +13,18 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from numpy.typing import ArrayLike, NDArray
 
 from intervox.audio import AudioSource
-from intervox.backbones.base import Backbone
-from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
-from intervox.metrics.vectors import Vectors
 from intervox.model.decision import Calibration, Decision, References, similarity, similarity_pairwise
-from intervox.model.encoding import check_sources, encode_stream
-from intervox.model.heads import Heads
+from intervox.model.encoding import ClipEncoder, Device
 from intervox.model.loading import DEFAULT, damage_named, model_folder
-from intervox.recipe import FeatureSettings
 from intervox.storage import stable_hash
-
-Device = str | torch.device | None
 
 _REFERENCE = "reference_"
 """Of the buffers that hold the references, a subspace each."""
 
 
 class SubspaceModel(
-    Heads,
+    ClipEncoder,
     PyTorchModelHubMixin,
     library_name="intervox",
     repo_url="",
@@ -82,14 +75,10 @@ class SubspaceModel(
         calibration: Mapping[str, Sequence[float]] | None = None,
         references: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(layers, dim, subspaces)
-        self.backbone_name = backbone
+        super().__init__(backbone, layers, dim, subspaces, fingerprint, window_seconds)
         self.name = ""
-        self.fingerprint = fingerprint
-        self.window_seconds = window_seconds
         self._calibration = _calibrations(calibration or {})
         self._reference_labels = {name: lines.split("\n") for name, lines in (references or {}).items()}
-        self._backbone: Backbone | None = None
         if self._reference_labels:
             count = len(next(iter(self._reference_labels.values())))
             for name in self.subspaces:
@@ -137,141 +126,6 @@ class SubspaceModel(
         config = self._hub_mixin_config
         assert isinstance(config, dict)
         config[name] = value
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is, and clips are encoded; ``to`` moves it, and its backbone with it."""
-        return self.mean.device
-
-    @overload
-    def encode(
-        self,
-        sources: Iterable[AudioSource],
-        batch_seconds: float = ...,
-        frames: Literal[False] = ...,
-        output: Literal["numpy"] = ...,
-        device: Device = ...,
-        show_progress: bool = ...,
-    ) -> dict[str, Vectors]: ...
-
-    @overload
-    def encode(
-        self,
-        sources: Iterable[AudioSource],
-        batch_seconds: float = ...,
-        *,
-        frames: Literal[True],
-        output: Literal["numpy"] = ...,
-        device: Device = ...,
-        show_progress: bool = ...,
-    ) -> dict[str, list[Vectors]]: ...
-
-    @overload
-    def encode(
-        self,
-        sources: Iterable[AudioSource],
-        batch_seconds: float = ...,
-        frames: bool = ...,
-        *,
-        output: Literal["torch"],
-        device: Device = ...,
-        show_progress: bool = ...,
-    ) -> dict[str, Any]: ...
-
-    def encode(
-        self,
-        sources: Iterable[AudioSource],
-        batch_seconds: float = 20.0,
-        frames: bool = False,
-        output: Literal["numpy", "torch"] = "numpy",
-        device: Device = None,
-        show_progress: bool = False,
-    ) -> dict[str, Any]:
-        """Embed clips of any length in every subspace.
-
-        Parameters
-        ----------
-        sources
-            Paths, bytes, open files, 16 kHz arrays or tensors, ``(array, sample rate)``, or rows of
-            an Audio column of ``datasets``. A generator is read as it is needed: some ten minutes
-            of sound are in memory, and the vectors.
-        batch_seconds
-            Upper bound on the padded length of one batch through the backbone.
-        frames
-            Whether to embed every frame instead of every clip.
-        output
-            ``numpy`` arrays or ``torch`` tensors, on the CPU.
-        device
-            Where to move the model first; by default it stays where it is.
-        show_progress
-            Whether to show a bar with the rate and the time left on standard error.
-
-        Returns
-        -------
-        dict
-            Subspace to unit vectors, shape (clips, dim), in the order given; with ``frames`` to one
-            array (frames, dim) a clip. A clip's vectors do not depend on the others.
-
-        Raises
-        ------
-        IntervoxError
-            A clip can't be embedded (the message says which and why), or the backbone is not the
-            one that the model was trained on.
-        """
-        if output not in ("numpy", "torch"):
-            raise IntervoxError(f"there is no output {output!r}: choose numpy or torch")
-        found = list(self.iter_encode(sources, batch_seconds, frames, device, show_progress))
-        convert = torch.from_numpy if output == "torch" else np.asarray
-        if frames:
-            return {name: [convert(clip[name]) for clip in found] for name in self.subspaces}
-        # What no clips give, so that there is something to stack where there are none.
-        none = {name: np.zeros((0, self.subspace(name).settings.dim), np.float32) for name in self.subspaces}
-        return {
-            name: convert(np.stack([clip[name] for clip in found]) if found else none[name]) for name in none
-        }
-
-    def iter_encode(
-        self,
-        sources: Iterable[AudioSource],
-        batch_seconds: float = 20.0,
-        frames: bool = False,
-        device: Device = None,
-        show_progress: bool = False,
-    ) -> Iterator[dict[str, Vectors]]:
-        """Embed clips as ``encode`` does, and yield those of one clip after the other.
-
-        Clips are read as they are needed, and nothing is kept of those that were yielded: for
-        collections that do not fit into memory, or whose vectors go into a file.
-
-        Yields
-        ------
-        dict
-            Subspace to a unit vector (dim,), with ``frames`` to one a frame (frames, dim).
-        """
-        check_sources(sources, batch_seconds)
-        if device is not None:
-            self.to(device)
-        settings = FeatureSettings(batch_seconds=batch_seconds, window_seconds=self.window_seconds)
-        return encode_stream(self, self._own_backbone(), sources, settings, frames, show_progress)
-
-    def _own_backbone(self) -> Backbone:
-        """Load the backbone once, and make sure that it is the one that was trained on."""
-        if self._backbone is None:
-            backbone = load_backbone(self.backbone_name, self.device)
-            if self.fingerprint and backbone.fingerprint != self.fingerprint:
-                raise IntervoxError(
-                    f"the weights of {self.backbone_name} are not those that this model was trained "
-                    "on: give the same backbone or refine again"
-                )
-            self._backbone = backbone
-        return self._backbone
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        """Take the backbone along, which is no submodule, wherever ``to``, ``cuda`` or ``cpu`` move."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self._backbone is not None:
-            self._backbone.to(self.device)
-        return self
 
     @classmethod
     def from_pretrained(  # type: ignore[override]

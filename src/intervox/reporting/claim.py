@@ -36,9 +36,14 @@ RULES = (
     "so that missing the other one shows nothing. The worst piece of evidence decides."
 )
 _ORDER: tuple[Outcome, ...] = ("separated", "partly", "not")
-T = TypeVar("T")
-
 _FACTORS = ("speaker", "content", "condition")
+_WORDS: dict[Outcome, str] = {
+    "separated": "separated",
+    "partly": "partly separated",
+    "not": "not separated",
+    "void": "void of everything, so not shown to be separated",
+}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -103,12 +108,11 @@ def verdicts(metrics: Metrics, protocol: str) -> list[Verdict]:
         void = _knows_nothing(metrics, protocol, space, own)
         for factor in factors:
             if factor != own and (evidence := _evidence(metrics, protocol, space, factor)):
-                worst_first = sorted(evidence, key=lambda piece: -_ORDER.index(piece[0]))
-                worst, words = worst_first[0][0], [words for _, words in worst_first]
-                if void and worst != "not":
-                    result.append(Verdict(protocol, space, factor, "void", [void, *words]))
-                else:
-                    result.append(Verdict(protocol, space, factor, worst, words))
+                evidence.sort(key=lambda piece: -_ORDER.index(piece[0]))
+                if void and evidence[0][0] != "not":
+                    evidence.insert(0, ("void", void))
+                outcome, words = evidence[0][0], [words for _, words in evidence]
+                result.append(Verdict(protocol, space, factor, outcome, words))
     return result
 
 
@@ -160,25 +164,15 @@ def _headline(verdicts: list[Verdict], any_human: bool) -> str:
     total = len(verdicts)
     if counts["separated"] == total:
         return f"Separated on human speech: in none of {total} cases is the other factor found."
-    parts = [
-        f"{counts[name]} {_plural(counts[name])} {words}" for name, words in _WORDS.items() if counts[name]
-    ]
-    lead = "Partly separated" if counts["separated"] + counts["partly"] else "Not separated"
     if counts["void"] == total:
         return "Nothing is claimed of separation: the subspaces do not know their own factors."
+    parts = [
+        f"{count} {'is' if count == 1 else 'are'} {words}"
+        for name, words in _WORDS.items()
+        if (count := counts[name])
+    ]
+    lead = "Partly separated" if counts["separated"] + counts["partly"] else "Not separated"
     return f"{lead} on human speech: of {total} {'case' if total == 1 else 'cases'}, {_listed(parts)}."
-
-
-_WORDS: dict[Outcome, str] = {
-    "separated": "separated",
-    "partly": "partly separated",
-    "not": "not separated",
-    "void": "void of everything, so not shown to be separated",
-}
-
-
-def _plural(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 def _tested(metrics: Metrics, humans: list[str]) -> str:

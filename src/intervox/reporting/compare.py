@@ -100,14 +100,14 @@ class Comparison:
     differences: list[Difference]
 
 
-def compare(runs: Sequence[Path], repeats: int = REPEATS, seed: int = SEED) -> Comparison:
+def compare(runs: Sequence[Path], repeats: int = REPEATS) -> Comparison:
     """Put the headline figures of runs side by side, and test each run against the first.
 
     Parameters
     ----------
     runs
         Folders with ``metrics.json`` and, for the differences, ``trials/``.
-    repeats, seed
+    repeats
         Of the bootstrap over speakers.
 
     Raises
@@ -119,18 +119,9 @@ def compare(runs: Sequence[Path], repeats: int = REPEATS, seed: int = SEED) -> C
         raise IntervoxError("there is nothing to compare: name two runs or more")
     measured = [(run, Metrics.read(run / METRICS)) for run in runs]
     return Comparison(
-        [
-            ComparedRun(
-                str(run),
-                found.recipe,
-                found.seed,
-                found.backbone.name if found.backbone else None,
-                claim(found).headline,
-            )
-            for run, found in measured
-        ],
+        [_about(run, found) for run, found in measured],
         _figures([found for _, found in measured]),
-        [row for other in measured[1:] for row in _differences(measured[0], other, repeats, seed)],
+        [row for other in measured[1:] for row in _differences(measured[0], other, repeats)],
     )
 
 
@@ -177,6 +168,11 @@ def write_comparison(path: Path, found: Comparison) -> None:
     write_bytes(path, page.encode())
 
 
+def _about(run: Path, found: Metrics) -> ComparedRun:
+    backbone = found.backbone.name if found.backbone else None
+    return ComparedRun(str(run), found.recipe, found.seed, backbone, claim(found).headline)
+
+
 def _figures(metrics: list[Metrics]) -> list[Figure]:
     """Headline figures of every protocol that any run has, in the order of the first that has it."""
     rows = []
@@ -209,7 +205,7 @@ def _headline(metrics: Metrics, protocol: str) -> Iterator[tuple[str, Value]]:
 
 
 def _differences(
-    first: tuple[Path, Metrics], other: tuple[Path, Metrics], repeats: int, seed: int
+    first: tuple[Path, Metrics], other: tuple[Path, Metrics], repeats: int
 ) -> Iterator[Difference]:
     """Paired differences of the first speaker space of each run."""
     spaces = [next(iter(spaces_of(metrics, "speaker")), "") for _, metrics in (other, first)]
@@ -231,7 +227,7 @@ def _differences(
                 trials, speakers = stratum_trials(ours, stratum)
                 our_scores = stratum_scores(ours, spaces[0], stratum)
                 their_scores = stratum_scores(theirs, spaces[1], stratum)
-                random = rng(seed, "bootstrap")
+                random = rng(SEED, "bootstrap")
                 paired = compare_systems(our_scores, their_scores, trials, speakers, repeats, random)
                 yield Difference(*about, paired.difference, paired.interval, paired.p)
 

@@ -29,23 +29,27 @@ _INK = "#010203"
 
 _DET_TICKS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
 _INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
-_STYLE: Any = {
-    "svg.fonttype": "none",
+_FILE_STYLE: Any = {
     "svg.hashsalt": "intervox",
     "font.size": 9,
     "font.family": "sans-serif",
-    "legend.fontsize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
+}
+_STYLE = _FILE_STYLE | {
+    "svg.fonttype": "none",
+    "legend.fontsize": 8,
     "axes.prop_cycle": cycler(color=COLOURS),
     **dict.fromkeys(_INKED, _INK),
 }
+_COLUMNS = 3
+"""Panels side by side in the plot of a sweep."""
 
 
 def det_curves(rates: Mapping[str, Rates]) -> str:
     """False rejects against false accepts on normal-deviate axes, one line a representation."""
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(4.4, 4.2)
+        axes = _axes(height=4.2)
         for name, (accept, reject) in rates.items():
             kept = np.linspace(0, len(accept) - 1, min(len(accept), 500)).astype(int)
             limits = 5e-4, 1 - 5e-4
@@ -57,25 +61,25 @@ def det_curves(rates: Mapping[str, Rates]) -> str:
         axes.set(xlabel="false accepts, %", ylabel="false rejects, %")
         axes.plot(ticks, ticks, color="0.6", linewidth=0.8, zorder=0)
         axes.grid(alpha=0.15)
-        return _finish(figure, axes, "DET curves")
+        return _finish(axes, "DET curves")
 
 
 def score_histograms(scores: Mapping[str, NDArray[np.float32]], space: str) -> str:
     """Densities of the cosines of several kinds of trial."""
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(4.4, 2.8)
+        axes = _axes(height=2.8)
         bins = np.linspace(-1, 1, 81).tolist()
         for name, values in scores.items():
             axes.hist(values, bins, density=True, histtype="step", linewidth=1.4, label=name)
         axes.set(xlabel=f"cosine in the {space} subspace", ylabel="density", yticks=[])
         axes.set_xticks([-1, -0.5, 0, 0.5, 1])
-        return _finish(figure, axes, "Histograms of scores")
+        return _finish(axes, "Histograms of scores")
 
 
 def severity_curves(curves: Mapping[str, Mapping[str, Rate]]) -> str:
     """EER over severity with its interval, one line a disturbance."""
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(4.4, 3.0)
+        axes = _axes(height=3.0)
         for name, curve in curves.items():
             severities = sorted(curve, key=float)
             places = [float(severity) for severity in severities]
@@ -87,13 +91,13 @@ def severity_curves(curves: Mapping[str, Mapping[str, Rate]]) -> str:
                 axes.fill_between(places, low, high, color=line.get_color(), alpha=0.08, linewidth=0)
         axes.set(xlabel="severity", ylabel="EER, %", ylim=(0, None))
         axes.grid(alpha=0.15)
-        return _finish(figure, axes, "EER over severity")
+        return _finish(axes, "EER over severity")
 
 
 def reliability(bins: Mapping[str, Sequence[Sequence[float]]]) -> str:
     """Share of targets over the mean predicted probability; the diagonal is calibrated."""
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(4.4, 3.6)
+        axes = _axes(height=3.6)
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, zorder=0)
         for name, points in bins.items():
             predicted, observed, counts = np.asarray(points, float).T
@@ -103,13 +107,13 @@ def reliability(bins: Mapping[str, Sequence[Sequence[float]]]) -> str:
         axes.set(xlabel="probability predicted", ylabel="share of targets", xlim=(-0.02, 1.02))
         axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.15)
-        return _finish(figure, axes, "Reliability")
+        return _finish(axes, "Reliability")
 
 
 def running_curves(curves: Mapping[str, Sequence[Sequence[float]]]) -> str:
     """Missed keywords over false alarms an hour, one line a representation."""
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(4.4, 3.0)
+        axes = _axes(height=3.0)
         for name, points in curves.items():
             alarms, missed = np.asarray(points, float).T
             axes.step(alarms, 100 * missed, where="post", label=name)
@@ -117,13 +121,13 @@ def running_curves(curves: Mapping[str, Sequence[Sequence[float]]]) -> str:
         axes.set_xscale("symlog", linthresh=1)
         axes.set_xlim(left=0)
         axes.grid(alpha=0.15)
-        return _finish(figure, axes, "Missed keywords over false alarms")
+        return _finish(axes, "Missed keywords over false alarms")
 
 
 def layer_weights(weights: Mapping[str, Mapping[int, float]]) -> str:
     """Learned weight of every layer that a subspace uses."""
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(4.4, 2.4)
+        axes = _axes(height=2.4)
         width = 0.8 / len(weights)
         for index, (name, by_layer) in enumerate(weights.items()):
             positions = np.array(list(by_layer)) + (index - (len(weights) - 1) / 2) * width
@@ -131,44 +135,37 @@ def layer_weights(weights: Mapping[str, Mapping[int, float]]) -> str:
         layers = sorted({layer for by_layer in weights.values() for layer in by_layer})
         axes.set(xlabel="layer", ylabel="weight", xticks=layers)
         axes.margins(y=0.4)
-        return _finish(figure, axes, "Layer weights")
+        return _finish(axes, "Layer weights")
 
 
 def training_curves(history: Sequence[LossRecord]) -> str:
     """Every part of the loss over the steps."""
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(4.4, 2.8)
+        axes = _axes(height=2.8)
         steps = [record.step for record in history]
         for part in history[0].parts:
             axes.plot(steps, [record.parts[part] for record in history], label=part.replace("_", " "))
         axes.set(xlabel="step", ylabel="loss part", yscale="log")
         axes.grid(alpha=0.15)
-        return _finish(figure, axes, "Loss over the steps")
+        return _finish(axes, "Loss over the steps")
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height))
-    return figure, figure.subplots()
+def _axes(height: float) -> Axes:
+    return Figure(figsize=(4.4, height)).subplots()
 
 
-def _finish(figure: Figure, axes: Axes, title: str) -> str:
+def _finish(axes: Axes, title: str) -> str:
     """Render as an ``<svg>`` element, the same text for the same figure, in the page's text colour."""
     axes.legend(frameon=False)
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight", transparent=True)
-    text = buffer.getvalue()
+    text = _svg(axes.get_figure(), bbox_inches="tight", transparent=True)
     drawn = text[text.index("<svg") :].replace(_INK, "currentColor")
     return drawn.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
 
 
-_COLUMNS = 3
-_SWEEP_STYLE: Any = {
-    "svg.hashsalt": "intervox",
-    "font.size": 9,
-    "font.family": "sans-serif",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+def _svg(figure: Any, **options: Any) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, **options)
+    return buffer.getvalue()
 
 
 def difference_plot(found: Sweep) -> str:
@@ -181,7 +178,7 @@ def difference_plot(found: Sweep) -> str:
     names = [row.name for row in found.variants[1:]]
     if not names:
         panels = []
-    with matplotlib.rc_context(_SWEEP_STYLE):
+    with matplotlib.rc_context(_FILE_STYLE):
         rows = max(1, -(-len(panels) // _COLUMNS))
         size = 12.0, rows * (1.3 + 0.13 * len(names) * (1 + len(found.protocols)))
         figure = Figure(figsize=size, layout="constrained")
@@ -198,9 +195,7 @@ def difference_plot(found: Sweep) -> str:
                 for protocol, colour in zip(found.protocols, cycle(COLOURS), strict=False)
             ]
             figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor="white")
-    return buffer.getvalue()
+        return _svg(figure, facecolor="white")
 
 
 def _panel(axes: Axes, key: str, found: Sweep) -> None:

@@ -1,4 +1,4 @@
-"""Maps of the subspaces: t-SNE of some clips, each a dot that says what it is."""
+"""What the subspaces hold, to look at: t-SNE maps of some clips, and shaded separation matrices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ MAP_CLIPS = 400
 MAP_CLASSES = 10
 MAP_SIZE = 300
 """Width and height of a map in units of its SVG."""
+
+SHADES = 20
+"""Of a matrix, from chance to perfect."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,6 @@ def _choose(labels: Mapping[str, Labels]) -> NDArray[np.int64]:
         kept &= np.isin(values, names[np.argsort(-counts, kind="stable")[:MAP_CLASSES]])
     clips = np.flatnonzero(kept)
     return np.sort(rng(0, "maps").permutation(clips)[:MAP_CLIPS])
-
-
-SHADES = 20
-"""From chance to perfect."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from intervox.clips.corpus import Corpus
@@ -17,20 +18,17 @@ from intervox.metrics.vectors import Vectors
 from intervox.recipe import Recipe, dump_recipe
 from intervox.reporting import figures, render
 from intervox.reporting.claim import RULES, claim
-from intervox.reporting.maps import MAP_SIZE, Map, separation_matrix, subspace_maps
+from intervox.reporting.maps import MAP_SIZE, separation_matrix, subspace_maps
 from intervox.reporting.tables import table_sections
 from intervox.reporting.trials import (
     MAX_SECONDS,
     AudioBudget,
-    HeardTrial,
-    listen,
     main_stratum,
     read_trials,
     representations,
     stratum_scores,
     trial_path,
-    worst_impostors,
-    worst_targets,
+    worst_trials,
 )
 from intervox.reporting.wording import (
     condition_title,
@@ -51,6 +49,7 @@ WORST = 5
 AUDIO_BYTES = 4_000_000
 """Of the page, at most, are recordings."""
 
+_FACTORS = ["speaker", "content"]
 _SECTIONS = {
     "verdicts": "Verdicts",
     "tested": "Who was tested",
@@ -154,8 +153,13 @@ def write_report(
             for protocol in metrics.protocols
             if (drawings := _det(trials.get(protocol, {}), metrics, protocol, speaker))
         },
-        "worst": _worst(trials, metrics, speaker, AudioBudget(AUDIO_BYTES if embed_audio else 0)),
-        "maps": {source.name: _maps(source, metrics) for source in sources},
+        "worst": _worst(trials, metrics, speaker),
+        "maps": {
+            source.name: subspace_maps(
+                source.clips, source.vectors, _FACTORS if source.name in metrics.keywords else _FACTORS[:1]
+            )
+            for source in sources
+        },
     }
     tables = table_sections(metrics)
     matrices = {p: m for p in metrics.protocols if (m := separation_matrix(metrics, p))}
@@ -175,6 +179,7 @@ def write_report(
         files=files,
         speaker_space=speaker,
         cut=MAX_SECONDS if embed_audio else 0,
+        audio=AudioBudget(AUDIO_BYTES if embed_audio else 0),
         map_size=MAP_SIZE,
         **drawn,
         **_making(made),
@@ -251,26 +256,20 @@ def _open_set_rates(metrics: Metrics, protocol: str) -> dict[str, figures.Rates]
 
 
 def _worst(
-    trials: dict[str, dict[str, pa.Table]], metrics: Metrics, speaker: str, audio: AudioBudget
-) -> dict[str, list[tuple[str, list[HeardTrial]]]]:
-    """The worst errors on each protocol of human speech, ready to listen to: titles and trials."""
+    trials: dict[str, dict[str, pa.Table]], metrics: Metrics, speaker: str
+) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """The worst errors on each protocol of human speech: title to rows of the trials."""
     result = {}
     for protocol in human_protocols(metrics):
         table = trials.get(protocol, {}).get("clean")
         if table is None or speaker not in representations(table):
             continue
         chosen = table.filter(table[main_stratum(table)])
-        groups = [
-            ("Different people, highest scores", worst_impostors(chosen, speaker, WORST)),
-            ("One person, lowest scores", worst_targets(chosen, speaker, WORST)),
-        ]
-        result[protocol] = [(title, listen(rows, speaker, audio)) for title, rows in groups]
+        result[protocol] = {
+            "Different people, highest scores": worst_trials(chosen, speaker, WORST, False).to_pylist(),
+            "One person, lowest scores": worst_trials(chosen, speaker, WORST, True).to_pylist(),
+        }
     return result
-
-
-def _maps(source: MapSource, metrics: Metrics) -> list[Map]:
-    factors = ["speaker", "content"] if source.name in metrics.keywords else ["speaker"]
-    return subspace_maps(source.clips, source.vectors, factors)
 
 
 def _making(made: Made | None) -> dict[str, Any]:
@@ -289,9 +288,7 @@ def _count_cells(corpus: Corpus) -> dict[str, dict[str, int]]:
     """Cells, speakers, contents and blocks of each split."""
     counts = {}
     for split in ("train", "test"):
-        cells = corpus.cells.filter([value == split for value in corpus.cells["split"].to_pylist()])
-        columns = ("speaker", "content", "block")
-        counts[split] = {"cells": cells.num_rows} | {
-            f"{column}s": len(set(cells[column].to_pylist())) for column in columns
-        }
+        cells = corpus.cells.filter(pc.equal(corpus.cells["split"], split))
+        distinct = {f"{name}s": len(cells[name].unique()) for name in ("speaker", "content", "block")}
+        counts[split] = {"cells": cells.num_rows} | distinct
     return counts

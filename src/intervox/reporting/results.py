@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: ``metrics.json``, the trials behind it, and the report."""
+"""What an evaluation leaves behind: ``metrics.json``, its trials, the report and the model's card."""
 
 import shutil
 from collections.abc import Sequence
@@ -14,6 +14,30 @@ from intervox.reporting.report import Made, MapSource, write_report
 from intervox.reporting.tables import headline_tables
 from intervox.reporting.trials import FOLDER, shown_names, trial_path, trial_table, write_trials
 from intervox.tables import markdown
+
+_CARD = """---
+library_name: intervox
+license: apache-2.0
+tags: [speech, speaker-verification, keyword-spotting]
+---
+
+# Intervox subspaces of {backbone}
+
+Recipe `{recipe}`, seed {seed}; trained on {hours} hours of synthetic speech and no human recording.
+Backbone weights: fingerprint `{fingerprint}`, not part of `model.safetensors`.
+
+```python
+from intervox import SubspaceModel
+
+z = SubspaceModel.from_pretrained("this folder or hub id").encode(["a.wav", "b.wav"])
+```
+
+{engines}
+
+## What was measured
+
+{tables}
+"""
 
 
 def forget_results(folder: Path) -> None:
@@ -52,31 +76,6 @@ def write_results(
         maps.append(MapSource(test_set.name, test_set.clips, own))
     write_report(folder / REPORT, metrics, maps, made, recordings)
     metrics.write(folder / METRICS)
-
-
-_CARD = """---
-library_name: intervox
-license: apache-2.0
-tags: [speech, speaker-verification, keyword-spotting]
----
-
-# Intervox subspaces of {backbone}
-
-Recipe `{recipe}`, seed {seed}; trained on {hours} hours of synthetic speech and no human recording.
-Backbone weights: fingerprint `{fingerprint}`, not part of `model.safetensors`.
-
-```python
-from intervox import SubspaceModel
-
-z = SubspaceModel.from_pretrained("this folder or hub id").encode(["a.wav", "b.wav"])
-```
-
-{engines}
-
-## What was measured
-
-{tables}
-"""
 
 
 def model_card(metrics: Metrics, backbone: Backbone, corpus: CorpusFacts) -> str:

@@ -1,28 +1,25 @@
 """The tables of separation: who knows what, what remains, how the spaces lie to each other."""
 
 from intervox.evaluation.results import Metrics
-from intervox.reporting.wording import accuracy, number, percent, spaces_of
+from intervox.reporting.wording import accuracy, number, percent
 from intervox.tables import NOTHING, Table
 
 
 def separation_table(metrics: Metrics) -> Table:
     """What each subspace holds of the other's factor, in three figures a protocol."""
-    speakers, contents = (
-        [space for space in spaces_of(metrics, factor) if metrics.spaces[space]][:1]
+    speaker, content = (
+        next((space for space, of in metrics.spaces.items() if of == factor), "")
         for factor in ("speaker", "content")
     )
     records = []
     for protocol, found in metrics.separation.items():
-        cells = {}
-        for space in contents:
-            cells["speaker EER % from content"] = percent(found.speaker_eer_from.get(space))
-        for space in speakers:
-            cost = found.same_text_cost_of.get(space)
-            probe = found.keyword_probe_from.get(space)
-            cells["same-text cost of speaker"] = NOTHING if cost is None else f"{cost:.2f} ×"
-            cells["keyword probe from speaker"] = (
-                NOTHING if probe is None else f"{probe:.3f} (chance {found.keyword_chance:.3f})"
-            )
+        cost, probe = found.same_text_cost_of.get(speaker), found.keyword_probe_from.get(speaker)
+        chance = f" (chance {number(found.keyword_chance)})"
+        cells = {
+            "speaker EER % from content": percent(found.speaker_eer_from.get(content)),
+            "same-text cost of speaker": NOTHING if cost is None else f"{cost:.2f} ×",
+            "keyword probe from speaker": NOTHING if probe is None else number(probe) + chance,
+        }
         if any(cell != NOTHING for cell in cells.values()):
             records.append({"protocol": protocol} | cells)
     return Table.from_records(
@@ -31,7 +28,7 @@ def separation_table(metrics: Metrics) -> Table:
         "no words has a probe at chance, and same-text impostors cost it 1 ×.",
         records,
         labels=1,
-    )
+    ).without_empty_columns()
 
 
 def matrix_table(metrics: Metrics) -> Table:
@@ -102,10 +99,9 @@ def geometry_table(metrics: Metrics) -> Table:
                 "shared bits": number(measured.shared_bits, digits=2),
             }
             if angles := measured.principal_angles:
-                record["mean angle"] = number(angles.mean, digits=1)
-                record["smallest"] = number(angles.min, digits=1)
-                record["random, mean"] = number(angles.random_mean, digits=1)
-                record["random, smallest"] = number(angles.random_min, digits=1)
+                shown = angles.mean, angles.min, angles.random_mean, angles.random_min
+                names = "mean angle", "smallest", "random, mean", "random, smallest"
+                record |= {name: number(one, digits=1) for name, one in zip(names, shown, strict=True)}
             records.append(record)
     return Table.from_records(
         "Geometry: how two spaces lie to each other",

@@ -5,6 +5,25 @@ from intervox.evaluation.results import Ingredients, Sweep, SweepBaseline, Sweep
 from intervox.reporting.wording import condition_title, percent, stratum_title
 from intervox.tables import NOTHING, Table
 
+MEASURES = {
+    "clean different_text": "speaker EER, different text",
+    "clean same_text_impostors": "speaker EER, same-text impostors",
+    "cross_condition different_text": "speaker EER, cross-condition",
+    "clean content_eer": "content EER",
+    "cross_condition content_eer": "content EER, cross-condition",
+    "clean one_shot": "one-shot keywords",
+    "clean speaker_leak": "speaker EER in content",
+}
+"""Condition and measure to words; the order of columns and panels."""
+
+HIGHER_IS_BETTER = ("clean one_shot", "clean speaker_leak")
+
+_SWEEP_NOTE = (
+    "In %, with the 95 % interval over the measured speakers (of content EER: contents) and, where there are "
+    "several, the seeds. * marks a value whose paired difference from the first row has an interval without "
+    "0. EER of the subspace's own factor: lower is better; one-shot accuracy and the speaker EER in the "
+    "content subspace (50 is chance): higher is better."
+)
 _INGREDIENTS_NOTE = (
     "In brackets the 95 % interval over the measured speakers; one training seed. * marks a value whose "
     "paired difference from the first row of its group has an interval without 0."
@@ -46,27 +65,6 @@ def _heading(column: str) -> str:
     return words if condition == "clean" else f"{words}, {condition_title(condition)}"
 
 
-MEASURES = {
-    "clean different_text": "speaker EER, different text",
-    "clean same_text_impostors": "speaker EER, same-text impostors",
-    "cross_condition different_text": "speaker EER, cross-condition",
-    "clean content_eer": "content EER",
-    "cross_condition content_eer": "content EER, cross-condition",
-    "clean one_shot": "one-shot keywords",
-    "clean speaker_leak": "speaker EER in content",
-}
-"""Condition and measure to words; the order of columns and panels."""
-
-HIGHER_IS_BETTER = ("clean one_shot", "clean speaker_leak")
-
-_NOTE = (
-    "In %, with the 95 % interval over the measured speakers (of content EER: contents) and, where there are "
-    "several, the seeds. * marks a value whose paired difference from the first row has an interval without "
-    "0. EER of the subspace's own factor: lower is better; one-shot accuracy and the speaker EER in the "
-    "content subspace (50 is chance): higher is better."
-)
-
-
 def sweep_tables(found: Sweep) -> list[Table]:
     """Build the tables of a sweep: what was trained, then one for each set it was measured on."""
     tables = [_variants_table(found)]
@@ -78,7 +76,9 @@ def sweep_tables(found: Sweep) -> list[Table]:
             | {MEASURES[key]: _sweep_cell(row.figures.get(f"{protocol} {key}")) for key in used}
             for row in rows
         ]
-        tables.append(Table.from_records(f"Sweep on {protocol}: recipe {found.recipe}", _NOTE, records, 1))
+        tables.append(
+            Table.from_records(f"Sweep on {protocol}: recipe {found.recipe}", _SWEEP_NOTE, records, 1)
+        )
     return tables
 
 

@@ -1,4 +1,4 @@
-"""The worst errors of a representation: as rows, and as pairs to listen to."""
+"""The trials behind a run's figures: their files, the worst errors, and recordings to listen to."""
 
 import base64
 import io
@@ -26,6 +26,10 @@ from intervox.storage import atomic_path
 FOLDER = "trials"
 SHOWN_BASELINES = ("lda", "resemblyzer")
 """Those that stand beside the subspaces in the files and figures; the others are in the tables."""
+
+
+MAX_SECONDS = 12
+"""A recording is cut after this, so that a page stays small."""
 
 
 def trial_path(run: Path, protocol: str, condition: str) -> Path:
@@ -86,10 +90,9 @@ def trial_table(clips: Clips, trials: Mapping[str, Trials], vectors: Mapping[str
         strata[stratum] = pa.array(member)
     columns: dict[str, pa.Array] = {}
     for prefix, values in (("", clips.paths), ("_speaker", clips.speakers), ("_content", clips.contents)):
-        names, codes = np.unique(values, return_inverse=True)
+        names = pa.array(values.tolist()).dictionary_encode()
         for side, role in enumerate(("enrol", "test")):
-            indices = pa.array(codes[pairs[:, side]].astype(np.int32))
-            columns[f"{role}{prefix}"] = pa.DictionaryArray.from_arrays(indices, pa.array(names.tolist()))
+            columns[f"{role}{prefix}"] = names.take(pa.array(pairs[:, side]))
     columns = {name: columns[name] for name in PAIR_COLUMNS[:-1]} | {"target": pa.array(is_target)}
     scores = {name: pa.array(cosine(points, pairs)) for name, points in vectors.items()}
     return pa.table(columns | strata | scores)
@@ -178,10 +181,6 @@ def _text(column: pa.ChunkedArray) -> NDArray[np.object_]:
     return np.asarray(column.to_numpy(), object)
 
 
-MAX_SECONDS = 12
-"""A recording is cut after this, so that a page stays small."""
-
-
 @dataclass
 class AudioBudget:
     """Recordings as data URIs, until a page holds enough of them.
@@ -212,38 +211,6 @@ class AudioBudget:
             return ""
         self.left -= len(coded)
         return f"data:audio/mpeg;base64,{coded}"
-
-
-@dataclass(frozen=True)
-class HeardClip:
-    """A recording of a trial: who says what, and the sound as a data URI."""
-
-    path: str
-    speaker: str
-    content: str
-    audio: str
-
-
-@dataclass(frozen=True)
-class HeardTrial:
-    """A trial to listen to: its score and both recordings."""
-
-    score: float
-    clips: list[HeardClip]
-
-
-def listen(table: pa.Table, space: str, audio: AudioBudget) -> list[HeardTrial]:
-    """Make trials ready for the page."""
-    return [
-        HeardTrial(
-            row[space],
-            [
-                HeardClip(row[role], row[f"{role}_speaker"], row[f"{role}_content"], audio.embed(row[role]))
-                for role in ("enrol", "test")
-            ],
-        )
-        for row in table.to_pylist()
-    ]
 
 
 def select_trials(
@@ -279,16 +246,10 @@ def select_trials(
     chosen = table.filter(table[stratum])
     if worst is None:
         return chosen
-    return pa.concat_tables([worst_impostors(chosen, space, worst), worst_targets(chosen, space, worst)])
+    return pa.concat_tables([worst_trials(chosen, space, worst, target) for target in (False, True)])
 
 
-def worst_impostors(table: pa.Table, space: str, count: int) -> pa.Table:
-    """Return the impostors that score highest, worst first."""
-    found = table.filter(pc.invert(table["target"]))
-    return found.take(pc.sort_indices(found, [(space, "descending")])[:count])
-
-
-def worst_targets(table: pa.Table, space: str, count: int) -> pa.Table:
-    """Return the targets that score lowest, worst first."""
-    found = table.filter(table["target"])
-    return found.take(pc.sort_indices(found, [(space, "ascending")])[:count])
+def worst_trials(table: pa.Table, space: str, count: int, target: bool) -> pa.Table:
+    """Return the targets that score lowest, or the impostors that score highest, worst first."""
+    found = table.filter(pc.equal(table["target"], target))
+    return found.take(pc.sort_indices(found, [(space, "ascending" if target else "descending")])[:count])

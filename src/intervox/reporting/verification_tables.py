@@ -9,6 +9,7 @@ from intervox.reporting.wording import (
     condition_title,
     error_rate,
     number,
+    own_verification,
     percent,
     spaces_of,
     stratum_title,
@@ -32,15 +33,13 @@ _BACKENDS = {"as_norm": "AS-norm", "plda": "PLDA"}
 
 def verification_table(metrics: Metrics) -> Table:
     """Equal error rates of the speaker subspaces and of what they have to beat."""
-    listed = sorted(
-        {
-            stratum
-            for found in metrics.verification.values()
-            for space in spaces_of(metrics, "speaker")
-            for stratum in found.own.get(space, {}).get("clean", {})
-            if stratum.startswith("list:")
-        }
+    strata = (
+        stratum
+        for protocol in metrics.verification
+        for space in spaces_of(metrics, "speaker")
+        for stratum in own_verification(metrics, protocol, space).get("clean", {})
     )
+    listed = sorted({stratum for stratum in strata if stratum.startswith("list:")})
     columns = [*_HEADLINE, *(("clean", stratum) for stratum in listed), ("clean", "all")]
     records = [
         {"protocol": protocol, "representation": system.title}

@@ -84,7 +84,7 @@ class Validation:
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
             if model.reads_frames:
-                parts.append(model.project_frames(*features.states(batch, self._crop)))
+                parts.append(model.project(*features.states(batch, self._crop)))
             else:
                 parts.append(model.project(features.rows(batch)))
         return {name: np.concatenate([part[name] for part in parts]) for name in self.trials}
