@@ -276,7 +276,7 @@ def test_a_scan_prints_nothing(
 def test_words_of_voices_that_enrolled_nothing() -> None:
     """The packaged model, on synthetic voices: two keywords among other words, in noise."""
     words = ["elephant", "seventy", "umbrella", "carpet", "yesterday"]
-    examples = {word: [spoken(voice, word) for voice in (0, 3, 6)] for word in ("umbrella", "elephant")}
+    examples = {word: [spoken(voice, word) for voice in (0, 1, 2)] for word in ("umbrella", "elephant")}
     spotter = KeywordSpotter()
     for word, clips in examples.items():
         spotter.enrol(word, clips)

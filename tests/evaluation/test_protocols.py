@@ -95,6 +95,7 @@ def test_the_human_corpora_have_the_documented_sizes(corpora: Path, monkeypatch:
         "librispeech": (100, 10, 100),
         "speech_commands": (3927, 457, 12),
         "fsdd": (3000, 6, 10),
+        "ravdess": (384, 24, 2),
     }
 
 
