@@ -172,6 +172,7 @@ def test_a_collapsed_space_tells_nothing(vectors: Any, tmp_path: Path) -> None:
     assert "<i>mood" not in report
 
 
+@pytest.mark.slow
 def test_the_command_line_measures_a_file(folder: Path, command: Command) -> None:
     np.savez(folder / "mine.npz", **planted(1.0))
     done = command("evaluate", "--embeddings", "mine.npz", "--json", cwd=folder, OMP_NUM_THREADS="2")
@@ -182,6 +183,7 @@ def test_the_command_line_measures_a_file(folder: Path, command: Command) -> Non
     assert (folder / "runs" / "mine" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_bad_files_end_in_one_sentence(tmp_path: Path, command: Command) -> None:
     np.savez(tmp_path / "objects.npz", embedding=np.array([{}] * 3, object))
     np.savez(tmp_path / "bare.npz", embedding=np.ones((3, 2)), speaker=["a", "a", "b"])
@@ -230,6 +232,7 @@ class Spectrum:
 FEW = SeveritySettings(disturbances=("noise", "band"), levels=(0.5,), clips=10)
 
 
+@pytest.mark.slow
 def test_any_function_is_measured_clean_and_degraded_once(recordings: Path, tmp_path: Path) -> None:
     settings = QUICK.model_copy(update={"protocols": ("tiny",), "severities": FEW, "running_minutes": 0})
     spectrum = Spectrum()

@@ -9,6 +9,7 @@ import pytest
 
 from intervox import parallel
 from intervox.clips.corpus import shard_path
+from intervox.clips.schema import read_cells
 from intervox.corpus.render.shard import Shard, ShardJob, render_shard
 from intervox.corpus.render.synthesis import empty_job, synthesise
 from intervox.errors import IntervoxError
@@ -72,6 +73,7 @@ def who(_: int) -> int:
     return os.getpid()
 
 
+@pytest.mark.slow
 def test_processes_are_replaced_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_JOBS_A_PROCESS", 2)
     processes: list[int] = []
@@ -87,6 +89,7 @@ def test_a_killed_process_and_an_unknown_pool_say_so() -> None:
         run_jobs(square, range(2), 2, Pool(2, "slurm"), lambda _: None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_ray_makes_the_same_corpus_and_survives_a_killed_worker(tmp_path: Path) -> None:
     import ray
@@ -100,7 +103,7 @@ def test_ray_makes_the_same_corpus_and_survives_a_killed_worker(tmp_path: Path) 
         job = empty_job(SMALL, 0, here.folder)
         jobs = [
             (
-                replace(job, index=index, cells=here.cells.slice(16 * index, 16).to_pylist()),
+                replace(job, index=index, cells=read_cells(here.cells.slice(16 * index, 16))),
                 str(tmp_path / "killed"),
             )
             for index in range(here.shard_count)

@@ -38,6 +38,7 @@ def test_the_import_is_lazy() -> None:
     assert done.stdout.strip() == "set()", done.stderr
 
 
+@pytest.mark.slow
 def test_a_user_of_the_package_gets_types(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     script = tmp_path / "user.py"

@@ -276,13 +276,13 @@ def test_a_scan_prints_nothing(
 def test_words_of_voices_that_enrolled_nothing() -> None:
     """The packaged model, on synthetic voices: two keywords among other words, in noise."""
     words = ["elephant", "seventy", "umbrella", "carpet", "yesterday"]
-    examples = {word: [spoken(voice, word) for voice in (0, 1, 2)] for word in ("umbrella", "elephant")}
+    examples = {word: [spoken(voice, word) for voice in (2, 5, 8)] for word in ("umbrella", "elephant")}
     spotter = KeywordSpotter()
     for word, clips in examples.items():
         spotter.enrol(word, clips)
     parts, expected, length = [noise(0.7)], [], 0.7
     for word in words:
-        parts += [spoken(9, word), noise(0.7)]
+        parts += [spoken(11, word), noise(0.7)]
         if word in examples:
             expected.append((word, length + len(parts[-2]) / SAMPLE_RATE / 2))
         length += (len(parts[-2]) + len(parts[-1])) / SAMPLE_RATE
@@ -290,7 +290,7 @@ def test_words_of_voices_that_enrolled_nothing() -> None:
     assert [detection.keyword for detection in found] == [word for word, _ in expected]
     for detection, (_, middle) in zip(found, expected, strict=True):
         assert (detection.start + detection.end) / 2 == pytest.approx(middle, abs=0.25)
-    assert spotter.predict([spoken(9, "elephant"), spoken(9, "carpet")]).tolist() == ["elephant", UNKNOWN]
+    assert spotter.predict([spoken(11, "elephant"), spoken(11, "carpet")]).tolist() == ["elephant", UNKNOWN]
 
 
 class PortAudioError(Exception):

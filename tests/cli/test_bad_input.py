@@ -50,7 +50,7 @@ BAD_SAMPLES = {
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("kind", [*BAD_CLIPS, *BAD_SAMPLES])
 def test_bad_clips_are_refused(
-    kind: str, mini_run: Path, wav: Path, tmp_path: Path,
+    kind: str, wav: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     bad = tmp_path / f"{kind}.wav"
@@ -62,7 +62,7 @@ def test_bad_clips_are_refused(
         sf.write(bad, samples.astype(np.float32), 16_000, subtype="FLOAT")
     out = tmp_path / "vectors.npy"
     out.write_bytes(b"kept")
-    words = ("embed", str(wav), str(bad), "--model", str(mini_run / "model"), "--out", str(out))
+    words = ("embed", str(wav), str(bad), "--out", str(out))
     code, _, error = run_main(monkeypatch, capsys, *words)
     assert code == 2
     assert is_one_sentence(error)
@@ -84,20 +84,20 @@ def test_bad_clips_are_refused(
     ],
 )
 def test_unusual_clips_are_embedded(
-    rate: int, channels: int, subtype: str, mini_run: Path, tmp_path: Path,
+    rate: int, channels: int, subtype: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     time = np.arange(rate) / rate
     tone = 0.3 * np.sin(2 * np.pi * 150 * time) + 0.1 * np.sin(2 * np.pi * 900 * time)
     sf.write(tmp_path / "a.wav", np.tile(tone[:, None], (1, channels)), rate, subtype=subtype)
-    words = ("embed", str(tmp_path / "a.wav"), "--model", str(mini_run / "model"))
+    words = ("embed", str(tmp_path / "a.wav"), "--space", "speaker")
     code, output, _ = run_main(monkeypatch, capsys, *words)
     assert code == 0
     assert np.linalg.norm(json.loads(output)["vector"]) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.end_to_end
-def test_an_hour_is_embedded_in_windows(mini_run: Path, tmp_path: Path, speech: Speech) -> None:
+def test_an_hour_is_embedded_in_windows(tmp_path: Path, speech: Speech) -> None:
     """Silent but for its first minute, at 8 kHz: an hour of decoding and windows, in little time."""
     from intervox.audio import load_audio
     from intervox.backbones import base
@@ -108,7 +108,7 @@ def test_an_hour_is_embedded_in_windows(mini_run: Path, tmp_path: Path, speech: 
         for _ in range(59):
             file.write(np.zeros(8_000 * 60, np.float32))
     assert abs(len(load_audio(tmp_path / "hour.wav")) - 3600 * 16_000) < 10
-    model = SubspaceModel.from_pretrained(mini_run / "model")
+    model = SubspaceModel.from_pretrained()
 
     class Counting(base.Backbone):
         name, layers, dim, fingerprint = "counting", 6, 384, model.fingerprint
@@ -151,6 +151,7 @@ def test_a_wrong_recipe_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "words", "extra"),
     [
@@ -214,6 +215,7 @@ def test_a_real_full_device_leaves_the_old_file(tmp_path: Path) -> None:
     assert target.read_text() == "old"
 
 
+@pytest.mark.slow
 @pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("words", "complaint"),

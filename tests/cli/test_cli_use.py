@@ -299,6 +299,7 @@ def test_a_stricter_rate_refuses_more(run: Run) -> None:
 # enrol
 
 
+@pytest.mark.slow
 def test_two_that_enrol_at_a_time_lose_nobody(clips: Path) -> None:
     both = [start("enrol", name, "a.wav", "--into", "two.safetensors", cwd=clips) for name in ("ada", "ben")]
     for process in both:
@@ -533,6 +534,7 @@ def test_enrolled_keywords_are_spotted(run: Run, words: Path) -> None:
     assert "KeywordSpotter" in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["wav", "raw"])
 def test_a_pipe_is_heard_while_it_is_open(form: str, words: Path) -> None:
     pcm = (talk() * 32_767).astype("<i2").tobytes()

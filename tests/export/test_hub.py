@@ -250,6 +250,7 @@ def test_names_that_no_repository_has(name: str) -> None:
         check_repository(name)
 
 
+@pytest.mark.slow
 def test_the_command_exports_uploads_and_others_load_it(hub: Hub, tmp_path: Path) -> None:
     model = family_model("hubert-base", tmp_path / "backbone")
     model.save_pretrained(tmp_path / "model")

@@ -257,6 +257,7 @@ def test_the_folder_is_in_pefts_format_and_holds_nothing_executable(
     torch.testing.assert_close(base.forward([clip]).layers, ours, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_interrupted_adaptation_ends_in_the_same_bytes(
     world: World, adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, NDArray[n
     return found, folder / "model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_have_the_gradients_and_weights_of_one(
     alone: tuple[Mapping[str, NDArray[np.float64]], Path], tmp_path: Path, processes: int

@@ -130,6 +130,7 @@ EVERYTHING = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [1, 8, 30])
 @pytest.mark.parametrize("settings", [({}, {}), EVERYTHING], ids=["plain", "everything"])
 @pytest.mark.parametrize("kind", ["linear", "attentive"])
