@@ -112,7 +112,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, speech_folder: Path, reci
 def _small_world(patch: pytest.MonkeyPatch, folder: Path, speech: Path, recipes: Path) -> None:
     patch.chdir(folder)
     patch.setenv("INTERVOX_DATA", str(speech / "data"))
-    patch.setattr("intervox.recipe.files", lambda _package: recipes)
+    patch.setattr("intervox.recipe.BUILT_IN", recipes)
     # One process: starting others costs more than these corpora.
     patch.setattr(os, "sched_getaffinity", lambda _pid: {0})
 

@@ -129,6 +129,10 @@ class Recipe(Part):
         return any(settings.map == "attentive" for settings in self.subspaces.values())
 
 
+BUILT_IN = files("intervox.recipe").joinpath("builtin")
+"""Folder of the recipes in the package."""
+
+
 def load_recipe(source: str | Path) -> Recipe:
     """Read a recipe by the name of a built-in one or by path.
 
@@ -138,7 +142,7 @@ def load_recipe(source: str | Path) -> Recipe:
         No such recipe, not YAML, or a field is unknown or has a wrong value; the message names it.
     """
     path = Path(source)
-    builtin = files("intervox.recipe").joinpath("builtin").joinpath(f"{source}.yaml")
+    builtin = BUILT_IN.joinpath(f"{source}.yaml")
     if path.suffix in (".yaml", ".yml"):
         try:
             text = path.read_text(encoding="utf-8")
@@ -161,7 +165,7 @@ def load_recipe(source: str | Path) -> Recipe:
 
 def names() -> str:
     """List the built-in recipes, comma-separated."""
-    folder = files("intervox.recipe").joinpath("builtin").iterdir()
+    folder = BUILT_IN.iterdir()
     return ", ".join(sorted(f.name.removesuffix(".yaml") for f in folder if f.name.endswith(".yaml")))
 
 
