@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
 
+AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au"}
+"""Of the files that folders and patterns are searched for."""
+
 SAMPLE_RATE = 16_000
 MIN_SAMPLES = 400
 """25 ms: one analysis window of every supported backbone."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from intervox.evaluation.loading import Source
     from intervox.evaluation.test_sets import TestSet
     from intervox.features.extraction import Encoder
+    from intervox.features.store import Features
 
 SWEEP_PLOT = "sweep.svg"
 
@@ -259,7 +260,7 @@ def _corpus(run: Run) -> Corpus:
     return corpus
 
 
-def _corpus_and_features(run: Run) -> tuple[Corpus, Any]:
+def _corpus_and_features(run: Run) -> tuple[Corpus, "Features"]:
     """Open the run's corpus and the features of just this corpus and the recipe's backbone."""
     from intervox.features.store import Features
 

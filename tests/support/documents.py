@@ -32,12 +32,12 @@ PARSED = {
     "intervox run standard": "the desk has its finished run",
     "README.md: intervox export --out exported --int8": "docs/export.md runs it",
     "docs/tutorial.md: intervox export --model runs/mine/model --out exported": "docs/export.md runs one",
-    "intervox assets kokoro": "downloads; tests/test_engine_assets.py has its files",
+    "intervox assets kokoro": "downloads; tests/engines/test_engine_assets.py has its files",
     "intervox sweep default": "needs the four engines of its recipe; `intervox sweep paper` is run",
     "intervox tables runs/default --of sweep": "as above",
     "intervox synth mine.yaml --engine-pool ray": "starts Ray; tests/test_parallel.py does",
     "intervox synth mine.yaml --engine-pool ray://head-node:10001": "needs a cluster",
-    "intervox demo": "serves until it is stopped; tests/test_demo.py opens the page",
+    "intervox demo": "serves until it is stopped; tests/demo/test_demo.py opens the page",
     "intervox demo --model runs/quickstart/model --port 8000": "as above",
     "intervox demo --megabytes 50 --minutes 30": "as above",
     "intervox demo --host 0.0.0.0": "as above",
@@ -65,7 +65,7 @@ ANSWERS_NO = {
 """Commands whose exit code is 1, which says no, and what they say."""
 
 HUB = {"microsoft/wavlm-base-plus": "wavlm"}
-"""Hub ids, and the random checkpoint of ``tests/test_backbones.py`` that stands for each."""
+"""Hub ids, and the random checkpoint of ``tests/backbones/test_backbones.py`` that stands for each."""
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

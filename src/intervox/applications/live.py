@@ -1,4 +1,4 @@
-"""Live sound: from a pipe or a microphone, cut into windows, with the peaks of their scores."""
+"""Sound as it comes: chunks from a pipe or a microphone, windows over any stream, peaks of their scores."""
 
 import sys
 from collections import deque

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from intervox.errors import IntervoxError
 from intervox.storage import atomic_path
 
-FORMATS = (".csv", ".jsonl", ".parquet")
+MANIFEST_FORMATS = (".csv", ".jsonl", ".parquet")
 COLUMNS = ("path", "speaker", "content", "text", "session", "language", "split")
 MAX_CLASSES = 1_000
 """A column with more values than this is no factor."""
@@ -78,8 +78,8 @@ def read_manifest(path: Path) -> list[Row]:
     IntervoxError
         It is missing, of no known format, or lacks a column or a value; the message names it.
     """
-    if path.suffix not in FORMATS:
-        raise IntervoxError(f"{path} is no manifest: give a file that ends in {', '.join(FORMATS)}")
+    if path.suffix not in MANIFEST_FORMATS:
+        raise IntervoxError(f"{path} is no manifest: give a file that ends in {', '.join(MANIFEST_FORMATS)}")
     try:
         names, records = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix](path)
     except FileNotFoundError:

@@ -27,6 +27,7 @@ from intervox.corpus.render.synthesis import audition
 from intervox.errors import IntervoxError
 from intervox.features.extraction import extract, layer_means
 from intervox.features.store import Features
+from intervox.metrics.vectors import Vectors, unit
 from intervox.model.closed_form import LinearMap, fit_lda
 from intervox.parallel import Pool
 from intervox.recipe import FeatureSettings
@@ -35,8 +36,6 @@ from intervox.storage import write_json
 
 _DIM = 64
 _SHRINKAGE = 0.3
-
-Vectors = NDArray[np.float32]
 
 
 @cache
@@ -239,7 +238,7 @@ def _groups(speakers: list[str], clusters: NDArray[np.int64]) -> list[list[str]]
 
 def _space(speakers: list[str], means: NDArray[np.float32], settings: CastingSettings) -> SpeakerSpace:
     fitted = _fit(means)
-    centroids = dict(zip(speakers, _unit(_project(means, *fitted).mean(axis=1)), strict=True))
+    centroids = dict(zip(speakers, unit(_project(means, *fitted).mean(axis=1)), strict=True))
     return SpeakerSpace(settings.backbone, settings.layers, *fitted, centroids)
 
 
@@ -255,12 +254,8 @@ def _fit(means: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.fl
 def _project(
     means: NDArray[np.float32], mean: NDArray[np.float32], scale: NDArray[np.float32], linear: LinearMap
 ) -> Vectors:
-    return _unit(((means - mean) / scale) @ linear.weight.T + linear.bias)
+    return unit(((means - mean) / scale) @ linear.weight.T + linear.bias)
 
 
 def _flat(means: NDArray[np.float32], layers: tuple[int, ...]) -> NDArray[np.float32]:
     return means[:, list(layers)].reshape(len(means), -1)
-
-
-def _unit(vectors: NDArray[np.floating]) -> Vectors:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)

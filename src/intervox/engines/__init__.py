@@ -1,1 +1,1 @@
-"""Speech synthesisers: who can speak, and one function that renders a text."""
+"""Speech synthesisers: who can speak, and a method that renders a text."""

@@ -1,1 +1,1 @@
-"""Cached time-means of every layer, from which the subspaces are trained."""
+"""Cached hidden states: time-means of every layer, and frames where a recipe reads them."""

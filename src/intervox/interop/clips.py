@@ -9,7 +9,7 @@ from queue import Queue
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
+from intervox.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioSource, Waveform, load_audio
 from intervox.clips.batches import groups
 from intervox.errors import IntervoxError
 from intervox.metrics.vectors import Vectors
@@ -23,8 +23,6 @@ NamedPath = tuple[str, str]
 PIPE = "-"
 """Standard input."""
 
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au"}
-"""What counts as audio in a folder of examples."""
 
 _ANY_NAME = "surrogateescape"
 """How Python itself holds names of files that are no UTF-8."""

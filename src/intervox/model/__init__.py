@@ -1,1 +1,1 @@
-"""Named subspaces of a backbone's layers: the model, the multi-part loss and the training loop."""
+"""The model that people load: named subspaces of a backbone, their maps, decisions and references."""

@@ -5,9 +5,10 @@ A batch is decided by (seed, step) alone, so a resumed run sees what an undistur
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from intervox.clips.labels import UNLABELLED
@@ -39,7 +40,7 @@ class TrainingCells:
     labels: dict[str, NDArray[np.int64]]
 
 
-def training_cells(cells: Any, features: Features, factors: Set[str]) -> TrainingCells:
+def training_cells(cells: pa.Table, features: Features, factors: Set[str]) -> TrainingCells:
     """Choose the plan's training cells whose features exist, and number their labels.
 
     Parameters
@@ -59,7 +60,7 @@ def training_cells(cells: Any, features: Features, factors: Set[str]) -> Trainin
     return chosen
 
 
-def validation_cells(cells: Any, features: Features, factors: Set[str]) -> TrainingCells:
+def validation_cells(cells: pa.Table, features: Features, factors: Set[str]) -> TrainingCells:
     """Choose the cells of the validation split, which no training engine may have made.
 
     Raises
@@ -89,7 +90,7 @@ def no_validation_cells() -> IntervoxError:
     )
 
 
-def cells_of(split: str, cells: Any, features: Features, columns: Set[str]) -> TrainingCells:
+def cells_of(split: str, cells: pa.Table, features: Features, columns: Set[str]) -> TrainingCells:
     """Choose and label a split's cells whose features exist; there may be none."""
     check_columns(columns, cells.column_names)
     there = np.asarray(cells["split"].to_pylist()) == split

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ SCHEMA_VERSION = 3
 _ROWS_AT_ONCE = 4096
 
 
-def refine(cells: Any, features: Features, recipe: Recipe, folder: Path) -> SubspaceModel:
+def refine(cells: pa.Table, features: Features, recipe: Recipe, folder: Path) -> SubspaceModel:
     """Train the recipe's subspaces, or resume from the last checkpoint.
 
     Every process of an ``accelerate launch`` calls it; the main one writes.
@@ -194,7 +194,7 @@ def _columns(recipe: Recipe) -> set[str]:
     return columns(recipe.subspaces, recipe.loss) | erased
 
 
-def _validation(cells: Any, features: Features, recipe: Recipe) -> Validation:
+def _validation(cells: pa.Table, features: Features, recipe: Recipe) -> Validation:
     factors = {name: settings.factor for name, settings in recipe.subspaces.items()}
     held_out = validation_cells(cells, features, set(factors.values()))
     return Validation(held_out, factors, recipe.seed, crop_frames(recipe.training))

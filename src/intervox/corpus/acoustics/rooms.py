@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from intervox.audio import SAMPLE_RATE, Waveform, duration_seconds, load_audio
+from intervox.audio import AUDIO_SUFFIXES, SAMPLE_RATE, Waveform, duration_seconds, load_audio
 from intervox.errors import IntervoxError
 from intervox.progress import progress_bar
 from intervox.recipe.corpus import ConditionSettings
@@ -21,7 +21,6 @@ from intervox.storage import atomic_path
 T60_SECONDS = (0.15, 0.9)
 """Reverberation times are drawn from here."""
 
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au"}
 NOISE_SECONDS = 30
 """What is used of a recording: its beginning, so that a worker's cache stays small."""
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import pyarrow as pa
 
 from intervox.errors import IntervoxError
 from intervox.evaluation.baselines.closed_form import (
@@ -91,7 +92,7 @@ def fit_baselines(
 
 
 def observational_representations(
-    cells: Any, features: Features, recipe: Recipe, folder: Path
+    cells: pa.Table, features: Features, recipe: Recipe, folder: Path
 ) -> list[Representation]:
     """Train the recipe's subspaces on observational batches, or go on from the last checkpoint.
 

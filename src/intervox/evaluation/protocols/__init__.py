@@ -1,6 +1,7 @@
 """Evaluation sets: folders as they are distributed, turned into one manifest.
 
-A corpus is one file here and one line of ``READERS``; any other one comes with a manifest of its own.
+A corpus is a reader in one of these files and one line of ``READERS``; any other one comes with a manifest
+of its own. What is evaluated here must not be trained on: ``check_protocols_are_kept`` sees to it.
 """
 
 import csv
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from intervox.clips.labels import Text
-from intervox.clips.manifest import FORMATS, Row, read_manifest
+from intervox.clips.manifest import MANIFEST_FORMATS, Row, read_manifest
 from intervox.corpus.plan.design import plan_cells
 from intervox.corpus.plan.texts import reserved_texts
 from intervox.errors import IntervoxError
@@ -92,7 +93,9 @@ def find_protocols(names: tuple[str, ...], max_clips: int | None = None) -> list
 
 def _folders(base: Path) -> list[str]:
     """Return the names of the folders that hold a manifest."""
-    return sorted({path.parent.name for format in FORMATS for path in base.glob(f"*/manifest{format}")})
+    return sorted(
+        {path.parent.name for format in MANIFEST_FORMATS for path in base.glob(f"*/manifest{format}")}
+    )
 
 
 def _corpus_of(name: str) -> CorpusReader:
@@ -101,7 +104,7 @@ def _corpus_of(name: str) -> CorpusReader:
 
 
 def _read_own(folder: Path) -> list[Row]:
-    found = [path for format in FORMATS if (path := folder / f"manifest{format}").is_file()]
+    found = [path for format in MANIFEST_FORMATS if (path := folder / f"manifest{format}").is_file()]
     return read_manifest(found[0]) if found else []
 
 

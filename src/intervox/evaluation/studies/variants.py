@@ -41,7 +41,7 @@ RECIPE = "recipe"
 CELLS = "cells"
 """The field that is no field of the recipe: which of the training cells are kept."""
 
-PARTS = ("subspaces", "loss", "training", "seed")
+VARIED = ("subspaces", "loss", "training", "seed")
 """What training reads of a recipe beside the features, which all variants share."""
 
 Overrides = Mapping[str, Any]
@@ -260,9 +260,9 @@ def _override(recipe: Recipe, overrides: Overrides) -> Recipe:
     fields = recipe.model_dump()
     for field, value in overrides.items():
         *path, last = field.split(".")
-        if (path or [last])[0] not in PARTS:
+        if (path or [last])[0] not in VARIED:
             raise IntervoxError(
-                f"`{field}` can't be varied, only what training reads: fields under {', '.join(PARTS)}, or "
+                f"`{field}` can't be varied, only what training reads: fields under {', '.join(VARIED)}, or "
                 f"{CELLS}"
             )
         part: Any = fields
