@@ -63,7 +63,8 @@ def test_metrics_hold_every_space_protocol_and_stratum(mini_run: Path) -> None:
                     assert set(result["min_dcf"]) == {"0.01", "0.05"}
                     assert result["eer_interval"][0] <= result["eer_interval"][1]
             lda = metrics["baselines"]["lda"]["verification"][protocol]
-            assert 0 <= lda["speaker"][condition]["different_text"]["eer"] <= 1
+            assert lda["speaker"][condition]
+            assert all(0 <= found["eer"] <= 1 for found in lda["speaker"][condition].values())
     # Held-out voices and texts: even forty steps leave speakers told apart better than by chance.
     assert metrics["verification"]["synthetic"]["speaker"]["clean"]["different_text"]["eer"] < 0.35
 
@@ -72,7 +73,9 @@ def test_the_metrics_hold_the_evidence(mini_run: Path) -> None:
     metrics = json.loads((mini_run / "metrics.json").read_text())
     for protocol, found in metrics["separation"].items():
         matrix = found["matrix"]
-        assert {"speaker", "condition"} <= set(matrix)
+        assert "condition" in matrix
+        # Sixty clips of ravdess are too few of each of its actors to be probed.
+        assert "speaker" in matrix or protocol == "ravdess"
         for spaces in matrix.values():
             assert set(spaces) == {"speaker", "content", "raw", "residual"}
             for cell in spaces.values():

@@ -54,6 +54,7 @@ def test_a_user_of_the_package_gets_types(tmp_path: Path) -> None:
         line.split(":", 2)[2].strip() for line in done.stdout.splitlines() if line.startswith(str(script))
     ]
     types = [line.split('"')[1] for line in said if "Revealed type" in line]
+    assert types, done.stdout + done.stderr
     assert types[0] == "intervox.model.model.SubspaceModel"
     assert "SubspaceModel" in types[1]
     assert types[1] != "Any"
