@@ -20,7 +20,7 @@ MARKERS = ("<!-- tables: begin -->", "<!-- tables: end -->")
 """Lines of a Markdown file between which ``insert_markdown`` writes."""
 
 _LEAST_WIDTH = 100
-_INTERVAL = re.compile(r"^(\S+) \[(\S+), (\S+)\]$")
+_INTERVAL = re.compile(r"^(\S+) \[(?:(\S+), (\S+)|([^\]]+))\]$")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -154,8 +154,8 @@ def latex(tables: Sequence[Table]) -> str:
 def csv(tables: Sequence[Table]) -> str:
     """Write tables in CSV: of each a line with its title, the header, the rows, an empty line.
 
-    Intervals get columns of their own, numbers lose their thousands separators, and a missing value
-    is empty.
+    Intervals get columns of their own, and why there is none another; numbers lose their thousands
+    separators, and a missing value is empty.
     """
     buffer = io.StringIO()
     for index, table in enumerate(tables):
@@ -183,11 +183,14 @@ def _latex(text: str) -> str:
 
 
 def _split_interval(column: Sequence[str]) -> list[list[str]]:
-    """Split a column of values with intervals into three: value, low end, high end."""
+    """Split a column of values with intervals: value, low end, high end, and why a value has none."""
     name, *cells = ["" if cell == NOTHING else cell for cell in column]
     found = [_INTERVAL.match(cell) for cell in cells]
     if not any(found):
         return [[name, *(re.sub(r"(?<=\d),(?=\d{3})", "", cell) for cell in cells)]]
-    values = [match.groups() if match else (cell, "", "") for match, cell in zip(found, cells, strict=True)]
-    titles = (name, f"{name}, low", f"{name}, high")
-    return [[title, *(value[part] for value in values)] for part, title in enumerate(titles)]
+    values = [
+        match.groups("") if match else (cell, "", "", "") for match, cell in zip(found, cells, strict=True)
+    ]
+    titles = (name, f"{name}, low", f"{name}, high", f"{name}, no interval")
+    parts = [[title, *(value[part] for value in values)] for part, title in enumerate(titles)]
+    return parts if any(parts[3][1:]) else parts[:3]

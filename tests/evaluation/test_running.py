@@ -184,7 +184,7 @@ def test_perfect_windows_find_everything(tones: StreamSet) -> None:
     assert result.hours == pytest.approx(sum(stream.seconds for stream in tones.streams) / 3600, abs=1e-5)
     assert result.miss_at == {"10": 0, "60": 0}
     assert result.average_precision == 1
-    assert result.interval == (1, 1)
+    assert result.interval in ("all resamples equal", "too few groups")
     written = json.dumps(result.model_dump(mode="json"), allow_nan=False)
     assert Running.model_validate(json.loads(written)) == result
 

@@ -1,6 +1,6 @@
 """The bootstrap over speakers: what it weighs, that it pairs, and that its p-values are honest."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from intervox.metrics.bootstrap import (
     BOOTSTRAP_BINS,
     Comparison,
+    Missing,
     SpeakerResamples,
     compare_systems,
     interval,
@@ -16,6 +17,7 @@ from intervox.metrics.bootstrap import (
 from intervox.metrics.detection import equal_error_rate, error_rates
 from intervox.metrics.trials import Trials
 from intervox.seeds import rng
+from tests.support.intervals import ends
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -53,9 +55,10 @@ def by_loops(
     random = rng(seed, "bootstrap")
     pooled = np.concatenate(scores)
     ranks = np.argsort(np.argsort(pooled, kind="stable")) * BOOTSTRAP_BINS // len(pooled)
-    rates = []
-    for _ in range(repeats):
-        drawn = np.bincount(random.integers(who.max() + 1, size=who.max() + 1), minlength=who.max() + 1)
+    rates: list[float] = []
+    count = who.max() + 1
+    draws = (np.bincount(random.integers(count, size=count), minlength=count) for _ in range(repeats))
+    for drawn in (np.ones(count), *draws):
         low = np.zeros((2, BOOTSTRAP_BINS + 1))
         for rank, pair in zip(ranks, np.concatenate([trials.targets, trials.impostors]), strict=True):
             target = who[pair[0]] == who[pair[1]]
@@ -64,7 +67,8 @@ def by_loops(
         if low[:, -1].all():
             reject, fallen = low / low[:, -1:]
             rates.append(equal_error_rate(1 - fallen, reject))
-    return rates
+    offset = rates[0] - equal_rate(scores)
+    return [min(max(rate - offset, 0), 1) for rate in rates[1:]]
 
 
 def test_resamples_are_their_definition() -> None:
@@ -76,28 +80,57 @@ def test_resamples_are_their_definition() -> None:
     assert found == pytest.approx(by_loops(scores, trials, who, 20, 7), abs=1e-9)
 
 
-def test_bootstrap_weighs_trials_by_their_speakers() -> None:
-    # One speaker always fails, one never does: resampling two speakers gives 0, about 1/2, and 1.
-    scores = np.array([-1.0, -1.0, 1.0, 1.0]), np.zeros(1)
-    trials = Trials(np.array([[0, 1], [0, 1], [2, 3], [2, 3]]), np.array([[0, 2]]))
-    speakers = np.array([0, 0, 1, 1])
-    bounds = interval(bootstrap_rates(scores, trials, speakers, 200, 0))
-    # Without both speakers there is no impostor, so only the mixed draw counts.
-    assert bounds == pytest.approx([0.5, 0.5], abs=0.01)
-    rates = SpeakerResamples(speakers, 200, rng(0, "bootstrap")).equal_error_rates(scores, trials)
-    assert 60 < np.isnan(rates).sum() < 140
+@pytest.mark.parametrize(("speakers", "too_few"), [(2, True), (4, True), (5, False)])
+def test_a_handful_of_speakers_has_no_interval(speakers: int, too_few: bool) -> None:
+    who = np.repeat(np.arange(speakers), 4)
+    trials = every_pair(who)
+    scores = noisy_scores(trials, who, np.full(speakers, 1.0), np.random.default_rng(0))
+    rates = SpeakerResamples(who, 100, rng(0, "bootstrap")).equal_error_rates(scores, trials)
+    assert np.isnan(rates).all() == too_few
+    found = compare_systems(scores, (scores[0] - 1, scores[1]), trials, who, 100, rng(0, "bootstrap"))
+    assert (found.interval == "too few groups") == (found.p is None) == too_few
+
+
+def test_equal_scores_are_chance_in_every_resample() -> None:
+    who = np.repeat(np.arange(8), 4)
+    trials = every_pair(who)
+    scores = np.ones(len(trials.targets)), np.ones(len(trials.impostors))
+    rates = bootstrap_rates(scores, trials, who, 50, 0)
+    assert rates == pytest.approx(0.5)
+    assert interval(0.5, rates) == "all resamples equal"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_an_interval_holds_its_estimate_or_is_none(seed: int) -> None:
+    """Few speakers or many, coarse scores or fine: ties, perfect and useless scores among them."""
+    random = np.random.default_rng([seed, 3])
+    speakers = int(random.integers(2, 15))
+    who = np.repeat(np.arange(speakers), random.integers(2, 5))
+    trials = every_pair(who)
+    steps = random.choice([0.01, 1, 5, 1e6])
+    voices = random.normal(random.choice([-2, 0, 2, 20]), 1, speakers)
+    targets, impostors = noisy_scores(trials, who, voices, random)
+    scores = np.round(targets / steps), np.round(impostors / steps)
+    estimate = equal_rate(scores)
+    resampled = SpeakerResamples(who, 100, rng(seed, "bootstrap")).equal_error_rates(scores, trials)
+    found = interval(estimate, resampled)
+    if isinstance(found, tuple):
+        assert found[0] < found[1]
+        assert found[0] <= round(estimate, 5) <= found[1]
+    else:
+        assert found in get_args(Missing)
+        assert speakers < 5 or found != "too few groups"
+
+
+def test_a_shifted_bootstrap_is_no_interval() -> None:
+    assert interval(0.5, np.linspace(0.6, 0.8, 50)) == "resamples miss the estimate"
 
 
 def test_few_draws_or_none() -> None:
     scores = np.ones(1), np.zeros(1)
     trials = Trials(np.array([[0, 1]]), np.array([[0, 2]]))
     assert len(bootstrap_rates(scores, trials, np.array([0, 0, 1]), 0, 0)) == 0
-    assert interval(np.zeros(0)) is None
-    lonely = Trials(np.array([[0, 1]]), np.array([[2, 3]]))
-    rates = SpeakerResamples(np.array([0, 0, 1, 2]), 400, rng(0, "bootstrap")).equal_error_rates(
-        scores, lonely
-    )
-    assert set(rates[~np.isnan(rates)]) == {0.0}
+    assert interval(0.0, np.zeros(0)) is None
 
 
 def test_blocks_of_repeats_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,9 +156,8 @@ def test_the_interval_covers_the_truth() -> None:
         few = np.repeat(np.arange(40), 5)
         sample = every_pair(few)
         scores = noisy_scores(sample, few, random.choice(population, 40), random)
-        bounds = interval(bootstrap_rates(scores, sample, few, 100, seed))
-        assert bounds is not None
-        covered += bounds[0] <= truth <= bounds[1]
+        low, high = ends(interval(equal_rate(scores), bootstrap_rates(scores, sample, few, 100, seed)))
+        covered += low <= truth <= high
     assert 85 <= covered <= 100
 
 
@@ -137,9 +169,9 @@ def compared(seed: int, advantage: float) -> float:
     first = noisy_scores(trials, who, voices + 0.5 * random.normal(size=40) + advantage, random)
     second = noisy_scores(trials, who, voices + 0.5 * random.normal(size=40), random)
     found = compare_systems(first, second, trials, who, 199, rng(seed, "bootstrap"))
-    assert found.interval is not None
+    low, high = ends(found.interval)
     assert found.p is not None
-    assert found.interval[0] <= found.difference <= found.interval[1]
+    assert low <= found.difference <= high
     return found.p
 
 
@@ -157,4 +189,4 @@ def test_a_system_does_not_differ_from_itself() -> None:
     trials = every_pair(who)
     scores = noisy_scores(trials, who, np.full(6, 1.0), np.random.default_rng(0))
     found = compare_systems(scores, scores, trials, who, 50, rng(0, "bootstrap"))
-    assert found == Comparison(0, (0, 0), 1)
+    assert found == Comparison(0, "all resamples equal", None)

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from intervox.metrics.probes import MAX_CLASSES, MAX_CLIPS, Kind, Task, draw_task, estimate, probe
 from intervox.seeds import rng
+from tests.support.intervals import ends
 
 KINDS = get_args(Kind)
 
@@ -83,7 +84,8 @@ def test_two_gaussians_are_told_at_the_bayes_rate(kind: Kind, distance: float) -
     vectors[labels == "c1", 3] += distance
     result = probe(vectors, task_of(labels, groups), kind, 100).accuracy
     assert result.value == pytest.approx(norm.cdf(distance / 2), abs=0.03)
-    assert result.interval[0] < norm.cdf(distance / 2) < result.interval[1] + 0.01
+    low, high = ends(result.interval)
+    assert low < norm.cdf(distance / 2) < high + 0.01
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +98,7 @@ def test_a_shuffled_control_is_at_chance_within_its_interval(kind: Kind) -> None
     vectors += 0.3 * random.normal(size=vectors.shape).astype(np.float32)
     task = task_of(labels, groups)
     assert probe(vectors, task, kind, 100).accuracy.value > 0.99
-    low, high = probe(vectors, task, kind, 400, shuffled=True).accuracy.interval
+    low, high = ends(probe(vectors, task, kind, 400, shuffled=True).accuracy.interval)
     assert low <= task.chance <= high
 
 
@@ -109,7 +111,8 @@ def test_intervals_of_controls_nearly_always_hold_chance() -> None:
         vectors += 0.5 * random.normal(size=vectors.shape)
         task = draw_task(labels, groups, (3 * draw, 3 * draw + 1, 3 * draw + 2), rng)
         assert task is not None
-        low, high = probe(vectors.astype(np.float32), task, "linear", 200, shuffled=True).accuracy.interval
+        found = probe(vectors.astype(np.float32), task, "linear", 200, shuffled=True)
+        low, high = ends(found.accuracy.interval)
         held.append(low <= 0.2 <= high)
     assert np.mean(held) >= 0.85  # over groups alone it would be two thirds
 
@@ -123,7 +126,8 @@ def test_knowing_the_group_does_not_help(kind: Kind) -> None:
     vectors = np.asarray(random.normal(size=(30, 16))[groups], np.float32)
     vectors += 0.1 * random.normal(size=vectors.shape).astype(np.float32)
     result = probe(vectors, task_of(labels, groups.astype(str)), kind, 200).accuracy
-    assert result.interval[0] < 0.5 < result.interval[1]
+    low, high = ends(result.interval)
+    assert low < 0.5 < high
 
 
 def test_only_the_mlp_reads_a_nonlinear_leak() -> None:
@@ -135,7 +139,7 @@ def test_only_the_mlp_reads_a_nonlinear_leak() -> None:
     vectors[:, 1] += sign * np.where(labels == "c1", 1, -1)  # XOR: neither coordinate alone tells
     task = task_of(labels, groups)
     linear, mlp = (probe(vectors, task, kind, 200) for kind in KINDS)
-    assert linear.accuracy.interval[0] < 0.5 + 0.03
+    assert ends(linear.accuracy.interval)[0] < 0.5 + 0.03
     assert linear.accuracy.value < 0.55
     assert abs(linear.bits.value) < 0.03
     assert mlp.accuracy.value > 0.95
@@ -143,14 +147,25 @@ def test_only_the_mlp_reads_a_nonlinear_leak() -> None:
 
 
 def test_the_interval_is_over_groups_and_fits() -> None:
-    # One group is always told right, the other never: resampling two of them gives 0, 1/2 and 1.
-    labels, groups = np.array(["a", "b"] * 10), np.array(["x"] * 10 + ["y"] * 10)
+    # Half of the groups are always told right, the others never: a group has one outcome, not ten.
+    labels, groups = np.array(["a", "b"] * 30), np.repeat(list("uvwxyz"), 10)
     task = task_of(labels, groups)
-    right = [np.array([groups[row] == "x" for row in task.rows[test]]) for _, test in task.folds]
+    right = [np.array([groups[row] in "uvw" for row in task.rows[test]]) for _, test in task.folds]
     found = estimate(right, task, 500)
-    assert (found.value, found.interval) == (0.5, (0.0, 1.0))
+    low, high = ends(found.interval)
+    assert found.value == 0.5
+    assert low < 0.2
+    assert high > 0.8
     sure = estimate([np.ones(len(test)) for _, test in task.folds], task, 100)
-    assert (sure.value, sure.interval) == (1.0, (1.0, 1.0))
+    assert (sure.value, sure.interval) == (1.0, "all resamples equal")
+    assert estimate(right, task, 0).interval is None
+
+
+def test_four_groups_are_too_few_for_an_interval() -> None:
+    labels, groups = np.array(["a", "b"] * 20), np.repeat(list("wxyz"), 10)
+    task = task_of(labels, groups)
+    right = [np.arange(len(test)) % 3 == 0 for _, test in task.folds]
+    assert estimate(right, task, 100).interval == "too few groups"
 
 
 def test_the_same_seeds_give_the_same_figures() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from intervox.evaluation.findings import Cell, Interval
+from intervox.evaluation.findings import Cell
 from intervox.evaluation.results import Ingredients, Metrics, RawLayers, Spaces, Sweep
+from intervox.metrics.bootstrap import Interval
 
 PAGE = Path("docs/formats.md")
 BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
@@ -17,7 +18,7 @@ PLAIN = {
     int: "whole number",
     bool: "`true` or `false`",
     str: "text",
-    Interval: "`[low, high]`",
+    Interval: "`[low, high]` or text",
     Cell: "two texts",
 }
 

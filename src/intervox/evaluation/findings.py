@@ -9,8 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
-Interval = tuple[float, float]
-"""Central 95 % of a bootstrap."""
+from intervox.metrics.bootstrap import Interval
 
 Cell = tuple[str, str]
 """A condition and a stratum."""

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from intervox.clips.labels import Clips, Labels
 from intervox.evaluation.findings import Keywords, OpenSet, Shots
-from intervox.metrics.bootstrap import bootstrap_weights, interval
+from intervox.metrics.bootstrap import bootstrap_weights, estimable, interval
 from intervox.metrics.detection import equal_error_rate
 from intervox.metrics.events import Detections, count_detections, miss_at, thinned
 from intervox.metrics.probes import logistic
@@ -57,12 +57,14 @@ def spot_keywords(
     for count in SHOTS:
         if answers := shots_correct(vectors, clips, count, episodes, seed):
             value, resampled = _resamples(answers, clips, repeats, seed)
-            found = Shots(accuracy=round(value, 5), interval=interval(resampled), episodes=len(answers))
+            found = Shots(
+                accuracy=round(value, 5), interval=interval(value, resampled), episodes=len(answers)
+            )
             shots[f"shot_{count}"] = found
     return Keywords(
         chance=round(float(frequent / len(clips)), 5),
         probe=round(probed[0], 5) if probed else None,
-        probe_interval=interval(probed[1]) if probed else None,
+        probe_interval=interval(*probed) if probed else None,
         **shots,
         open_set=detect_unknown(vectors, clips, episodes, repeats, seed) if open_set else None,
     )
@@ -152,15 +154,16 @@ def shot_resamples(
 
 
 def _resamples(answers: Answers, clips: Clips, repeats: int, seed: int) -> tuple[float, NDArray[np.float64]]:
-    """Accuracy over all answers, and with speakers drawn with replacement."""
+    """Accuracy over all answers, and with speakers drawn with replacement; NaN where none was tested."""
     who = np.unique(clips.speakers, return_inverse=True)[1]
     count = int(who.max()) + 1
     rows, correct = (np.concatenate(part) for part in zip(*answers, strict=True))
     right = np.bincount(who[rows], correct, count)
     tested = np.bincount(who[rows], minlength=count)
     weights = bootstrap_weights(count, repeats, rng(seed, "bootstrap"))
-    weights = weights[weights @ tested > 0]
-    return float(right.sum() / tested.sum()), (weights @ right) / (weights @ tested)
+    with np.errstate(invalid="ignore"):
+        resampled = (weights @ right) / (weights @ tested)
+    return float(right.sum() / tested.sum()), estimable(resampled, int(np.count_nonzero(tested)))
 
 
 def draw_episodes(
@@ -239,7 +242,8 @@ def detect_unknown(vectors: Vectors, clips: Clips, episodes: int, repeats: int, 
     accept, reject = trials.curve()
     weights = bootstrap_weights(len(trials.wanted), repeats, rng(seed, "bootstrap"))
     accepts, rejects = trials.resampled(weights)
-    eers = [equal_error_rate(*curves) for curves in zip(accepts, rejects, strict=True)]
+    eers = np.asarray([equal_error_rate(*curves) for curves in zip(accepts, rejects, strict=True)])
+    eer = equal_error_rate(accept, reject)
     by_hour: dict[str, Any] = {}
     if unknown_hours:
         hourly = accept * trials.exposure.sum() / unknown_hours
@@ -252,8 +256,8 @@ def detect_unknown(vectors: Vectors, clips: Clips, episodes: int, repeats: int, 
         unknown=unknown,
         known=len(contents) - unknown,
         shots=shots,
-        eer=round(equal_error_rate(accept, reject), 5),
-        eer_interval=interval(np.asarray(eers)),
+        eer=round(eer, 5),
+        eer_interval=interval(eer, estimable(eers, trials.groups)),
         false_reject_at_false_accept={
             f"{limit:.2f}": round(miss_at(accept, reject, limit), 5) for limit in FALSE_ACCEPTS
         },

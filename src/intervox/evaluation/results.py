@@ -20,7 +20,6 @@ from intervox.evaluation.findings import (
     ErrorRates,
     Gap,
     Geometry,
-    Interval,
     Keywords,
     ProbedFactor,
     ProtocolAbout,
@@ -30,6 +29,7 @@ from intervox.evaluation.findings import (
     Result,
     Running,
 )
+from intervox.metrics.bootstrap import Interval
 from intervox.storage import read_json, write_json
 
 METRICS = "metrics.json"

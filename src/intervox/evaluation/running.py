@@ -6,7 +6,7 @@ from intervox.clips.labels import Clips
 from intervox.evaluation.findings import Running
 from intervox.evaluation.keywords import curve_points, prototypes
 from intervox.evaluation.streams import EXAMPLES, StreamSet, StreamWindows
-from intervox.metrics.bootstrap import bootstrap_weights, interval
+from intervox.metrics.bootstrap import bootstrap_weights, estimable, interval
 from intervox.metrics.events import (
     REFRACTORY_SECONDS,
     TOLERANCE_SECONDS,
@@ -65,10 +65,12 @@ def running_speech(
     alarms, misses = found.curve()
     weights = bootstrap_weights(len(found.wanted), repeats, rng(seed, "bootstrap"))
     resampled = found.resampled(weights)
-    missed = {
-        f"{limit:g}": interval(np.asarray([miss_at(*curve, limit) for curve in zip(*resampled, strict=True)]))
-        for limit in FALSE_ALARMS_PER_HOUR
-    }
+    precision = float(average_precision(found, np.ones((1, len(found.wanted))))[0])
+    miss, missed = {}, {}
+    for limit in FALSE_ALARMS_PER_HOUR:
+        miss[f"{limit:g}"] = miss_at(alarms, misses, limit)
+        samples = np.asarray([miss_at(*curve, limit) for curve in zip(*resampled, strict=True)])
+        missed[f"{limit:g}"] = interval(miss[f"{limit:g}"], estimable(samples, found.groups))
     return Running(
         keywords=stream_set.keywords.tolist(),
         events=events,
@@ -78,10 +80,10 @@ def running_speech(
         hop_seconds=windows.hop_seconds,
         shots=EXAMPLES,
         curve=curve_points(alarms, misses),
-        miss_at={f"{limit:g}": round(miss_at(alarms, misses, limit), 5) for limit in FALSE_ALARMS_PER_HOUR},
+        miss_at={limit: round(value, 5) for limit, value in miss.items()},
         miss_interval={limit: bounds for limit, bounds in missed.items() if bounds},
-        average_precision=round(float(average_precision(found, np.ones((1, len(found.wanted))))[0]), 5),
-        interval=interval(average_precision(found, weights)),
+        average_precision=round(precision, 5),
+        interval=interval(precision, estimable(average_precision(found, weights), found.groups)),
     )
 
 

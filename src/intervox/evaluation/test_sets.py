@@ -30,6 +30,9 @@ Means = NDArray[np.float32]
 CLEAN = "clean"
 CROSS_CONDITION = "cross_condition"
 EVALUATION_SEED = 1_234
+LEAST_KEYWORDS = 3
+"""Contents of a keyword task: a choice between two is no vocabulary."""
+
 """One seed for every run: the trials, rooms and noises of two runs are the same, so they compare."""
 
 SCHEMA_VERSION = 1
@@ -151,9 +154,9 @@ def draw(clips: Clips, max_trials: int, lists: Mapping[str, TrialList] | None = 
 
 
 def has_keywords(clips: Clips) -> bool:
-    """Say whether contents are said by several speakers, often enough to learn them."""
+    """Say whether several speakers say ``LEAST_KEYWORDS`` contents, often enough to learn them."""
     contents = len(np.unique(clips.contents))
-    return len(np.unique(clips.speakers)) > 1 and 1 < contents <= len(clips) / 3
+    return len(np.unique(clips.speakers)) > 1 and LEAST_KEYWORDS <= contents <= len(clips) / 3
 
 
 def condition_at(

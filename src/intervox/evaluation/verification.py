@@ -95,7 +95,7 @@ def verify(
             rates[condition, stratum] = rate
             conditions[condition][stratum] = ErrorRates(
                 eer=round(rate[0], 5),
-                eer_interval=interval(rate[1]),
+                eer_interval=interval(*rate) if len(accept) > 2 else "all scores equal",
                 min_dcf={str(prior): round(min_dcf(accept, reject, prior), 5) for prior in PRIORS},
                 cllr=_cllr(scores, pairs, speakers, seed, calibration),
                 min_cllr=round(min_cllr(accept, reject), 5),
@@ -115,7 +115,7 @@ def gap(rates: Mapping[Cell, tuple[float, Samples]], base: Cell, other: Cell) ->
     (low, low_samples), (high, high_samples) = rates[base], rates[other]
     return Gap(
         value=round(high - low, 5),
-        interval=interval(high_samples - low_samples),
+        interval=interval(high - low, high_samples - low_samples),
         ratio=round(high / low, 5) if low else None,
         base=base,
         other=other,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from intervox.metrics.bootstrap import interval
+from intervox.metrics.bootstrap import Interval, estimable, interval
 
 GRIDS = 3
 GRID_SIZE = 8
@@ -83,10 +83,10 @@ def draw_grids(
 
 @dataclass(frozen=True)
 class AbxError:
-    """Error in [0, 1] (0.5 is chance, ties count half), its 95 % interval, and the number of triples."""
+    """Error in [0, 1] (0.5 is chance, ties count half), its interval, and the number of triples."""
 
     error: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     triples: int
 
 
@@ -122,7 +122,9 @@ def abx_error(
     drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), repeats)
     weighed = np.einsum("rs,st,rt->r", drawn, counts, drawn)
     resamples = np.einsum("rs,st,rt->r", drawn, wrong, drawn)[weighed > 0] / weighed[weighed > 0]
-    return AbxError(round(float(wrong.sum() / counts.sum()), 5), interval(resamples), int(counts.sum()))
+    error = float(wrong.sum() / counts.sum())
+    bounds = interval(error, estimable(resamples, len(names)))
+    return AbxError(round(error, 5), bounds, int(counts.sum()))
 
 
 def dtw_distances(pairs: Sequence[tuple[Frames, Frames]]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ of two rates (strata, conditions, systems) is taken resample by resample.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,16 @@ BOOTSTRAP_BINS = 5_000
 COARSE_BINS = 20
 HELD_WEIGHTS = 20_000_000
 """Weights of trials held at once at most, 4 bytes each."""
+
+LEAST_GROUPS = 5
+"""Groups (speakers, texts, streams) that an interval needs: four have 35 different resamples, too few for
+tails of 2.5 %."""
+
+Missing = Literal["too few groups", "all scores equal", "all resamples equal", "resamples miss the estimate"]
+"""Why there is no interval."""
+
+Interval = tuple[float, float] | Missing
+"""Central 95 % of a bootstrap, which holds the estimate; or why there is none."""
 
 Numbers = NDArray[np.int64]
 Draws = NDArray[np.float32]
@@ -61,10 +71,10 @@ class SpeakerResamples:
         self._drawn: Draws = np.ascontiguousarray(bootstrap_weights(count, repeats, random).T, np.float32)
 
     def equal_error_rates(self, scores: tuple[Scores, Scores], trials: Trials) -> Samples:
-        """Return the EER of every resample.
+        """Return the EER of every resample, all NaN with targets or impostors of too few speakers.
 
         A trial weighs as often as its speakers were drawn: a target by its one speaker, an impostor
-        by the product of both.
+        by the product of both. What the bins' resolution adds to the sample's own EER is taken off.
 
         Parameters
         ----------
@@ -73,20 +83,44 @@ class SpeakerResamples:
         """
         bins = _rank_bins(*scores)
         who = self._who[trials.targets[:, 0]], self._who[trials.impostors]
+        everyone = np.ones((len(self._drawn), 1), np.float32)
+        offset = _crossings(bins, who, everyone) - equal_error_rate(*error_rates(*scores))
         rates = np.empty(self._drawn.shape[1])
         step = max(1, HELD_WEIGHTS // max(map(len, bins)))
         for start in range(0, len(rates), step):
             rates[start : start + step] = _crossings(bins, who, self._drawn[:, start : start + step])
-        return rates
+        return estimable(np.clip(rates - offset, 0, 1), min(len(np.unique(each)) for each in who))
 
 
-def interval(samples: NDArray[np.floating]) -> tuple[float, float] | None:
-    """Return the central 95 % of bootstrap samples, or None where there are none."""
-    samples = samples[~np.isnan(samples)]
+def estimable(samples: Samples, groups: int) -> Samples:
+    """Return the samples, or as many NaN where they come of fewer than ``LEAST_GROUPS`` groups."""
+    return samples if groups >= LEAST_GROUPS else np.full_like(samples, np.nan)
+
+
+def interval(value: float, samples: NDArray[np.floating]) -> Interval | None:
+    """Return the central 95 % of bootstrap samples, or say why that is no interval of the estimate.
+
+    Parameters
+    ----------
+    value
+        The estimate, on all groups.
+    samples
+        Of resamples of the groups; NaN where one had nothing to measure.
+
+    Returns
+    -------
+    tuple, text or None
+        None where nothing was resampled.
+    """
     if not len(samples):
         return None
-    low, high = np.quantile(samples, [0.025, 0.975])
-    return round(float(low), 5), round(float(high), 5)
+    known = samples[~np.isnan(samples)]
+    if not len(known):
+        return "too few groups"
+    low, high = (round(float(bound), 5) for bound in np.quantile(known, [0.025, 0.975]))
+    if low == high:
+        return "all resamples equal"
+    return (low, high) if low <= round(value, 5) <= high else "resamples miss the estimate"
 
 
 @dataclass(frozen=True)
@@ -102,12 +136,11 @@ class Comparison:
     p
         Two-sided: the share of resamples whose difference lies as far from the observed one as that lies
         from none (the bootstrap distribution shifted to the null hypothesis, Efron & Tibshirani 1993, ch.
-        16), counted as (1 + cases) / (1 + resamples), so that it is never 0. It and the interval are None
-        where no resample has trials of both kinds.
+        16), counted as (1 + cases) / (1 + resamples), so that it is never 0. None where there is no interval.
     """
 
     difference: float
-    interval: tuple[float, float] | None
+    interval: Interval | None
     p: float | None
 
 
@@ -132,20 +165,21 @@ def compare_systems(
     observed = equal_error_rate(*error_rates(*scores)) - equal_error_rate(*error_rates(*other_scores))
     first, second = (resamples.equal_error_rates(each, trials) for each in (scores, other_scores))
     samples = (first - second)[~np.isnan(first)]
+    bounds = interval(observed, first - second)
     cases = np.sum(np.abs(samples - observed) >= abs(observed))
-    p = round(float((1 + cases) / (1 + len(samples))), 5) if len(samples) else None
-    return Comparison(round(observed, 5), interval(samples), p)
+    p = round(float((1 + cases) / (1 + len(samples))), 5) if isinstance(bounds, tuple) else None
+    return Comparison(round(observed, 5), bounds, p)
 
 
 def _rank_bins(targets: Scores, impostors: Scores) -> tuple[Numbers, Numbers]:
     """Replace scores by the bin of their rank: an EER is read off the bins in a fraction of the time.
 
     Bins hold equally many trials, so interpolation within one moves an EER by at most 1/BINS where
-    there are as many targets as impostors, and by a like share of the rarer kind otherwise.
+    there are as many targets as impostors, and by a like share of the rarer kind otherwise. Equal scores
+    share a bin: no order among them could be a finding.
     """
     pooled = np.concatenate([targets, impostors])
-    bins = np.empty(len(pooled), np.int64)
-    bins[np.argsort(pooled, kind="stable")] = np.arange(len(pooled)) * BOOTSTRAP_BINS // len(pooled)
+    bins = np.searchsorted(np.sort(pooled), pooled) * BOOTSTRAP_BINS // len(pooled)
     return bins[: len(targets)], bins[len(targets) :]
 
 

@@ -51,6 +51,11 @@ class Detections:
     wanted: NDArray[np.float64]
     exposure: NDArray[np.float64]
 
+    @property
+    def groups(self) -> int:
+        """How many groups there are behind the rarer kind: what there was to detect, or what it was not."""
+        return int(min(np.count_nonzero(self.wanted), np.count_nonzero(self.exposure)))
+
     def curve(self) -> tuple[Curve, Curve]:
         """Return false alarms by exposure, falling, and miss rates, rising: shapes (thresholds + 1,)."""
         alarms, misses = self.resampled(np.ones((1, len(self.wanted))))

@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
+from intervox.metrics.bootstrap import Interval, estimable, interval
 from intervox.metrics.information import pointwise_bits
 from intervox.metrics.vectors import Vectors
 
@@ -73,10 +74,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over held-out clips and its central 95 % interval."""
+    """A mean over held-out clips and its interval."""
 
     value: float
-    interval: tuple[float, float]
+    interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -214,10 +215,10 @@ def estimate(values: Sequence[NDArray[np.bool_ | np.float64]], task: Task, repea
     of_fits = random.multinomial(fits, np.full(fits, 1 / fits), repeats)
     of_groups = random.multinomial(groups, np.full(groups, 1 / groups), repeats)
     drawn = ((of_fits @ counts) * of_groups).sum(axis=1)
-    means = ((of_fits @ sums) * of_groups).sum(axis=1)[drawn > 0] / drawn[drawn > 0]
+    with np.errstate(invalid="ignore"):  # 0/0 is NaN: nothing of a fit was drawn
+        means = ((of_fits @ sums) * of_groups).sum(axis=1) / drawn
     value = float(sums.sum() / counts.sum())
-    low, high = np.quantile(means, [0.025, 0.975]) if len(means) else (value, value)
-    return Estimate(round(value, 5), (round(float(low), 5), round(float(high), 5)))
+    return Estimate(round(value, 5), interval(value, estimable(means, groups)))
 
 
 def _training_labels(task: Task, fold: int, shuffled: bool) -> Integers:

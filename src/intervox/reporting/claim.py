@@ -2,67 +2,32 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from intervox.evaluation.findings import Rate
 from intervox.evaluation.results import Metrics
+from intervox.reporting.verdicts import Outcome, Verdict, rate_words, verdicts
 from intervox.reporting.wording import (
     System,
     human_protocols,
     own_keywords,
     own_verification,
-    percent,
     spaces_of,
     spotting,
     usual,
     verifying,
 )
 
-Outcome = Literal["separated", "partly", "not", "void"]
-READABLE = 0.25
-"""Share of the way from chance to perfect up to which a probe finds a factor only *partly* there."""
-
-CONFUSED = 0.40
-"""EER from which verification by the wrong subspace is only *partly* possible; 0.5 is chance."""
-
 SHOWN = 3
 """Baselines that a sentence names where ours is better, best first; those as good are named all."""
 
-RULES = (
-    "Separated: every probe of the factor lies within the interval of the same probe on shuffled labels, "
-    "and the interval of its EER, where it has one, reaches 50 %. "
-    f"Partly: above that, but at most {READABLE:.0%} of the way from chance to perfect, and an EER of at "
-    f"least {CONFUSED:.0%}. Not: more than that. Void: the subspace does not know its own factor either, "
-    "so that missing the other one shows nothing. The worst piece of evidence decides."
-)
-_ORDER: tuple[Outcome, ...] = ("separated", "partly", "not")
-_FACTORS = ("speaker", "content", "condition")
 _WORDS: dict[Outcome, str] = {
     "separated": "separated",
+    "not shown": "not shown to be separated",
     "partly": "partly separated",
     "not": "not separated",
     "void": "void of everything, so not shown to be separated",
 }
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a subspace holds a factor that is not its own, on one protocol.
-
-    Attributes
-    ----------
-    outcome
-        By ``RULES``.
-    evidence
-        In words, what decides first.
-    """
-
-    protocol: str
-    space: str
-    factor: str
-    outcome: Outcome
-    evidence: list[str]
 
 
 @dataclass(frozen=True)
@@ -96,65 +61,6 @@ def claim(metrics: Metrics) -> Claim:
     return Claim(_headline([v for v in found if v.protocol in humans], bool(humans)), sentences, found)
 
 
-def verdicts(metrics: Metrics, protocol: str) -> list[Verdict]:
-    """Judge every subspace on every factor that is not its own and that was probed.
-
-    A space that was made for no factor can't leak one.
-    """
-    made = {space: factor for space, factor in metrics.spaces.items() if factor}
-    factors = dict.fromkeys([*_FACTORS, *made.values()])
-    result = []
-    for space, own in made.items():
-        void = _knows_nothing(metrics, protocol, space, own)
-        for factor in factors:
-            if factor != own and (evidence := _evidence(metrics, protocol, space, factor)):
-                evidence.sort(key=lambda piece: -_ORDER.index(piece[0]))
-                if void and evidence[0][0] != "not":
-                    evidence.insert(0, ("void", void))
-                outcome, words = evidence[0][0], [words for _, words in evidence]
-                result.append(Verdict(protocol, space, factor, outcome, words))
-    return result
-
-
-def _evidence(metrics: Metrics, protocol: str, space: str, factor: str) -> list[tuple[Outcome, str]]:
-    """All that was measured of a factor in a space: an outcome and its words each."""
-    result: list[tuple[Outcome, str]] = []
-    separation = metrics.separation.get(protocol)
-    cell = separation.matrix.get(factor, {}).get(space) if separation else None
-    keywords = own_keywords(metrics, protocol, space).get("clean")
-    if cell:
-        for name, probe in (("linear probe", cell.linear), ("MLP probe", cell.mlp)):
-            control = probe.shuffled_interval or (cell.chance, cell.chance)
-            low = (probe.interval or (probe.accuracy,))[0]
-            words = f"{name} {probe.accuracy:.2f}, shuffled {control[0]:.2f} to {control[1]:.2f}"
-            result.append((_probe(probe.accuracy, low, control[1], cell.chance), words))
-    elif factor == "content" and keywords and keywords.probe is not None:
-        low = (keywords.probe_interval or (keywords.probe,))[0]
-        words = f"linear probe {keywords.probe:.2f}, chance {keywords.chance:.2f}"
-        result.append((_probe(keywords.probe, low, keywords.chance, keywords.chance), words))
-    found = usual(own_verification(metrics, protocol, space))
-    if factor == "speaker" and found:
-        by_chance = (found.eer_interval or (found.eer, found.eer))[1] >= 0.5
-        outcome: Outcome = "separated" if by_chance else "partly" if found.eer >= CONFUSED else "not"
-        result.append((outcome, f"EER {_rate(found)}"))
-    return result
-
-
-def _probe(accuracy: float, low: float, control: float, chance: float) -> Outcome:
-    """Judge a probe by the lower end of its interval, the upper end of the control, and chance."""
-    if low <= control:
-        return "separated"
-    return "partly" if accuracy - chance <= READABLE * (1 - chance) else "not"
-
-
-def _knows_nothing(metrics: Metrics, protocol: str, space: str, own: str) -> str:
-    """Say that a space does not know its own factor, or nothing where it does or nobody measured."""
-    evidence = _evidence(metrics, protocol, space, own)
-    if evidence and all(outcome == "separated" for outcome, _ in evidence):
-        return f"{space} does not know its own factor ({evidence[0][1]})"
-    return ""
-
-
 def _headline(verdicts: list[Verdict], any_human: bool) -> str:
     if not any_human:
         return "Nothing is claimed: no human speech was tested."
@@ -163,7 +69,7 @@ def _headline(verdicts: list[Verdict], any_human: bool) -> str:
     counts = Counter(verdict.outcome for verdict in verdicts)
     total = len(verdicts)
     if counts["separated"] == total:
-        return f"Separated on human speech: in none of {total} cases is the other factor found."
+        return f"Separated on human speech: in each of {total} cases the other factor is absent."
     if counts["void"] == total:
         return "Nothing is claimed of separation: the subspaces do not know their own factors."
     parts = [
@@ -171,7 +77,8 @@ def _headline(verdicts: list[Verdict], any_human: bool) -> str:
         for name, words in _WORDS.items()
         if (count := counts[name])
     ]
-    lead = "Partly separated" if counts["separated"] + counts["partly"] else "Not separated"
+    some = counts["separated"] + counts["partly"]
+    lead = "Partly separated" if some else "Not separated" if counts["not"] else "Not shown to be separated"
     return f"{lead} on human speech: of {total} {'case' if total == 1 else 'cases'}, {_listed(parts)}."
 
 
@@ -201,20 +108,20 @@ def _verification(metrics: Metrics, protocol: str) -> list[str]:
         theirs = usual(system.found)
         if theirs and system.kind in ("raw", "baseline"):
             name, chosen = _named(system)
-            words = ", ".join(filter(None, (_rate(theirs), chosen)))
+            words = ", ".join(filter(None, (rate_words(theirs), chosen)))
             others.append((theirs.eer, f"{name} ({words})"))
     others.sort(key=lambda other: other[0])
     sentences = []
     for space in spaces_of(metrics, "speaker"):
         ours = usual(own_verification(metrics, protocol, space))
         if ours:
-            text = f"On {protocol} the {space} subspace has an EER of {_rate(ours)}"
+            text = f"On {protocol} the {space} subspace has an EER of {rate_words(ours)}"
             worse = [words for eer, words in others if eer > ours.eer]
             better = [words for eer, words in others if eer <= ours.eer]
             if len(worse) > SHOWN:
                 worse = [*worse[: SHOWN - 1], f"{len(worse) - SHOWN + 1} others"]
             text += f", below {_listed(worse)}" if worse else ""
-            text += f"{' but' if worse else ', '} not below {_listed(better)}" if better else ""
+            text += f"{' but' if worse else ','} not below {_listed(better)}" if better else ""
             sentences.append(f"{text}.{_harder(metrics, protocol, space)}")
     return sentences
 
@@ -230,9 +137,9 @@ def _harder(metrics: Metrics, protocol: str, space: str) -> str:
     found = own_verification(metrics, protocol, space)
     parts = []
     if degraded := usual(found, "cross_condition"):
-        parts.append(f"{_rate(degraded)} with every clip degraded")
+        parts.append(f"{rate_words(degraded)} with every clip degraded")
     if same_text := found["clean"].get("same_text_impostors"):
-        parts.append(f"{_rate(same_text)} against impostors who say the same words")
+        parts.append(f"{rate_words(same_text)} against impostors who say the same words")
     return f" It is {_listed(parts)}." if parts else ""
 
 
@@ -261,11 +168,6 @@ def _keywords(metrics: Metrics, protocol: str) -> list[str]:
     if theirs:
         ours[-1] += f", against {_listed(theirs)}"
     return [f"One example a word of {protocol} gives an accuracy of {_listed(ours)}; chance is {chance:.2f}."]
-
-
-def _rate(result: Rate) -> str:
-    rate, *bounds = percent(result.eer, result.eer_interval).split(" ", 1)
-    return " ".join([f"{rate} %", *bounds])
 
 
 def _listed(parts: list[str]) -> str:

@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from intervox.errors import IntervoxError
-from intervox.evaluation.findings import Interval
 from intervox.evaluation.results import METRICS, Metrics, Verification
-from intervox.metrics.bootstrap import compare_systems
+from intervox.metrics.bootstrap import Interval, compare_systems
 from intervox.reporting import render
 from intervox.reporting.claim import claim
 from intervox.reporting.trials import read_trials, stratum_scores, stratum_trials, trial_path

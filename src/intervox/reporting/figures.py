@@ -85,8 +85,9 @@ def severity_curves(curves: Mapping[str, Mapping[str, Rate]]) -> str:
             places = [float(severity) for severity in severities]
             rates = [100 * curve[severity].eer for severity in severities]
             (line,) = axes.plot(places, rates, marker="o", markersize=3, label=name.replace("_", " "))
-            bounds = [curve[severity].eer_interval for severity in severities]
-            if all(bounds):
+            intervals = [curve[severity].eer_interval for severity in severities]
+            bounds = [each for each in intervals if isinstance(each, tuple)]
+            if len(bounds) == len(intervals):
                 low, high = 100 * np.asarray(bounds).T
                 axes.fill_between(places, low, high, color=line.get_color(), alpha=0.08, linewidth=0)
         axes.set(xlabel="severity", ylabel="EER, %", ylim=(0, None))
@@ -206,7 +207,7 @@ def _panel(axes: Axes, key: str, found: Sweep) -> None:
             if figure := row.figures.get(f"{protocol} {key}"):
                 difference = figure.difference
                 axes.plot(100 * difference.value, place + offset, "o", color=colour, markersize=4)
-                if difference.interval:
+                if isinstance(difference.interval, tuple):
                     bounds = [100 * bound for bound in difference.interval]
                     axes.plot(bounds, [place + offset] * 2, color=colour, linewidth=1.4)
     better = "right" if key in HIGHER_IS_BETTER else "left"

@@ -17,7 +17,7 @@ from intervox.metrics.detection import error_rates
 from intervox.metrics.vectors import Vectors
 from intervox.recipe import Recipe, dump_recipe
 from intervox.reporting import figures, render
-from intervox.reporting.claim import RULES, claim
+from intervox.reporting.claim import claim
 from intervox.reporting.maps import MAP_SIZE, separation_matrix, subspace_maps
 from intervox.reporting.tables import table_sections
 from intervox.reporting.trials import (
@@ -30,6 +30,7 @@ from intervox.reporting.trials import (
     trial_path,
     worst_trials,
 )
+from intervox.reporting.verdicts import RULES
 from intervox.reporting.wording import (
     condition_title,
     human_protocols,

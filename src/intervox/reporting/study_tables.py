@@ -1,7 +1,7 @@
 """``ingredients.json`` and ``sweep.json`` as tables: what was trained, and what it measured."""
 
-from intervox.evaluation.findings import Interval
 from intervox.evaluation.results import Ingredients, Sweep, SweepBaseline, SweepFigure, SweepVariant
+from intervox.metrics.bootstrap import Interval
 from intervox.reporting.wording import condition_title, percent, stratum_title
 from intervox.tables import NOTHING, Table
 
@@ -116,5 +116,5 @@ def _sweep_cell(figure: SweepFigure | None) -> str:
 def _starred(value: float, interval: Interval | None, difference: Interval | None) -> str:
     """Write a value in per cent, with a star where its difference is not 0."""
     rate, *bounds = percent(value, interval).split(" ", 1)
-    differs = difference is not None and not difference[0] <= 0 <= difference[1]
+    differs = isinstance(difference, tuple) and not difference[0] <= 0 <= difference[1]
     return " ".join([rate + ("*" if differs else ""), *bounds])

@@ -1,13 +1,12 @@
 """The wording of cells and titles, and the systems that share a table's rows."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from intervox.evaluation import SYNTHETIC
 from intervox.evaluation.findings import (
     ErrorRates,
-    Interval,
     Keywords,
     OpenSet,
     ProbeAccuracy,
@@ -17,6 +16,7 @@ from intervox.evaluation.findings import (
     Shots,
 )
 from intervox.evaluation.results import Metrics, RawLayers, RunningSpaces, Spaces, Strata, Verification
+from intervox.metrics.bootstrap import Interval
 from intervox.metrics.trials import usual_stratum
 from intervox.tables import NOTHING
 
@@ -55,11 +55,8 @@ class System(Generic[T]):
 
 
 def percent(value: float | None, interval: Interval | None = None) -> str:
-    """Write a rate and its interval in per cent: ``10.6 [9.2, 11.9]``."""
-    if value is None:
-        return NOTHING
-    bounds = f" [{100 * interval[0]:z.1f}, {100 * interval[1]:z.1f}]" if interval else ""
-    return f"{100 * value:z.1f}{bounds}"
+    """Write a rate and its interval in per cent: ``10.6 [9.2, 11.9]``, or ``10.6 [too few groups]``."""
+    return NOTHING if value is None else _bounded(value, interval, lambda share: f"{100 * share:z.1f}")
 
 
 def error_rate(result: Rate | OpenSet | None) -> str:
@@ -74,10 +71,15 @@ def accuracy(result: Shots | ProbeAccuracy | Reading | None) -> str:
 
 def number(value: float | None, interval: Interval | None = None, digits: int = 3) -> str:
     """Write a number and its interval: ``0.905 [0.890, 0.921]``."""
-    if value is None:
-        return NOTHING
-    bounds = f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else ""
-    return f"{value:.{digits}f}{bounds}"
+    return NOTHING if value is None else _bounded(value, interval, lambda each: f"{each:.{digits}f}")
+
+
+def _bounded(value: float, interval: Interval | None, write: Callable[[float], str]) -> str:
+    """Write a value and, in brackets, its interval or why it has none."""
+    if interval is None:
+        return write(value)
+    bounds = ", ".join(map(write, interval)) if isinstance(interval, tuple) else interval
+    return f"{write(value)} [{bounds}]"
 
 
 def p_value(value: float | None) -> str:

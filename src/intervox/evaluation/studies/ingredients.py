@@ -23,15 +23,17 @@ from intervox.evaluation.studies.variants import (
     matched,
     measure,
     measured_factors,
+    read_samples,
     spaces_of,
     train_on,
+    write_samples,
 )
 from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet
 from intervox.features.store import Features
 from intervox.metrics.bootstrap import interval
 from intervox.recipe import Recipe
 from intervox.seeds import rng
-from intervox.storage import read_json, stable_hash, write_json
+from intervox.storage import stable_hash
 from intervox.training.refine import refine
 
 MIXTURE = "*"
@@ -185,8 +187,8 @@ def compare_ingredients(
             table = train_on(corpus.cells, mask)
             model = refine(table, features, matched(recipe, corpus.cells, mask), home / "model")
             found = measure(spaces_of(model), test_sets, recipe.evaluation, REPORTED)
-            write_json(home / "samples.json", found)
-        samples = {key: np.asarray(value) for key, value in read_json(home / "samples.json").items()}
+            write_samples(home / "samples.json", found)
+        samples = read_samples(home / "samples.json")
         first = reference.setdefault(variant.group, samples)
         rows.append(
             Ingredient(
@@ -205,6 +207,6 @@ def _figure(samples: Samples, first: Samples) -> IngredientFigure:
     """Value, its interval, and that of the paired difference from the group's first variant."""
     return IngredientFigure(
         value=round(float(samples[0]), 5),
-        interval=interval(samples[1:]),
-        difference=None if samples is first else interval(samples[1:] - first[1:]),
+        interval=interval(samples[0], samples[1:]),
+        difference=None if samples is first else interval(samples[0] - first[0], samples[1:] - first[1:]),
     )

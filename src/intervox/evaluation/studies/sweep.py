@@ -34,9 +34,11 @@ from intervox.evaluation.studies.variants import (
     Spaces,
     Variant,
     measure,
+    read_samples,
     spaces_of,
     train_on,
     with_content_trials,
+    write_samples,
 )
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet
 from intervox.features.store import Features
@@ -145,8 +147,8 @@ class _Judge:
         """Return the samples of every measure, by column."""
         path = home / f"samples-{self.key}.json"
         if not path.exists():
-            write_json(path, measure(spaces(), self.test_sets, self.settings, MEASURES))
-        return {column: np.asarray(values) for column, values in read_json(path).items()}
+            write_samples(path, measure(spaces(), self.test_sets, self.settings, MEASURES))
+        return read_samples(path)
 
 
 def _contents(test_set: TestSet) -> Any:
@@ -232,9 +234,9 @@ def _figures(
         less = samples - reference[column]
         figures[column] = SweepFigure(
             value=round(float(samples[0]), 5),
-            interval=interval(samples[1:]),
+            interval=interval(samples[0], samples[1:]),
             by_seed=[round(float(training[column][0]), 5) for training in trainings],
-            difference=Difference(value=round(float(less[0]), 5), interval=interval(less[1:])),
+            difference=Difference(value=round(float(less[0]), 5), interval=interval(less[0], less[1:])),
         )
     return figures
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from intervox.metrics.vectors import Vectors, cosine
 from intervox.model.model import SubspaceModel
 from intervox.recipe import EvaluationSettings, Recipe
 from intervox.seeds import rng
+from intervox.storage import read_json, write_json
 from intervox.training.cells import validation_cells
 from intervox.training.refine import check_settings
 
@@ -100,7 +102,7 @@ def with_content_trials(test_set: TestSet, max_trials: int) -> TestSet:
 
 def measure(
     spaces: Spaces, test_sets: Sequence[TestSet], settings: EvaluationSettings, names: Collection[str]
-) -> dict[str, list[float]]:
+) -> dict[str, Samples]:
     """Return the samples of every measure in ``names``, keyed ``<protocol> <condition> <measure>``.
 
     Clips under drawn conditions are asked for ``CHOSEN_MEASURES`` alone.
@@ -113,8 +115,21 @@ def measure(
                 if name in names and (condition == CLEAN or name in CHOSEN_MEASURES):
                     found = samples(test_set, vectors, settings)
                     if found is not None:
-                        result[f"{test_set.name} {condition} {name}"] = found.tolist()
+                        result[f"{test_set.name} {condition} {name}"] = found
     return result
+
+
+def write_samples(path: Path, found: Mapping[str, Samples]) -> None:
+    """Write what ``measure`` returned; JSON has no NaN, so null stands for it."""
+    nulls = {
+        key: [None if np.isnan(each) else each for each in values.tolist()] for key, values in found.items()
+    }
+    write_json(path, nulls)
+
+
+def read_samples(path: Path) -> dict[str, Samples]:
+    """Read what ``write_samples`` wrote."""
+    return {key: np.asarray(values, float) for key, values in read_json(path).items()}
 
 
 def _errors(space: str, stratum: str, factor: str = "speaker") -> _Measure:
@@ -130,7 +145,7 @@ def _errors(space: str, stratum: str, factor: str = "speaker") -> _Measure:
         groups = test_set.clips.labels[factor]
         resamples = SpeakerResamples(groups, settings.bootstrap, rng(EVALUATION_SEED, "bootstrap"))
         rates = resamples.equal_error_rates(scores, trials)
-        return np.array([equal_error_rate(*error_rates(*scores)), *rates[~np.isnan(rates)]])
+        return np.array([equal_error_rate(*error_rates(*scores)), *rates])
 
     return samples
 
