@@ -127,12 +127,14 @@ def test_folds_of_one_word_are_answered_with_it() -> None:
 
 
 def test_speakers_are_drawn_as_in_verification() -> None:
-    weights = bootstrap_weights(2, 200, rng(0, "bootstrap"))
-    assert (weights.sum(axis=1) == 2).all()
-    scores = np.array([-1.0, -1.0, 1.0, 1.0]), np.zeros(1)
-    trials = Trials(np.array([[0, 1], [0, 1], [2, 3], [2, 3]]), np.array([[0, 2]]))
-    resamples = SpeakerResamples(np.array([0, 0, 1, 1]), 200, rng(0, "bootstrap"))
-    mixed = resamples.equal_error_rates(scores, trials)
-    # Only draws of both speakers have an impostor pair.
-    assert (~np.isnan(mixed)).sum() == (weights == 1).all(axis=1).sum()
+    weights = bootstrap_weights(6, 200, rng(0, "bootstrap"))
+    assert (weights.sum(axis=1) == 6).all()
+    clips = np.arange(12)
+    trials = Trials(clips.reshape(-1, 2), np.array([[0, 2], [4, 6], [8, 10]]))
+    resamples = SpeakerResamples(clips // 2, 200, rng(0, "bootstrap"))
+    rates = resamples.equal_error_rates((np.linspace(-1, 1, 6), np.zeros(3)), trials)
+    # Only draws of both speakers of a pair have impostors.
+    paired = (weights[:, ::2] * weights[:, 1::2]).any(axis=1)
+    assert 0 < paired.sum() < 200
+    assert (~np.isnan(rates) == paired).all()
     assert interval(0.0, np.empty(0)) is None
