@@ -285,3 +285,20 @@ def test_an_interrupted_step_ends_at_once_and_says_how_to_go_on(
     assert said.splitlines()[-1] == "interrupted: the same command resumes the run from here"
     assert "Traceback" not in said
     assert seconds < 2
+
+
+def test_a_finished_run_is_not_measured_again(mini_run: Path, tmp_path: Path, command: Command) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(mini_run, folder)
+    before = (folder / "metrics.json").stat()
+    done = command("run", "mini", "--folder", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert (folder / "metrics.json").stat() == before
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == "evaluate"
+    assert last["seconds"] < 5
+    # What it left is no longer whole: measured again, with the same result.
+    (folder / "report.html").unlink()
+    assert command("evaluate", "mini", "--folder", str(folder)).returncode == 0
+    assert (folder / "report.html").exists()
+    assert (folder / "metrics.json").read_bytes() == (mini_run / "metrics.json").read_bytes()

@@ -1,5 +1,6 @@
 """Nothing begins that could not end: numbers out of bounds, and plans that the machine can't hold."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ PLAN = ("speaker", "content", "condition")
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, one in (group or typer.main.get_command(cli.app)).commands.items():
+    group = group or typer.main.get_command(cli.app)
+    for name, one in group.commands.items():
         if hasattr(one, "commands"):
             yield from commands(one, (*path, name))
         else:
@@ -78,7 +80,7 @@ def test_a_corpus_that_the_disk_can_t_hold_is_not_begun(
 
 def test_what_is_made_already_is_not_needed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = small(train={"blocks": 10, "speakers": 10, "contents": 10}, test={"blocks": 0})
-    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 4_000_000})())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 4_000_000})())
     with pytest.raises(IntervoxError, match="2,000 cells takes at least 0.0 GiB on disk"):
         check_corpus_fits(recipe, tmp_path / "corpus")
     (tmp_path / "corpus" / "audio").mkdir(parents=True)

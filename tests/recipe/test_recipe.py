@@ -59,7 +59,7 @@ def test_defaults_are_a_whole_recipe() -> None:
 # limits
 
 BAD_NUMBERS = (10**15, -(10**15), 1e300, math.inf, -math.inf, math.nan)
-ENGINES = {
+ENGINES: dict[str, dict[str, Any]] = {
     "EspeakSettings": {"name": "espeak"},
     "KokoroSettings": {"name": "kokoro"},
     "PiperSettings": {"name": "piper"},

@@ -174,6 +174,10 @@ def load_recipe(source: str | Path) -> Recipe:
         raise IntervoxError(f"{source} is not valid YAML: {yaml_fault(error)}") from None
 
 
+def _refused(what: str, mark: Any) -> MarkedYAMLError:
+    return MarkedYAMLError(problem=what, problem_mark=mark)
+
+
 class _PlainLoader(yaml.SafeLoader):
     """YAML as a recipe needs it: no key twice, no aliases, nothing too deep or too long.
 
@@ -183,13 +187,13 @@ class _PlainLoader(yaml.SafeLoader):
     _depth = _count = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         self._count += 1
         if isinstance(event, yaml.AliasEvent):
-            raise MarkedYAMLError(None, None, "an alias (*): write the values out", event.start_mark)
+            raise _refused("an alias (*): write the values out", event.start_mark)
         if self._depth == _MOST_DEEP or self._count > _MOST_VALUES:
             most = f"more than {_MOST_VALUES:,} values or {_MOST_DEEP} levels: leave some out"
-            raise MarkedYAMLError(None, None, most, event.start_mark)
+            raise _refused(most, event.start_mark)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -200,7 +204,7 @@ class _PlainLoader(yaml.SafeLoader):
         for key, _ in node.value:
             name = str(key.value)
             if name in seen:
-                raise MarkedYAMLError(None, None, f"the key {name!r} comes twice: keep one", key.start_mark)
+                raise _refused(f"the key {name!r} comes twice: keep one", key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)
 
@@ -208,7 +212,7 @@ class _PlainLoader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except ValueError as error:  # a number of thousands of digits, a date that is none
-            raise MarkedYAMLError(None, None, f"{node.value!r:.40}: {error}", node.start_mark) from None
+            raise _refused(f"{node.value!r:.40}: {error}", node.start_mark) from None
 
 
 def read_yaml(text: str) -> Any:
