@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from intervox.features.extraction import extract
 from intervox.features.store import Features
 from intervox.recipe import FeatureSettings
 from tests.conftest import ROOT
+from tests.test_interrupt import interrupt, start
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
@@ -259,20 +259,46 @@ def test_importing_intervox_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "intervox", "synth", "mini", "--folder", str(tmp_path / "run")],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A shell that runs the tests in the background has told them to ignore interrupts.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
-    # Laid out, but with rooms to simulate and every shard to make: seconds from its end.
-    while process.poll() is None and not (tmp_path / "run" / "corpus" / "cells.parquet").exists():
+STEPS = {
+    "synth": ("corpus", "corpus/cells.parquet"),
+    "extract": ("features", "features/*/corpus/step.json"),
+    "refine": ("model", "model/step.json"),
+    "evaluate": ("baselines", "baselines/**/step.json"),
+}
+"""Step to what is taken from a finished run, and what is there again once the step is at work."""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_interrupted_step_ends_at_once_and_says_how_to_go_on(
+    step: str, mini_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(mini_run, folder)
+    undone, begun = STEPS[step]
+    shutil.rmtree(folder / undone)
+    (folder / "metrics.json").unlink()
+    process = start("-m", "intervox", step, "mini", "--folder", str(folder), cwd=ROOT)
+    while process.poll() is None and not list(folder.glob(begun)):
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    seconds, said = interrupt(process)
     assert process.returncode == 130
-    assert "a run goes on from here with the same command" in said
+    assert said.splitlines()[-1] == "interrupted: the same command resumes the run from here"
     assert "Traceback" not in said
+    assert seconds < 2
+
+
+def test_a_finished_run_is_not_measured_again(mini_run: Path, tmp_path: Path, command: Command) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(mini_run, folder)
+    before = (folder / "metrics.json").stat()
+    done = command("run", "mini", "--folder", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert (folder / "metrics.json").stat() == before
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == "evaluate"
+    assert last["seconds"] < 5
+    # What it left is no longer whole: measured again, with the same result.
+    (folder / "report.html").unlink()
+    assert command("evaluate", "mini", "--folder", str(folder)).returncode == 0
+    assert (folder / "report.html").exists()
+    assert (folder / "metrics.json").read_bytes() == (mini_run / "metrics.json").read_bytes()

@@ -1,7 +1,10 @@
 """Jobs over processes and over a local Ray cluster, with a worker killed in the middle."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,3 +129,77 @@ def test_ray_makes_the_same_corpus_and_survives_a_killed_worker(tmp_path: Path) 
 def test_an_absent_cluster_is_named() -> None:
     with pytest.raises(IntervoxError, match="no Ray cluster answers at ray://127.0.0.1:9"):
         run_jobs(square, range(2), 2, Pool(2, "ray://127.0.0.1:9"), lambda _: None)
+
+
+NAMES = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OPENBLAS_THREAD_TIMEOUT", "OMP_NUM_THREADS")
+
+
+def environment(_: int) -> dict[str, str]:
+    return dict(os.environ)
+
+
+@pytest.fixture
+def untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a shell of a user who has set nothing."""
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def environment_after(code: str) -> dict[str, str]:
+    begin = "import json, os, sys; sys.argv = ['intervox', '--help']; before = dict(os.environ)"
+    script = f"{begin}\n{code}\nprint(json.dumps(dict(os.environ)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+COMMAND = """
+from intervox.cli.app import main
+assert not {"numpy", "torch"} & set(sys.modules), "too late for what they read when they are loaded"
+try:
+    main()
+except SystemExit:
+    pass
+"""
+
+
+@pytest.mark.usefixtures("untouched")
+def test_threads_of_a_command_and_its_workers_wait_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
+    command = environment_after(COMMAND)
+    assert quiet.items() <= command.items()
+    assert command["OMP_NUM_THREADS"] == str(parallel.default_workers())
+    workers: list[dict[str, str]] = []
+    # A command's workers inherit what it has chosen for itself, which is no wish of the user's.
+    monkeypatch.setattr(parallel, "_chosen_here", {"OMP_NUM_THREADS"})
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    run_jobs(environment, range(2), 2, Pool(2), workers.append)
+    for worker in workers:
+        assert (quiet | {"OMP_NUM_THREADS": "1"}).items() <= worker.items()
+
+
+@pytest.mark.usefixtures("untouched")
+def test_what_the_user_has_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"OMP_WAIT_POLICY": "ACTIVE", "OMP_NUM_THREADS": "3"}
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    workers: list[dict[str, str]] = []
+    run_jobs(environment, range(2), 2, Pool(2), workers.append)
+    for found in (environment_after(COMMAND), *workers):
+        assert own.items() <= found.items()
+
+
+@pytest.mark.usefixtures("untouched")
+def test_importing_intervox_changes_no_environment() -> None:
+    environment_after(
+        "import intervox; from intervox import IntervoxError, load_recipe; assert dict(os.environ) == before"
+    )
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64)])
+def test_a_container_s_quota_counts(
+    quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr(parallel, "_CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert parallel.default_workers() == cores

@@ -1,15 +1,22 @@
-"""Independent jobs over worker processes, on this machine or on a Ray cluster."""
+"""How the machine is shared: threads that wait quietly, and jobs over processes or a Ray cluster."""
 
+import math
 import multiprocessing
 import os
+import signal
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from intervox.errors import IntervoxError, missing_extra
@@ -23,6 +30,28 @@ _RETRIES = 3
 _JOBS_A_PROCESS = 100
 _PATIENCE = 10.0
 """Seconds to wait for a cluster's first answer."""
+
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code after Ctrl-C."""
+
+_GRACE_SECONDS = 0.6
+"""What an interrupted command has to end by itself; its workers have half of it."""
+
+_QUIET_THREADS = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "KMP_BLOCKTIME": "0",
+    "OPENBLAS_THREAD_TIMEOUT": "4",
+    # Clips of every length make oneDNN keep a compiled kernel a shape: hundreds of megabytes.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
+}
+"""PyTorch's OpenMP (GNU's, or LLVM's on macOS) and NumPy's OpenBLAS: threads without work sleep.
+
+By default they spin for the next piece of work. Beside anything else that computes, that takes several
+times the processor time of the work itself.
+"""
+
+_THREADS = "OMP_NUM_THREADS"
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
@@ -47,8 +76,77 @@ class Pool:
 
 
 def default_workers() -> int:
-    """Return how many processes this machine's cores can feed."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use: those of its affinity, or its container's quota of them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _CPU_QUOTA.read_text().split()
+        return min(cores, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no such file, or "max"
+        return cores
+
+
+def quiet_threads() -> None:
+    """Set how the numeric libraries use the cores, before any of them is loaded.
+
+    For processes of our own alone, and never in place of what the user has set.
+    """
+    for name, value in _QUIET_THREADS.items():
+        os.environ.setdefault(name, value)
+    if _THREADS not in os.environ:
+        os.environ[_THREADS] = str(default_workers())
+        _chosen_here.add(_THREADS)
+
+
+_chosen_here: set[str] = set()
+"""The number of threads, unless the user has set it: workers get one each."""
+
+
+@contextmanager
+def ended_by_interrupt(say: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C end the command that this process is for, whatever it is computing, in a second or so.
+
+    An interrupt is an exception in the main thread. It waits for native code to return, and then for
+    the threads and workers of the step. Files are whole or absent, so nothing is lost by not waiting.
+
+    Parameters
+    ----------
+    say
+        Tells the user that the command was interrupted.
+    """
+    # The interpreter's own signal handler writes here at once, also while the main thread is busy.
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    once, ended = threading.Lock(), threading.Event()
+
+    def end() -> None:
+        # The interpreter itself would wait for all threads, and for libraries to take themselves apart.
+        if once.acquire(blocking=False):
+            if sys.stderr.isatty():
+                sys.stderr.write("\x1b[?25h\r")  # the cursor, which a progress bar hides
+            say()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):  # nobody reads it, or it is closed
+                    stream.flush()
+            os._exit(INTERRUPTED)
+
+    def watch() -> None:
+        while (number := heard.recv(1)) and number[0] != signal.SIGINT:
+            pass
+        if number and not ended.wait(_GRACE_SECONDS):
+            end()
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:  # what Typer makes of an interrupt
+            end()
+        ended.set()
+        raise
+    finally:
+        signal.set_wakeup_fd(before)
+        told.close()
 
 
 def run_jobs(
@@ -61,7 +159,7 @@ def run_jobs(
     """Run ``work`` on every job.
 
     Jobs are taken as workers become free, so that queued ones cost no memory, and results arrive
-    in the order in which they finish. An error or an interrupt cancels what has not begun.
+    in the order in which they finish. An error or an interrupt ends all the others.
 
     Parameters
     ----------
@@ -95,24 +193,32 @@ def _on_fresh_processes(
 
 
 def _on_processes(work: Callable[[Job], Result], jobs: Iterator[Job], workers: int) -> Iterator[Result]:
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _exit_with_parent)
+    context = multiprocessing.get_context("spawn")
+    # Open for as long as the workers are wanted: it closes with this process, however that ends.
+    wanted, until = context.Pipe(duplex=False)
+    threads = None if _THREADS in os.environ and _THREADS not in _chosen_here else "1"
+    pool = ProcessPoolExecutor(workers, context, _begin_worker, (wanted, threads))
     pending = set()
     try:
         for job in jobs:
-            pending.add(pool.submit(work, job))
+            with _interrupts_held():
+                pending.add(pool.submit(work, job))
             if len(pending) > workers:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
+        pool.shutdown()
     except BrokenProcessPool as error:
         raise IntervoxError(
             "a worker process was killed (out of memory?): run the same command again with fewer "
             "workers; finished shards are kept"
         ) from error
     finally:
+        until.close()
         pool.shutdown(wait=True, cancel_futures=True)
+        wanted.close()
 
 
 def _on_ray(work: Callable[[Job], Result], jobs: Iterator[Job], pool: Pool) -> Iterator[Result]:
@@ -170,13 +276,42 @@ def _knock(address: str) -> None:
         raise IntervoxError(f"no Ray cluster answers at {address} ({error}): start it first") from None
 
 
-def _exit_with_parent() -> None:
-    """End this worker when its parent is killed, which leaves no one to close its queue."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start workers that no Ctrl-C reaches: the parent decides what it means."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(wanted: Connection, threads: str | None) -> None:
+    """Prepare a worker: its threads, and its end as soon as nobody waits for what it does.
+
+    Parameters
+    ----------
+    wanted
+        Closes at the other end when the parent has failed, was interrupted or was killed.
+    threads
+        How many the numeric libraries use here, where the user has not said.
+    """
+    if threads:
+        os.environ[_THREADS] = threads
+    quiet_threads()
 
     def watch() -> None:
-        parent.join()
+        with suppress(EOFError, OSError):
+            wanted.recv_bytes()
+        # First as an exception, which ends what the job has started and removes its temporary files.
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE_SECONDS / 2)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    # Last: until there is a job, the signal may end the process as it is.
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(_signal: int, _frame: object) -> NoReturn:
+    sys.exit(1)

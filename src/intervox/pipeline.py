@@ -14,12 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from intervox import __version__
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError, missing_extra
 from intervox.evaluation.results import INGREDIENTS, SWEEP, Ingredients, Metrics, Sweep
 from intervox.parallel import Pool, default_workers
 from intervox.recipe import Recipe, dump_recipe, load_recipe
-from intervox.storage import read_json, write_bytes, write_json
+from intervox.storage import read_json, stable_hash, write_bytes, write_json
 
 if TYPE_CHECKING:
     from intervox.backbones.base import Backbone
@@ -82,10 +83,12 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
 
 def synth(run: Run) -> Corpus:
     """Audition the voices where the recipe asks for it, and synthesise its corpus."""
+    from intervox.corpus.cost import check_corpus_fits
     from intervox.corpus.render.synthesis import synthesise
     from intervox.evaluation.protocols import check_protocols_are_kept
 
     recipe, seed = run.recipe.corpus, run.recipe.seed
+    check_corpus_fits(recipe, run.folder / "corpus")
     check_protocols_are_kept(run.recipe)
     with _logged(run, "synth") as record:
         cast = None
@@ -124,23 +127,37 @@ def refine(run: Run) -> None:
 
 
 def evaluate(run: Run) -> Metrics:
-    """Measure on held-out cells and human corpora; write ``metrics.json`` and ``report.html``."""
+    """Measure on held-out cells and human corpora; write ``metrics.json`` and ``report.html``.
+
+    Where nothing has changed since, what an earlier call measured is returned.
+    """
     from intervox.evaluation.baselines.peers import load_peer
     from intervox.evaluation.evaluate import measure
     from intervox.evaluation.findings import Backbone as MeasuredBackbone
-    from intervox.evaluation.loading import held_out
+    from intervox.evaluation.loading import held_out, protocols_key
+    from intervox.evaluation.protocols import find_protocols
     from intervox.evaluation.systems import calibrate, compared_in_run, draw_references
     from intervox.model.model import SubspaceModel
     from intervox.reporting.report import Made
-    from intervox.reporting.results import forget_results, model_card, write_results
+    from intervox.reporting.results import (
+        finish_results,
+        finished_results,
+        forget_results,
+        model_card,
+        write_results,
+    )
     from intervox.training.refine import training_record
 
     recipe, settings = run.recipe, run.recipe.evaluation
     corpus, features = _corpus_and_features(run)
     model_folder = run.folder / "model"
     training = training_record(model_folder, features, recipe)
-    forget_results(run.folder)
+    measured_on = protocols_key(find_protocols(settings.protocols, settings.max_clips))
+    key = stable_hash([__version__, training.key, corpus.key, recipe.model_dump(mode="json"), measured_on])
     with _logged(run, "evaluate"):
+        if finished := finished_results(run.folder, key):
+            return finished
+        forget_results(run.folder)
         model = SubspaceModel.from_pretrained(model_folder)
         peers = [load_peer(name) for name in settings.peers]
         test_sets = _test_sets(run, held_out(corpus), peers)
@@ -156,6 +173,7 @@ def evaluate(run: Run) -> Metrics:
         write_bytes(model_folder / "README.md", model_card(found, backbone, corpus.about).encode())
         made = Made(recipe, corpus, model.layer_weights(), training.history)
         write_results(run.folder, found, compared, test_sets, made, settings.recordings)
+        finish_results(run.folder, key)
     return found
 
 

@@ -136,6 +136,56 @@ def read_json(path: Path, *needed: str) -> dict[str, Any]:
     return value
 
 
+_MEMORY_QUOTA = Path("/sys/fs/cgroup")
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that can still be had: the machine's, or a container's share of them."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    try:
+        most, used = (int((_MEMORY_QUOTA / f"memory.{name}").read_text()) for name in ("max", "current"))
+        return min(free, most - used)
+    except (OSError, ValueError):  # no such file, or "max"
+        return free
+
+
+def check_memory(what: str, needed: float, mend: str) -> None:
+    """Refuse what can't fit into memory, before the system kills it without a word.
+
+    Parameters
+    ----------
+    needed
+        Bytes that it takes at the very least.
+    """
+    if needed > (free := free_memory()):
+        raise IntervoxError(
+            f"{what} takes at least {_gib(needed)} of memory, and {_gib(free)} are free: {mend}"
+        )
+
+
+def check_disk(what: str, needed: float, folder: Path, mend: str) -> None:
+    """Refuse to begin what the disk can't hold.
+
+    Parameters
+    ----------
+    needed
+        Bytes that it takes at the very least.
+    folder
+        Where it goes; it need not exist.
+    """
+    home = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if needed > (free := shutil.disk_usage(home).free):
+        raise IntervoxError(
+            f"{what} takes at least {_gib(needed)} on disk, and {_gib(free)} are free in {home}: {mend}"
+        )
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:,.1f} GiB"
+
+
 class StepFolder:
     """A folder that one step fills, keyed by a hash of everything the step depends on.
 

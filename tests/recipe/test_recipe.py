@@ -1,6 +1,10 @@
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from intervox.errors import IntervoxError
 from intervox.recipe import Recipe, dump_recipe, load_recipe
@@ -50,3 +54,115 @@ def test_unknown_recipes_list_the_known_ones(tmp_path: Path) -> None:
 
 def test_defaults_are_a_whole_recipe() -> None:
     assert set(Recipe().subspaces) == {"speaker", "content"}
+
+
+# limits
+
+BAD_NUMBERS = (10**15, -(10**15), 1e300, math.inf, -math.inf, math.nan)
+ENGINES: dict[str, dict[str, Any]] = {
+    "EspeakSettings": {"name": "espeak"},
+    "KokoroSettings": {"name": "kokoro"},
+    "PiperSettings": {"name": "piper"},
+    "RecordingsSettings": {"name": "recordings", "manifest": "a.csv"},
+    "CommandSettings": {"name": "command", "command": ["{text}", "{output}"], "speakers": ["a"]},
+}
+ELSEWHERE = ["sweep", "variants", "x", "x"]
+"""Values of other fields, which are held to these fields' bounds."""
+
+
+Step = str | int | dict[str, Any]
+"""Towards a value: a key, so many equal members of a list, or what a mapping holds beside it."""
+
+
+def leaves(
+    node: dict[str, Any], definitions: dict[str, Any], path: tuple[Step, ...] = ()
+) -> Iterator[tuple[tuple[Step, ...], dict[str, Any]]]:
+    """Yield the path and the schema of every number, list and open mapping."""
+    if "$ref" in node:
+        name = node["$ref"].rsplit("/", 1)[-1]
+        yield from leaves(definitions[name], definitions, (*path, ENGINES.get(name, {})))
+    for one in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+        yield from leaves(one, definitions, path)
+    kind = node.get("type")
+    if kind in ("integer", "number"):
+        yield path, node
+    if kind == "array":
+        yield path, node
+        pair = node.get("prefixItems")
+        yield from leaves(pair[0] if pair else node["items"], definitions, (*path, 2 if pair else 1))
+    for name, part in node.get("properties", {}).items():
+        yield from leaves(part, definitions, (*path, name))
+    if node.get("additionalProperties"):
+        yield path, node
+        name = node.get("propertyNames", {}).get("enum", ["x"])[0]
+        yield from leaves(node["additionalProperties"], definitions, (*path, name))
+
+
+def built(path: tuple[Step, ...], value: Any) -> Any:
+    for step in reversed(path):
+        if isinstance(step, str):
+            value = {step: value}
+        elif isinstance(step, int):
+            value = [value] * step
+        elif isinstance(value, dict):
+            value = step | value
+    return value
+
+
+def keys(path: tuple[Step, ...]) -> list[str]:
+    return [step for step in path if isinstance(step, str)]
+
+
+SCHEMA = Recipe.model_json_schema()
+LEAVES = [leaf for leaf in leaves(SCHEMA, SCHEMA["$defs"]) if keys(leaf[0])[:4] != ELSEWHERE]
+
+
+def test_every_number_of_a_recipe_is_finite_and_bounded() -> None:
+    numbers = [path for path, schema in LEAVES if schema["type"] in ("integer", "number")]
+    assert len(numbers) > 80
+    for path in numbers:
+        for bad in BAD_NUMBERS:
+            with pytest.raises(ValidationError) as caught:
+                Recipe.model_validate(built(path, bad))
+            problems = caught.value.errors()
+            assert any(keys(path)[-1] in problem["loc"] for problem in problems), (path, bad, problems)
+
+
+def test_every_list_of_a_recipe_is_bounded() -> None:
+    lists = {".".join(keys(path)): schema for path, schema in LEAVES if schema["type"] in ("array", "object")}
+    assert len(lists) > 20
+    for path, schema in lists.items():
+        bounded = {"maxItems", "maxProperties"} & set(schema)
+        assert bounded or "enum" in schema.get("propertyNames", {}), path
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("corpus: {train: {blocks: 1000000000000}}", r"`corpus\.train\.blocks` is 10+: .* 1000000"),
+        ("corpus: {texts: {count: 1000000000}}", r"`corpus\.texts\.count`.* 100000"),
+        ("subspaces: {speaker: {factor: speaker, dim: 1000000}}", r"`subspaces\.speaker\.dim`.* 8192"),
+        ("training: {learning_rate: .inf}", r"`training\.learning_rate` is inf: .*finite"),
+        ("training: {learning_rate: .nan}", r"`training\.learning_rate`"),
+        ("seed: 1\nname: a\nseed: 2", "line 3: the key 'seed' comes twice"),
+        ("training: {steps: 1, steps: 2}", "line 1: the key 'steps' comes twice"),
+        ("", "is empty: set a field, or run one of default"),
+        ("# only a comment\n", "is empty"),
+        ("{}", "is empty"),
+        ("[" * 1000, "line 1: more than .* 16 levels"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", r"line 2: an alias \(\*\): write the values out"),
+        ("a: &a [*a]", "an alias"),
+        ("subspaces: {a: {factor: speaker, layers: [" + "1," * 6_000 + "]}}", "more than 5,000 values"),
+        ("name: " + "a" * 2_000_000, "more than 1,000,000 characters"),
+        ("seed: " + "9" * 5000, "line 1: '9+"),
+        ("name: 2024-99-99", "line 1: '2024-99-99': month must be in 1..12"),
+        ("? [a]\n: 1", "line 1: found unhashable key"),
+    ],
+)
+def test_what_could_not_end_does_not_begin(text: str, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(IntervoxError, match=complaint) as caught:
+        load_recipe(path)
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)

@@ -20,9 +20,9 @@ from intervox.cli.run import adapt, evaluate, extract, ingredients, refine, run,
 from intervox.cli.speakers import enrol, verify
 from intervox.cli.use import embed, spot
 from intervox.errors import IntervoxError
+from intervox.parallel import ended_by_interrupt, quiet_threads
 
 _NEEDED_GIB = 2
-_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+_RESUMING = (run, synth, extract, refine, evaluate, adapt, sweep, ingredients)
 for command in (
     *(embed, verify, enrol, spot, export, demo),
-    *(run, synth, extract, refine, evaluate, adapt, sweep, ingredients),
+    *_RESUMING,
     *(compare, tables, trials),
     *(backbones, engines, assets, doctor),
 ):
@@ -201,13 +202,13 @@ app.add_typer(corpus_app, name="corpus")
 
 def main() -> None:
     """Run the command line; user errors become one sentence and exit code 2."""
-    # Clips of every length make oneDNN keep a compiled kernel a shape: hundreds of megabytes.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+    quiet_threads()
     # Imports make objects by the hundred thousand and next to no garbage: looking for it every few
     # hundred objects is a seventh of what a command on two clips takes.
     gc.set_threshold(100_000)
     try:
-        app(prog_name="intervox")
+        with ended_by_interrupt(_interrupted):
+            app(prog_name="intervox")
     except IntervoxError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -217,8 +218,10 @@ def main() -> None:
         mend = "free some space" if error.errno == errno.ENOSPC else "give another path or mend this one"
         print(f"error: {error.filename or 'the disk'}: {error.strerror}; {mend}", file=sys.stderr)
         sys.exit(2)
-    except SystemExit as leaving:
-        # Typer turns an interrupt into a bare exit code.
-        if leaving.code == _INTERRUPTED:
-            print("interrupted: a run goes on from here with the same command", file=sys.stderr)
-        raise
+
+
+def _interrupted() -> None:
+    """Say what becomes of the work so far, where that is kept."""
+    resuming = {command.__name__ for command in _RESUMING}
+    kept = not resuming.isdisjoint(sys.argv[1:2])
+    print("interrupted" + kept * ": the same command resumes the run from here", file=sys.stderr)

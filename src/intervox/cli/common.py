@@ -1,6 +1,7 @@
 """What commands share: options, exit codes, and how results and errors are printed."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ FolderOption = Annotated[
     typer.Option("--folder", "-f", help="Folder of the run.", show_default="runs/<recipe name>"),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", "-w", min=1, help="Processes.", show_default="one a core")
+    int | None, typer.Option("--workers", "-w", min=1, max=1024, help="Processes.", show_default="one a core")
 ]
 ModelOption = Annotated[
     str | None,
@@ -37,6 +38,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 JsonLinesOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 Item = TypeVar("Item")
+
+
+def a_number(value: float | None) -> float | None:
+    """Refuse NaN, which no range does: it compares with nothing."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is not a number")
+    return value
+
 
 YES, NO, ERROR = 0, 1, 2
 """Exit codes."""

@@ -25,12 +25,13 @@ def plan(recipe: RecipeArgument, workers: WorkersOption = None, as_json: JsonOpt
 
     A few cells of every engine are rendered to see how long they take; nothing is written.
     """
-    from intervox.corpus.cost import plan_corpus, plan_table
+    from intervox.corpus.cost import check_corpus_fits, plan_corpus, plan_table
     from intervox.evaluation.protocols import check_protocols_are_kept
     from intervox.parallel import default_workers
     from intervox.recipe import load_recipe
 
     loaded = load_recipe(recipe)
+    check_corpus_fits(loaded.corpus)
     check_protocols_are_kept(loaded)
     found = plan_corpus(loaded.corpus, loaded.seed, workers or default_workers())
     show_found(found, [plan_table(loaded.name, found)], as_json)
@@ -84,7 +85,12 @@ def show(
     block: Annotated[
         list[int] | None,
         typer.Option(
-            "--block", "-b", help="Number of a block; repeat it for more.", show_default="the first"
+            "--block",
+            "-b",
+            min=0,
+            max=1_000_000,
+            help="Number of a block; repeat it for more.",
+            show_default="the first",
         ),
     ] = None,
     out: Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intervox.cli.common import JsonOption, ModelOption, open_model, show_found
+from intervox.cli.common import JsonOption, ModelOption, a_number, open_model, show_found
 from intervox.errors import IntervoxError
 from intervox.model.loading import DEFAULT
 
@@ -37,7 +37,9 @@ def trials(
     condition: Annotated[str, typer.Option(help="clean or cross_condition.")] = "clean",
     stratum: Annotated[str | None, typer.Option(help="Such as different_text; all by default.")] = None,
     space: Annotated[str | None, typer.Option(help="Whose scores decide which errors are worst.")] = None,
-    worst: Annotated[int | None, typer.Option(min=1, help="Only so many of the worst errors.")] = None,
+    worst: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="Only so many of the worst errors.")
+    ] = None,
     csv: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)] = Path("trials.csv"),
 ) -> None:
     """Write the trials behind a figure, with every score, as CSV."""
@@ -88,8 +90,12 @@ def demo(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = 7860,
-    megabytes: Annotated[float, typer.Option(min=0.1, help="Largest file that is taken.")] = 25.0,
-    minutes: Annotated[float, typer.Option(min=0.1, help="Longest clip that is taken.")] = 10.0,
+    megabytes: Annotated[
+        float, typer.Option(min=0.1, max=1000, callback=a_number, help="Largest file that is taken.")
+    ] = 25.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, max=600, callback=a_number, help="Longest clip that is taken.")
+    ] = 10.0,
 ) -> None:
     """Show a page that compares two clips and finds a keyword, until Ctrl-C.
 

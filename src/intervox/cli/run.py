@@ -127,7 +127,8 @@ def sweep(
         ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Trainings of each variant.", show_default="the recipe's")
+        int | None,
+        typer.Option(min=1, max=1000, help="Trainings of each variant.", show_default="the recipe's"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

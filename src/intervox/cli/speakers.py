@@ -12,6 +12,7 @@ from intervox.cli.common import (
     YES,
     JsonLinesOption,
     ModelOption,
+    a_number,
     complain,
     open_model,
     say,
@@ -42,6 +43,9 @@ def verify(
     false_accept_rate: Annotated[
         float | None,
         typer.Option(
+            min=0,
+            max=1,
+            callback=a_number,
             help="Share of strangers that may pass, measured on synthetic voices; such as 0.01.",
             show_default="decide at even odds",
         ),

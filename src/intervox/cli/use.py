@@ -14,6 +14,7 @@ from intervox.cli.common import (
     YES,
     JsonLinesOption,
     ModelOption,
+    a_number,
     complain,
     open_model,
     say,
@@ -103,7 +104,11 @@ def spot(
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=-1, max=1, help="Cosine from which on a keyword is heard.", show_default="calibrated"
+            min=-1,
+            max=1,
+            callback=a_number,
+            help="Cosine from which on a keyword is heard.",
+            show_default="calibrated",
         ),
     ] = None,
     microphone: Annotated[

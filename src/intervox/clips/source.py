@@ -126,7 +126,7 @@ class Recordings(ClipSource):
 
     @property
     def key(self) -> Any:
-        return [[str(path), *_stamp(path)] for path in self._paths]
+        return file_stamps(self._paths)
 
     def load_shard(self, index: int) -> list[Clip]:
         first, end = self._bounds[index], self._bounds[index + 1]
@@ -156,9 +156,10 @@ def check_failures(failed: Sequence[str], total: int, what: str, limit: float, k
         )
 
 
-def _stamp(path: Path) -> list[int]:
-    """Size and time of change; a missing file is reported when it is read."""
-    if not path.is_file():
-        return [-1, -1]
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+def file_stamps(paths: Sequence[Path]) -> list[list[str | int]]:
+    """Name, size and time of change of files; a missing one is reported when it is read."""
+    stamps = [path.stat() if path.is_file() else None for path in paths]
+    return [
+        [str(path), *((stamp.st_size, stamp.st_mtime_ns) if stamp else (-1, -1))]
+        for path, stamp in zip(paths, stamps, strict=True)
+    ]

@@ -16,10 +16,16 @@ from intervox.corpus.render.shard import render_shard
 from intervox.corpus.render.synthesis import empty_job
 from intervox.recipe.corpus import SPLITS, CorpusRecipe
 from intervox.seeds import rng
+from intervox.storage import check_disk, check_memory
 from intervox.tables import Table
 
 SAMPLE = 8
 """Renditions that are tried of each engine."""
+
+
+_PLAN_BYTES = 240
+_LEAST_AUDIO_BYTES = 8_000
+"""Of a cell: its row in the plan, and half a second of audio."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,30 @@ def plan_corpus(recipe: CorpusRecipe, seed: int, workers: int) -> CorpusPlan:
         plain = recipe.model_copy(update={"quality": recipe.quality.model_copy(update={"recognise": False})})
         audition = estimate_cost(plan_audition(recipe, seed), plain, seed, workers)
     return CorpusPlan(describe_plan(table), estimate_cost(table, recipe, seed, workers), audition)
+
+
+def check_corpus_fits(recipe: CorpusRecipe, folder: Path | None = None) -> None:
+    """Refuse a corpus that this machine can't hold, before it is laid out.
+
+    Parameters
+    ----------
+    folder
+        Where the corpus goes, if it is to be made; what is made there already is not needed again.
+
+    Raises
+    ------
+    IntervoxError
+        It names what is needed at least, and what there is.
+    """
+    counts = {split: recipe.cells(split) for split in SPLITS}
+    largest = max(counts, key=lambda split: counts[split])
+    cells = sum(counts.values())
+    what = f"a corpus of {cells:,} cells"
+    mend = f"lower corpus.{largest}.blocks, speakers or contents, or corpus.copies"
+    check_memory(f"the plan of {what}", cells * _PLAN_BYTES, mend)
+    if folder:
+        made = sum(path.stat().st_size for path in folder.glob("audio/*.parquet"))
+        check_disk(what, cells * _LEAST_AUDIO_BYTES - made, folder, mend)
 
 
 def describe_plan(table: pa.Table) -> dict[str, SplitPlan]:

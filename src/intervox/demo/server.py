@@ -69,6 +69,7 @@ def serve(model: str | Path, host: str, port: int, limits: Limits, announce: Cal
         The port can't be had, the model can't be loaded, or Gradio is missing.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.set_wakeup_fd(-1)  # the server ends by itself, and takes the uploads with it
     with listen(host, port) as taken, _upload_folder():
         loaded = SubspaceModel.from_pretrained(model)
         # The backbone too: who comes first does not wait, and it is known to work.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from intervox.audio import Waveform, duration_seconds
 from intervox.backbones.base import Backbone
 from intervox.clips.corpus import Corpus, CorpusSplit
 from intervox.clips.labels import Clips
-from intervox.clips.source import ClipSource, Recordings, Transformed
+from intervox.clips.source import ClipSource, Recordings, Transformed, file_stamps
 from intervox.corpus.acoustics.conditions import apply_condition, draw_condition
 from intervox.corpus.acoustics.rooms import Acoustics, load_acoustics
 from intervox.evaluation import SYNTHETIC
@@ -73,6 +74,25 @@ def sources(protocols: Sequence[Protocol]) -> Iterator[Source]:
         recordings = Recordings([row.path for row in protocol.rows])
         clips = protocol_clips(protocol)
         yield Source(protocol.name, protocol.licence, recordings, clips, protocol.lists)
+
+
+def protocols_key(protocols: Sequence[Protocol]) -> str:
+    """Hash all that is measured on: which recordings, what is said of them, and the official trials."""
+    return stable_hash(
+        [
+            [
+                protocol.name,
+                protocol.licence,
+                file_stamps([row.path for row in protocol.rows]),
+                [repr(row) for row in protocol.rows],
+                [
+                    [name, *(sha256(part.tobytes()).hexdigest() for part in vars(trials).values())]
+                    for name, trials in protocol.lists.items()
+                ],
+            ]
+            for protocol in protocols
+        ]
+    )
 
 
 def protocol_clips(protocol: Protocol) -> Clips:

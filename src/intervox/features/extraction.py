@@ -19,9 +19,13 @@ from intervox.clips.source import ClipSource, check_failures
 from intervox.features.store import Features, frames_path, read_errors, shard_path, write_features
 from intervox.progress import progress_bar
 from intervox.recipe import FeatureSettings
-from intervox.storage import StepFolder, growing_npy, stable_hash, write_json
+from intervox.storage import StepFolder, check_disk, growing_npy, stable_hash, write_json
 
 SCHEMA_VERSION = 1
+
+_BYTES_A_NUMBER = 2
+_LEAST_FRAMES = 10
+"""Of a clip: a fifth of a second."""
 
 _BATCHES_AT_ONCE = 4
 """How many batches' clips have all their frames in memory."""
@@ -200,6 +204,9 @@ def _extract_shards(
     todo = [index for index in range(source.shard_count) if not shard_path(folder, index).exists()]
     share = source.clip_count / max(source.shard_count, 1)
     done = source.clip_count - round(share * len(todo))
+    a_clip = _BYTES_A_NUMBER * encoder.layers * encoder.dim * (1 + frames * _LEAST_FRAMES)
+    what = f"the features of {source.clip_count - done:,} clips"
+    check_disk(what, (source.clip_count - done) * a_clip, folder, "free some, or take fewer clips")
     seconds = 0.0
     with (
         ThreadPoolExecutor(1) as reader,

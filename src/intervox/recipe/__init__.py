@@ -4,16 +4,18 @@ Every field has a default, a range and a reason; an unknown key is an error, not
 """
 
 import re
+from collections.abc import Hashable
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
+from yaml.error import MarkedYAMLError
 
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import CorpusRecipe
-from intervox.recipe.parts import Part, Share
+from intervox.recipe.parts import Names, Part, Share
 from intervox.recipe.training import (
     AdaptationSettings,
     LossSettings,
@@ -31,7 +33,7 @@ class FeatureSettings(Part):
     of the positions does), so windows keep long clips within the lengths that training covers.
     """
 
-    batch_seconds: float = Field(20.0, gt=0)
+    batch_seconds: float = Field(20.0, gt=0, le=3600)
     window_seconds: float = Field(4.0, ge=0.5, le=30)
     max_failures: Share = 0.01
 
@@ -44,9 +46,9 @@ BaselineName = Literal["random", "pca", "whitening", "lda", "leace", "collapse",
 class SeveritySettings(Part):
     """Curves of error against severity, on at most ``clips`` clips of each human corpus."""
 
-    disturbances: tuple[Disturbance, ...] = ("noise", "room", "band")
-    levels: tuple[Annotated[float, Field(ge=0.01, le=1)], ...] = (0.25, 0.5, 0.75)
-    clips: int = Field(150, ge=10)
+    disturbances: tuple[Disturbance, ...] = Field(("noise", "room", "band"), max_length=6)
+    levels: tuple[Annotated[float, Field(ge=0.01, le=1)], ...] = Field((0.25, 0.5, 0.75), max_length=100)
+    clips: int = Field(150, ge=10, le=1_000_000)
 
 
 class EvaluationSettings(Part):
@@ -61,20 +63,20 @@ class EvaluationSettings(Part):
     probes, ABX and their kin are left out, with ``recordings: false`` the report has no audio.
     """
 
-    protocols: tuple[str, ...] = ("auto",)
-    baselines: tuple[BaselineName, ...] = (
-        "random", "pca", "whitening", "lda", "collapse", "svd", "observational"
-    )  # fmt: skip
-    peers: tuple[Literal["resemblyzer"], ...] = ()
-    scoring: tuple[Backend, ...] = get_args(Backend)
+    protocols: Names = ("auto",)
+    baselines: tuple[BaselineName, ...] = Field(
+        ("random", "pca", "whitening", "lda", "collapse", "svd", "observational"), max_length=8
+    )
+    peers: tuple[Literal["resemblyzer"], ...] = Field((), max_length=1)
+    scoring: tuple[Backend, ...] = Field(get_args(Backend), max_length=4)
     severities: SeveritySettings = SeveritySettings()
     separation: bool = True
-    running_minutes: float = Field(10.0, ge=0)
-    max_trials: int = Field(50_000, ge=1000)
-    bootstrap: int = Field(200, ge=0)
-    episodes: int = Field(100, ge=1)
-    seeds: int = Field(3, ge=1)
-    max_clips: int | None = Field(None, ge=1)
+    running_minutes: float = Field(10.0, ge=0, le=1440)
+    max_trials: int = Field(50_000, ge=1000, le=10_000_000)
+    bootstrap: int = Field(200, ge=0, le=10_000)
+    episodes: int = Field(100, ge=1, le=10_000)
+    seeds: int = Field(3, ge=1, le=1000)
+    max_clips: int | None = Field(None, ge=1, le=10_000_000)
     recordings: bool = True
 
 
@@ -97,7 +99,8 @@ class Recipe(Part):
     corpus: CorpusRecipe = CorpusRecipe()
     features: FeatureSettings = FeatureSettings()
     subspaces: dict[str, SubspaceSettings] = Field(
-        {"speaker": SubspaceSettings(factor="speaker"), "content": SubspaceSettings(factor="content")}
+        {"speaker": SubspaceSettings(factor="speaker"), "content": SubspaceSettings(factor="content")},
+        max_length=100,
     )
     loss: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
@@ -129,6 +132,11 @@ class Recipe(Part):
         return any(settings.map == "attentive" for settings in self.subspaces.values())
 
 
+_MOST_CHARACTERS = 1_000_000
+_MOST_VALUES = 5_000
+_MOST_DEEP = 16
+"""Of a recipe: its schema has six levels."""
+
 BUILT_IN = files("intervox.recipe").joinpath("builtin")
 """Folder of the recipes in the package."""
 
@@ -156,11 +164,75 @@ def load_recipe(source: str | Path) -> Recipe:
     else:
         raise IntervoxError(f"there is no recipe {str(source)!r}: give a .yaml file or one of {names()}")
     try:
-        return Recipe.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError as error:
-        raise IntervoxError(f"{source} is not valid YAML: {str(error).splitlines()[0]}") from None
+        fields = read_yaml(text)
+        if not fields:
+            raise IntervoxError(f"recipe {source} is empty: set a field, or run one of {names()}")
+        return Recipe.model_validate(fields)
     except ValidationError as error:
         raise IntervoxError(f"recipe {source}: {_explain(error)}") from None
+    except yaml.YAMLError as error:
+        raise IntervoxError(f"{source} is not valid YAML: {yaml_fault(error)}") from None
+
+
+def _refused(what: str, mark: Any) -> MarkedYAMLError:
+    return MarkedYAMLError(problem=what, problem_mark=mark)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML as a recipe needs it: no key twice, no aliases, nothing too deep or too long.
+
+    A few aliases can stand for billions of values, and a thousand brackets exhaust Python's stack.
+    """
+
+    _depth = _count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        self._count += 1
+        if isinstance(event, yaml.AliasEvent):
+            raise _refused("an alias (*): write the values out", event.start_mark)
+        if self._depth == _MOST_DEEP or self._count > _MOST_VALUES:
+            most = f"more than {_MOST_VALUES:,} values or {_MOST_DEEP} levels: leave some out"
+            raise _refused(most, event.start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise _refused(f"the key {name!r} comes twice: keep one", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # a number of thousands of digits, a date that is none
+            raise _refused(f"{node.value!r:.40}: {error}", node.start_mark) from None
+
+
+def read_yaml(text: str) -> Any:
+    """Read YAML that people write.
+
+    Raises
+    ------
+    YAMLError
+        It is not YAML, or uses what recipes do without: aliases, a key twice, boundless depth or length.
+    """
+    if len(text) > _MOST_CHARACTERS:
+        raise yaml.YAMLError(f"more than {_MOST_CHARACTERS:,} characters: leave some out")
+    return yaml.load(text, _PlainLoader)
+
+
+def yaml_fault(error: yaml.YAMLError) -> str:
+    """Say in one line what is wrong, and where."""
+    if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
+        return str(error).splitlines()[0]
+    return f"line {error.problem_mark.line + 1}: {error.problem or error.context}"
 
 
 def names() -> str:
@@ -188,6 +260,6 @@ def _explain(error: ValidationError) -> str:
         elif problem["type"] == "union_tag_not_found":
             problems.append(f"`{where}` has no `name`: name the engine")
         else:
-            given = "" if isinstance(problem["input"], dict) else f" is {problem['input']!r}"
+            given = "" if isinstance(problem["input"], dict) else f" is {problem['input']!r:.60}"
             problems.append(f"`{where}`{given}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(problems)

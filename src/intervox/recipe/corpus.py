@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from intervox.recipe.parts import Part, Range, Share
+from intervox.recipe.parts import Layers, Names, Part, Range, Share, Weight
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+MOST_VOICES = 10_000
+MOST_BLOCKS = 1_000_000
 
 
 class _Engine(Part):
@@ -22,10 +25,10 @@ class _Engine(Part):
     of train is a held-out engine.
     """
 
-    voices: int | None = Field(None, ge=1)
-    transformed: int = Field(0, ge=0)
-    share: float = Field(1.0, gt=0)
-    splits: tuple[Split, ...] = SPLITS
+    voices: int | None = Field(None, ge=1, le=MOST_VOICES)
+    transformed: int = Field(0, ge=0, le=MOST_VOICES)
+    share: float = Field(1.0, gt=0, le=1e6)
+    splits: tuple[Split, ...] = Field(SPLITS, max_length=3)
 
     @field_validator("splits")
     @classmethod
@@ -39,16 +42,16 @@ class EspeakSettings(_Engine):
     """eSpeak NG: formant synthesis in about a hundred languages."""
 
     name: Literal["espeak"] = "espeak"
-    voices: int = Field(320, ge=1)
-    languages: tuple[str, ...] = Field(("en",), min_length=1)
+    voices: int = Field(320, ge=1, le=MOST_VOICES)
+    languages: tuple[str, ...] = Field(("en",), min_length=1, max_length=1000)
 
 
 class KokoroSettings(_Engine):
     """Kokoro-82M: 54 presets, and mixtures of two of them as further speakers."""
 
     name: Literal["kokoro"]
-    voices: int = Field(54, ge=1)
-    languages: tuple[str, ...] = Field(("en",), min_length=1)
+    voices: int = Field(54, ge=1, le=MOST_VOICES)
+    languages: tuple[str, ...] = Field(("en",), min_length=1, max_length=1000)
     folder: Path | None = None
 
 
@@ -59,7 +62,7 @@ class PiperSettings(_Engine):
     """
 
     name: Literal["piper"]
-    models: tuple[str, ...] = Field(("joe",), min_length=1)
+    models: tuple[str, ...] = Field(("joe",), min_length=1, max_length=1000)
 
     @model_validator(mode="after")
     def _every_model_is_heard(self) -> "PiperSettings":
@@ -78,7 +81,7 @@ class RecordingsSettings(_Engine):
     name: Literal["recordings"]
     manifest: Path
     match: Literal["exact", "normalised"] = "normalised"
-    blocks: int = Field(10, ge=1)
+    blocks: int = Field(10, ge=1, le=MOST_BLOCKS)
     licence: str = "as its owner states"
 
 
@@ -95,10 +98,10 @@ class CommandSettings(_Engine):
     """
 
     name: Literal["command"]
-    command: tuple[str, ...] = Field(min_length=1)
-    speakers: tuple[str, ...] = Field(min_length=1)
+    command: tuple[str, ...] = Field(min_length=1, max_length=1000)
+    speakers: tuple[str, ...] = Field(min_length=1, max_length=MOST_VOICES)
     language: str = "en"
-    timeout_seconds: float = Field(60.0, gt=0)
+    timeout_seconds: float = Field(60.0, gt=0, le=3600)
     version: str = "unknown"
     licence: str = "as its owner states"
 
@@ -137,13 +140,13 @@ class TextSettings(Part):
     ``protocol_texts`` lets these into training, which their keyword results then no longer test.
     """
 
-    count: int = Field(1600, ge=2)
-    kinds: dict[TextKind, float] = Field(
+    count: int = Field(1600, ge=2, le=100_000)
+    kinds: dict[TextKind, Weight] = Field(
         {"word": 0.30, "pseudo-word": 0.25, "phrase": 0.22, "sentence": 0.23}
     )
     file: Path | None = None
     file_language: str = "en"
-    reserved: tuple[str, ...] = ()
+    reserved: Names = ()
     protocol_texts: bool = False
 
     @field_validator("kinds")
@@ -158,9 +161,9 @@ class TextSettings(Part):
 class BlockSettings(Part):
     """A split's blocks: each crosses ``speakers`` with ``contents`` completely."""
 
-    blocks: int = Field(ge=0)
-    speakers: int = Field(8, ge=2)
-    contents: int = Field(8, ge=2)
+    blocks: int = Field(ge=0, le=MOST_BLOCKS)
+    speakers: int = Field(8, ge=2, le=1000)
+    contents: int = Field(8, ge=2, le=1000)
 
 
 CONDITION_BOUNDS = {
@@ -183,18 +186,18 @@ class ConditionSettings(Part):
     ``noise_recordings``, that share of the noise is from ``noise_folder`` (30 s of each recording).
     """
 
-    count: int = Field(512, ge=1)
+    count: int = Field(512, ge=1, le=100_000)
     clean: Share = 0.1
     padding: Share = 0.5
     padding_seconds: Range = (0.0, 0.35)
     room: Share = 0.04
-    rooms: int = Field(48, ge=1)
+    rooms: int = Field(48, ge=1, le=1000)
     noise: Share = 0.8
     snr_db: Range = (8.0, 40.0)
     noise_folder: Path | None = None
     noise_recordings: Share = 0.5
     microphone: Share = 0.03
-    microphones: int = Field(24, ge=1)
+    microphones: int = Field(24, ge=1, le=1000)
     band: Share = 0.04
     low_hz: Range = (40.0, 350.0)
     high_hz: Range = (3000.0, 7600.0)
@@ -234,21 +237,21 @@ class QualitySettings(Part):
     good but hard to spell. ``max_voice_distance`` is a cosine distance in the casting's speaker space.
     """
 
-    attempts: int = Field(2, ge=1)
+    attempts: int = Field(2, ge=1, le=100)
     max_silent_share: Share = 0.8
     max_clipped_share: Share = 0.01
     seconds_per_character: Range = (0.02, 0.6)
     recognise: bool = False
-    min_evidence: float | None = 0.5
-    max_cer: float | None = Field(None, gt=0)
-    max_per: float | None = Field(None, gt=0)
-    max_voice_distance: float | None = Field(None, gt=0)
+    min_evidence: float | None = Field(0.5, ge=-100, le=100)
+    max_cer: float | None = Field(None, gt=0, le=100)
+    max_per: float | None = Field(None, gt=0, le=100)
+    max_voice_distance: float | None = Field(None, gt=0, le=2)
 
     @field_validator("seconds_per_character")
     @classmethod
     def _in_order(cls, bounds: Range) -> Range:
-        if not 0 <= bounds[0] < bounds[1]:
-            raise ValueError("give two numbers from 0, the lower bound first")
+        if not 0 <= bounds[0] < bounds[1] <= 60:
+            raise ValueError("give two numbers from 0 to 60, the lower bound first")
         return bounds
 
 
@@ -261,9 +264,9 @@ class CastingSettings(Part):
 
     near_duplicates: Literal["keep", "merge", "drop"] = "drop"
     min_distance: float = Field(0.03, ge=0, le=1)
-    texts: int = Field(4, ge=4)
+    texts: int = Field(4, ge=4, le=1000)
     backbone: str = "bundled:whisper-tiny.en"
-    layers: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    layers: Layers = Field((0, 1, 2), min_length=1)
 
 
 class CorpusRecipe(Part):
@@ -273,18 +276,18 @@ class CorpusRecipe(Part):
     ``dry_copy``. Each held-out split gets the share ``held_out`` of the voices and of the texts.
     """
 
-    engines: tuple[EngineSettings, ...] = (EspeakSettings(),)
+    engines: tuple[EngineSettings, ...] = Field((EspeakSettings(),), max_length=100)
     texts: TextSettings = TextSettings()
     train: BlockSettings = BlockSettings(blocks=60)
     validation: BlockSettings = BlockSettings(blocks=0)
     test: BlockSettings = BlockSettings(blocks=10)
     held_out: Share = 0.15
-    copies: int = Field(2, ge=1)
+    copies: int = Field(2, ge=1, le=100)
     dry_copy: bool = False
     conditions: ConditionSettings = ConditionSettings()
     quality: QualitySettings = QualitySettings()
     casting: CastingSettings | None = None
-    shard_size: int = Field(256, ge=1)
+    shard_size: int = Field(256, ge=1, le=65_536)
     max_failures: Share = 0.01
 
     @model_validator(mode="after")
@@ -297,3 +300,11 @@ class CorpusRecipe(Part):
         if self.casting and names == ["recordings"]:
             raise ValueError("casting: people on record can't audition; leave it out")
         return self
+
+    def cells(self, split: Split) -> int:
+        """Count the cells of a split's synthetic blocks; what recordings add shows in their manifest."""
+        if not any(split in engine.splits and engine.name != "recordings" for engine in self.engines):
+            return 0
+        settings: BlockSettings = getattr(self, split)
+        copies = self.copies if split == "train" else 1
+        return settings.blocks * settings.speakers * settings.contents * copies

@@ -4,9 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from intervox.recipe.parts import Part, Share
+from intervox.recipe.parts import Layers, Names, Part, Share, Weight
 
 Map = Literal["linear", "mlp", "attentive"]
+
+MOST_STEPS = 10_000_000
+MOST_VARIANTS = 1000
+MOST_SEEDS = 1000
 
 
 class SubspaceSettings(Part):
@@ -24,17 +28,17 @@ class SubspaceSettings(Part):
     """
 
     factor: str
-    dim: int = Field(128, ge=1)
-    layers: tuple[int, ...] | None = None
+    dim: int = Field(128, ge=1, le=8192)
+    layers: Layers | None = None
     combine: Literal["sum", "concat"] = "concat"
     map: Map = "linear"
-    width: int = Field(128, ge=1)
-    temperature: float = Field(0.2, gt=0)
-    weight: float = Field(1.0, ge=0)
+    width: int = Field(128, ge=1, le=8192)
+    temperature: float = Field(0.2, gt=0, le=100)
+    weight: Weight = 1.0
     shrinkage: Share = 0.1
-    reliability: float = Field(0.25, ge=0)
-    erase: tuple[str, ...] = ()
-    erased_directions: int = Field(16, ge=1)
+    reliability: float = Field(0.25, ge=0, le=100)
+    erase: Names = ()
+    erased_directions: int = Field(16, ge=1, le=8192)
 
 
 class LossSettings(Part):
@@ -49,10 +53,10 @@ class LossSettings(Part):
 
     denominator: Literal["all", "negatives"] = "negatives"
     within: str | None = None
-    hard_negatives: float = Field(0.0, ge=0)
-    cross_covariance: float = Field(1.0, ge=0)
-    adversary: float = Field(0.0, ge=0)
-    chunk: int = Field(2048, ge=1)
+    hard_negatives: Weight = 0.0
+    cross_covariance: Weight = 1.0
+    adversary: Weight = 0.0
+    chunk: int = Field(2048, ge=1, le=1_000_000)
 
 
 class TrainingSettings(Part):
@@ -65,17 +69,17 @@ class TrainingSettings(Part):
     kept. ``crop_seconds`` is the longest stretch of a clip that an attentive map sees in a step.
     """
 
-    steps: int = Field(400, ge=0)
-    blocks_per_step: int = Field(8, ge=1)
+    steps: int = Field(400, ge=0, le=MOST_STEPS)
+    blocks_per_step: int = Field(8, ge=1, le=10_000)
     batches: Literal["crossed", "observational"] = "crossed"
-    learning_rate: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    warmup_steps: int = Field(20, ge=0)
-    clip_gradient: float = Field(0.0, ge=0)
+    learning_rate: float = Field(1e-4, gt=0, le=100)
+    weight_decay: float = Field(0.0, ge=0, le=100)
+    warmup_steps: int = Field(20, ge=0, le=MOST_STEPS)
+    clip_gradient: float = Field(0.0, ge=0, le=1e6)
     initialisation: Literal["lda", "random"] = "lda"
-    checkpoint_every: int = Field(100, ge=1)
-    validate_every: int = Field(0, ge=0)
-    crop_seconds: float = Field(2.0, gt=0)
+    checkpoint_every: int = Field(100, ge=1, le=MOST_STEPS)
+    validate_every: int = Field(0, ge=0, le=MOST_STEPS)
+    crop_seconds: float = Field(2.0, gt=0, le=600)
     tensorboard: bool = False
 
 
@@ -85,16 +89,16 @@ class AdaptationSettings(Part):
     ``blocks`` are the transformer blocks that change (counted from 0), ``targets`` their modules.
     """
 
-    rank: int = Field(8, ge=1)
-    alpha: float = Field(16.0, gt=0)
+    rank: int = Field(8, ge=1, le=1024)
+    alpha: float = Field(16.0, gt=0, le=1e6)
     dropout: float = Field(0.0, ge=0, lt=1)
-    blocks: tuple[int, ...] = (0, 1)
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
-    steps: int = Field(100, ge=1)
-    blocks_per_step: int = Field(2, ge=1)
-    learning_rate: float = Field(1e-4, gt=0)
-    warmup_steps: int = Field(10, ge=0)
-    checkpoint_every: int = Field(20, ge=1)
+    blocks: Layers = (0, 1)
+    targets: Names = ("q_proj", "v_proj")
+    steps: int = Field(100, ge=1, le=MOST_STEPS)
+    blocks_per_step: int = Field(2, ge=1, le=10_000)
+    learning_rate: float = Field(1e-4, gt=0, le=100)
+    warmup_steps: int = Field(10, ge=0, le=MOST_STEPS)
+    checkpoint_every: int = Field(20, ge=1, le=MOST_STEPS)
 
 
 class SweepSettings(Part):
@@ -104,8 +108,11 @@ class SweepSettings(Part):
     ``recipe`` and what the others are compared with; each is trained with ``seeds`` seeds.
     """
 
-    variants: dict[str, dict[str, bool | int | float | str | list[int] | list[str] | None]] = Field({})
-    seeds: Annotated[int, Field(ge=1)] = 1
+    variants: dict[
+        str,
+        Annotated[dict[str, bool | int | float | str | list[int] | list[str] | None], Field(max_length=100)],
+    ] = Field({}, max_length=MOST_VARIANTS)
+    seeds: int = Field(1, ge=1, le=MOST_SEEDS)
 
     @model_validator(mode="after")
     def _names(self) -> "SweepSettings":

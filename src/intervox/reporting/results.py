@@ -13,7 +13,10 @@ from intervox.reporting import REPORT
 from intervox.reporting.report import Made, MapSource, write_report
 from intervox.reporting.tables import headline_tables
 from intervox.reporting.trials import FOLDER, shown_names, trial_path, trial_table, write_trials
+from intervox.storage import file_sha256, read_json, write_json
 from intervox.tables import markdown
+
+_RECORD = "evaluation.json"
 
 _CARD = """---
 library_name: intervox
@@ -42,9 +45,27 @@ z = SubspaceModel.from_pretrained("this folder or hub id").encode(["a.wav", "b.w
 
 def forget_results(folder: Path) -> None:
     """Remove an earlier evaluation: of its trials, some may be of sets that this one has not."""
-    for name in (METRICS, REPORT):
+    for name in (_RECORD, METRICS, REPORT):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
+def finish_results(folder: Path, key: str) -> None:
+    """Note what an evaluation depended on and what it left, its model's calibration among it."""
+    write_json(folder / _RECORD, {"key": key, "files": _left(folder)})
+
+
+def finished_results(folder: Path, key: str) -> Metrics | None:
+    """Return the metrics of an evaluation with this key, if all that it left is as it was."""
+    record = read_json(folder / _RECORD) if (folder / _RECORD).exists() else {}
+    whole = record.get("key") == key and record.get("files") == _left(folder)
+    return Metrics.read(folder / METRICS) if whole else None
+
+
+def _left(folder: Path) -> dict[str, str]:
+    """Hash the files of an evaluation, those that are there."""
+    paths = [folder / METRICS, folder / REPORT, *folder.glob(f"{FOLDER}/*"), *folder.glob("model/*")]
+    return {str(path.relative_to(folder)): file_sha256(path) for path in sorted(paths) if path.is_file()}
 
 
 def write_results(

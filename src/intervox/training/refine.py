@@ -19,7 +19,7 @@ from intervox.model.closed_form import LinearMap, fit_lda
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import SubspaceSettings
-from intervox.storage import StepFolder, stable_hash
+from intervox.storage import StepFolder, check_memory, stable_hash
 from intervox.training.cells import (
     TrainingCells,
     check_columns,
@@ -34,6 +34,8 @@ from intervox.training.validation import Validation
 
 SCHEMA_VERSION = 3
 _ROWS_AT_ONCE = 4096
+_BYTES_A_WEIGHT = 16
+"""In training: itself, its gradient, and AdamW's two moments, in fp32."""
 
 
 def refine(cells: pa.Table, features: Features, recipe: Recipe, folder: Path) -> SubspaceModel:
@@ -57,6 +59,7 @@ def refine(cells: pa.Table, features: Features, recipe: Recipe, folder: Path) ->
     IntervoxError
         A factor has no column, nothing is left to train or to validate on, or the loss is not finite.
     """
+    check_memory_for(recipe, features.about["layers"], features.about["dim"])
     # The only process, or one of those that a launcher started; the launcher's precision is not asked.
     accelerator = Accelerator(mixed_precision="no")
     key = training_key(features, recipe)
@@ -106,9 +109,38 @@ def check_settings(recipe: Recipe, layers: int, dim: int, plan: Collection[str])
         A factor has no column, a part of the loss has nothing to act on, or the backbone lacks a layer.
     """
     check_columns(_columns(recipe), plan)
+    check_memory_for(recipe, layers, dim)
     settings = {name: one.model_dump(mode="json") for name, one in recipe.subspaces.items()}
     SubspaceModel(recipe.backbone, layers, dim, settings)
     MultiPart(recipe.subspaces, recipe.loss)
+
+
+def check_memory_for(recipe: Recipe, layers: int, dim: int) -> None:
+    """Refuse a training that this machine's memory can't hold.
+
+    Parameters
+    ----------
+    layers, dim
+        Of the backbone.
+    """
+    weights = 0
+    for settings in recipe.subspaces.values():
+        used = layers if settings.layers is None else len(settings.layers)
+        inputs = dim * (used if settings.combine == "concat" else 1)
+        mlp = settings.map == "mlp"
+        weights += settings.width * (inputs + settings.dim) if mlp else inputs * settings.dim
+    check_memory(
+        "training the subspaces", _BYTES_A_WEIGHT * weights, "lower dim or width, or name fewer layers"
+    )
+    whole = recipe.training.initialisation == "lda" or any(one.erase for one in recipe.subspaces.values())
+    train, split = recipe.corpus.train, recipe.corpus.cells("train")
+    step = recipe.training.blocks_per_step * train.speakers * train.contents * recipe.corpus.copies
+    cells = split if whole else min(step, split)
+    check_memory(
+        f"the layer means of {cells:,} training cells, {layers} × {dim} numbers each,",
+        4 * cells * layers * dim,
+        "lower corpus.train.blocks" if whole else "lower training.blocks_per_step",
+    )
 
 
 def check_training(recipe: Recipe) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from intervox.metrics.bootstrap import SpeakerResamples
 from intervox.metrics.detection import equal_error_rate, error_rates
 from intervox.metrics.vectors import Vectors, cosine
 from intervox.model.model import SubspaceModel
-from intervox.recipe import EvaluationSettings, Recipe
+from intervox.recipe import EvaluationSettings, Recipe, read_yaml
+from intervox.recipe.training import MOST_VARIANTS
 from intervox.seeds import rng
 from intervox.storage import read_json, write_json
 from intervox.training.cells import validation_cells
@@ -215,7 +217,7 @@ def parse_vary(options: Sequence[str]) -> dict[str, dict[str, Any]]:
     for option in options:
         field, _, text = option.partition("=")
         try:
-            values = yaml.safe_load(f"[{text}]")
+            values = read_yaml(f"[{text}]")
         except yaml.YAMLError:
             values = None
         if not field or not values:
@@ -225,6 +227,10 @@ def parse_vary(options: Sequence[str]) -> dict[str, dict[str, Any]]:
         if field in fields:
             raise IntervoxError(f"--vary {field} is given twice: list all its values in one")
         fields[field] = values
+    if (count := prod(map(len, fields.values()))) > MOST_VARIANTS:
+        raise IntervoxError(
+            f"--vary makes {count:,} variants, more than {MOST_VARIANTS:,}: give fewer values"
+        )
     # Leave out the leading parts that are not needed to tell the fields apart.
     last = {field: field.rsplit(".", 1)[-1] for field in fields}
     short = {field: name if [*last.values()].count(name) == 1 else field for field, name in last.items()}
