@@ -119,9 +119,12 @@ def insert_markdown(path: Path, tables: Sequence[Table]) -> None:
     Raises
     ------
     IntervoxError
-        The file has no markers.
+        The file is not text, or has no markers.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise IntervoxError(f"{path} is not UTF-8 text: give a Markdown file") from None
     begin, end = MARKERS
     if begin not in text or end not in text:
         raise IntervoxError(f"{path} has no lines {begin} and {end}: add them where the tables belong")

@@ -1,7 +1,9 @@
 """How a recipe's name finds a backbone: the only place that knows the families."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,6 +28,17 @@ It is constructed with the recipe's name, a folder or hub id, and a device.
 """
 
 
+_CONFIG = "config.json"
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)
+_PATIENCE = 3.0
+"""Seconds in which the hub has to answer."""
+
+_REMEDY = (
+    "give bundled:whisper-tiny.en, a local folder with config.json, preprocessor_config.json and "
+    "model.safetensors, or a hub id, USER/NAME, that this machine reaches"
+)
+
+
 def load_backbone(name: str, device: str | torch.device | None = None) -> Backbone:
     """Load a backbone by name.
 
@@ -42,9 +55,16 @@ def load_backbone(name: str, device: str | torch.device | None = None) -> Backbo
     IntervoxError
         The name leads nowhere, the family is not supported, or the weights are not safetensors.
     """
-    if (Path(name) / ADAPTED).is_file():
-        return load_adapted(name, lambda base: load_backbone(base, device))
+    if not isinstance(name, str | Path):
+        raise IntervoxError(f"a backbone can't be {name!r}: give its name, folder or hub id")
+    name = str(name)
     checkpoint = bundled_checkpoint(name) if name.startswith("bundled:") else name
+    if not Path(checkpoint).is_dir():
+        if not is_hub_id(name):
+            raise IntervoxError(f"backbone {name!r} is no folder here and no hub id: {_REMEDY}")
+        check_hub(name, _CONFIG)
+    elif (Path(name) / ADAPTED).is_file():
+        return load_adapted(name, lambda base: load_backbone(base, device))
     kind = _model_type(checkpoint)
     if kind not in FAMILIES:
         raise IntervoxError(f"backbone {name!r} is of type {kind!r}: supported are {', '.join(FAMILIES)}")
@@ -52,15 +72,55 @@ def load_backbone(name: str, device: str | torch.device | None = None) -> Backbo
     return FAMILIES[kind](name, checkpoint, where)
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a name that is no folder here may be one on the hub, USER/NAME; a path never is."""
+    path = Path(name)
+    return bool(_HUB_ID.fullmatch(name)) and not path.exists() and not path.parent.is_dir()
+
+
+def check_hub(name: str, file: str, options: Mapping[str, Any] = {}) -> None:  # noqa: B006 - never changed
+    """Refuse a hub id that the hub's own client would ask for in silence for half a minute.
+
+    Parameters
+    ----------
+    file
+        Of the repository: if it is cached, the hub is not needed.
+    options
+        Of ``huggingface_hub.hf_hub_download``.
+
+    Raises
+    ------
+    IntervoxError
+        The file is not cached, and the hub can't be reached.
+    """
+    from huggingface_hub import constants, errors, try_to_load_from_cache
+    from huggingface_hub.utils import get_session
+
+    where = {key: options[key] for key in ("cache_dir", "revision") if key in options}
+    if options.get("local_files_only") or isinstance(try_to_load_from_cache(name, file, **where), str):
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
+        raise unreachable(name) from error
+
+
+def unreachable(name: str) -> IntervoxError:
+    """Say that a hub id can't be looked up."""
+    return IntervoxError(
+        f"{name} is no folder here, and the hub, where it may be, can't be reached: check the network, or "
+        "give a folder"
+    )
+
+
 def _model_type(checkpoint: str) -> str:
     from transformers import AutoConfig
 
     try:
         return str(AutoConfig.from_pretrained(checkpoint).model_type)
-    except (OSError, ValueError, KeyError) as error:
+    except PermissionError as error:
+        raise IntervoxError(f"{error.filename} can't be read (permission denied): allow it") from error
+    except Exception as error:  # of the hub, the network, JSON or the configuration's class
         is_folder = Path(checkpoint).is_dir()
-        where = "the folder has no usable config.json" if is_folder else "no such folder or hub id"
-        raise IntervoxError(
-            f"backbone {checkpoint!r} can't be loaded ({where}): give bundled:whisper-tiny.en, a local "
-            "folder with config.json and model.safetensors, or a hub id that this machine reaches"
-        ) from error
+        where = "the folder has no usable config.json" if is_folder else "the hub has nothing usable there"
+        raise IntervoxError(f"backbone {checkpoint!r} can't be loaded ({where}): {_REMEDY}") from error
