@@ -81,7 +81,9 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         model = self.model
         if not isinstance(model, SubspaceModel):
             if not isinstance(model, str | Path):
-                raise IntervoxError(f"the model is {model!r}: give a SubspaceModel, or the name or folder of one")
+                raise IntervoxError(
+                    f"the model is {model!r}: give a SubspaceModel, or the name or folder of one"
+                )
             if str(model) not in self._loaded:
                 self._loaded = {str(model): SubspaceModel.from_pretrained(model)}
             model = self._loaded[str(model)]

@@ -62,7 +62,10 @@ def load_backbone(name: str, device: str | torch.device | None = None) -> Backbo
     if not Path(checkpoint).is_dir():
         if not is_hub_id(name):
             raise IntervoxError(f"backbone {name!r} is no folder here and no hub id: {_REMEDY}")
-        check_hub(name, _CONFIG)
+        if not hub_answers(name, _CONFIG):
+            raise IntervoxError(
+                f"backbone {name!r} is no folder here, and the hub can't be reached: {_REMEDY}"
+            )
     elif (Path(name) / ADAPTED).is_file():
         return load_adapted(name, lambda base: load_backbone(base, device))
     kind = _model_type(checkpoint)
@@ -75,42 +78,31 @@ def load_backbone(name: str, device: str | torch.device | None = None) -> Backbo
 def is_hub_id(name: str) -> bool:
     """Whether a name that is no folder here may be one on the hub, USER/NAME; a path never is."""
     path = Path(name)
-    return bool(_HUB_ID.fullmatch(name)) and not path.exists() and not path.parent.is_dir()
+    return bool(_HUB_ID.fullmatch(name)) and not path.exists() and not path.parent.exists()
 
 
-def check_hub(name: str, file: str, options: Mapping[str, Any] = {}) -> None:  # noqa: B006 - never changed
-    """Refuse a hub id that the hub's own client would ask for in silence for half a minute.
+def hub_answers(name: str, file: str, options: Mapping[str, Any] | None = None) -> bool:
+    """Whether a file of a repository is cached or the hub can be asked for it.
+
+    The hub's own client would try for half a minute, in silence.
 
     Parameters
     ----------
-    file
-        Of the repository: if it is cached, the hub is not needed.
     options
         Of ``huggingface_hub.hf_hub_download``.
-
-    Raises
-    ------
-    IntervoxError
-        The file is not cached, and the hub can't be reached.
     """
     from huggingface_hub import constants, errors, try_to_load_from_cache
-    from huggingface_hub.utils import get_session
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
-    where = {key: options[key] for key in ("cache_dir", "revision") if key in options}
-    if options.get("local_files_only") or isinstance(try_to_load_from_cache(name, file, **where), str):
-        return
+    given = options or {}
+    where = {key: given[key] for key in ("cache_dir", "revision") if key in given}
+    if given.get("local_files_only") or isinstance(try_to_load_from_cache(name, file, **where), str):
+        return True
     try:
         get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
-    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
-        raise unreachable(name) from error
-
-
-def unreachable(name: str) -> IntervoxError:
-    """Say that a hub id can't be looked up."""
-    return IntervoxError(
-        f"{name} is no folder here, and the hub, where it may be, can't be reached: check the network, or "
-        "give a folder"
-    )
+    except (errors.HTTPError, OSError):  # type: ignore[attr-defined]
+        return False
+    return True
 
 
 def _model_type(checkpoint: str) -> str:

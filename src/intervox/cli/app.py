@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import re
 import shutil
 import signal
 import sys
@@ -222,6 +223,9 @@ def main() -> None:
     gc.set_threshold(100_000)
     # With an exception, what is half written is removed.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    if any(re.fullmatch(r"|--[\w-]+=", word) for word in sys.argv[1:]):
+        # As a path it would be the working folder.
+        _refuse("a word of the command is empty: is a variable of the shell unset?")
     try:
         sys.exit(app(prog_name="intervox", standalone_mode=False))
     except IntervoxError as error:

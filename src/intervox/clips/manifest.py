@@ -112,8 +112,8 @@ def _check_each_once(manifest: Path, rows: list[Row]) -> None:
         speakers = rows[earlier].speaker, row.speaker
         both = f", and belongs to {speakers[0]!r} and to {speakers[1]!r}" if len(set(speakers)) > 1 else ""
         raise IntervoxError(
-            f"{manifest} lists {row.path} twice, as recordings {earlier + 1} and {number + 1}{both}: keep one "
-            "of them"
+            f"{manifest} lists {row.path} twice, as recordings {earlier + 1} and {number + 1}{both}: keep "
+            "one of them"
         )
 
 
@@ -138,7 +138,7 @@ def _csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         for number, record in enumerate(records, start=1):
             if any(record.pop(None, ())):
                 raise IntervoxError(
-                    f"{path}, recording {number} has more values than columns: put values with commas in quotes"
+                    f"{path}, recording {number} has more values than columns: put one with a comma in quotes"
                 )
         return list(reader.fieldnames or ()), records
 

@@ -99,10 +99,15 @@ def damage_named(name: str) -> Iterator[None]:
 def _from_hub(name: str, hub: dict[str, Any]) -> Path:
     from huggingface_hub import errors, hf_hub_download
 
-    from intervox.backbones.load import check_hub, unreachable
+    from intervox.backbones.load import hub_answers
     from intervox.progress import quiet
 
-    check_hub(name, CONFIG, hub)
+    unreachable = IntervoxError(
+        f"{name} is no folder here, and the hub, where it may be a model, can't be reached: check the "
+        "network, or give a folder"
+    )
+    if not hub_answers(name, CONFIG, hub):
+        raise unreachable
     try:
         with quiet():  # not every attempt to reach the hub is worth a warning
             config, _ = (Path(hf_hub_download(name, file, **hub)) for file in FILES)
@@ -116,7 +121,7 @@ def _from_hub(name: str, hub: dict[str, Any]) -> Path:
     except (errors.RevisionNotFoundError, errors.HFValidationError, errors.RemoteEntryNotFoundError) as error:
         raise _nothing(name) from error
     except OSError as error:
-        raise unreachable(name) from error
+        raise unreachable from error
     return config.parent
 
 

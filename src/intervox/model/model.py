@@ -204,7 +204,7 @@ class SubspaceModel(
         model.name = str(folder.resolve()) if Path(name).is_dir() else str(name)
         if model.backbone_name == OWN_BACKBONE:
             if not (folder / OWN_BACKBONE).is_dir():
-                raise IntervoxError(f"{name} lacks its backbone, {OWN_BACKBONE}: copy the model's whole folder")
+                raise IntervoxError(f"{name} lacks its backbone, {OWN_BACKBONE}: copy the whole folder")
             model.backbone_name = str(folder / OWN_BACKBONE)
         return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
