@@ -1,4 +1,4 @@
-"""The one exception that is the user's to mend, and what is wrong with a value in plain words."""
+"""The one exception that is the user's to mend."""
 
 from typing import TYPE_CHECKING, Any
 
