@@ -189,3 +189,24 @@ def test_a_row_without_sound_is_refused() -> None:
         load_audio({"text": "yes"})
     with pytest.raises(IntervoxError, match="a mapping with the keys path, bytes"):
         load_audio({"path": None, "bytes": None})
+
+
+def test_a_file_that_may_not_be_read_is_no_system_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root every file can be read: ``open`` refuses as the system would refuse others."""
+    sf.write(tmp_path / "a.wav", tone(16_000), 16_000)
+
+    def refuse(path: str, *_arguments: Any) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(IntervoxError, match=r"a\.wav can't be read \(permission denied\): allow it"):
+        load_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("name", ["a\0b.wav", "x" * 5000, ""])
+def test_what_can_be_no_path_is_refused(name: str) -> None:
+    with pytest.raises(IntervoxError) as raised:
+        load_audio(name)
+    assert "\0" not in str(raised.value)

@@ -1,12 +1,19 @@
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from intervox.errors import IntervoxError
-from intervox.storage import StepFolder, atomic_path, read_json, stable_hash
+from intervox.storage import StepFolder, atomic_path, read_json, scratch_folder, stable_hash
 
 
 def test_a_step_is_continued_replaced_or_refused(tmp_path: Path) -> None:
@@ -60,7 +67,7 @@ def test_a_write_that_fails_names_the_file_that_was_asked_for(tmp_path: Path) ->
 
     def write_as_the_folder_goes(write: Callable[[Path], object]) -> None:
         with atomic_path(target) as temporary:
-            target.parent.rmdir()
+            shutil.rmtree(target.parent)
             write(temporary)
 
     for write in (lambda path: path.write_text("x"), lambda path: pq.write_table(table, path)):
@@ -69,9 +76,8 @@ def test_a_write_that_fails_names_the_file_that_was_asked_for(tmp_path: Path) ->
         assert lost.value.filename == str(target)
         assert ".tmp" not in str(lost.value)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(IsADirectoryError) as caught, atomic_path(tmp_path / "folder") as temporary:
-        temporary.write_text("x")
-    assert caught.value.filename == str(tmp_path / "folder")
+    with pytest.raises(IntervoxError, match="folder is a folder"), atomic_path(tmp_path / "folder"):
+        pass
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
 
 
@@ -82,3 +88,39 @@ def test_hashes_are_of_the_value_and_broken_json_is_named(tmp_path: Path) -> Non
         (tmp_path / "x.json").write_text(text)
         with pytest.raises(IntervoxError, match=r"x\.json is not"):
             read_json(tmp_path / "x.json")
+
+
+def test_what_a_killed_process_left_goes_with_the_next_writer(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from intervox.storage import *\n"
+        f"with atomic_path(Path({str(tmp_path)!r}, 'f')), scratch_folder(Path({str(tmp_path)!r}, 'v.npz')):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    # A process that lives, and one of another machine, of which nothing is known here, keep theirs.
+    kept = {f".f.1@{socket.gethostname()}.tmp", ".f.99999999@elsewhere.tmp"}
+    for name in kept:
+        (tmp_path / name).touch()
+    with atomic_path(tmp_path / "f") as temporary:
+        temporary.write_text("new")
+    with scratch_folder(tmp_path / "v.npz") as folder:
+        (folder / "part").touch()
+    assert {path.name for path in tmp_path.iterdir()} == kept | {"f"}
+
+
+def test_a_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    before = os.umask(0o022)
+    try:
+        with atomic_path(tmp_path / "t.safetensors") as temporary:
+            save_file({"a": np.zeros(1)}, temporary)
+        with scratch_folder(tmp_path / "folder") as folder:
+            assert folder.stat().st_mode & 0o777 == 0o755
+    finally:
+        os.umask(before)
+    assert (tmp_path / "t.safetensors").stat().st_mode & 0o777 == 0o644

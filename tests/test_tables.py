@@ -1,11 +1,16 @@
 """The table writer: nothing that a table holds is lost or misread in any format."""
 
+import io
+import re
+import time
 from csv import reader
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from intervox.errors import IntervoxError
+from intervox.progress import progress_bar
 from intervox.tables import NOTHING, Table, csv, insert_markdown, latex, markdown, print_tables
 
 ODD = Table("Odd: a_b & 50 %", "A note, ~ and {braces}.", ["who", "what", "EER | %", "count"], [])
@@ -100,3 +105,32 @@ def test_lines_of_a_cell_are_kept_apart(
 ) -> None:
     text = shown(Table("Lines", "", ["", "n"], [["a", "1\n2"], ["b", "3"]]), 80, monkeypatch, capsys)
     assert text.count("├") == 1
+
+
+@pytest.mark.parametrize("columns", [2, 9])
+def test_at_80_columns_no_word_is_cut(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Side by side where it fits; each row as a list where it does not."""
+    monkeypatch.setattr("intervox.tables._LEAST_WIDTH", 80)
+    header = ["protocol", *(f"cross-condition-{n}" for n in range(columns))]
+    rows = [[who, *(f"{n}{n}.{n} [1{n}.0, 2{n}.0]" for n in range(columns))] for who in ("libri", "fsdd")]
+    text = shown(Table("EER", "", header, rows, labels=1), 80, monkeypatch, capsys)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    found = text.split()
+    for word in " ".join((*header, *rows[0], *rows[1])).split():
+        assert word in found or f"{word}:" in found
+
+
+def test_a_bar_of_80_columns_shows_its_times_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    console = Console(width=80, force_terminal=True, file=screen, color_system=None)
+    monkeypatch.setattr("intervox.progress.console", console)
+    with progress_bar("synthetic, cross condition", 10_000, "measurements") as bar:
+        for _ in range(3):
+            time.sleep(0.12)
+            bar.advance(7, "synthetic separation")
+    last = screen.getvalue().split("\r")[-1]
+    assert re.search(r"synthetic, cross condition .* 21/10000 .*measurements/s (\d:\d\d:\d\d ?){2}", last)
+    assert "…" not in last

@@ -143,8 +143,7 @@ def _open(source: AudioSource, block_seconds: float) -> tuple[str, Iterator[Wave
         return _open(_row(source), block_seconds)
     if isinstance(source, str | PathLike):
         name = str(source)
-        if not Path(source).is_file():
-            raise IntervoxError(f"{name or repr(name)} is not a file: give the path of an audio file")
+        _check_file(name)
         return name, _decode(name, name, block_seconds)
     if isinstance(source, bytes | bytearray | memoryview):
         name = "the audio given as bytes"
@@ -162,6 +161,19 @@ def _open(source: AudioSource, block_seconds: float) -> tuple[str, Iterator[Wave
         wave = soxr.resample(wave, rate, SAMPLE_RATE).astype(np.float32)
     size = max(1, round(block_seconds * SAMPLE_RATE))
     return name, (wave[start : start + size] for start in range(0, len(wave), size))
+
+
+def _check_file(name: str) -> None:
+    """Refuse what libsndfile could only call a system error."""
+    shown = name if name.isprintable() and name else repr(name)
+    try:
+        if not Path(name).is_file():
+            raise IntervoxError(f"{shown} is not a file: give the path of an audio file")
+        with open(name, "rb"):
+            pass
+    except OSError as error:
+        reason = str(error.strerror).lower()
+        raise IntervoxError(f"{shown} can't be read ({reason}): allow it, or give another file") from None
 
 
 def _pair(source: Any, name: str) -> tuple[NDArray[Any], int]:

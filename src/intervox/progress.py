@@ -14,8 +14,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 console = Console(stderr=True)
+
+_WIDE = 110
+"""Columns of a terminal from which on there is room for notes beside the rate."""
 
 
 class Bar:
@@ -33,19 +37,21 @@ class Bar:
         rate = f"{speed:,.1f} {self._unit}/s" if speed else ""
         if speed and speed < 1:
             rate = f"{1 / speed:,.1f} s each"
-        self._progress.update(self._task, rate=" · ".join(part for part in (rate, note) if part))
+        shown = (rate, note) if self._progress.console.width >= _WIDE else (rate,)
+        self._progress.update(self._task, rate=" · ".join(part for part in shown if part))
 
 
 @contextmanager
 def progress_bar(description: str, total: int | None, unit: str) -> Iterator[Bar]:
     """Show a bar of ``total`` units, or of an unknown number, while the block runs."""
+    # Where there is little room, the bar alone gets shorter.
     with Progress(
         TextColumn("{task.description:<22}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
         console=console,
     ) as progress:
         yield Bar(progress, description, total, unit)

@@ -1,12 +1,14 @@
 """Files that are whole or absent, and step folders that know what they were made from."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,37 +45,100 @@ def is_disk_full(error: Exception) -> bool:
     return full or "No space left" in str(error)
 
 
+def temporary_path(path: Path) -> Path:
+    """Return the name under which this process makes a file or folder; remove those of dead processes."""
+    host = socket.gethostname()
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*@{glob.escape(host)}.tmp"):
+        number = other.name.removesuffix(f"@{host}.tmp").rpartition(".")[2]
+        if number.isdecimal() and not _runs(int(number)):
+            _remove(other)
+    return path.with_name(f".{path.name}.{os.getpid()}@{host}.tmp")
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # it is another user's
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` and rename it on success.
+    """Yield a temporary file beside ``path``, empty, and rename it on success.
 
     A reader sees the old file or the new one, never a part; a killed writer leaves only a
-    ``*.tmp`` file, which the next writer's step ignores.
+    ``*.tmp`` file, which the next writer of the same file removes. Whatever writes it, the file has
+    the permissions that the umask gives.
 
     Raises
     ------
     IntervoxError
-        The disk is full. What was complete before stays.
+        The disk is full, or ``path`` is a folder. What was complete before stays.
     OSError
         Another failure to write, with ``path`` as its file name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if path.is_dir():
+        raise IntervoxError(f"{path} is a folder: give the path of a file")
+    with _blamed_on(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_path(path)
+        try:
+            temporary.touch()
+            # Some libraries replace it by a file of their own, which only its owner may read.
+            mode = temporary.stat().st_mode
+            yield temporary
+            temporary.chmod(mode)
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path``, which is removed in the end unless it was renamed.
+
+    Raises
+    ------
+    IntervoxError, OSError
+        As ``atomic_path``.
+    """
+    with _blamed_on(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = temporary_path(path)
+        _remove(folder)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            _remove(folder)
+
+
+@contextmanager
+def _blamed_on(path: Path) -> Iterator[None]:
+    """Raise what goes wrong with a temporary file as an error of the file that it becomes."""
     try:
-        yield temporary
-        os.replace(temporary, path)
+        yield
     except (OSError, SafetensorError) as error:
         if is_disk_full(error):
             raise IntervoxError(
                 f"the disk is full while writing {path}: free some space and run the same command "
                 "again; everything finished so far is kept"
             ) from error
-        if isinstance(error, OSError) and error.errno and temporary.name in str(error):
+        if isinstance(error, OSError) and error.errno and f".{path.name}.{os.getpid()}@" in str(error):
             # The temporary name is ours: what the caller gave is what they can mend.
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -129,7 +194,7 @@ def read_json(path: Path, *needed: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise IntervoxError(f"{path} does not exist: run the step that writes it first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise IntervoxError(f"{path} is not readable JSON ({error}): delete it and run again") from None
     if not isinstance(value, dict) or not set(needed) <= set(value):
         raise IntervoxError(f"{path} is not what Intervox writes there: delete it and run again")
@@ -206,7 +271,7 @@ class StepFolder:
             path.rename(discarded)
         shutil.rmtree(discarded, ignore_errors=True)
         for leftover in path.rglob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
+            _remove(leftover)
         if record.exists():
             return
         if path.exists() and any(path.iterdir()):

@@ -9,9 +9,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from intervox.errors import IntervoxError
 from intervox.storage import write_bytes
+
+if TYPE_CHECKING:
+    from rich.table import Table as Grid
 
 NOTHING = "–"
 """A cell without a value."""
@@ -82,24 +86,53 @@ class Table:
 
 
 def print_tables(tables: Sequence[Table]) -> None:
-    """Show tables on standard output; cells that are too wide for it are folded, never cut."""
+    """Show tables on standard output; where the columns have no room side by side, each row is a list."""
     from rich.console import Console
-    from rich.table import Table as Grid
     from rich.text import Text
 
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, _LEAST_WIDTH)
     for table in tables:
-        several = any("\n" in cell for row in table.rows for cell in row)
-        grid = Grid(show_lines=several)
-        for index, name in enumerate(table.header):
-            grid.add_column(Text(name), justify="left" if index < table.labels else "right", overflow="fold")
-        for row in table.rows:
-            grid.add_row(*map(Text, row))
-        console.print(Text(table.title, "bold"), grid, sep="\n")
+        console.print(Text(table.title, "bold"), _grid(table, console.width), sep="\n")
         if table.note:
             console.print(Text(table.note, "dim"), soft_wrap=True)
+
+
+def _grid(table: Table, width: int) -> "Grid":
+    """Lay a table out without cutting a word, side by side or as lists."""
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    widths = _column_widths(table, width)
+    if widths is None:
+        grid = Grid(show_header=False, show_lines=True)
+        grid.add_column(overflow="fold")
+        for row in table.rows:
+            named = zip(table.header, row, strict=True)
+            lines = [f"{name}: {cell}" if name else cell for name, cell in named if cell]
+            grid.add_row(Text("\n".join(lines)))
+        return grid
+    grid = Grid(show_lines=any("\n" in cell for row in table.rows for cell in row))
+    for index, (name, size) in enumerate(zip(table.header, widths, strict=True)):
+        grid.add_column(Text(name), justify="left" if index < table.labels else "right", width=size)
+    for row in table.rows:
+        grid.add_row(*map(Text, row))
+    return grid
+
+
+def _column_widths(table: Table, width: int) -> list[int] | None:
+    """Share a width out to the columns, so that every word is whole; None where there is too little."""
+    columns = list(zip(table.header, *table.rows, strict=True))
+    words = [max(len(word) for cell in column for word in (*cell.split(), "")) for column in columns]
+    widths = [max(len(line) for cell in column for line in (*cell.splitlines(), "")) for column in columns]
+    room = width - 3 * len(columns) - 1
+    if sum(words) > room:
+        return None
+    while sum(widths) > room:
+        widest = max((i for i in range(len(widths)) if widths[i] > words[i]), key=widths.__getitem__)
+        widths[widest] -= 1
+    return widths
 
 
 def markdown(tables: Sequence[Table]) -> str:
@@ -119,9 +152,12 @@ def insert_markdown(path: Path, tables: Sequence[Table]) -> None:
     Raises
     ------
     IntervoxError
-        The file has no markers.
+        The file is not text, or has no markers.
     """
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise IntervoxError(f"{path} is not UTF-8 text: give a Markdown file") from None
     begin, end = MARKERS
     if begin not in text or end not in text:
         raise IntervoxError(f"{path} has no lines {begin} and {end}: add them where the tables belong")

@@ -3,6 +3,7 @@
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,3 +196,27 @@ def test_it_is_a_scikit_learn_estimator(model: SubspaceModel, clips: list[Wavefo
     assert fresh.get_params() == {"model": "default", "space": "speaker", "threshold": 0.4}
     assert fresh.counts_ == {}
     assert verifier.set_params(threshold=0.5).threshold_ == 0.5
+
+
+@pytest.mark.parametrize("rate", [None, "0.01", 0, 1, -0.1, float("nan"), True, [0.1]])
+@pytest.mark.parametrize("impostors", [None, []])
+def test_what_is_no_rate_is_refused(rate: Any, impostors: Any, model: SubspaceModel) -> None:
+    with pytest.raises(IntervoxError, match="the rate is .*: give a share above 0 and below 1"):
+        SpeakerVerifier(model).set_false_accept_rate(rate, impostors)
+
+
+def test_a_tiny_rate_is_answered_in_few_digits(model: SubspaceModel) -> None:
+    with pytest.raises(IntervoxError, match="too few for a rate of 1e-300: at least 3e") as raised:
+        SpeakerVerifier(model).set_threshold(np.zeros(10), 1e-300)
+    assert len(str(raised.value)) < 150
+
+
+@pytest.mark.parametrize("given", [None, 5, ["default"]])
+def test_what_is_no_model_is_refused(given: Any) -> None:
+    with pytest.raises(IntervoxError, match="the model is .*: give a SubspaceModel"):
+        SpeakerVerifier(given).enrol("alice", ["a.wav"])
+
+
+def test_names_are_not_saved_over_a_folder(model: SubspaceModel, tmp_path: Path) -> None:
+    with pytest.raises(IntervoxError, match="is a folder: give the path of a file"):
+        SpeakerVerifier(model).save(tmp_path)

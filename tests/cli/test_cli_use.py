@@ -509,7 +509,17 @@ def test_examples_in_the_folder_itself_are_named_after_it(
 
 
 def test_nothing_found_is_a_no(run: Run, words: Path) -> None:
-    assert run("spot", "talk.wav", "--examples", "words", "--threshold", "1") == (1, "", "")
+    nothing = ("spot", "talk.wav", "--examples", "words", "--threshold", "1")
+    code, output, error = run(*nothing)
+    assert (code, output) == (1, "")
+    assert error.startswith("talk.wav: nothing found; the best is marmalade at 1.")
+    assert error.endswith("threshold 1.000)\n")
+    code, output, error = run(*nothing, "--json")
+    assert (code, error) == (1, "")
+    (told,) = lines(output)
+    assert (told["clip"], told["found"], told["threshold"]) == ("talk.wav", False, 1)
+    assert told["closest"]["keyword"] == "marmalade"
+    assert told["closest"]["score"] < 1
 
 
 def test_other_recordings_are_heard_where_one_is_bad(run: Run, words: Path) -> None:

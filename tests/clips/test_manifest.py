@@ -39,6 +39,11 @@ def test_a_manifest_reads_the_same_in_every_format(suffix: str, tmp_path: Path) 
         ("m.jsonl", "{broken", "not a readable jsonl"),
         ("m.jsonl", "[1]", "no JSON objects"),
         ("m.parquet", "nonsense", "not a readable parquet"),
+        ("m.csv", "path,speaker,content\na.wav,al\0ice,x\n", "recording 1: speaker holds a NUL byte"),
+        ("m.csv", "path,speaker,speaker,content\na.wav,a,b,x\n", "the column 'speaker' twice"),
+        ("m.csv", "path,speaker,content\na.wav,a,b, c\n", "recording 1 has more values than columns"),
+        ("m.csv", "path,speaker,content\na.wav,a,x\na.wav,a,x\n", "lists .*a.wav twice, .*1 and 2: keep one"),
+        ("m.csv", "path,speaker,content\na.wav,a,x\n./a.wav,b,x\n", "belongs to 'a' and to 'b'"),
     ],
 )
 def test_a_bad_manifest_says_what_is_wrong(name: str, content: str, message: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -309,8 +310,9 @@ def test_an_export_is_replaced_and_its_card_does_not_grow(
 
 
 def test_a_killed_exports_leftovers_go_with_the_next(tiny: SubspaceModel, tmp_path: Path) -> None:
-    (tmp_path / ".out.123.tmp").mkdir()
-    (tmp_path / ".out.123.tmp" / "model.onnx").write_text("half")
+    leftover = tmp_path / f".out.99999999@{socket.gethostname()}.tmp"
+    leftover.mkdir()
+    (leftover / "model.onnx").write_text("half")
     export_folder(tiny, tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 

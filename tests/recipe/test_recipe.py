@@ -1,12 +1,13 @@
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, plain_problems
 from intervox.recipe import Recipe, dump_recipe, load_recipe
 
 
@@ -35,7 +36,7 @@ def test_built_in_recipes_survive_being_written_out(name: str, tmp_path: Path) -
         ("corpus: {conditions: {low_hz: [100, 4000]}}", "low_hz must end below"),
         ("name: ..", "`name` is '..'"),
         ("name: [1", "is not valid YAML"),
-        ("- 1", "top level"),
+        ("- 1", "the recipe must be a mapping"),
     ],
 )
 def test_a_wrong_recipe_names_the_field(text: str, complaint: str, tmp_path: Path) -> None:
@@ -166,3 +167,33 @@ def test_what_could_not_end_does_not_begin(text: str, complaint: str, tmp_path: 
         load_recipe(path)
     assert len(str(caught.value)) < 500
     assert "\n" not in str(caught.value)
+
+
+def test_no_wrong_value_is_answered_in_words_of_the_schemas_library() -> None:
+    """Every field of the recipe is given values of wrong kinds; the message is ours and names the field."""
+
+    def fields(part: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+        for name, field in part.model_fields.items():
+            yield (*path, name)
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                yield from fields(field.annotation, (*path, name))
+
+    wrongs: list[Any] = ["", "many", -5, 1e300, math.nan, [], {"a": 1}, [{}], None, True, "x" * 500]
+    paths = list(fields(Recipe))
+    assert len(paths) > 80
+    said = 0
+    for path in paths:
+        for wrong in wrongs:
+            value: Any = wrong
+            for name in reversed(path):
+                value = {name: value}
+            try:
+                Recipe.model_validate(value)
+            except ValidationError as error:
+                text = plain_problems(error, "the recipe")
+                assert not re.search(
+                    r"should |Input|Field required|type=|valid \w+, unable|wrong value", text
+                ), text
+                assert len(text) < 500
+                said += 1
+    assert said > 500

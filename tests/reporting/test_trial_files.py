@@ -69,12 +69,19 @@ def test_trials_can_be_scored_anew() -> None:
 
 def test_the_worst_errors_come_first(tmp_path: Path) -> None:
     table = write_small_trials(tmp_path, small_clips(), "people", 1.0)
-    chosen = select_trials(tmp_path, "people", worst=3)
+    chosen = select_trials(tmp_path, "people", worst=6)
     targets, impostors = stratum_scores(table, "speaker", "different_text")
     assert chosen["target"].to_pylist() == [False] * 3 + [True] * 3
     scores = chosen["speaker"].to_pylist()
     assert scores[:3] == sorted(impostors.tolist(), reverse=True)[:3]
     assert scores[3:] == sorted(targets.tolist())[:3]
+    # As many as were asked for, however they are shared.
+    for count in (1, 7, 2 * len(targets) + 1, len(targets) + len(impostors), 10**6):
+        found = select_trials(tmp_path, "people", worst=count)["target"].to_pylist()
+        assert len(found) == min(count, len(targets) + len(impostors))
+        assert (
+            len(found) - sum(found) >= sum(found) or sum(found) == len(targets) or count > 2 * len(impostors)
+        )
     by_raw = select_trials(tmp_path, "people", "cross_condition", "same_text_impostors", "raw.1", 1)
     assert by_raw["enrol_content"][0].as_py() == by_raw["test_content"][0].as_py()
 

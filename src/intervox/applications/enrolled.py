@@ -80,6 +80,10 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         """The model, loaded on first use."""
         model = self.model
         if not isinstance(model, SubspaceModel):
+            if not isinstance(model, str | Path):
+                raise IntervoxError(
+                    f"the model is {model!r}: give a SubspaceModel, or the name or folder of one"
+                )
             if str(model) not in self._loaded:
                 self._loaded = {str(model): SubspaceModel.from_pretrained(model)}
             model = self._loaded[str(model)]
@@ -276,6 +280,7 @@ def _read(path: Path, kind: str) -> tuple[_About, NDArray[np.float32]]:
     if not path.is_file():
         raise IntervoxError(f"{path} is not a file: make it with `intervox enrol` or save")
     try:
+        path.open("rb").close()  # with an error that names the file
         with safe_open(path, framework="numpy") as file:
             about = _About(**json.loads(file.metadata()[_METADATA]))
             sums = file.get_tensor("sums") if about.counts else np.zeros((0, 0), np.float32)

@@ -99,6 +99,8 @@ class KeywordSpotter(Enrolled):
         self.window_seconds = window_seconds
         self.hop_seconds = hop_seconds
         self.prior = prior
+        self.closest_: Detection | None = None
+        """What the last ``scan`` or ``stream`` has found most like a keyword, above the threshold or not."""
 
     @property
     def threshold_(self) -> float:
@@ -257,10 +259,22 @@ class KeywordSpotter(Enrolled):
                     yield Window(*times)
 
     def _detections(self, windows: Iterable[Window]) -> Iterator[Detection]:
-        names = self.classes_
-        for peak in confirmed_peaks(windows, self.scan_threshold_, self._distance):
-            probability = self.model_.probability(np.array(peak.score), self.space, self.prior)
-            yield Detection(str(names[peak.column]), peak.start, peak.end, peak.score, float(probability))
+        self.closest_ = None
+        for peak in confirmed_peaks(self._noted(windows), self.scan_threshold_, self._distance):
+            yield self._detection(peak)
+
+    def _noted(self, windows: Iterable[Window]) -> Iterator[Window]:
+        """Pass windows on, and remember the one that is most like a keyword."""
+        best = -np.inf
+        for window in windows:
+            if window.score > best:
+                best, self.closest_ = window.score, self._detection(window)
+            yield window
+
+    def _detection(self, window: Window) -> Detection:
+        probability = self.model_.probability(np.array(window.score), self.space, self.prior)
+        keyword = str(self.classes_[window.column])
+        return Detection(keyword, window.start, window.end, window.score, float(probability))
 
 
 def _may_hold_speech(wave: Waveform) -> bool:

@@ -1,6 +1,8 @@
 """Is this the speaker? Enrolled people, scores, probabilities and a threshold of a chosen rate."""
 
+import math
 from collections.abc import Iterable
+from numbers import Real
 from typing import Self
 
 import numpy as np
@@ -68,6 +70,7 @@ class SpeakerVerifier(Enrolled):
         IntervoxError
             There are too few impostors for the rate, or the model has no references.
         """
+        _check_rate(rate)
         if impostors is not None:
             return self.set_threshold(self.decision_function(impostors), rate)
         references = self.model_.references
@@ -94,15 +97,24 @@ class SpeakerVerifier(Enrolled):
         IntervoxError
             The rate is out of range, or too small for so few scores.
         """
-        if not isinstance(rate, float | int) or not 0 < rate < 1:
-            raise IntervoxError(f"the rate is {rate}: give a share above 0 and below 1, such as 0.01")
+        _check_rate(rate)
         accepted = int(rate * scores.size)
         if accepted < MIN_FALSE_ACCEPTS:
             raise IntervoxError(
-                f"{scores.size:,} scores are too few for a rate of {rate}: at least "
-                f"{int(np.ceil(MIN_FALSE_ACCEPTS / rate)):,} are needed; give more impostors"
+                f"{scores.size:,} scores are too few for a rate of {rate:g}: at least "
+                f"{_count(MIN_FALSE_ACCEPTS / rate)} are needed; give more impostors, or a higher rate"
             )
         # Just above the highest score that must be refused.
         highest = np.partition(scores.ravel(), -accepted - 1)[-accepted - 1]
         self.threshold = float(np.nextafter(np.float32(highest), np.float32(2)))
         return self
+
+
+def _check_rate(rate: float) -> None:
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate < 1:
+        raise IntervoxError(f"the rate is {rate!r}: give a share above 0 and below 1, such as 0.01")
+
+
+def _count(number: float) -> str:
+    """Write a number of scores out, as far as anybody could have as many."""
+    return f"{math.ceil(number):,}" if number < 1e12 else f"{number:.0e}"

@@ -4,9 +4,7 @@ The wheel's own code is never imported. Nothing here loads PyTorch: the recognis
 wheel's files by it too.
 """
 
-import shutil
 import struct
-import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError, missing_extra
-from intervox.storage import cache_folder, file_sha256
+from intervox.storage import atomic_path, cache_folder, file_sha256, scratch_folder
 
 BUNDLED = "bundled:whisper-tiny.en"
 
@@ -131,17 +129,13 @@ def _convert(source: Path, folder: Path) -> None:
         max_source_positions=len(variables["encoder/position_encodings/encodings"]),
         architectures=["WhisperEncoder"],
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".converting-"))
-    try:
+    with scratch_folder(folder) as temporary:
         config.save_pretrained(temporary)
         WhisperFeatureExtractor(feature_size=mels).save_pretrained(temporary)
-        tensors = _encoder_tensors(variables, layers)
-        save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
+        with atomic_path(temporary / "model.safetensors") as weights:
+            save_file(_encoder_tensors(variables, layers), weights, metadata={"format": "pt"})
         if not folder.exists():
             temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _encoder_tensors(

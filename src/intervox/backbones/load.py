@@ -1,7 +1,9 @@
 """How a recipe's name finds a backbone: the only place that knows the families."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,6 +28,17 @@ It is constructed with the recipe's name, a folder or hub id, and a device.
 """
 
 
+_CONFIG = "config.json"
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)
+_PATIENCE = 3.0
+"""Seconds in which the hub has to answer."""
+
+_REMEDY = (
+    "give bundled:whisper-tiny.en, a local folder with config.json, preprocessor_config.json and "
+    "model.safetensors, or a hub id, USER/NAME, that this machine reaches"
+)
+
+
 def load_backbone(name: str, device: str | torch.device | None = None) -> Backbone:
     """Load a backbone by name.
 
@@ -42,9 +55,19 @@ def load_backbone(name: str, device: str | torch.device | None = None) -> Backbo
     IntervoxError
         The name leads nowhere, the family is not supported, or the weights are not safetensors.
     """
-    if (Path(name) / ADAPTED).is_file():
-        return load_adapted(name, lambda base: load_backbone(base, device))
+    if not isinstance(name, str | Path):
+        raise IntervoxError(f"a backbone can't be {name!r}: give its name, folder or hub id")
+    name = str(name)
     checkpoint = bundled_checkpoint(name) if name.startswith("bundled:") else name
+    if not Path(checkpoint).is_dir():
+        if not is_hub_id(name):
+            raise IntervoxError(f"backbone {name!r} is no folder here and no hub id: {_REMEDY}")
+        if not hub_answers(name, _CONFIG):
+            raise IntervoxError(
+                f"backbone {name!r} is no folder here, and the hub can't be reached: {_REMEDY}"
+            )
+    elif (Path(name) / ADAPTED).is_file():
+        return load_adapted(name, lambda base: load_backbone(base, device))
     kind = _model_type(checkpoint)
     if kind not in FAMILIES:
         raise IntervoxError(f"backbone {name!r} is of type {kind!r}: supported are {', '.join(FAMILIES)}")
@@ -52,15 +75,44 @@ def load_backbone(name: str, device: str | torch.device | None = None) -> Backbo
     return FAMILIES[kind](name, checkpoint, where)
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a name that is no folder here may be one on the hub, USER/NAME; a path never is."""
+    path = Path(name)
+    return bool(_HUB_ID.fullmatch(name)) and not path.exists() and not path.parent.exists()
+
+
+def hub_answers(name: str, file: str, options: Mapping[str, Any] | None = None) -> bool:
+    """Whether a file of a repository is cached or the hub can be asked for it.
+
+    The hub's own client would try for half a minute, in silence.
+
+    Parameters
+    ----------
+    options
+        Of ``huggingface_hub.hf_hub_download``.
+    """
+    from huggingface_hub import constants, errors, try_to_load_from_cache
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
+    given = options or {}
+    where = {key: given[key] for key in ("cache_dir", "revision") if key in given}
+    if given.get("local_files_only") or isinstance(try_to_load_from_cache(name, file, **where), str):
+        return True
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
+    except (errors.HTTPError, OSError):  # type: ignore[attr-defined]
+        return False
+    return True
+
+
 def _model_type(checkpoint: str) -> str:
     from transformers import AutoConfig
 
     try:
         return str(AutoConfig.from_pretrained(checkpoint).model_type)
-    except (OSError, ValueError, KeyError) as error:
+    except PermissionError as error:
+        raise IntervoxError(f"{error.filename} can't be read (permission denied): allow it") from error
+    except Exception as error:  # of the hub, the network, JSON or the configuration's class
         is_folder = Path(checkpoint).is_dir()
-        where = "the folder has no usable config.json" if is_folder else "no such folder or hub id"
-        raise IntervoxError(
-            f"backbone {checkpoint!r} can't be loaded ({where}): give bundled:whisper-tiny.en, a local "
-            "folder with config.json and model.safetensors, or a hub id that this machine reaches"
-        ) from error
+        where = "the folder has no usable config.json" if is_folder else "the hub has nothing usable there"
+        raise IntervoxError(f"backbone {checkpoint!r} can't be loaded ({where}): {_REMEDY}") from error

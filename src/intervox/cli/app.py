@@ -3,23 +3,26 @@
 import errno
 import gc
 import os
+import re
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from intervox.cli.common import JsonOption, show_found
+from intervox import __version__
+from intervox.cli.common import JsonOption, help_without_command, show_found
 from intervox.cli.corpus import corpus_app
 from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import adapt, evaluate, extract, ingredients, refine, run, sweep, synth
 from intervox.cli.speakers import enrol, verify
 from intervox.cli.use import embed, spot
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, plain_problem
 from intervox.parallel import ended_by_interrupt, quiet_threads
 
 _NEEDED_GIB = 2
@@ -185,11 +188,23 @@ app = typer.Typer(
     name="intervox",
     help="Separate who speaks from what is said in a speech foundation model's embedding.",
     epilog="Start with: intervox run quickstart",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 _RESUMING = (run, synth, extract, refine, evaluate, adapt, sweep, ingredients)
+
+
+@app.callback(invoke_without_command=True)
+def _about(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if show_version:
+        typer.echo(f"intervox {__version__}")
+        raise typer.Exit
+    help_without_command(context)
+
+
 for command in (
     *(embed, verify, enrol, spot, export, demo),
     *_RESUMING,
@@ -206,18 +221,25 @@ def main() -> None:
     # Imports make objects by the hundred thousand and next to no garbage: looking for it every few
     # hundred objects is a seventh of what a command on two clips takes.
     gc.set_threshold(100_000)
+    # With an exception, what is half written is removed.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    if any(re.fullmatch(r"|--[\w-]+=", word) for word in sys.argv[1:]):
+        # As a path it would be the working folder.
+        _refuse("a word of the command is empty: is a variable of the shell unset?")
     try:
         with ended_by_interrupt(_interrupted):
-            app(prog_name="intervox")
+            sys.exit(app(prog_name="intervox", standalone_mode=False))
     except IntervoxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except _UsageError as error:
+        _refuse(_usage(error))
+    except typer.Abort:
+        _refuse("standard input has ended: nothing more can be read from it")
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         mend = "free some space" if error.errno == errno.ENOSPC else "give another path or mend this one"
-        print(f"error: {error.filename or 'the disk'}: {error.strerror}; {mend}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(f"{error.filename or 'the disk'}: {error.strerror}; {mend}")
 
 
 def _interrupted() -> None:
@@ -225,3 +247,28 @@ def _interrupted() -> None:
     resuming = {command.__name__ for command in _RESUMING}
     kept = not resuming.isdisjoint(sys.argv[1:2])
     print("interrupted" + kept * ": the same command resumes the run from here", file=sys.stderr)
+
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""Whatever is wrong with the words of a command; Typer has no public name for it."""
+
+
+def _usage(error: Any) -> str:
+    """Say in one sentence what is wrong with the words of a command."""
+    from pydantic import ValidationError
+
+    option = max(error.param.opts, key=len) if getattr(error, "param", None) else ""
+    if isinstance(error.__cause__, ValidationError):
+        first = error.__cause__.errors()[0]
+        said = f"{option} is {str(first['input'])!r}: it {plain_problem(first)}"
+    elif option and error.message:
+        said = f"{option}: {error.message.rstrip('.')}"
+    else:
+        said = str(error.format_message()).rstrip(".")
+        said = said[:1].lower() + said[1:]
+    return f"{said}; see `{error.ctx.command_path if error.ctx else 'intervox'} --help`"
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

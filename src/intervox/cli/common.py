@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from intervox.model.model import SubspaceModel
     from intervox.tables import Table
 
+_RECIPES = sorted(file.stem for file in Path(__file__).parents[1].glob("recipe/builtin/*.yaml"))
+"""Those of ``intervox.recipe.names``, which costs too much to import for every command."""
+
 RecipeArgument = Annotated[
-    str, typer.Argument(help="A built-in recipe (quickstart, standard, mini) or the path of a .yaml file.")
+    str, typer.Argument(help=f"A built-in recipe ({', '.join(_RECIPES)}) or the path of a .yaml file.")
 ]
 FolderOption = Annotated[
     Path | None,
@@ -55,6 +58,13 @@ _SIGPIPE = 141
 
 _MANY = 10
 """Items from which on a bar is worth its line."""
+
+
+def help_without_command(context: typer.Context) -> None:
+    """Print the help of a group of commands where none of them is named."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
 
 
 def open_model(name: str | None) -> "SubspaceModel":

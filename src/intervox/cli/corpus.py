@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from intervox.cli.common import JsonOption, RecipeArgument, WorkersOption, show_found
+from intervox.cli.common import JsonOption, RecipeArgument, WorkersOption, help_without_command, show_found
 
 corpus_app = typer.Typer(
     help="Look at a corpus before anything is trained on it: check it, listen to it.",
-    no_args_is_help=True,
     rich_markup_mode=None,
 )
+corpus_app.callback(invoke_without_command=True)(help_without_command)
 
 CorpusArgument = Annotated[
     Path, typer.Argument(help="A corpus folder (with audio/*.parquet), or a run folder with one in corpus/.")

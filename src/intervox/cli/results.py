@@ -38,7 +38,10 @@ def trials(
     stratum: Annotated[str | None, typer.Option(help="Such as different_text; all by default.")] = None,
     space: Annotated[str | None, typer.Option(help="Whose scores decide which errors are worst.")] = None,
     worst: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, help="Only so many of the worst errors.")
+        int | None,
+        typer.Option(
+            min=1, max=1_000_000, help="Only so many of the worst errors: half impostors, half targets."
+        ),
     ] = None,
     csv: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)] = Path("trials.csv"),
 ) -> None:

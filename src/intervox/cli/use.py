@@ -1,5 +1,6 @@
 """The commands that take any recordings: ``embed`` and ``spot``."""
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -122,7 +123,9 @@ def spot(
 ) -> None:
     """Find keywords in recordings of any length, from examples of each.
 
-    The exit code is 0 if something was found, 1 if nothing was, and 2 after an error.
+    The exit code is 0 if something was found, 1 if nothing was, and 2 after an error. A recording in
+    which nothing is found has its best score named on standard error, and with --json a line
+    {"clip", "found": false, "threshold", "closest"}.
 
     \b
     intervox spot meeting.wav --examples words/yes --examples words/no
@@ -149,15 +152,18 @@ def spot(
     if raw and PIPE not in paths:
         raise IntervoxError("--raw says what comes through a pipe: give - as the recording")
     for path in paths:
+        heard = False
         try:
             for detection in _detections(spotter, path, microphone, raw):
-                found = True
+                found = heard = True
                 say(
                     {"clip": path, **asdict(detection)},
                     f"{path}: {detection.start:.2f}-{detection.end:.2f} s  {detection.keyword}  "
                     f"(cosine {detection.score:.3f}, probability {detection.probability:.3f})",
                     as_json,
                 )
+            if not heard:
+                _say_nothing(path, spotter, as_json)
         except IntervoxError as error:
             failed = True
             complain(path, error, as_json)
@@ -216,3 +222,17 @@ def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: boo
     if microphone:
         return spotter.stream(microphone_chunks())
     return spotter.stream(*piped_chunks(raw)) if path == PIPE else spotter.scan(open_clip(path))
+
+
+def _say_nothing(clip: str, spotter: "KeywordSpotter", as_json: bool) -> None:
+    """Say how far a recording without a detection is from one."""
+    closest, threshold = spotter.closest_, spotter.scan_threshold_
+    if as_json:
+        about = asdict(closest) if closest else None
+        typer.echo(json.dumps({"clip": clip, "found": False, "threshold": threshold, "closest": about}))
+        return
+    best = "it is silent"
+    if closest:
+        place = f"{closest.keyword} at {closest.start:.2f}-{closest.end:.2f} s"
+        best = f"the best is {place} (cosine {closest.score:.3f}, threshold {threshold:.3f})"
+    typer.echo(f"{clip}: nothing found; {best}", err=True)

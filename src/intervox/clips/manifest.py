@@ -8,6 +8,8 @@ those of more than ``MAX_CLASSES`` values, such as remarks, are ignored.
 
 import csv
 import json
+import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,22 +78,43 @@ def read_manifest(path: Path) -> list[Row]:
     Raises
     ------
     IntervoxError
-        It is missing, of no known format, or lacks a column or a value; the message names it.
+        It is missing, of no known format, lacks a column or a value, or names a column or a file
+        twice; the message says which.
     """
     if path.suffix not in MANIFEST_FORMATS:
         raise IntervoxError(f"{path} is no manifest: give a file that ends in {', '.join(MANIFEST_FORMATS)}")
     try:
-        names, records = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix](path)
+        columns, records = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix](path)
     except FileNotFoundError:
         raise IntervoxError(f"{path} is missing: give the path of a manifest") from None
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, pa.ArrowInvalid) as error:
         reason = f"not a readable {path.suffix[1:]} file ({error})"
         raise IntervoxError(f"{path} is {reason}: save it as one, in UTF-8") from None
+    if twice := [name for name, count in Counter(columns).items() if count > 1]:
+        raise IntervoxError(f"{path} has the column {twice[0]!r} twice: keep one of them")
+    names = set(columns)
     missing = {"path", "speaker"} - names | ({"content"} if not names & {"content", "text"} else set())
     if missing:
         raise IntervoxError(f"{path} lacks the columns {', '.join(sorted(missing))}: add them")
     factors = _factors(records)
-    return [_row(path, number, record, factors) for number, record in enumerate(records, start=1)]
+    rows = [_row(path, number, record, factors) for number, record in enumerate(records, start=1)]
+    _check_each_once(path, rows)
+    return rows
+
+
+def _check_each_once(manifest: Path, rows: list[Row]) -> None:
+    """Refuse a file that is listed twice: it would be compared with itself, or have two speakers."""
+    first: dict[str, int] = {}
+    for number, row in enumerate(rows):
+        earlier = first.setdefault(os.path.normpath(row.path), number)
+        if earlier == number:
+            continue
+        speakers = rows[earlier].speaker, row.speaker
+        both = f", and belongs to {speakers[0]!r} and to {speakers[1]!r}" if len(set(speakers)) > 1 else ""
+        raise IntervoxError(
+            f"{manifest} lists {row.path} twice, as recordings {earlier + 1} and {number + 1}{both}: keep "
+            "one of them"
+        )
 
 
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
@@ -107,25 +130,31 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
             writer.writerow([row.path.resolve(), *own, *(known.get(factor, "") for factor in factors)])
 
 
-def _csv(path: Path) -> tuple[set[str], list[dict[str, Any]]]:
+def _csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     # utf-8-sig also reads what spreadsheets write, with a byte order mark in front.
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
-        return set(reader.fieldnames or ()), list(reader)
+        records: list[dict[Any, Any]] = list(reader)
+        for number, record in enumerate(records, start=1):
+            if any(record.pop(None, ())):
+                raise IntervoxError(
+                    f"{path}, recording {number} has more values than columns: put one with a comma in quotes"
+                )
+        return list(reader.fieldnames or ()), records
 
 
-def _jsonl(path: Path) -> tuple[set[str], list[dict[str, Any]]]:
+def _jsonl(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not all(isinstance(record, dict) for record in records):
         raise IntervoxError(f"{path} holds lines that are no JSON objects: write one object a recording")
-    return set().union(*records), records
+    return list(set().union(*records)), records
 
 
-def _parquet(path: Path) -> tuple[set[str], list[dict[str, Any]]]:
+def _parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     schema = pq.read_schema(path)
     # Audio and other nested columns may be larger than memory.
     wanted = [field.name for field in schema if field.name in COLUMNS or _is_text(field.type)]
-    return set(schema.names), pq.read_table(path, columns=wanted).to_pylist()
+    return schema.names, pq.read_table(path, columns=wanted).to_pylist()
 
 
 def _is_text(kind: Any) -> bool:
@@ -155,7 +184,10 @@ def _is_number(value: str) -> bool:
 
 def _row(manifest: Path, number: int, record: dict[str, Any], factors: list[str]) -> Row:
     def value(name: str) -> str:
-        return "" if record.get(name) is None else str(record[name]).strip()
+        text = "" if record.get(name) is None else str(record[name]).strip()
+        if "\0" in text:
+            raise IntervoxError(f"{manifest}, recording {number}: {name} holds a NUL byte; save it as text")
+        return text
 
     clip, speaker = value("path"), value("speaker")
     if not clip or not speaker:

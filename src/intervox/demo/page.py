@@ -8,12 +8,15 @@ from functools import wraps
 from itertools import accumulate
 from pathlib import Path
 
-import gradio as gr
-
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio, stream_audio
 from intervox.demo import answers
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, missing_extra
 from intervox.model.model import SubspaceModel
+
+try:
+    import gradio as gr
+except ImportError:
+    raise missing_extra("gradio", "demo", "the demo page") from None
 
 KEPT_SECONDS = 600
 """After so long an uploaded clip is deleted."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from intervox.audio import SAMPLE_RATE
 from intervox.demo.page import Limits
-from intervox.errors import IntervoxError, missing_extra
+from intervox.errors import IntervoxError
 from intervox.model.model import SubspaceModel
 
 if TYPE_CHECKING:
@@ -88,13 +88,10 @@ def serve(model: str | Path, host: str, port: int, limits: Limits, announce: Cal
 
 def make_app(model: SubspaceModel, limits: Limits) -> "FastAPI":
     """Build the web application, without reports, histories, documentation or links to elsewhere."""
-    try:
-        import gradio as gr
-    except ImportError:
-        raise missing_extra("gradio", "demo", "the demo page") from None
-    from fastapi import FastAPI
+    from intervox.demo.page import build_page  # isort: skip - says it where Gradio is not installed
 
-    from intervox.demo.page import build_page
+    import gradio as gr
+    from fastapi import FastAPI
 
     app = FastAPI(openapi_url=None)
     app.middleware("http")(_stay_here)

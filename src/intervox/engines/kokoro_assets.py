@@ -23,7 +23,7 @@ from typing import Any
 
 from intervox.engines.kokoro_voices import PRESETS
 from intervox.errors import IntervoxError
-from intervox.storage import cache_folder, file_sha256, read_json, write_json
+from intervox.storage import cache_folder, file_sha256, read_json, scratch_folder, write_json
 
 MODEL = "model.onnx"
 VOCABULARY = "vocab.json"
@@ -109,9 +109,8 @@ def make_assets(folder: Path, source: str, say: Say) -> None:
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise IntervoxError(f"{folder} holds other files: choose another --folder or empty it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".assembling-") as temporary:
-        made = Path(temporary) / "made"
+    with scratch_folder(folder) as temporary:
+        made = temporary / "made"
         used = _fill(made, source, say)
         say("checking the sha256 of the model and of the 54 presets")
         model_sha256 = verify(made)

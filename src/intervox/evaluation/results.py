@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 from pydantic import Field, JsonValue, ValidationError, model_serializer, model_validator
 
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, plain_problems
 from intervox.evaluation.findings import (
     Abx,
     Against,
@@ -149,10 +149,8 @@ class Document(Result):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
             raise IntervoxError(
-                f"{path} does not hold results of this version of Intervox ({where}: {first['msg']}): "
+                f"{path} does not hold results of this version of Intervox ({plain_problems(error)}): "
                 "run the command that writes it again"
             ) from None
 

@@ -24,7 +24,7 @@ from intervox.export.onnx_file import TOLERANCE, Check, export_onnx
 from intervox.model.loading import DEFAULT, default_model_folder
 from intervox.model.model import SubspaceModel
 from intervox.progress import quiet
-from intervox.storage import read_json, write_bytes, write_json
+from intervox.storage import read_json, scratch_folder, write_bytes, write_json
 
 _CONFIG = "config.json"
 _CONFIG_SECTION = "onnx"
@@ -155,23 +155,13 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder, which takes the place of ``folder`` if nothing fails."""
     if folder.exists() and not _is_free(folder):
         raise IntervoxError(f"{folder} holds files that no export wrote: choose another folder or empty it")
-    for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     before = folder.with_name(f".{folder.name}.{os.getpid()}.before")
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        # The temporary name is ours: what the caller gave is what they can mend.
-        raise OSError(error.errno, os.strerror(error.errno or 0), str(folder)) from error
-    try:
+    with scratch_folder(folder) as temporary:
         yield temporary
         if folder.exists():
             folder.rename(before)
         temporary.rename(folder)
         shutil.rmtree(before, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _is_free(folder: Path) -> bool:

@@ -5,7 +5,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
 from intervox.metrics.vectors import Vectors
-from intervox.storage import atomic_path, growing_npy
+from intervox.storage import growing_npy, scratch_folder
 
 WriteClip = Callable[[str, Mapping[str, Vectors]], None]
 """Writes one clip: its name, and its vectors by space."""
@@ -81,10 +80,9 @@ def read_npy(path: Path) -> Contents:
 @contextmanager
 def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
     """Write an array a space and the names, as ``intervox evaluate --embeddings`` reads them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # An archive takes one member after another, the vectors come for all at once.
-    with TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as scratch:
-        parts = {space: Path(scratch) / f"{column(space)}.npy" for space in dims}
+    with scratch_folder(path) as scratch:
+        parts = {space: scratch / f"{column(space)}.npy" for space in dims}
         names: list[str] = []
         with ExitStack() as stack:
             appends = {
@@ -98,14 +96,15 @@ def write_npz(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[Wr
                     append(vectors[space][None])
 
             yield row
-        texts = Path(scratch) / f"{NAMES}.npy"
+        texts = scratch / f"{NAMES}.npy"
         # As wide as the longest: objects would need pickle.
         with growing_npy(texts, (), f"<U{max([1, *map(len, names)])}") as append_text:
             for name in names:
                 append_text(np.array([name]))
-        with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        with zipfile.ZipFile(scratch / path.name, "w") as archive:
             for part in (texts, *parts.values()):
                 archive.write(part, part.name)
+        (scratch / path.name).replace(path)
 
 
 def read_npz(path: Path) -> Contents:

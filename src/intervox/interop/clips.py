@@ -42,6 +42,7 @@ def expand(words: Iterable[str]) -> list[str]:
     """
     paths: list[str] = []
     for word in words:
+        check_path(word, "a clip")
         if Path(word).is_dir():
             raise IntervoxError(f"{word} is a folder: name its clips, as in '{word.rstrip('/')}/*.wav'")
         if word == PIPE or not has_magic(word) or Path(word).exists():
@@ -51,6 +52,12 @@ def expand(words: Iterable[str]) -> list[str]:
         else:
             raise IntervoxError(f"no file matches {word!r}: check the folder and the suffix")
     return paths
+
+
+def check_path(word: str, what: str) -> None:
+    """Raise an ``IntervoxError`` for an empty path, which Python takes for the working folder."""
+    if not word:
+        raise IntervoxError(f"the path of {what} is empty: give one (is a variable of the shell unset?)")
 
 
 def examples(words: Sequence[str]) -> dict[str, list[str]]:
@@ -65,6 +72,7 @@ def examples(words: Sequence[str]) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for word in words:
+        check_path(word, "examples")
         name, sign, pattern = word.partition("=")
         folder = Path(word)
         if folder.is_dir():

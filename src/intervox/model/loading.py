@@ -15,7 +15,12 @@ DEFAULT = "default"
 _DAMAGE = (OSError, ValueError, TypeError, AttributeError, LookupError, RuntimeError)
 """What a file that is cut off or edited makes of its readers and of the model's constructor."""
 
-FILES = ("config.json", "model.safetensors")
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+FILES = (CONFIG, WEIGHTS)
+
+RUNS_MODEL = "model"
+"""Of a run's folder: where its model is."""
 
 
 def default_model_folder() -> Path:
@@ -52,16 +57,19 @@ def model_folder(name: str, **hub: Any) -> Path:
     IntervoxError
         There is no such model, it is not public, or the hub can't be reached.
     """
+    from intervox.backbones.load import is_hub_id
+
     if name == DEFAULT:
         return default_model_folder()
     folder = Path(name)
     if name and folder.is_dir():
-        if not all((folder / file).is_file() for file in FILES):
-            raise _nothing(name)
-        return folder
-    starts_here = folder.parent.name != "" and folder.parent.is_dir()
-    # No hub id looks like this, and the hub would be asked for half a minute where it can't be reached.
-    if not name or folder.is_absolute() or len(folder.parts) > 2 or starts_here:
+        for home in (folder, folder / RUNS_MODEL):
+            if all((home / file).is_file() for file in FILES):
+                return home
+        raise _nothing(name)
+    if name and folder.exists():
+        raise IntervoxError(f"{name} is a file: give the folder of a model or of a run, or a hub id")
+    if not is_hub_id(name):
         raise _nothing(name)
     return _from_hub(name, hub)
 
@@ -80,7 +88,9 @@ def damage_named(name: str) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise IntervoxError(f"{error.filename or name} can't be read: allow it, or copy the model") from error
+        raise IntervoxError(
+            f"{error.filename or name} can't be read (permission denied): allow it, or copy the model"
+        ) from error
     except (*_DAMAGE, SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise IntervoxError(f"the model in {name} is damaged ({reason}): refine it again") from error
@@ -89,8 +99,15 @@ def damage_named(name: str) -> Iterator[None]:
 def _from_hub(name: str, hub: dict[str, Any]) -> Path:
     from huggingface_hub import errors, hf_hub_download
 
+    from intervox.backbones.load import hub_answers
     from intervox.progress import quiet
 
+    unreachable = IntervoxError(
+        f"{name} is no folder here, and the hub, where it may be a model, can't be reached: check the "
+        "network, or give a folder"
+    )
+    if not hub_answers(name, CONFIG, hub):
+        raise unreachable
     try:
         with quiet():  # not every attempt to reach the hub is worth a warning
             config, _ = (Path(hf_hub_download(name, file, **hub)) for file in FILES)
@@ -104,10 +121,7 @@ def _from_hub(name: str, hub: dict[str, Any]) -> Path:
     except (errors.RevisionNotFoundError, errors.HFValidationError, errors.RemoteEntryNotFoundError) as error:
         raise _nothing(name) from error
     except OSError as error:
-        raise IntervoxError(
-            f"{name} is no folder here, and the hub, where it may be a model, can't be reached: look at the "
-            "network, or give a folder"
-        ) from error
+        raise unreachable from error
     return config.parent
 
 

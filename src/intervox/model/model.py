@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -11,16 +13,60 @@ import numpy as np
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.torch import save_model
 
 from intervox.audio import AudioSource
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, plain_problems
 from intervox.model.decision import Calibration, Decision, References, similarity, similarity_pairwise
 from intervox.model.encoding import ClipEncoder, Device
-from intervox.model.loading import DEFAULT, damage_named, model_folder
-from intervox.storage import stable_hash
+from intervox.model.loading import CONFIG, DEFAULT, WEIGHTS, damage_named, model_folder
+from intervox.recipe.training import SubspaceSettings
+from intervox.storage import atomic_path, stable_hash
 
 _REFERENCE = "reference_"
 """Of the buffers that hold the references, a subspace each."""
+
+
+OWN_BACKBONE = "./backbone"
+"""What ``config.json`` calls a backbone that was a local folder: the copy beside it."""
+
+
+class _Config(BaseModel):
+    """What ``config.json`` says, as ``SubspaceModel`` takes it; what else is there is passed by."""
+
+    model_config = ConfigDict(strict=True)
+
+    backbone: str = Field(min_length=1)
+    layers: int = Field(ge=1)
+    dim: int = Field(ge=1)
+    subspaces: dict[str, SubspaceSettings] = Field(min_length=1)
+    fingerprint: str = ""
+    window_seconds: float = Field(4.0, ge=0.5, le=30)
+    calibration: dict[str, tuple[float, float]] | None = None
+    references: dict[str, str] | None = None
+
+
+def _check_config(path: Path) -> None:
+    try:
+        _Config.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        problems = plain_problems(error, "the file")
+        raise IntervoxError(f"{path} is damaged ({problems}): refine the model again") from None
+
+
+def _copy_backbone(source: Path, folder: Path) -> None:
+    """Make a model's folder whole: link its backbone's files into it, or copy them from another disk."""
+    if folder.is_dir() and folder.samefile(source):
+        return
+    folder.mkdir(exist_ok=True)
+    for file in (*source.glob("*.json"), *source.glob("*.safetensors")):
+        with atomic_path(folder / file.name) as temporary:
+            temporary.unlink()
+            try:
+                os.link(file.resolve(), temporary)
+            except OSError:
+                shutil.copyfile(file, temporary)
 
 
 class SubspaceModel(
@@ -151,11 +197,25 @@ class SubspaceModel(
         """
         with damage_named(str(name)):
             folder = model_folder(str(name), **hub)
+            _check_config(folder / CONFIG)
             with redirect_stdout(io.StringIO()):  # where the mixin says that it loads from a folder
                 model = super().from_pretrained(str(folder), strict=True)
         assert isinstance(model, SubspaceModel)
-        model.name = str(folder.resolve()) if folder == Path(name) else str(name)
+        model.name = str(folder.resolve()) if Path(name).is_dir() else str(name)
+        if model.backbone_name == OWN_BACKBONE:
+            if not (folder / OWN_BACKBONE).is_dir():
+                raise IntervoxError(f"{name} lacks its backbone, {OWN_BACKBONE}: copy the whole folder")
+            model.backbone_name = str(folder / OWN_BACKBONE)
         return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Write the weights, and the backbone where no other machine has it; the mixin does the rest."""
+        with atomic_path(save_directory / WEIGHTS) as temporary:
+            save_model(self, str(temporary))
+        backbone = Path(self.backbone_name)
+        if backbone.is_dir():
+            _copy_backbone(backbone, save_directory / OWN_BACKBONE)
+            self._tell_hub("backbone", OWN_BACKBONE)
 
     def generate_model_card(self, *_arguments: Any, **_options: Any) -> ModelCard:
         """Describe a model that was not measured yet; a run's evaluation writes the real card."""

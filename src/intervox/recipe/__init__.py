@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 from yaml.error import MarkedYAMLError
 
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, plain_problems
 from intervox.recipe.corpus import CorpusRecipe
 from intervox.recipe.parts import Names, Part, Share
 from intervox.recipe.training import (
@@ -169,7 +169,7 @@ def load_recipe(source: str | Path) -> Recipe:
             raise IntervoxError(f"recipe {source} is empty: set a field, or run one of {names()}")
         return Recipe.model_validate(fields)
     except ValidationError as error:
-        raise IntervoxError(f"recipe {source}: {_explain(error)}") from None
+        raise IntervoxError(f"recipe {source}: {plain_problems(error, 'the recipe')}") from None
     except yaml.YAMLError as error:
         raise IntervoxError(f"{source} is not valid YAML: {yaml_fault(error)}") from None
 
@@ -244,22 +244,3 @@ def names() -> str:
 def dump_recipe(recipe: Recipe) -> str:
     """Write a recipe as YAML with every default spelled out."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-
-
-def _explain(error: ValidationError) -> str:
-    problems = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or "top level"
-        if problem["type"] == "extra_forbidden":
-            problems.append(f"unknown key `{where}`: remove it or correct its spelling")
-        elif problem["type"] == "union_tag_invalid":
-            known = problem["ctx"]
-            problems.append(
-                f"`{where}`: unknown engine '{known['tag']}': choose from {known['expected_tags']}"
-            )
-        elif problem["type"] == "union_tag_not_found":
-            problems.append(f"`{where}` has no `name`: name the engine")
-        else:
-            given = "" if isinstance(problem["input"], dict) else f" is {problem['input']!r:.60}"
-            problems.append(f"`{where}`{given}: {problem['msg'].removeprefix('Value error, ')}")
-    return "; ".join(problems)

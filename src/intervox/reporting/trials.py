@@ -230,7 +230,8 @@ def select_trials(
     space
         The representation whose scores decide; by default the first.
     worst
-        Keep this many of the highest-scoring impostors, then as many of the lowest-scoring targets.
+        Keep this many: the highest-scoring impostors, then the lowest-scoring targets, half each
+        where there are as many.
 
     Raises
     ------
@@ -246,7 +247,12 @@ def select_trials(
     chosen = table.filter(table[stratum])
     if worst is None:
         return chosen
-    return pa.concat_tables([worst_trials(chosen, space, worst, target) for target in (False, True)])
+    targets = pc.sum(chosen["target"]).as_py() or 0
+    # The half of each kind, and what the other kind lacks.
+    kept = min(targets, max(worst // 2, worst - (chosen.num_rows - targets)))
+    return pa.concat_tables(
+        [worst_trials(chosen, space, worst - kept, False), worst_trials(chosen, space, kept, True)]
+    )
 
 
 def worst_trials(table: pa.Table, space: str, count: int, target: bool) -> pa.Table:

@@ -118,7 +118,8 @@ def _lists_of_own(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
 
 def _read(name: str, base: Path) -> Protocol:
     if not name or Path(name).name != name or name in _OURS:
-        raise IntervoxError(f"protocol {name!r}: give the name of a folder in {base}, not {_OURS}")
+        ours = " or ".join(map(repr, _OURS))
+        raise IntervoxError(f"protocol {name!r}: give the name of a folder in {base}, not {ours}")
     corpus = READERS.get(name) or _corpus_of(name)
     folder = corpus.find(base)
     rows: list[Row] = []

@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, plain_problems
 from intervox.evaluation.keywords import shot_resamples
 from intervox.evaluation.representations import Representation, subspace_representations
 from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet, draw, has_keywords
@@ -296,9 +296,7 @@ def _override(recipe: Recipe, overrides: Overrides) -> Recipe:
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = f"`{'.'.join(map(str, problem['loc']))}`: " if problem["loc"] else ""
-        raise IntervoxError(where + problem["msg"].removeprefix("Value error, ")) from None
+        raise IntervoxError(plain_problems(error)) from None
 
 
 def _check(changed: Recipe, recipe: Recipe, cells: pa.Table, features: Features) -> None:
