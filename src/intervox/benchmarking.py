@@ -30,8 +30,8 @@ from intervox.recipe import EvaluationSettings, FeatureSettings
 from intervox.reporting.results import forget_results, write_results
 
 _NEEDS_CELLS = (
-    "Not measured: baselines other than raw layers, and scoring other than the cosine; they are fitted on the "
-    "cells of a corpus, which `intervox run` has."
+    "Not measured: baselines other than raw layers, and scoring other than the cosine; they are fitted on "
+    "the cells of a corpus, which `intervox run` has."
 )
 
 
@@ -197,15 +197,17 @@ def _left_out(protocols: Sequence[Protocol]) -> list[str]:
     """Say what the labels of protocols leave open, a sentence each."""
     sentences = []
     for protocol in protocols:
-        speakers, contents = ([getattr(row, name) for row in protocol.rows] for name in ("speaker", "content"))
+        speakers, contents = (
+            [getattr(row, name) for row in protocol.rows] for name in ("speaker", "content")
+        )
         if why := why_no_verification(speakers):
             sentences.append(f"Not measured on {protocol.name}: speaker verification, as {why}.")
         if why := why_no_keywords(speakers, contents):
             sentences.append(f"Not measured on {protocol.name}: keywords, as {why}.")
         elif not are_known(speakers):
             sentences.append(
-                f"No speakers are given for {protocol.name}: the examples of a keyword may be of the people who "
-                "are tested, which flatters."
+                f"No speakers are given for {protocol.name}: the examples of a keyword may be of the people "
+                "who are tested, which flatters."
             )
     return sentences
 

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intervox.cli.common import FolderOption, JsonOption, ModelOption, RecipeArgument, WorkersOption, show_found
+from intervox.cli.common import (
+    FolderOption,
+    JsonOption,
+    ModelOption,
+    RecipeArgument,
+    WorkersOption,
+    show_found,
+)
 from intervox.errors import IntervoxError
 from intervox.model.loading import DEFAULT
 
@@ -73,8 +80,8 @@ def evaluate(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="Measure a model on your own recordings instead of a run: a .csv, .jsonl or .parquet table with "
-            "path, and speaker or content or both."
+            help="Measure a model on your own recordings instead of a run: a .csv, .jsonl or .parquet table "
+            "with path, and speaker or content or both."
         ),
     ] = None,
     model: ModelOption = None,

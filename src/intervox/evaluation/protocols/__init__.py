@@ -177,8 +177,8 @@ def _check_rows(name: str, rows: list[Row], partial: bool) -> None:
     if verification and (keywords := why_no_keywords(speakers, contents)):
         both = verification if verification == keywords else f"{verification}, and {keywords}"
         raise IntervoxError(
-            f"nothing can be measured on {name}: {both}; verification needs two speakers and two clips of one "
-            "of them, keywords need contents that several speakers repeat"
+            f"nothing can be measured on {name}: {both}; verification needs two speakers and two clips of "
+            "one of them, keywords need contents that several speakers repeat"
         )
 
 
