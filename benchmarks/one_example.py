@@ -16,6 +16,7 @@ from scipy.stats import spearmanr
 
 from intervox.applications.spotter import WEAK_STABILITY, KeywordSpotter
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
+from intervox.clips.manifest import Row
 from intervox.evaluation.protocols import find_protocols
 from intervox.metrics.vectors import Vectors, unit
 
@@ -41,7 +42,7 @@ def chosen(spotter: KeywordSpotter, name: str, clips: int) -> Words:
     for content in sorted({row.content for row in rows}):
         shuffled = random.permutation(np.array([row for row in rows if row.content == content], object))
         taken: dict[str, int] = {}
-        ranked = []
+        ranked: list[tuple[int, int, Row]] = []
         for row in shuffled:
             taken[row.speaker] = taken.get(row.speaker, 0) + 1
             ranked.append((taken[row.speaker], len(ranked), row))

@@ -99,12 +99,12 @@ def warn_of_one_example(spotter: "KeywordSpotter", keyword: str, example: "Audio
     stability = spotter.stability(example)
     weak = (
         f", and a weak one: slight cuts and noise change it much (stability {stability:.2f}, below "
-        f"{WEAK_STABILITY:.2f}), and such examples find little more than half of what others do"
+        f"{WEAK_STABILITY:.2f}), and such examples find half of what others do"
         if stability < WEAK_STABILITY
         else ""
     )
     sentence = (
-        f"only one example of {keyword!r}{weak}: add two more, by other people; three find 1.2 to 1.6 "
+        f"only one example of {keyword!r}{weak}: add two more, by other people; three find 1.3 to 1.6 "
         "times as many as one"
     )
     typer.echo(f"warning: {sentence}", err=True)

@@ -128,7 +128,7 @@ def write_report(
         for protocol, conditions in trials.items()
     }
     speaker = next(iter(spaces_of(metrics, "speaker")), "")
-    told = {"speaker": metrics.verification, "content": metrics.keywords}
+    told = {"speaker": set(metrics.verification), "content": set(metrics.keywords)}
     drawn = {
         "severity": [
             (protocol, figures.severity_curves(spaces[speaker]))
