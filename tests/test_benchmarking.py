@@ -282,3 +282,47 @@ def test_a_function_that_breaks_its_promise_is_named(recordings: Path, tmp_path:
 def test_the_public_name_stays_a_function_whatever_was_imported() -> None:
     assert intervox.benchmark is benchmarking.benchmark
     assert intervox.benchmark_embeddings is benchmarking.benchmark_embeddings
+
+
+def manifest(recordings: Path, columns: Sequence[int], speakers: int = 4) -> Path:
+    lines = (recordings / "manifest.csv").read_text().splitlines()[: 1 + 6 * speakers]
+    path = recordings / "mine.csv"
+    path.write_text("\n".join(",".join(line.split(",")[column] for column in columns) for line in lines))
+    return path
+
+
+SHORT = QUICK.model_copy(update={"severities": FEW, "running_minutes": 0, "separation": False})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("columns", "verified", "spotted"),
+    [((0, 1, 2), True, True), ((0, 1), True, False), ((0, 2), False, True)],
+)
+def test_a_model_is_measured_on_a_manifest_as_far_as_its_labels_go(
+    columns: Sequence[int], verified: bool, spotted: bool, recordings: Path, tmp_path: Path
+) -> None:
+    path = manifest(recordings, columns)
+    metrics = intervox.benchmark_model(str(path), folder=tmp_path / "run", settings=SHORT, workers=1)
+    assert list(metrics.protocols) == ["mine"]
+    assert ("mine" in metrics.verification) is verified
+    assert ("mine" in metrics.keywords) is spotted
+    said = " ".join(metrics.left_out)
+    assert ("no speakers are given" in said) is not verified
+    assert ("no contents are given" in said) is not spotted
+    assert "cells of a corpus" in said
+    report = (tmp_path / "run" / "report.html").read_text()
+    assert all(sentence.split(":")[0] in report for sentence in metrics.left_out)
+    assert Metrics.read(tmp_path / "run" / "metrics.json") == metrics
+    if verified:
+        assert metrics.verification["mine"].raw is not None
+        assert set(metrics.verification["mine"].own["speaker"]) == {"clean", "cross_condition"}
+
+
+def test_a_manifest_on_which_nothing_can_be_measured_is_refused_before_any_work(
+    recordings: Path, tmp_path: Path
+) -> None:
+    path = manifest(recordings, (0, 1, 2), speakers=1)
+    with pytest.raises(IntervoxError, match=r"nothing can be measured on .*mine\.csv: all clips are of one"):
+        intervox.benchmark_model(path, "no such model", tmp_path / "run")
+    assert not (tmp_path / "run").exists()

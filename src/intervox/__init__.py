@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from intervox.applications.spotter import KeywordSpotter
     from intervox.applications.verifier import SpeakerVerifier
     from intervox.backbones.load import load_backbone
-    from intervox.benchmarking import benchmark, benchmark_embeddings
+    from intervox.benchmarking import benchmark, benchmark_embeddings, benchmark_model
     from intervox.engines.base import load_engine
     from intervox.errors import IntervoxError
     from intervox.export import export_folder, export_onnx
@@ -30,6 +30,7 @@ __all__ = [
     "__version__",
     "benchmark",
     "benchmark_embeddings",
+    "benchmark_model",
     "export_folder",
     "export_onnx",
     "load_backbone",
@@ -49,6 +50,7 @@ _HOMES = {
     "SubspaceModel": "intervox.model.model",
     "benchmark": "intervox.benchmarking",
     "benchmark_embeddings": "intervox.benchmarking",
+    "benchmark_model": "intervox.benchmarking",
     "export_folder": "intervox.export",
     "export_onnx": "intervox.export",
     "load_backbone": "intervox.backbones.load",

@@ -1,6 +1,6 @@
-"""The whole evaluation for embeddings that are not ours: a function, or a file of vectors."""
+"""The whole evaluation without a recipe: of a model, of any function that embeds, of a file of vectors."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,15 +10,85 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.baselines.peers import CallableEncoder
 from intervox.evaluation.embeddings import check_space, embedding_test_sets, read_embeddings
 from intervox.evaluation.evaluate import Compared, measure
+from intervox.evaluation.findings import Backbone as MeasuredBackbone
 from intervox.evaluation.loading import load_test_sets, sources
-from intervox.evaluation.protocols import find_protocols
-from intervox.evaluation.representations import Representation
+from intervox.evaluation.protocols import Protocol, find_protocols
+from intervox.evaluation.protocols.base import are_known, why_no_keywords, why_no_verification
+from intervox.evaluation.representations import (
+    BACKBONE,
+    Representation,
+    raw_representations,
+    subspace_representations,
+)
 from intervox.evaluation.results import Metrics
 from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import TestSet
+from intervox.model.loading import DEFAULT
+from intervox.model.model import SubspaceModel
 from intervox.parallel import default_workers
 from intervox.recipe import EvaluationSettings, FeatureSettings
 from intervox.reporting.results import forget_results, write_results
+
+_NEEDS_CELLS = (
+    "Not measured: baselines other than raw layers, and scoring other than the cosine; they are fitted on "
+    "the cells of a corpus, which `intervox run` has."
+)
+
+
+def benchmark_model(
+    protocols: str | Path | Sequence[str],
+    model: SubspaceModel | str | Path = DEFAULT,
+    folder: str | Path | None = None,
+    settings: EvaluationSettings | None = None,
+    workers: int | None = None,
+) -> Metrics:
+    """Measure a model on human recordings, clean and degraded, beside the raw layers of its backbone.
+
+    Parameters
+    ----------
+    protocols
+        The path of a manifest, which may lack the speakers or the contents, or names of evaluation sets.
+    model
+        A model, or the name or folder of one.
+    folder
+        Where ``metrics.json``, ``report.html`` and ``trials/`` go; ``runs/<protocol>`` by default.
+
+    Raises
+    ------
+    IntervoxError
+        A manifest or protocol is missing or nothing can be measured on it, the folder is that of a
+        recipe's run, or the model can't be loaded.
+
+    Examples
+    --------
+    >>> metrics = benchmark_model("mine.csv")  # doctest: +SKIP
+    >>> metrics.verification["mine"].own["speaker"]["clean"]["different_text"].eer  # doctest: +SKIP
+    0.1
+    """
+    chosen = _settings(settings, str(protocols) if isinstance(protocols, Path) else protocols)
+    found = find_protocols(chosen.protocols, chosen.max_clips, partial=True)
+    if not found:
+        raise IntervoxError("there is nothing to measure on: give a manifest, or set INTERVOX_DATA")
+    home = _home(folder, "-".join(protocol.name for protocol in found))
+    loaded = model if isinstance(model, SubspaceModel) else SubspaceModel.from_pretrained(model)
+    backbone = loaded.own_backbone()
+    forget_results(home)
+    features = FeatureSettings(window_seconds=loaded.window_seconds)
+    cache, frames = home / "features", loaded.reads_frames
+    test_sets = load_test_sets(sources(found), {BACKBONE: backbone}, chosen, features, cache, frames)
+    own = subspace_representations(loaded)
+    calibrations = {
+        space: line for space, line in loaded.calibration.items() if loaded.factors[space] == "speaker"
+    }
+    compared = Compared(
+        loaded.factors,
+        [*own, *raw_representations(len(loaded.mean))],
+        evidence=SpaceEvidence(own, loaded) if chosen.separation else None,
+        calibrations=calibrations,
+    )
+    about = MeasuredBackbone(name=loaded.backbone_name, fingerprint=backbone.fingerprint)
+    left_out = [*_left_out(found), _NEEDS_CELLS]
+    return _benchmark(compared, test_sets, chosen, home, workers, about, left_out)
 
 
 def benchmark(
@@ -43,7 +113,7 @@ def benchmark(
     folder
         Where ``metrics.json``, ``report.html`` and ``trials/`` go; ``runs/<name>`` by default.
     protocols
-        Names of evaluation sets, or ``auto``; by default those of the settings.
+        Names of evaluation sets, paths of manifests, or ``auto``; by default those of the settings.
     fingerprint
         Names the weights and settings behind the function, to cache its vectors under; without one
         they are made anew in every call.
@@ -58,14 +128,15 @@ def benchmark(
     chosen = _settings(settings, protocols)
     home = _home(folder, name)
     encoder = CallableEncoder(embed, name, dim, fingerprint, batched)
-    found = find_protocols(chosen.protocols, chosen.max_clips)
+    found = find_protocols(chosen.protocols, chosen.max_clips, partial=True)
     forget_results(home)
     space = Representation(name, lambda vectors: vectors[:, 0], name)
     # Nobody can tell whether a function without a fingerprint is the same next time.
     with TemporaryDirectory() as scratch:
         cache = home / "features" if fingerprint else Path(scratch)
         test_sets = load_test_sets(sources(found), {name: encoder}, chosen, FeatureSettings(), cache)
-        return _benchmark({name: ""}, [space], test_sets, chosen, home)
+        compared = _compared({name: ""}, [space], chosen)
+        return _benchmark(compared, test_sets, chosen, home, left_out=_left_out(found))
 
 
 def benchmark_embeddings(
@@ -101,7 +172,8 @@ def benchmark_embeddings(
     found = [] if labelled else find_protocols(chosen.protocols)
     test_sets = embedding_test_sets(given, found, chosen.max_trials)
     forget_results(home)
-    return _benchmark(given.factors, given.representations(), test_sets, chosen, home, workers)
+    compared = _compared(given.factors, given.representations(), chosen)
+    return _benchmark(compared, test_sets, chosen, home, workers)
 
 
 def _home(folder: str | Path | None, name: str) -> Path:
@@ -121,16 +193,43 @@ def _settings(
     return chosen.model_copy(update={"protocols": named}) if named else chosen
 
 
+def _left_out(protocols: Sequence[Protocol]) -> list[str]:
+    """Say what the labels of protocols leave open, a sentence each."""
+    sentences = []
+    for protocol in protocols:
+        speakers, contents = (
+            [getattr(row, name) for row in protocol.rows] for name in ("speaker", "content")
+        )
+        if why := why_no_verification(speakers):
+            sentences.append(f"Not measured on {protocol.name}: speaker verification, as {why}.")
+        if why := why_no_keywords(speakers, contents):
+            sentences.append(f"Not measured on {protocol.name}: keywords, as {why}.")
+        elif not are_known(speakers):
+            sentences.append(
+                f"No speakers are given for {protocol.name}: the examples of a keyword may be of the people "
+                "who are tested, which flatters."
+            )
+    return sentences
+
+
+def _compared(
+    spaces: dict[str, str], representations: Sequence[Representation], settings: EvaluationSettings
+) -> Compared:
+    evidence = SpaceEvidence(representations) if settings.separation else None
+    return Compared(spaces, representations, evidence=evidence)
+
+
 def _benchmark(
-    spaces: Mapping[str, str],
-    representations: Sequence[Representation],
+    compared: Compared,
     test_sets: Sequence[TestSet],
     settings: EvaluationSettings,
     folder: Path,
     workers: int | None = None,
+    backbone: MeasuredBackbone | None = None,
+    left_out: Sequence[str] = (),
 ) -> Metrics:
-    evidence = SpaceEvidence(representations) if settings.separation else None
-    compared = Compared(dict(spaces), representations, evidence=evidence)
-    metrics = measure(compared, test_sets, settings, workers or default_workers(), folder.name)
+    cores = workers or default_workers()
+    metrics = measure(compared, test_sets, settings, cores, folder.name, backbone=backbone)
+    metrics = metrics.model_copy(update={"left_out": list(left_out)})
     write_results(folder, metrics, compared, test_sets, None, settings.recordings)
     return metrics

@@ -612,3 +612,52 @@ def test_what_is_not_said_is_asked_for(given: tuple[str, ...], complaint: str, r
     assert (code, output) == (2, "")
     assert is_one_sentence(error)
     assert complaint in error
+
+
+@pytest.fixture
+def folders(clips: Path) -> Path:
+    """Return a folder with the names ann (a, b) and cat (c), and what is no audio."""
+    for name, files in {"ann": "ab", "cat": "c"}.items():
+        (clips / "people" / name).mkdir(parents=True)
+        for file in files:
+            (clips / f"{file}.wav").rename(clips / "people" / name / f"{file}.wav")
+    (clips / "people" / "cat" / "notes.txt").write_text("no audio")
+    (clips / "people" / "nobody").mkdir()
+    return clips
+
+
+def test_a_folder_of_folders_is_enrolled_at_once_and_again(run: Run, folders: Path) -> None:
+    code, output, error = run("enrol", "people", "--into", "p.safetensors", "--json")
+    assert code == 0, error
+    found = lines(output)
+    assert {r["skipped"] for r in found if "skipped" in r} == {"people/cat/notes.txt", "people/nobody"}
+    assert {r["name"]: r["examples"] for r in found if "name" in r} == {"ann": 2, "cat": 1}
+    assert error.count("skipped: ") == 2
+    assert run("enrol", "people", "--into", "p.safetensors")[0] == 0
+    assert SpeakerVerifier.load("p.safetensors").counts_ == {"ann": 4, "cat": 2}
+    before = (folders / "p.safetensors").read_bytes()
+    (folders / "people" / "cat" / "d.wav").write_text("no audio")
+    code, _, error = run("enrol", "people", "--into", "p.safetensors")
+    assert code == 2
+    assert "people/cat/d.wav" in error
+    assert (folders / "p.safetensors").read_bytes() == before
+    for missing in ("people/ann", "absent"):
+        code, _, error = run("enrol", missing, "--into", "p.safetensors")
+        assert code == 2
+        assert is_one_sentence(error)
+
+
+def test_a_keyword_with_one_example_is_warned_of(
+    run: Run, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, output, error = run("enrol", "--keyword", "people", "--into", "w.safetensors", "--json")
+    assert code == 0, error
+    warned = {r["name"]: r.get("warning", "") for r in lines(output) if "name" in r}
+    assert warned["ann"] == ""
+    assert "only one example of 'cat'" in warned["cat"]
+    assert f"warning: {warned['cat']}" in error
+    monkeypatch.setattr("intervox.applications.spotter.WEAK_STABILITY", 1.1)
+    _, output, error = run("spot", "people/ann/a.wav", "--examples", "cat=people/cat/c.wav", "--json")
+    assert "and a weak one" in lines(output)[0]["warning"]
+    assert "and a weak one" in error
+    assert "warning" not in run("spot", "people/cat/c.wav", "--examples", "people/ann")[2]

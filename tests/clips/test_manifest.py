@@ -63,3 +63,19 @@ def test_recordings_keep_the_reason_of_a_bad_file(tmp_path: Path, wav: Path) -> 
     assert clips[0].wave is not None
     assert "bad.wav can't be read" in (clips[1].error or "")
     assert "absent.wav is not a file" in (clips[2].error or "")
+
+
+@pytest.mark.parametrize(("columns", "speaker", "content"), [
+    ("path,speaker", "x", "unknown: a.wav"), ("path,content", "unknown: a.wav", "x"),
+])  # fmt: skip
+def test_half_of_the_labels_are_enough_to_be_measured_on(
+    columns: str, speaker: str, content: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(f"{columns}\na.wav,x\n")
+    assert read_manifest(path, partial=True) == [Row(tmp_path / "a.wav", speaker, content)]
+    with pytest.raises(IntervoxError, match="lacks the columns"):
+        read_manifest(path)
+    path.write_text("path\na.wav\n")
+    with pytest.raises(IntervoxError, match="lacks the columns content, speaker"):
+        read_manifest(path, partial=True)

@@ -138,6 +138,10 @@ def desk(
         clips = sorted((speech_folder / "data" / "fsdd" / "recordings").iterdir())
         vectors = np.random.default_rng(0).normal(size=(len(clips), 8))
         np.savez(folder / "mine.npz", embedding=vectors, path=np.array([str(clip) for clip in clips]))
+    if "mine.csv" in text:
+        clips = sorted((speech_folder / "data" / "fsdd" / "recordings").iterdir())
+        rows = (f"{clip},{clip.stem.split('_')[1]},{clip.stem.split('_')[0]}" for clip in clips)
+        (folder / "mine.csv").write_text("\n".join(["path,speaker,content", *rows]) + "\n")
     programs = folder / ".bin"
     programs.mkdir()
     (programs / "my-tts").write_text(f"#!{sys.executable} -S\n{MY_TTS}")

@@ -150,7 +150,7 @@ def test_a_model_moves_and_its_backbone_follows(monkeypatch: pytest.MonkeyPatch,
     model = SubspaceModel.from_pretrained("default", device="cpu")
     assert model.device == torch.device("cpu")
     before = model.encode([speech(0.5, 0)])["speaker"]
-    backbone = model._own_backbone()
+    backbone = model.own_backbone()
     moved: list[str] = []
     monkeypatch.setattr(backbone, "to", lambda device: moved.append(str(device)))
     np.testing.assert_array_equal(model.encode([speech(0.5, 0)], device="cpu")["speaker"], before)
@@ -163,7 +163,7 @@ def test_a_model_moves_and_its_backbone_follows(monkeypatch: pytest.MonkeyPatch,
 
 def test_a_backbone_is_loaded_where_the_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
     model = SubspaceModel.from_pretrained("default", device="meta")
-    assert model._own_backbone().device == torch.device("meta")
+    assert model.own_backbone().device == torch.device("meta")
 
 
 def test_progress_is_shown_where_it_is_asked_for(

@@ -5,8 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intervox.cli.common import FolderOption, JsonOption, RecipeArgument, WorkersOption, show_found
+from intervox.cli.common import (
+    FolderOption,
+    JsonOption,
+    ModelOption,
+    RecipeArgument,
+    WorkersOption,
+    show_found,
+)
 from intervox.errors import IntervoxError
+from intervox.model.loading import DEFAULT
 
 if TYPE_CHECKING:
     from intervox.evaluation.results import Metrics
@@ -69,6 +77,14 @@ def evaluate(
     recipe: RecipeArgument = "quickstart",
     folder: FolderOption = None,
     workers: WorkersOption = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure a model on your own recordings instead of a run: a .csv, .jsonl or .parquet table "
+            "with path, and speaker or content or both."
+        ),
+    ] = None,
+    model: ModelOption = None,
     embeddings: Annotated[
         Path | None,
         typer.Option(
@@ -84,25 +100,52 @@ def evaluate(
 ) -> None:
     """Step 4: measure on held-out cells and human corpora, and write the report.
 
-    With --embeddings FILE.npz the same measures for vectors of your own, in runs/FILE.
-    """
-    from intervox import pipeline
-    from intervox.parallel import Pool
+    With --manifest mine.csv, measure the packaged model, or --model, on your own recordings, in
+    runs/mine. With --embeddings FILE.npz, measure vectors of your own, in runs/FILE.
 
-    if embeddings is None and protocols:
-        raise IntervoxError("--protocol goes with --embeddings: name a run's in evaluation.protocols")
-    if embeddings is None:
+    \b
+    intervox evaluate quickstart
+    intervox evaluate --manifest mine.csv
+    intervox evaluate --manifest mine.csv --model runs/quickstart/model
+    """
+    _check_evaluated(context, recipe, manifest, model, embeddings, protocols)
+    given = manifest or embeddings
+    if given is None:
+        from intervox import pipeline
+        from intervox.parallel import Pool
+
         opened = pipeline.open_run(recipe, folder, Pool(workers))
         _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
         return
-    source = context.get_parameter_source("recipe")
-    if source is not None and source.name != "DEFAULT":
-        raise IntervoxError(f"--embeddings measures a file without a recipe: leave {recipe!r} out")
-    from intervox.benchmarking import benchmark_embeddings
+    from intervox.benchmarking import benchmark_embeddings, benchmark_model
 
-    home = folder or Path("runs") / embeddings.stem
-    metrics = benchmark_embeddings(embeddings, home, protocols, workers=workers)
+    home = folder or Path("runs") / given.stem
+    if manifest:
+        metrics = benchmark_model(manifest, DEFAULT if model is None else model, home, workers=workers)
+    else:
+        metrics = benchmark_embeddings(given, home, protocols, workers=workers)
     _show_metrics(metrics, home, as_json)
+
+
+def _check_evaluated(
+    context: typer.Context,
+    recipe: str,
+    manifest: Path | None,
+    model: str | None,
+    embeddings: Path | None,
+    protocols: list[str] | None,
+) -> None:
+    """Refuse options that say of more than one thing that it is to be measured."""
+    if embeddings is None and protocols:
+        raise IntervoxError("--protocol goes with --embeddings: name a run's in evaluation.protocols")
+    if manifest is None and model is not None:
+        raise IntervoxError("--model goes with --manifest: a run measures the model that it trained")
+    if manifest and embeddings:
+        raise IntervoxError("--manifest measures a model and --embeddings a file of vectors: choose one")
+    source = context.get_parameter_source("recipe")
+    if (manifest or embeddings) and source is not None and source.name != "DEFAULT":
+        option = "--manifest" if manifest else "--embeddings"
+        raise IntervoxError(f"{option} measures without a recipe: leave {recipe!r} out")
 
 
 def adapt(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
@@ -176,4 +219,6 @@ def _show_metrics(metrics: "Metrics", folder: Path, as_json: bool) -> None:
 
     show_found(metrics, headline_tables(metrics), as_json)
     if not as_json:
+        for sentence in metrics.left_out:
+            typer.echo(sentence)
         typer.echo(f"metrics: {folder / METRICS}\nreport:  {folder / REPORT}")

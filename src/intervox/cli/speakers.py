@@ -1,6 +1,8 @@
 """The commands that know somebody, or a keyword, by examples: ``verify`` and ``enrol``."""
 
+import json
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,13 +18,13 @@ from intervox.cli.common import (
     complain,
     open_model,
     say,
+    warn_of_one_example,
     watched,
     while_read,
 )
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
-    from intervox.applications.enrolled import Enrolled
     from intervox.metrics.vectors import Vectors
     from intervox.model.decision import Decision
     from intervox.model.model import SubspaceModel
@@ -100,55 +102,90 @@ def verify(
 
 @while_read()
 def enrol(
-    name: Annotated[str, typer.Argument(help="Of the person or keyword.")],
-    clips: Annotated[list[str], typer.Argument(help="Audio files, quoted patterns, or -.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Of the person or keyword; or, without clips, a folder with a sub-folder of examples for "
+            "each name."
+        ),
+    ],
     into: Annotated[Path, typer.Option(help="File of names, .safetensors, to make or add to.")],
+    clips: Annotated[
+        list[str] | None, typer.Argument(help="Audio files, quoted patterns, or -.", show_default=False)
+    ] = None,
     keyword: Annotated[
         bool, typer.Option("--keyword", help="Enrol a keyword for `intervox spot`, not a speaker.")
     ] = False,
     model: ModelOption = None,
     as_json: JsonLinesOption = False,
 ) -> None:
-    """Enrol a speaker, or a keyword, from clips: one is enough, three are better.
+    """Enrol speakers, or keywords, from clips: one is enough, three are better.
 
-    The file keeps vectors, not sound. A name that is there already gets further examples. If a clip
-    can't be embedded, the file stays as it was.
+    Give a name and its clips, or a folder in which each sub-folder is a name and holds its clips;
+    other files there are skipped. The file keeps vectors, not sound. A name that is there already
+    gets further examples. If a clip can't be embedded, the file stays as it was.
 
     \b
     intervox enrol alice alice-*.wav --into people.safetensors
+    intervox enrol people/ --into people.safetensors
     intervox verify people.safetensors new.wav --speaker alice
     intervox enrol --keyword yes 'yes/*.wav' --into words.safetensors
+    intervox enrol --keyword words/ --into words.safetensors
     """
     from filelock import FileLock
 
-    from intervox.interop.clips import expand, open_clip
+    from intervox.applications.spotter import KeywordSpotter
+    from intervox.applications.verifier import SpeakerVerifier
+    from intervox.audio import load_audio
+    from intervox.interop.clips import open_clip
 
     if into.suffix != _ENROLLED:
         raise IntervoxError(f"{into} is no file of names: let it end in {_ENROLLED}")
-    paths = expand(clips)
-    kind = _kind(keyword)
+    found = _examples(name, clips, as_json)
+    total = sum(map(len, found.values()))
+    kind = KeywordSpotter if keyword else SpeakerVerifier
+    warnings: dict[str, str] = {}
     into.parent.mkdir(parents=True, exist_ok=True)
     # Two that enrol into one file at a time take turns: neither loses what the other adds.
     with FileLock(into.with_name(f".{into.name}.lock")):
         enrolled = kind.load(into, model) if into.exists() else kind(open_model(model))
-        enrolled.enrol(name, map(open_clip, watched(paths, len(paths), "enrolling")))
+        read = watched(chain.from_iterable(found.values()), total, "enrolling", prints=False)
+        for each, paths in found.items():
+            # Kept where it is the only one: a pipe can't be read again.
+            alone = [load_audio(open_clip(next(read)))] if len(paths) == 1 else None
+            enrolled.enrol(each, alone or map(open_clip, islice(read, len(paths))))
+            if alone and isinstance(enrolled, KeywordSpotter) and enrolled.counts_[each] == 1:
+                warnings[each] = warn_of_one_example(enrolled, each, alone[0])
         enrolled.save(into)
-    names, examples = enrolled.classes_.tolist(), enrolled.counts_[name]
-    say(
-        {"name": name, "examples": examples, "names": names, "into": str(into)},
-        f"{name}: {examples} examples; {into} knows {', '.join(names)}",
-        as_json,
-    )
+    names = enrolled.classes_.tolist()
+    for each in found:
+        examples = enrolled.counts_[each]
+        said = f"{examples} example{'' if examples == 1 else 's'}"
+        warning = {"warning": warnings[each]} if each in warnings else {}
+        say(
+            {"name": each, "examples": examples, "names": names, "into": str(into)} | warning,
+            f"{each}: {said}; {into} knows {', '.join(names)}",
+            as_json,
+        )
 
 
-def _kind(keyword: bool) -> "type[Enrolled]":
-    if keyword:
-        from intervox.applications.spotter import KeywordSpotter
+def _examples(name: str, clips: list[str] | None, as_json: bool) -> dict[str, list[str]]:
+    """Return name to clips: of one name, or of every sub-folder; say what is skipped there."""
+    from intervox.interop.clips import expand, names_in
 
-        return KeywordSpotter
-    from intervox.applications.verifier import SpeakerVerifier
-
-    return SpeakerVerifier
+    if clips:
+        return {name: expand(clips)}
+    if not Path(name).is_dir():
+        raise IntervoxError(
+            f"no clips are given for {name!r}: name some, or give a folder with a sub-folder for each name"
+        )
+    found, skipped = names_in(Path(name))
+    for path in skipped:
+        reason = "holds no audio files" if Path(path).is_dir() else "is not an audio file of a name"
+        typer.echo(f"skipped: {path} {reason}", err=True)
+        if as_json:
+            typer.echo(json.dumps({"skipped": path, "reason": reason}))
+    return found
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from intervox.cli.common import (
     complain,
     open_model,
     say,
+    warn_of_one_example,
     watched,
     while_read,
 )
@@ -146,6 +147,10 @@ def spot(
     spotter = KeywordSpotter.load(keywords, model) if keywords else KeywordSpotter(open_model(model))
     for name, files in enrolled.items():
         spotter.enrol(name, files)
+        if len(files) == 1:
+            warning = warn_of_one_example(spotter, name, files[0])
+            if as_json:
+                typer.echo(json.dumps({"keyword": name, "warning": warning}))
     if threshold is not None:
         spotter.threshold = threshold
     found = failed = False

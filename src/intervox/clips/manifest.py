@@ -24,6 +24,9 @@ from intervox.storage import atomic_path
 
 MANIFEST_FORMATS = (".csv", ".jsonl", ".parquet")
 COLUMNS = ("path", "speaker", "content", "text", "session", "language", "split")
+UNKNOWN = "unknown: "
+"""Before the path, the speaker or content of a recording of which it is not known: it shares it with none."""
+
 MAX_CLASSES = 1_000
 """A column with more values than this is no factor."""
 
@@ -72,8 +75,14 @@ def _shared(labels: FactorValues) -> FactorValues:
     return labels
 
 
-def read_manifest(path: Path) -> list[Row]:
+def read_manifest(path: Path, partial: bool = False) -> list[Row]:
     """Read a manifest.
+
+    Parameters
+    ----------
+    partial
+        Whether it may lack the speakers or the contents: enough to be measured on, not to learn from.
+        Every recording then has one of its own.
 
     Raises
     ------
@@ -94,8 +103,12 @@ def read_manifest(path: Path) -> list[Row]:
         raise IntervoxError(f"{path} has the column {twice[0]!r} twice: keep one of them")
     names = set(columns)
     missing = {"path", "speaker"} - names | ({"content"} if not names & {"content", "text"} else set())
+    if partial and missing in ({"speaker"}, {"content"}):
+        missing = set()
     if missing:
         raise IntervoxError(f"{path} lacks the columns {', '.join(sorted(missing))}: add them")
+    if "speaker" not in names:
+        records = [{**record, "speaker": f"{UNKNOWN}{record.get('path')}"} for record in records]
     factors = _factors(records)
     rows = [_row(path, number, record, factors) for number, record in enumerate(records, start=1)]
     _check_each_once(path, rows)
@@ -193,7 +206,7 @@ def _row(manifest: Path, number: int, record: dict[str, Any], factors: list[str]
     if not clip or not speaker:
         raise IntervoxError(f"{manifest}, recording {number}: path and speaker must not be empty")
     # A clip whose content is unknown shares it with no other.
-    content = value("content") or value("text") or f"unknown: {clip}"
+    content = value("content") or value("text") or f"{UNKNOWN}{clip}"
     return Row(
         manifest.parent / clip,
         speaker,

@@ -67,6 +67,9 @@ class Compared:
         Back-end to what scores the own speaker space in place of the cosine.
     evidence
         What the separation of the own spaces is measured on; None leaves it out.
+    calibrations
+        Own space to the slope and offset that it already has for verification; the others get theirs
+        from held-out cells, where there are any.
     """
 
     spaces: dict[str, str]
@@ -74,6 +77,7 @@ class Compared:
     about: Mapping[str, str] = field(default_factory=dict)
     scorers: Mapping[str, Scorer] = field(default_factory=dict)
     evidence: SpaceEvidence | None = None
+    calibrations: Mapping[str, Line] = field(default_factory=dict)
 
     def own(self, factor: str) -> Representation | None:
         """Return the first own space of a factor, or of none in particular."""
@@ -135,7 +139,7 @@ def measure(
         held_out = next((test_set for test_set in test_sets if test_set.name == SYNTHETIC), None)
         calibrations = {
             r.name: fit_on_held_out(r, held_out, "speaker") for r in compared.representations if held_out
-        }
+        } | dict(compared.calibrations)
         measured = Parallel(n_jobs=workers, prefer="threads", return_as="generator")(
             delayed(_measure)(r, test_set, compared, settings, calibrations.get(r.name))
             for r, test_set in jobs
@@ -242,9 +246,10 @@ _RAW_REPORTS: dict[str, Callable[[Mapping[str, _Measured]], Any]] = {
 def headline(metrics: Metrics, name: str) -> dict[str, dict[str, float] | float]:
     """Say in single figures what each subspace holds of the other's factor: fields of ``Separation``."""
     eers, costs, probes = dict[str, float](), dict[str, float](), dict[str, float]()
+    verified = metrics.verification[name].own if name in metrics.verification else {}
     result: dict[str, dict[str, float] | float] = {}
     for space, factor in metrics.spaces.items():
-        strata = metrics.verification[name].own[space][CLEAN]
+        strata = verified[space][CLEAN] if verified else {}
         different = strata.get("different_text")
         same = strata.get("same_text_impostors")
         if factor == "content" and different:
@@ -273,7 +278,8 @@ def _measure(
         verified = verify(vectors, test_set.trials, test_set.clips.speakers, *sampling, calibration)
         raw, own = representation.system == RAW, compared.own("speaker")
         scorers = compared.scorers if representation is own else {}
-        beside = own and representation is not own and representation.space == own.name
+        other = own and representation is not own and representation.space == own.name
+        beside = other and bool(test_set.trials)
         return _Measured(
             verification=verified.conditions,
             gaps=verified.gaps,

@@ -25,7 +25,9 @@ class Result(BaseModel):
         needed = {
             field.alias or name for name, field in type(self).model_fields.items() if field.is_required()
         }
-        return {key: value for key, value in dump(self).items() if key in needed or value not in (None, {})}
+        return {
+            key: value for key, value in dump(self).items() if key in needed or value not in (None, {}, [])
+        }
 
 
 class Backbone(Result):

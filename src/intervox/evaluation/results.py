@@ -176,6 +176,8 @@ class Metrics(Document):
     """Absent for embeddings that are not ours."""
     protocols: dict[str, ProtocolAbout]
     """`[protocol]`"""
+    left_out: list[str] = Field(default_factory=list)
+    """What was not measured, and why: a sentence each."""
     spaces: dict[str, str]
     """Space to the factor that it was made for; empty for an embedding made for none."""
     verification: dict[str, VerificationSpaces]

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from intervox.audio import Waveform
 from intervox.clips.labels import Clips
+from intervox.clips.manifest import UNKNOWN
 from intervox.clips.source import Recordings, Transformed
 from intervox.corpus.acoustics import disturbances as do
 from intervox.corpus.acoustics.conditions import INAUDIBLE_SNR_DB, Condition, apply_condition
 from intervox.corpus.acoustics.rooms import Acoustics, draw_room
 from intervox.evaluation.findings import ProtocolAbout
+from intervox.evaluation.protocols.base import why_no_keywords
 from intervox.evaluation.streams import StreamSet, StreamWindows
 from intervox.features.store import Frames
 from intervox.metrics.abx import Grid
@@ -30,9 +32,6 @@ Means = NDArray[np.float32]
 CLEAN = "clean"
 CROSS_CONDITION = "cross_condition"
 EVALUATION_SEED = 1_234
-LEAST_KEYWORDS = 3
-"""Contents of a keyword task: a choice between two is no vocabulary."""
-
 """One seed for every run: the trials, rooms and noises of two runs are the same, so they compare."""
 
 SCHEMA_VERSION = 1
@@ -140,12 +139,17 @@ class TestSet:
         return ProtocolAbout(
             clips=len(self.clips),
             failed=self.failed,
-            speakers=len(np.unique(self.clips.speakers)),
-            contents=len(np.unique(self.clips.contents)),
+            speakers=_known(self.clips.speakers),
+            contents=_known(self.clips.contents),
             hours=round(float(self.clips.duration.sum()) / 3600, 3),
             languages=[str(language) for language in languages if language],
             licence=self.licence,
         )
+
+
+def _known(values: NDArray[np.str_]) -> int:
+    """Count different values, but for those that a manifest does not give."""
+    return sum(not value.startswith(UNKNOWN) for value in np.unique(values).tolist())
 
 
 def draw(clips: Clips, max_trials: int, lists: Mapping[str, TrialList] | None = None) -> dict[str, Trials]:
@@ -154,9 +158,8 @@ def draw(clips: Clips, max_trials: int, lists: Mapping[str, TrialList] | None = 
 
 
 def has_keywords(clips: Clips) -> bool:
-    """Say whether several speakers say ``LEAST_KEYWORDS`` contents, often enough to learn them."""
-    contents = len(np.unique(clips.contents))
-    return len(np.unique(clips.speakers)) > 1 and LEAST_KEYWORDS <= contents <= len(clips) / 3
+    """Say whether contents are said by several speakers, often enough to learn them."""
+    return not why_no_keywords(clips.speakers.tolist(), clips.contents.tolist())
 
 
 def condition_at(

@@ -85,7 +85,7 @@ def verify(
         Turns vectors and pairs into scores.
     """
     resamples = SpeakerResamples(speakers, repeats, rng(seed, "bootstrap"))
-    conditions: Verification = {condition: {} for condition in vectors}
+    conditions: Verification = {condition: {} for condition in vectors} if trials else {}
     rates: dict[Cell, tuple[float, Samples]] = {}
     for condition, points in vectors.items():
         for stratum, pairs in trials.items():
@@ -210,7 +210,7 @@ def severity_curves(
 
 def check_calibration(clean: Vectors, test_set: TestSet, calibration: Line | None) -> Calibration | None:
     """Say how predicted probabilities of clean trials came true."""
-    if calibration is None or test_set.name == SYNTHETIC:
+    if calibration is None or test_set.name == SYNTHETIC or not test_set.trials:
         return None
     trials = test_set.trials[usual_stratum(test_set.trials)]
     slope, offset = calibration
@@ -232,6 +232,8 @@ def compare_scorers(
     settings: EvaluationSettings,
 ) -> dict[str, dict[str, ErrorRates]]:
     """Score the own speaker space by every back-end, on the usual stratum."""
+    if not test_set.trials:
+        return {}
     trials = {"usual": test_set.trials[usual_stratum(test_set.trials)]}
     result: dict[str, dict[str, ErrorRates]] = {}
     for name, scorer in scorers.items():

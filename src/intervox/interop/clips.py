@@ -89,6 +89,39 @@ def examples(words: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+def names_in(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """Find the examples of names: each sub-folder of a folder is a name, its audio files are examples.
+
+    Returns
+    -------
+    examples
+        Name to clips, sorted.
+    skipped
+        What is no audio file of a name: other files, and sub-folders without audio files.
+
+    Raises
+    ------
+    IntervoxError
+        No sub-folder holds audio files.
+    """
+    found: dict[str, list[str]] = {}
+    skipped = []
+    for inner in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        files = _audio_files(inner) if inner.is_dir() else []
+        if files:
+            found[inner.name] = files
+            others = (str(path) for path in inner.iterdir() if not path.name.startswith("."))
+            skipped += sorted(set(others) - set(files))
+        else:
+            skipped.append(str(inner))
+    if not found:
+        raise IntervoxError(
+            f"{folder} has no sub-folders with audio files: make one for each name, with its examples, or "
+            "give a name and its clips"
+        )
+    return found, skipped
+
+
 def _audio_files(folder: Path) -> list[str]:
     return sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in AUDIO_SUFFIXES)
 

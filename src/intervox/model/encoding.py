@@ -169,9 +169,9 @@ class ClipEncoder(Heads):
         if device is not None:
             self.to(device)
         settings = FeatureSettings(batch_seconds=batch_seconds, window_seconds=self.window_seconds)
-        return _encode_stream(self, self._own_backbone(), sources, settings, frames, show_progress)
+        return _encode_stream(self, self.own_backbone(), sources, settings, frames, show_progress)
 
-    def _own_backbone(self) -> Backbone:
+    def own_backbone(self) -> Backbone:
         """Load the backbone once, and make sure that it is the one that was trained on."""
         if self._backbone is None:
             backbone = load_backbone(self.backbone_name, self.device)

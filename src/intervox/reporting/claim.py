@@ -87,7 +87,8 @@ def _tested(metrics: Metrics, humans: list[str]) -> str:
     if not humans:
         return "Only synthetic speech was tested."
     about = metrics.protocols
-    parts = [f"{name} ({about[name].speakers:,} speakers, {about[name].clips:,} clips)" for name in humans]
+    people = {name: f"{about[name].speakers:,}" if about[name].speakers else "unknown" for name in humans}
+    parts = [f"{name} ({people[name]} speakers, {about[name].clips:,} clips)" for name in humans]
     tongues = sorted({tongue for name in humans for tongue in about[name].languages if tongue})
     languages = f" Languages: {', '.join(tongues)}." if tongues else ""
     return f"Tested on recordings of people: {_listed(parts)}.{languages}"

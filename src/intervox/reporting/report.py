@@ -50,7 +50,6 @@ WORST = 5
 AUDIO_BYTES = 4_000_000
 """Of the page, at most, are recordings."""
 
-_FACTORS = ["speaker", "content"]
 _SECTIONS = {
     "verdicts": "Verdicts",
     "tested": "Who was tested",
@@ -130,6 +129,7 @@ def write_report(
         for protocol, conditions in trials.items()
     }
     speaker = next(iter(spaces_of(metrics, "speaker")), "")
+    told = {"speaker": set(metrics.verification), "content": set(metrics.keywords)}
     drawn = {
         "severity": [
             (protocol, figures.severity_curves(spaces[speaker]))
@@ -156,10 +156,9 @@ def write_report(
         },
         "worst": _worst(trials, metrics, speaker),
         "maps": {
-            source.name: subspace_maps(
-                source.clips, source.vectors, _FACTORS if source.name in metrics.keywords else _FACTORS[:1]
-            )
+            source.name: subspace_maps(source.clips, source.vectors, factors)
             for source in sources
+            if (factors := [factor for factor, where in told.items() if source.name in where])
         },
     }
     tables = table_sections(metrics)

@@ -88,7 +88,7 @@ def write_results(
     by_name = {representation.name: representation for representation in compared.representations}
     maps = []
     for test_set in test_sets:
-        for condition in test_set.whole:
+        for condition in test_set.whole if test_set.trials else ():
             names = shown_names(metrics, test_set.name, condition, by_name)
             vectors = {name: by_name[name].vectors(test_set, condition) for name in names}
             table = trial_table(test_set.clips, test_set.trials, vectors)

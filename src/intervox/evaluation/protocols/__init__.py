@@ -20,7 +20,13 @@ from intervox.clips.manifest import MANIFEST_FORMATS, Row, read_manifest
 from intervox.corpus.plan.design import plan_cells
 from intervox.corpus.plan.texts import reserved_texts
 from intervox.errors import IntervoxError
-from intervox.evaluation.protocols.base import CorpusReader, Protocol, read_trials
+from intervox.evaluation.protocols.base import (
+    CorpusReader,
+    Protocol,
+    read_trials,
+    why_no_keywords,
+    why_no_verification,
+)
 from intervox.evaluation.protocols.closed_texts import (
     AUDIOMNIST,
     EMODB,
@@ -59,6 +65,7 @@ READERS: dict[str, CorpusReader] = {
     "common_voice": COMMON_VOICE,
 }
 _OURS = ("corpus", "synthetic")
+_OWNERS = "as its owner states"
 
 
 def data_folder() -> Path:
@@ -66,21 +73,26 @@ def data_folder() -> Path:
     return Path(os.environ.get("INTERVOX_DATA") or "../shared/corpora")
 
 
-def find_protocols(names: tuple[str, ...], max_clips: int | None = None) -> list[Protocol]:
+def find_protocols(
+    names: tuple[str, ...], max_clips: int | None = None, partial: bool = False
+) -> list[Protocol]:
     """Read the named protocols, or with ``auto`` every one that the data folder holds.
 
     Parameters
     ----------
     names
-        Keys of ``READERS``, folders with a manifest, or ``auto``.
+        Keys of ``READERS``, folders with a manifest, paths of manifests, or ``auto``.
     max_clips
         Keep about this many clips of each, evenly spaced over the sorted paths, and the trials
         between them.
+    partial
+        Whether a manifest may lack the speakers or the contents, as far as something can be measured.
 
     Raises
     ------
     IntervoxError
-        A protocol that was asked for by name is not there, or a list names clips that are not.
+        A protocol that was asked for by name is not there, two have one name, nothing can be measured
+        on one, or a list names clips that are not there.
     """
     base = data_folder()
     if "INTERVOX_DATA" in os.environ and not base.is_dir():
@@ -88,7 +100,11 @@ def find_protocols(names: tuple[str, ...], max_clips: int | None = None) -> list
     found = [name for name, corpus in READERS.items() if corpus.automatic and corpus.find(base)]
     found += [name for name in _folders(base) if name not in READERS]
     wanted = [name for asked in names for name in (found if asked == "auto" else [asked])]
-    return [_thin(_read(name, base), max_clips) for name in dict.fromkeys(wanted)]
+    protocols = [_thin(_read(name, base, partial), max_clips, partial) for name in dict.fromkeys(wanted)]
+    for name, count in Counter(protocol.name for protocol in protocols).items():
+        if count > 1:
+            raise IntervoxError(f"{count} evaluation sets are named {name!r}: rename a manifest")
+    return protocols
 
 
 def _folders(base: Path) -> list[str]:
@@ -100,7 +116,7 @@ def _folders(base: Path) -> list[str]:
 
 def _corpus_of(name: str) -> CorpusReader:
     """Describe the folder of that name."""
-    return CorpusReader((escape(name),), "as its owner states", "", _read_own, _lists_of_own)
+    return CorpusReader((escape(name),), _OWNERS, "", _read_own, _lists_of_own)
 
 
 def _read_own(folder: Path) -> list[Row]:
@@ -116,7 +132,9 @@ def _lists_of_own(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
     }
 
 
-def _read(name: str, base: Path) -> Protocol:
+def _read(name: str, base: Path, partial: bool) -> Protocol:
+    if (path := Path(name)).suffix in MANIFEST_FORMATS:
+        return _of_manifest(path, partial)
     if not name or Path(name).name != name or name in _OURS:
         ours = " or ".join(map(repr, _OURS))
         raise IntervoxError(f"protocol {name!r}: give the name of a folder in {base}, not {ours}")
@@ -131,18 +149,37 @@ def _read(name: str, base: Path) -> Protocol:
             f"protocol {name!r} has no recordings in {folder or base / corpus.folders[0]}: set INTERVOX_DATA "
             "to the folder that holds it"
         )
-    _check_speakers(name, rows)
+    _check_rows(f"protocol {name!r}", rows, partial=False)
     with _as_distributed(name, corpus, folder):
         lists = corpus.lists(folder, rows)
     return Protocol(name, corpus.licence, rows, lists, corpus.source)
 
 
-def _check_speakers(name: str, rows: list[Row]) -> None:
-    speakers = Counter(row.speaker for row in rows)
-    if len(speakers) < 2 or max(speakers.values()) < 2:
+def _of_manifest(path: Path, partial: bool) -> Protocol:
+    """Take a manifest, wherever it lies, as a protocol of its file's name without the suffix."""
+    if path.stem in _OURS:
+        raise IntervoxError(f"{path} has a name that a run uses for its own cells: rename it")
+    rows = sorted(read_manifest(path, partial), key=lambda row: str(row.path))
+    if not rows:
+        raise IntervoxError(f"{path} lists no recordings: write one per row")
+    _check_rows(str(path), rows, partial)
+    return Protocol(path.stem, _OWNERS, rows)
+
+
+def _check_rows(name: str, rows: list[Row], partial: bool) -> None:
+    """Refuse recordings that verification, or with ``partial`` nothing at all, can be measured on."""
+    speakers, contents = [row.speaker for row in rows], [row.content for row in rows]
+    verification = why_no_verification(speakers)
+    if verification and not partial:
         raise IntervoxError(
-            f"protocol {name!r} needs at least two speakers, and two clips of one of them: it has "
-            f"{len(rows)} clips of {len(speakers)}"
+            f"{name} needs at least two speakers, and two clips of one of them: it has {len(rows)} clips "
+            f"of {len(set(speakers))}"
+        )
+    if verification and (keywords := why_no_keywords(speakers, contents)):
+        both = verification if verification == keywords else f"{verification}, and {keywords}"
+        raise IntervoxError(
+            f"nothing can be measured on {name}: {both}; verification needs two speakers and two clips of "
+            "one of them, keywords need contents that several speakers repeat"
         )
 
 
@@ -158,14 +195,14 @@ def _as_distributed(name: str, corpus: CorpusReader, folder: Path) -> Iterator[N
         ) from None
 
 
-def _thin(protocol: Protocol, max_clips: int | None) -> Protocol:
+def _thin(protocol: Protocol, max_clips: int | None, partial: bool) -> Protocol:
     count = len(protocol.rows)
     if max_clips is None or count <= max_clips:
         return protocol
     kept = (np.arange(max_clips) * (count / max_clips)).astype(np.int64)
     mask = np.isin(np.arange(count), kept)
     rows = [protocol.rows[index] for index in kept]
-    _check_speakers(protocol.name, rows)
+    _check_rows(f"protocol {protocol.name!r}", rows, partial)
     lists = {name: trials.take(mask) for name, trials in protocol.lists.items()}
     return replace(protocol, rows=rows, lists={name: t for name, t in lists.items() if len(t)})
 

@@ -2,13 +2,14 @@
 
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from intervox.clips.manifest import Row
+from intervox.clips.manifest import UNKNOWN, Row
 from intervox.errors import IntervoxError
 from intervox.metrics.trials import TrialList
 
@@ -46,6 +47,40 @@ class Protocol:
     def languages(self) -> tuple[str, ...]:
         """BCP 47 tags of the recordings, sorted."""
         return tuple(sorted({row.language for row in self.rows}))
+
+
+def are_known(values: Sequence[str]) -> bool:
+    """Say whether a manifest gives the speaker, or the content, of some clip."""
+    return not all(value.startswith(UNKNOWN) for value in values)
+
+
+def why_no_verification(speakers: Sequence[str]) -> str:
+    """Say what the speakers of some clips lack to be verified; empty where that can be measured."""
+    counts = Counter(speakers)
+    if not are_known(speakers):
+        return "no speakers are given"
+    if len(counts) < 2:
+        return "all clips are of one speaker"
+    return "" if max(counts.values()) > 1 else "no speaker has two clips"
+
+
+LEAST_KEYWORDS = 3
+"""Contents of a keyword task: a choice between two is no vocabulary."""
+
+
+def why_no_keywords(speakers: Sequence[str], contents: Sequence[str]) -> str:
+    """Say what the contents of some clips lack to be keywords, which several speakers say often enough."""
+    different = len(set(contents))
+    if not are_known(contents):
+        return "no contents are given"
+    if len(set(speakers)) < 2:
+        return "all clips are of one speaker"
+    if different < LEAST_KEYWORDS:
+        return f"the clips have {different} contents, and a keyword task needs {LEAST_KEYWORDS}"
+    if different == len(contents):
+        return "no two clips share a content"
+    few = f"{len(contents):,} clips have {different:,} contents, where three clips a content are needed"
+    return few if 3 * different > len(contents) else ""
 
 
 def no_lists(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
