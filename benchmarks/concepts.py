@@ -230,16 +230,16 @@ def separation(model: SubspaceModel) -> Figure:
 def cross_condition(model: SubspaceModel) -> Figure:
     """Draw same and different speakers of other texts, clean and degraded, and the threshold."""
     figure = Figure(figsize=(7.4, 2.8), layout="constrained")
-    slope, offset = model.calibration["speaker"]
+    even = float(model.calibration["speaker"].score_at(0.0))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, condition in zip(panels, (CLEAN, DEGRADED), strict=True):
         vectors, pairs = _references(model, condition)
         scores = pairs.cosines(vectors["speaker"])
         targets, _, impostors = pairs.kinds().values()
         _densities(axes, scores, {"same voice": targets, "other voice": impostors})
-        axes.axvline(-offset / slope, color=INK, linewidth=1, label="probability of a half")
+        axes.axvline(even, color=INK, linewidth=1, label="probability of a half")
         axes.set(title=condition.replace("_", "-"), xlabel="cosine in the speaker subspace", yticks=[])
-        rejected, accepted = (scores[targets] < -offset / slope), (scores[impostors] >= -offset / slope)
+        rejected, accepted = (scores[targets] < even), (scores[impostors] >= even)
         print(f"cross-condition: {condition}: EER {eer(scores, targets, impostors):.1f} %, at a half "
               f"{100 * rejected.mean():.1f} % rejected, {100 * accepted.mean():.1f} % accepted")  # fmt: skip
     panels[0].set_ylabel("pairs")

@@ -135,8 +135,9 @@ def evaluate(run: Run) -> Metrics:
     from intervox.evaluation.evaluate import measure
     from intervox.evaluation.findings import Backbone as MeasuredBackbone
     from intervox.evaluation.loading import held_out, protocols_key
+    from intervox.evaluation.matching import matching_on_held_out
     from intervox.evaluation.protocols import find_protocols
-    from intervox.evaluation.systems import calibrate, compared_in_run, draw_references
+    from intervox.evaluation.systems import calibrate, compared_in_run, default_decisions, draw_references
     from intervox.model.model import SubspaceModel
     from intervox.reporting.report import Made
     from intervox.reporting.results import (
@@ -160,13 +161,18 @@ def evaluate(run: Run) -> Metrics:
         forget_results(run.folder)
         model = SubspaceModel.from_pretrained(model_folder)
         peers = [load_peer(name) for name in settings.peers]
-        test_sets = _test_sets(run, held_out(corpus), peers)
+        own = held_out(corpus)
+        test_sets = _test_sets(run, own, peers)
         compared = compared_in_run(model, corpus, features, recipe, peers, run.folder / "baselines")
         about = features.about
         backbone = MeasuredBackbone(name=about["backbone"], fingerprint=about["fingerprint"])
         workers = run.pool.workers or default_workers()
         found = measure(compared, test_sets, settings, workers, recipe.name, recipe.seed, backbone)
         model.calibration = calibrate(model, test_sets)
+        model.measured = default_decisions(found)
+        rooms = run.features_folder(about["fingerprint"])
+        if own and model.content_space and (matching := matching_on_held_out(model, own, rooms)):
+            model.matching = matching
         if references := draw_references(model, test_sets):
             model.references = references
         model.save_pretrained(model_folder)

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
 from intervox.errors import IntervoxError
+from intervox.model.decision import EVEN, Calibration, logit
 from intervox.model.encoding import is_one_clip
 from intervox.model.loading import DEFAULT
 from intervox.model.model import SubspaceModel
@@ -59,8 +60,7 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
     space
         Subspace whose embeddings are compared.
     threshold
-        Cosine from which on a clip is accepted; by default where the calibrated probability of "the
-        same" is a half at even odds.
+        Minimum cosine to accept; by default the model's operating point.
     """
 
     def __init__(
@@ -115,13 +115,18 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 
     @property
     def threshold_(self) -> float:
-        """The cosine from which on a clip is accepted."""
-        return self.score_at(0.5) if self.threshold is None else self.threshold
+        """The minimum cosine to accept, for a second of each."""
+        return float(self._calibration.score_at()) if self.threshold is None else self.threshold
 
-    def score_at(self, probability: float, prior: float = 0.5) -> float:
+    @property
+    def _calibration(self) -> Calibration:
+        self.model_.probability(0.0, self.space)  # refuses a subspace without a calibration
+        return self.model_.calibration[self.space]
+
+    def score_at(self, probability: float, prior: float = EVEN) -> float:
         """Return the cosine at which "the same" has a probability, given a prior; both in (0, 1)."""
-        self.model_.probability(0.0, self.space, prior)  # refuses a subspace without a calibration
-        return self.model_.calibration[self.space].score_at(probability, prior)
+        self.model_.probability(0.0, self.space, prior)
+        return float(self._calibration.score_at(logit(probability) - logit(prior)))
 
     def fit(self, X: Iterable[AudioSource], y: Sequence[str]) -> Self:
         """Forget everybody, and enrol a name for each clip.
@@ -195,13 +200,23 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
             Shape (clips, names). Each column is a question of its own, as of a multilabel
             classifier: a row sums to less than 1 for a stranger.
         """
-        return self.model_.probability(self.decision_function(X), self.space)
+        vectors, seconds = self._examples(X)
+        scores = self.model_.similarity(vectors, self.prototypes_)
+        return self._calibration.probability(scores, seconds[:, None], self._enrolled_seconds)
 
     def predict(self, X: Iterable[AudioSource]) -> NDArray[np.str_]:
         """Name each clip: the closest name, or ``unknown`` below the threshold; shape (clips,)."""
-        scores = self.decision_function(X)
-        found = self.classes_[scores.argmax(axis=1)]
-        return np.where(scores.max(axis=1) >= self.threshold_, found, UNKNOWN)
+        vectors, seconds = self._examples(X)
+        scores = self.model_.similarity(vectors, self.prototypes_)
+        closest = scores.argmax(axis=1)
+        least = np.full(len(scores), self.threshold_)
+        if self.threshold is None:
+            least = self._calibration.score_at(None, seconds, self._enrolled_seconds[closest])
+        return np.where(scores.max(axis=1) >= least, self.classes_[closest], UNKNOWN)
+
+    @property
+    def _enrolled_seconds(self) -> NDArray[np.float64]:
+        return np.array([self._known[name].seconds for name in self.classes_])
 
     def save(self, path: str | Path) -> None:
         """Write names and prototypes into one ``.safetensors`` file; the model stays where it is."""

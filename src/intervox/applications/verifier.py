@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from intervox.applications.enrolled import Enrolled
 from intervox.audio import AudioSource
 from intervox.errors import IntervoxError
-from intervox.model.decision import Decision
+from intervox.model.decision import EVEN, Decision
 
 MIN_FALSE_ACCEPTS = 3
 """A rate is set where at least so many scores lie above the threshold: fewer say nothing about it."""
@@ -26,7 +26,7 @@ class SpeakerVerifier(Enrolled):
     Parameters
     ----------
     model, space, threshold
-        As of ``Enrolled``. The calibration behind the default threshold comes from synthetic
+        As of ``Enrolled``. The default operating point accepts 1 % of strangers among synthetic
         speakers that training never heard, clean and degraded.
 
     Examples
@@ -37,8 +37,13 @@ class SpeakerVerifier(Enrolled):
     True
     """
 
-    def verify(self, clip: AudioSource, name: str) -> Decision:
+    def verify(self, clip: AudioSource, name: str, prior: float = EVEN) -> Decision:
         """Say whether a clip is of an enrolled speaker.
+
+        Parameters
+        ----------
+        prior
+            How probable that is before anything is heard, in (0, 1): part of the probability alone.
 
         Raises
         ------
@@ -46,12 +51,12 @@ class SpeakerVerifier(Enrolled):
             The name is not enrolled, or the clip can't be embedded.
         """
         self.check_name(name)
-        score = float(self.decision_function([clip])[0, self.classes_.tolist().index(name)])
-        return self.decide(name, score)
-
-    def decide(self, name: str, score: float) -> Decision:
-        """Turn a cosine with a name's prototype into a decision."""
-        return self.model_.decide(score, self.space, self.threshold, name)
+        vectors, seconds = self._examples([clip])
+        score = float(
+            self.model_.similarity(vectors, self.prototypes_)[0, self.classes_.tolist().index(name)]
+        )
+        known = self.seconds_[name], float(seconds[0])
+        return self.model_.decide(score, self.space, known, self.threshold, prior, name)
 
     def set_false_accept_rate(self, rate: float, impostors: Iterable[AudioSource] | None = None) -> Self:
         """Choose the threshold by how often a stranger may be accepted.

@@ -20,7 +20,7 @@ from intervox.cli.common import JsonOption, help_without_command, show_found
 from intervox.cli.corpus import corpus_app
 from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import adapt, evaluate, extract, ingredients, refine, run, sweep, synth
-from intervox.cli.speakers import enrol, verify
+from intervox.cli.speakers import enrol, match, verify
 from intervox.cli.use import embed, spot
 from intervox.errors import IntervoxError, plain_problem
 from intervox.parallel import ended_by_interrupt, quiet_threads
@@ -206,7 +206,7 @@ def _about(
 
 
 for command in (
-    *(embed, verify, enrol, spot, export, demo),
+    *(embed, verify, match, enrol, spot, export, demo),
     *_RESUMING,
     *(compare, tables, trials),
     *(backbones, engines, assets, doctor),

@@ -1,7 +1,7 @@
-"""The commands that know somebody, or a keyword, by examples: ``verify`` and ``enrol``."""
+"""The commands that compare clips, and that know whom or what to compare with: verify, match, enrol."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +27,7 @@ from intervox.errors import IntervoxError
 if TYPE_CHECKING:
     from intervox.metrics.vectors import Vectors
     from intervox.model.decision import Decision
+    from intervox.model.matching import Match
     from intervox.model.model import SubspaceModel
 
 _SPEAKER = "speaker"
@@ -48,16 +49,28 @@ def verify(
             min=0,
             max=1,
             callback=a_number,
-            help="Share of strangers that may pass, measured on synthetic voices; such as 0.01.",
-            show_default="decide at even odds",
+            help="Share of strangers that may pass, measured on synthetic voices; such as 0.001.",
+            show_default="the model's operating point, 0.01",
         ),
     ] = None,
+    prior: Annotated[
+        float,
+        typer.Option(
+            min=1e-9,
+            max=1 - 1e-9,
+            callback=a_number,
+            help="How probable it is, before a clip is heard, that it has the speaker; changes the "
+            "probability, not the decision.",
+        ),
+    ] = 0.5,
     model: ModelOption = None,
     as_json: JsonLinesOption = False,
 ) -> None:
     """Say of each clip whether it has the speaker of a reference: score, probability and decision.
 
-    The exit code is 0 if all clips do, 1 if some do not, and 2 after an error.
+    By default a clip is accepted where 1 % of strangers would be, among synthetic voices that training
+    never heard; the last line says what that does on recordings of people. The exit code is 0 if all
+    clips are accepted, 1 if some are not, and 2 after an error.
 
     \b
     intervox verify a.wav b.wav
@@ -79,25 +92,93 @@ def verify(
         together = [reference, *paths]
         loaded = open_model(model)
         embedded = embed_clips(loaded, zip(together, together, strict=True))
-        known = _heard_reference(reference, loaded, next(embedded)[1], false_accept_rate)
+        _, heard, seconds = next(embedded)
+        known = _heard_reference(reference, loaded, heard, seconds, false_accept_rate)
     else:
         raise IntervoxError(f"--speaker goes with a file of `intervox enrol`: {reference} has no names")
     code = YES
-    for clip, vectors in watched(embedded, len(paths), "comparing"):
+    for clip, vectors, seconds in watched(embedded, len(paths), "comparing"):
         if isinstance(vectors, IntervoxError):
             complain(clip, vectors, as_json)
             code = ERROR
             continue
-        found = known.decide(vectors)
+        found = known.decide(vectors, seconds, prior)
         code = max(code, YES if found.accepted else NO)
-        figures = {"score": round(found.score, 5), "probability": round(found.probability, 5)}
+        figures = {name: round(getattr(found, name), 5) for name in ("score", "threshold", "probability")}
         say(
-            {"clip": clip, "reference": known.name, **figures, "same": found.accepted},
+            {"clip": clip, "reference": known.name, **figures, "prior": prior, "same": found.accepted},
             f"{clip}: {'same' if found.accepted else 'different'} speaker  (cosine {found.score:.3f}, "
-            f"probability {found.probability:.3f} at even odds)",
+            f"threshold {found.threshold:.3f}, probability {_percent(found.probability)} at a prior of "
+            f"{_percent(prior)})",
             as_json,
         )
+    measured = known.model.measured.get(known.space)
+    if measured and known.threshold is None:
+        rates = [
+            f"{name} {_percent(accepted)} and {_percent(refused)}"
+            for name, (accepted, refused) in measured.items()
+        ]
+        typer.echo(
+            f"default threshold: on people, strangers accepted and speakers refused: {', '.join(rates)}",
+            err=True,
+        )
     raise typer.Exit(code)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+@while_read()
+def match(
+    reference: Annotated[str, typer.Argument(help="Audio file.")],
+    clips: Annotated[list[str], typer.Argument(help="Audio files to compare, quoted patterns, or -.")],
+    model: ModelOption = None,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Say of each clip whether it says what a reference says: the same, partly the same, or something else.
+
+    Clips are compared along their best alignment in time, whoever speaks. For "partly", the share that is
+    the same is given, and where they differ. The exit code is 0 if all clips say the same, 1 if some do
+    not or can't be compared, and 2 after an error.
+
+    \b
+    intervox match prompt.wav reading.wav
+    intervox match prompt.wav 'readings/*.wav' --json
+    """
+    from intervox.interop.clips import expand, open_clip
+
+    paths = expand(clips)
+    loaded = open_model(model)
+    expanded = expand([reference])
+    if len(expanded) > 1:
+        raise IntervoxError(f"{reference} matches {len(expanded)} files: compare with one")
+    code = YES
+    matching = loaded.matching
+    (spoken,) = loaded.spoken([open_clip(expanded[0])])
+    if matching is None:
+        raise IntervoxError("this model can't match words yet: run `intervox evaluate` on its recipe first")
+    for clip in watched(paths, len(paths), "comparing"):
+        try:
+            found = matching.match(spoken, *loaded.spoken([open_clip(clip)]))
+        except IntervoxError as error:
+            complain(clip, error, as_json)
+            code = ERROR
+            continue
+        code = max(code, YES if found.answer == "same" else NO)
+        say({"clip": clip, "reference": reference, **asdict(found)}, f"{clip}: {_said(found)}", as_json)
+    raise typer.Exit(code)
+
+
+def _said(found: "Match") -> str:
+    """Put an answer into words."""
+    if found.answer == "unclear":
+        return f"can't be compared: {found.reason}"
+    sure = f"probability {_percent(found.probability)}"
+    if found.answer != "partly":
+        return f"{'the same words' if found.answer == 'same' else 'different words'}  ({sure})"
+    places = ", ".join("{:.1f}-{:.1f} s".format(*each.second) for each in found.differences)
+    return f"partly the same words, {100 * found.share:.0f} % of the speech  ({sure}); differs at {places}"
 
 
 @while_read()
@@ -196,16 +277,22 @@ class _Reference:
     model: "SubspaceModel"
     space: str
     vector: "Vectors"
+    seconds: float
     threshold: float | None
 
-    def decide(self, vectors: "dict[str, Vectors]") -> "Decision":
-        """Compare a clip, by its vectors, with the speaker."""
+    def decide(self, vectors: "dict[str, Vectors]", seconds: float, prior: float) -> "Decision":
+        """Compare a clip of some seconds, by its vectors, with the speaker."""
         score = float(vectors[self.space] @ self.vector)
-        return self.model.decide(score, self.space, self.threshold, self.name)
+        lengths = self.seconds, seconds
+        return self.model.decide(score, self.space, lengths, self.threshold, prior, self.name)
 
 
 def _heard_reference(
-    clip: str, model: "SubspaceModel", vectors: "dict[str, Vectors] | IntervoxError", rate: float | None
+    clip: str,
+    model: "SubspaceModel",
+    vectors: "dict[str, Vectors] | IntervoxError",
+    seconds: float,
+    rate: float | None,
 ) -> _Reference:
     """Take one clip as the reference; without a rate scikit-learn stays out, which costs half a second."""
     model.check_space(_SPEAKER)
@@ -216,7 +303,7 @@ def _heard_reference(
         from intervox.applications.verifier import SpeakerVerifier
 
         threshold = SpeakerVerifier(model).set_false_accept_rate(rate).threshold
-    return _Reference(clip, model, _SPEAKER, vectors[_SPEAKER], threshold)
+    return _Reference(clip, model, _SPEAKER, vectors[_SPEAKER], seconds, threshold)
 
 
 def _enrolled_reference(path: Path, speaker: str | None, model: str | None, rate: float | None) -> _Reference:
@@ -232,4 +319,5 @@ def _enrolled_reference(path: Path, speaker: str | None, model: str | None, rate
     if rate is not None:
         verifier.set_false_accept_rate(rate)
     vector = verifier.prototypes_[names.index(name)]
-    return _Reference(name, verifier.model_, verifier.space, vector, verifier.threshold)
+    seconds = verifier.seconds_[name]
+    return _Reference(name, verifier.model_, verifier.space, vector, seconds, verifier.threshold)

@@ -193,7 +193,7 @@ def _named(clips: list[str] | None, from_list: str | None) -> "tuple[Iterable[Na
 
 
 def _put(
-    found: "Iterator[tuple[str, dict[str, Vectors] | IntervoxError]]",
+    found: "Iterator[tuple[str, dict[str, Vectors] | IntervoxError, float]]",
     writer: "VectorWriter | None",
     spaces: list[str],
     as_json: bool,
@@ -202,7 +202,7 @@ def _put(
     from intervox.interop.tables import json_line
 
     good = failed = 0
-    for clip, vectors in found:
+    for clip, vectors, _ in found:
         try:
             if isinstance(vectors, IntervoxError):
                 raise vectors

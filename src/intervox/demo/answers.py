@@ -15,6 +15,7 @@ from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError
 from intervox.metrics.events import HOP_SECONDS
 from intervox.model.decision import CONDITION, TEXT, Decision, References
+from intervox.model.matching import Match
 from intervox.model.model import SubspaceModel
 
 _QUESTIONS = {
@@ -53,7 +54,9 @@ class Verdict:
     score
         Their cosine.
     decision
-        What it means; None where the subspace was never calibrated.
+        What it means; None where the subspace was never calibrated, and for words.
+    match
+        Whether the clips say the same; for the subspace of content, where the model can match.
     """
 
     space: str
@@ -61,6 +64,7 @@ class Verdict:
     vectors: NDArray[np.float32]
     score: float
     decision: Decision | None
+    match: Match | None = None
 
     @property
     def phrases(self) -> tuple[str, str, str]:
@@ -71,20 +75,38 @@ class Verdict:
     @property
     def words(self) -> str:
         """The answer in plain words."""
+        if self.match is not None:
+            return _matched(self.match)
         if self.decision is None:
             return "Not calibrated: only the score is known"
-        sure = "Very likely" if abs(self.decision.probability - 0.5) >= 0.4 else "Probably"
+        probability = self.decision.probability
+        likely = probability if self.decision.accepted else 1 - probability
+        if likely < 0.5:
+            return f"Not sure: {self.phrases[1]} is likelier, but not enough to accept it"
+        sure = "Very likely" if likely >= 0.9 else "Probably"
         return f"{sure} {self.phrases[1 if self.decision.accepted else 2]}"
+
+
+def _matched(match: Match) -> str:
+    if match.answer == "unclear":
+        return f"Can\u2019t be compared: {match.reason}"
+    if match.answer == "partly":
+        return f"Partly the same words: {100 * match.share:.0f}\u00a0% of the speech"
+    sure = "Very likely" if match.probability >= 0.9 else "Probably"
+    return f"{sure} {'the same' if match.answer == 'same' else 'different'} words"
 
 
 def compare(model: SubspaceModel, first: Waveform, second: Waveform) -> list[Verdict]:
     """Compare two clips in every subspace, the speaker's first."""
     vectors = model.encode([first, second])
+    seconds = len(first) / SAMPLE_RATE, len(second) / SAMPLE_RATE
     verdicts = []
     for space in sorted(model.factors, key=lambda space: model.factors[space] != "speaker"):
         score = float(vectors[space][0] @ vectors[space][1])
-        decision = model.decide(score, space) if space in model.calibration else None
-        verdicts.append(Verdict(space, model.factors[space], vectors[space], score, decision))
+        match = model.match(first, second) if space == model.content_space and model.matching else None
+        calibrated = space in model.calibration and model.factors[space] != "content"
+        decision = model.decide(score, space, seconds) if calibrated else None
+        verdicts.append(Verdict(space, model.factors[space], vectors[space], score, decision, match))
     return verdicts
 
 

@@ -34,7 +34,6 @@ from intervox.evaluation.running import running_speech
 from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, TestSet, has_keywords
 from intervox.evaluation.verification import (
-    Line,
     Scorer,
     check_calibration,
     compare_scorers,
@@ -45,6 +44,7 @@ from intervox.evaluation.verification import (
 )
 from intervox.metrics.trials import usual_stratum
 from intervox.metrics.vectors import Vectors
+from intervox.model import decision
 from intervox.progress import progress_bar
 from intervox.recipe import EvaluationSettings
 
@@ -77,7 +77,7 @@ class Compared:
     about: Mapping[str, str] = field(default_factory=dict)
     scorers: Mapping[str, Scorer] = field(default_factory=dict)
     evidence: SpaceEvidence | None = None
-    calibrations: Mapping[str, Line] = field(default_factory=dict)
+    calibrations: Mapping[str, decision.Calibration] = field(default_factory=dict)
 
     def own(self, factor: str) -> Representation | None:
         """Return the first own space of a factor, or of none in particular."""
@@ -269,13 +269,13 @@ def _measure(
     test_set: TestSet,
     compared: Compared,
     settings: EvaluationSettings,
-    calibration: Line | None,
+    calibration: decision.Calibration | None,
 ) -> _Measured:
     """Everything that one representation is asked about one test set."""
     with threadpool_limits(1):  # OpenMP counts its threads by the thread that asks
         vectors = {condition: representation.vectors(test_set, condition) for condition in test_set.whole}
         sampling = settings.bootstrap, EVALUATION_SEED
-        verified = verify(vectors, test_set.trials, test_set.clips.speakers, *sampling, calibration)
+        verified = verify(vectors, test_set.trials, test_set.clips, *sampling, calibration)
         raw, own = representation.system == RAW, compared.own("speaker")
         scorers = compared.scorers if representation is own else {}
         other = own and representation is not own and representation.space == own.name

@@ -80,6 +80,10 @@ class ErrorRates(Rate):
     """Cost of the calibrated log-likelihood ratios, bits; absent where they can't be calibrated."""
     min_cllr: float
     """The same at the best calibration, bits."""
+    false_accepts: float | None = None
+    """Share of impostors that the default decision accepts; absent without a calibration."""
+    false_rejects: float | None = None
+    """Share of targets that the default decision refuses."""
 
 
 class Gap(Result):
@@ -103,7 +107,13 @@ class Calibration(Result):
     slope: float
     """Of the log odds, per unit of cosine."""
     offset: float
-    """Log odds at a cosine of 0."""
+    """Log odds at a cosine of 0 between clips of a second."""
+    shorter: float = 0.0
+    """Per unit of the logarithm of the shorter clip's seconds."""
+    longer: float = 0.0
+    """Per unit of the logarithm of the longer clip's seconds."""
+    accept_at: float = 0.0
+    """Log odds from which a pair is accepted by default."""
     source: str
     """Protocol that they were fitted on."""
     bins: list[tuple[float, float, int]]

@@ -232,14 +232,34 @@ def _readable(tables: Mapping[str, Features]) -> NDArray[np.bool_]:
 
 def _degraded(source: ClipSource, acoustics: Acoustics) -> Transformed:
     """Give every clip its own room, noise, band and level."""
-
-    def degrade(clip: int, wave: Waveform) -> Waveform:
-        random = rng(EVALUATION_SEED, "cross_condition.clip", clip)
-        condition = draw_condition(DEGRADED, random, EVALUATION_SEED)
-        return apply_condition(wave, condition, acoustics, random)
-
     key = stable_hash([SCHEMA_VERSION, EVALUATION_SEED, DEGRADED.model_dump(mode="json")])
-    return Transformed(source, degrade, key)
+    return Transformed(source, lambda clip, wave: _degrade(clip, wave, acoustics), key)
+
+
+def _degrade(clip: int, wave: Waveform, acoustics: Acoustics) -> Waveform:
+    random = rng(EVALUATION_SEED, "cross_condition.clip", clip)
+    condition = draw_condition(DEGRADED, random, EVALUATION_SEED)
+    return apply_condition(wave, condition, acoustics, random)
+
+
+def heard_twice(given: Source, chosen: Sequence[int], folder: Path) -> tuple[list[Waveform], list[Waveform]]:
+    """Load some clips of a source as they are, and as degraded as an evaluation degrades them.
+
+    Parameters
+    ----------
+    folder
+        Where the simulated rooms are kept.
+    """
+    acoustics = load_acoustics(DEGRADED, EVALUATION_SEED, folder)
+    wanted = set(chosen)
+    found: tuple[list[Waveform], list[Waveform]] = [], []
+    for index in range(given.source.shard_count):
+        for clip in given.source.load_shard(index):
+            if clip.cell_id in wanted:
+                assert clip.wave is not None, "the caller chose clips that have sound"
+                found[0].append(clip.wave)
+                found[1].append(_degrade(clip.cell_id, clip.wave, acoustics))
+    return found
 
 
 def held_out(corpus: Corpus, split: Split = "test", name: str = SYNTHETIC) -> Source | None:

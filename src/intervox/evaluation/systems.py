@@ -18,12 +18,13 @@ from intervox.evaluation.baselines import (
 from intervox.evaluation.baselines.peers import ABOUT_PEERS, peer_representation
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.representations import embed_rows, raw_representations, subspace_representations
+from intervox.evaluation.results import Metrics
 from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet
 from intervox.evaluation.verification import Scorer, fit_on_held_out
 from intervox.features.extraction import Encoder
 from intervox.features.store import Features
-from intervox.metrics.trials import Pairs
+from intervox.metrics.trials import Pairs, usual_stratum
 from intervox.metrics.vectors import Vectors, cosine, unit
 from intervox.model.closed_form import fit_lda
 from intervox.model.decision import CONDITION, TEXT, References
@@ -101,6 +102,23 @@ def calibrate(model: SubspaceModel, test_sets: Sequence[TestSet]) -> dict[str, l
         for space in subspace_representations(model)
         if len(set(held_out.clips.labels.get(model.factors[space.name], ())) - {""}) > 1
     }
+
+
+def default_decisions(metrics: Metrics) -> dict[str, dict[str, list[float]]]:
+    """Return what the default decision does on people, as ``SubspaceModel.measured`` has it.
+
+    The trials are of clean clips whose texts differ, where texts are known.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for protocol, verified in metrics.verification.items():
+        for space, conditions in verified.own.items():
+            if protocol == SYNTHETIC or metrics.spaces[space] != SPEAKER or not conditions.get(CLEAN):
+                continue
+            strata = conditions[CLEAN]
+            rates = strata[usual_stratum(strata)]
+            if rates.false_accepts is not None and rates.false_rejects is not None:
+                found.setdefault(space, {})[protocol] = [rates.false_accepts, rates.false_rejects]
+    return found
 
 
 def draw_references(model: SubspaceModel, test_sets: Sequence[TestSet]) -> References | None:

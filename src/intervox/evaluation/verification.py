@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
+from intervox.clips.labels import Clips
 from intervox.evaluation import SYNTHETIC
 from intervox.evaluation.findings import Against, Calibration, Cell, ErrorRates, Gap, Rate, SystemDifference
 from intervox.evaluation.representations import Representation
@@ -26,6 +28,7 @@ from intervox.metrics.detection import (
 )
 from intervox.metrics.trials import Pairs, Trials, usual_stratum
 from intervox.metrics.vectors import Vectors, cosine
+from intervox.model import decision
 from intervox.recipe import EvaluationSettings
 from intervox.seeds import rng
 
@@ -33,11 +36,12 @@ Scorer = Callable[[Vectors, Pairs], NDArray[np.float32]]
 """Maps unit vectors (clips, dim) and pairs (trials, 2) to scores (trials,), higher for one speaker."""
 
 
+CONTENT = "content"
 CALIBRATION_TRIALS = 20_000
 PRIORS = (0.01, 0.05)
 
-Line = tuple[float, float]
-"""Slope and offset from a score to a log-likelihood ratio."""
+FALSE_ACCEPTS = 0.01
+"""Share of strangers among held-out cells that the default operating point accepts."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,10 @@ class Verified:
 def verify(
     vectors: Mapping[str, Vectors],
     trials: Mapping[str, Trials],
-    speakers: NDArray[Any],
+    clips: Clips,
     repeats: int,
     seed: int,
-    calibration: Line | None = None,
+    calibration: decision.Calibration | None = None,
     scorer: Scorer = cosine,
 ) -> Verified:
     """Evaluate one representation on every stratum under every condition.
@@ -73,18 +77,18 @@ def verify(
         Condition to unit vectors, shape (clips, dim), of the same clips.
     trials
         From ``draw_trials``.
-    speakers
-        Shape (clips,): for the bootstrap.
+    clips
+        Their speakers, for the bootstrap, and their durations, for the calibration.
     repeats, seed
         Of the bootstrap; 0 repeats leave the intervals out.
     calibration
-        Slope and offset, fitted on other clips, by which Cllr is measured. Without it each stratum
+        Fitted on other clips; by it Cllr and the default decision are measured. Without it each stratum
         is calibrated across two halves of its speakers (``cross_fitted``), and Cllr is None where
         that can't be done.
     scorer
         Turns vectors and pairs into scores.
     """
-    resamples = SpeakerResamples(speakers, repeats, rng(seed, "bootstrap"))
+    resamples = SpeakerResamples(clips.speakers, repeats, rng(seed, "bootstrap"))
     conditions: Verification = {condition: {} for condition in vectors} if trials else {}
     rates: dict[Cell, tuple[float, Samples]] = {}
     for condition, points in vectors.items():
@@ -97,7 +101,7 @@ def verify(
                 eer=round(rate[0], 5),
                 eer_interval=interval(*rate) if len(accept) > 2 else "all scores equal",
                 min_dcf={str(prior): round(min_dcf(accept, reject, prior), 5) for prior in PRIORS},
-                cllr=_cllr(scores, pairs, speakers, seed, calibration),
+                **_decided(scores, pairs, clips, seed, calibration),
                 min_cllr=round(min_cllr(accept, reject), 5),
                 targets=len(pairs.targets),
                 impostors=len(pairs.impostors),
@@ -148,24 +152,35 @@ def _score(vectors: Vectors, trials: Trials, scorer: Scorer) -> tuple[Scores, Sc
     return scores[: len(trials.targets)], scores[len(trials.targets) :]
 
 
-def _cllr(
+def _decided(
     scores: tuple[Scores, Scores],
     trials: Trials,
-    speakers: NDArray[Any],
+    clips: Clips,
     seed: int,
-    calibration: Line | None,
-) -> float | None:
-    if calibration:
-        slope, offset = calibration
-        return round(cllr(slope * scores[0] + offset, slope * scores[1] + offset), 5)
-    ratios = cross_fitted(scores, trials, speakers, rng(seed, "calibration.halves"))
-    return round(cllr(*ratios), 5) if ratios else None
+    calibration: decision.Calibration | None,
+) -> dict[str, float | None]:
+    """Measure calibrated scores, and what the default decision does: fields of ``ErrorRates``."""
+    if calibration is None:
+        ratios = cross_fitted(scores, trials, clips.speakers, rng(seed, "calibration.halves"))
+        return {"cllr": round(cllr(*ratios), 5) if ratios else None}
+    targets, impostors = (
+        calibration.log_odds(score, *clips.duration[pairs].T)
+        for score, pairs in zip(scores, (trials.targets, trials.impostors), strict=True)
+    )
+    return {
+        "cllr": round(cllr(targets, impostors), 5),
+        "false_accepts": round(float((impostors >= calibration.accept_at).mean()), 5),
+        "false_rejects": round(float((targets < calibration.accept_at).mean()), 5),
+    }
 
 
-def fit_on_held_out(representation: Representation, held_out: TestSet, factor: str) -> Line:
-    """Fit slope and offset from a cosine to the log-odds of sharing a factor's value.
+def fit_on_held_out(representation: Representation, held_out: TestSet, factor: str) -> decision.Calibration:
+    """Fit the log odds of sharing a factor's value, and the default operating point.
 
-    Every condition that all clips are under counts alike, clean and degraded.
+    Pairs of clean clips, of degraded ones and of one of each count alike. Where engines are known,
+    different speakers are compared within one: the engine alone must not tell them apart. What is said
+    depends on durations in another way, and longer texts are not compared by a cosine (``matching``): of
+    content the cosine alone counts, at even odds.
 
     Parameters
     ----------
@@ -176,12 +191,34 @@ def fit_on_held_out(representation: Representation, held_out: TestSet, factor: s
     labels = held_out.clips.labels[factor][known]
     clips = replace(held_out.clips.take(known), labels={"speaker": labels, "content": labels})
     trials = draw(clips, CALIBRATION_TRIALS)["all"]
-    vectors = [representation.vectors(held_out, condition)[known] for condition in held_out.whole]
-    targets, impostors = (
-        np.concatenate([cosine(points, pairs) for points in vectors])
-        for pairs in (trials.targets, trials.impostors)
-    )
-    return fit_calibration(targets, impostors)
+    points = [representation.vectors(held_out, condition)[known] for condition in held_out.whole]
+    engines = held_out.clips.labels.get("engine")
+    pairs = [trials.targets, trials.impostors]
+    if factor != CONTENT and engines is not None:
+        within = np.equal(*engines[known][trials.impostors].T)
+        pairs[1] = trials.impostors[within] if within.any() else trials.impostors
+    scores = [
+        np.concatenate(
+            [np.sum(a[own[:, 0]] * b[own[:, 1]], axis=1) for a, b in combinations_with_replacement(points, 2)]
+        )
+        for own in pairs
+    ]
+    if factor == CONTENT:
+        return decision.Calibration(*fit_calibration(*scores))
+    repeats = len(scores[0]) // len(pairs[0])
+    logs = [np.sort(np.log(np.clip(clips.duration[own], *decision.SECONDS)), axis=1) for own in pairs]
+    inputs = np.concatenate(
+        [
+            np.column_stack([score, np.tile(log, (repeats, 1))])
+            for score, log in zip(scores, logs, strict=True)
+        ]
+    ).astype(np.float64)
+    same = np.repeat([True, False], [len(score) for score in scores])
+    fit = LogisticRegression(C=1e3, class_weight="balanced", solver="newton-cholesky").fit(inputs, same)
+    slope, shorter, longer = fit.coef_[0].tolist()
+    strangers = fit.decision_function(inputs[~same])
+    accept_at = float(np.quantile(strangers, 1 - FALSE_ACCEPTS))
+    return decision.Calibration(slope, float(fit.intercept_[0]), shorter, longer, accept_at)
 
 
 def severity_curves(
@@ -198,7 +235,7 @@ def severity_curves(
         return {}
     points = {name: representation.vectors(test_set, name) for name in views} | {CLEAN: clean[rows]}
     usual = {"usual": trials[usual_stratum(trials)]}
-    found = verify(points, usual, clips.speakers, settings.bootstrap, EVALUATION_SEED).conditions
+    found = verify(points, usual, clips, settings.bootstrap, EVALUATION_SEED).conditions
     fields = set(Rate.model_fields)
     rates = {name: Rate(**strata["usual"].model_dump(include=fields)) for name, strata in found.items()}
     curves: dict[str, dict[str, Rate]] = {}
@@ -208,18 +245,19 @@ def severity_curves(
     return curves
 
 
-def check_calibration(clean: Vectors, test_set: TestSet, calibration: Line | None) -> Calibration | None:
+def check_calibration(
+    clean: Vectors, test_set: TestSet, calibration: decision.Calibration | None
+) -> Calibration | None:
     """Say how predicted probabilities of clean trials came true."""
     if calibration is None or test_set.name == SYNTHETIC or not test_set.trials:
         return None
     trials = test_set.trials[usual_stratum(test_set.trials)]
-    slope, offset = calibration
     targets, impostors = (
-        slope * cosine(clean, pairs) + offset for pairs in (trials.targets, trials.impostors)
+        calibration.log_odds(cosine(clean, pairs), *test_set.clips.duration[pairs].T)
+        for pairs in (trials.targets, trials.impostors)
     )
     return Calibration(
-        slope=round(slope, 5),
-        offset=round(offset, 5),
+        **{name: round(value, 5) for name, value in calibration._asdict().items()},
         source=SYNTHETIC,
         bins=reliability(targets, impostors),
     )
@@ -238,7 +276,7 @@ def compare_scorers(
     result: dict[str, dict[str, ErrorRates]] = {}
     for name, scorer in scorers.items():
         sampling = settings.bootstrap, EVALUATION_SEED
-        found = verify(vectors, trials, test_set.clips.speakers, *sampling, scorer=scorer).conditions
+        found = verify(vectors, trials, test_set.clips, *sampling, scorer=scorer).conditions
         for condition, strata in found.items():
             result.setdefault(condition, {})[name] = strata["usual"]
     return result

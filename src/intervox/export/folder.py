@@ -21,6 +21,7 @@ from intervox.backbones.bundled import BUNDLED
 from intervox.errors import IntervoxError
 from intervox.export.graph import INPUT, OPSET
 from intervox.export.onnx_file import TOLERANCE, Check, export_onnx
+from intervox.model.decision import Calibration
 from intervox.model.loading import DEFAULT, default_model_folder
 from intervox.model.model import SubspaceModel
 from intervox.progress import quiet
@@ -41,10 +42,13 @@ session = onnxruntime.InferenceSession(folder / about["file"])
 def embed(path):
     audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
     audio = soxr.resample(audio.mean(axis=1), rate, about["sample_rate"])
-    return session.run(about["outputs"], {about["input"]: audio})
-for space, a, b in zip(about["outputs"], embed(sys.argv[1]), embed(sys.argv[2])):
-    slope, offset = about["calibration"].get(space, (np.nan, np.nan))
-    print(f"{space}: cosine {a @ b:.4f}, same with p = {1 / (1 + np.exp(-slope * (a @ b) - offset)):.4f}")
+    return session.run(about["outputs"], {about["input"]: audio}), len(audio) / about["sample_rate"]
+(first, seconds), (second, others) = embed(sys.argv[1]), embed(sys.argv[2])
+durations = np.log(np.clip(sorted([seconds, others]), 0.3, 20))
+for space, a, b in zip(about["outputs"], first, second):
+    slope, offset, *by_duration = about["calibration"].get(space, (np.nan, np.nan))
+    odds = slope * (a @ b) + offset + np.dot(by_duration[:2] or [0, 0], durations)
+    print(f"{space}: cosine {a @ b:.4f}, same with p = {1 / (1 + np.exp(-odds)):.4f} (prior 50 %)")
 '''
 
 _FILES = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
@@ -145,7 +149,7 @@ def _onnx_config(model: SubspaceModel, files: dict[str, str]) -> dict[str, Any]:
         "factors": model.factors,
         "score": "the product of two clips' vectors: unit length, so their cosine",
         "probability": "1 / (1 + exp(-(slope * score + offset))): of sharing the factor, at even odds",
-        "calibration_fields": ["slope", "offset"],
+        "calibration_fields": list(Calibration._fields),
         "calibration": model.calibration,
     }
 

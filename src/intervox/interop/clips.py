@@ -270,7 +270,7 @@ def open_clip(path: str) -> AudioSource:
 
 def embed_clips(
     model: "SubspaceModel", clips: Iterable[NamedPath], frames: bool = False
-) -> Iterator[tuple[str, dict[str, Vectors] | IntervoxError]]:
+) -> Iterator[tuple[str, dict[str, Vectors] | IntervoxError, float]]:
     """Embed clips one after the other; in the place of one that can't be is what is wrong with it.
 
     Parameters
@@ -286,13 +286,18 @@ def embed_clips(
         Of the clip.
     found
         Space to a vector (dim,) or (frames, dim), or an ``IntervoxError``.
+    seconds
+        How long the clip is; 0 where it can't be read.
     """
     for group in _groups(clips):
         vectors = model.iter_encode(
             [wave for _, wave in group if not isinstance(wave, IntervoxError)], frames=frames
         )
         for name, wave in group:
-            yield name, (wave if isinstance(wave, IntervoxError) else next(vectors))
+            if isinstance(wave, IntervoxError):
+                yield name, wave, 0.0
+            else:
+                yield name, next(vectors), len(wave) / SAMPLE_RATE
 
 
 def _groups(clips: Iterable[NamedPath]) -> Iterator[list[tuple[str, Waveform | IntervoxError]]]:

@@ -12,6 +12,7 @@ from intervox.errors import IntervoxError
 if TYPE_CHECKING:
     import torch
 
+Floats = NDArray[np.float64]
 Embeddings = TypeVar("Embeddings", NDArray[np.float32], "torch.Tensor")
 
 
@@ -83,11 +84,13 @@ class Decision:
     score
         Cosine, in [-1, 1].
     probability
-        That they share the factor, calibrated, at even odds.
+        That they share the factor, calibrated, given the prior.
     accepted
         Whether the score reaches the threshold.
     threshold
-        Least score that is accepted; that of an even probability unless another was chosen.
+        Minimum score that is accepted, for clips as long as these.
+    prior
+        How probable it was taken to be before anything was heard.
     name
         Whom the clip was compared with, where that has a name.
     """
@@ -97,17 +100,52 @@ class Decision:
     probability: float
     accepted: bool
     threshold: float
+    prior: float
     name: str = ""
 
 
+SECONDS = (0.3, 20.0)
+"""Durations between which a calibration tells clips apart; beyond, the nearer of the two counts."""
+
+EVEN = 0.5
+"""The prior where nobody gives one."""
+
+
 class Calibration(NamedTuple):
-    """From a cosine to the log odds of "the same", at even odds: ``slope * score + offset``."""
+    """From a cosine and the clips' durations to the log odds of "the same" at even odds.
+
+    ``slope * score + offset + shorter * log(s) + longer * log(l)``, where s and l are the seconds of the
+    shorter and the longer clip: the more is heard, the further same and different lie apart. Durations
+    are a *quality measure* in the sense of Thienpondt, Desplanques & Demuynck 2021 (ICASSP, section 2.4).
+
+    Attributes
+    ----------
+    accept_at
+        Log odds at even odds from which a pair is accepted by default: the operating point.
+    """
 
     slope: float
     offset: float
+    shorter: float = 0.0
+    longer: float = 0.0
+    accept_at: float = 0.0
 
-    def probability(self, scores: ArrayLike, prior: float = 0.5) -> NDArray[np.float64]:
-        """Turn cosines of any shape into probabilities of "the same".
+    def log_odds(self, scores: ArrayLike, first: ArrayLike = 1.0, second: ArrayLike = 1.0) -> Floats:
+        """Turn cosines into log odds of "the same" at even odds.
+
+        Parameters
+        ----------
+        scores
+            Of any shape.
+        first, second
+            Seconds of the two clips behind each score, of shapes that go with it.
+        """
+        return np.asarray(np.asarray(scores, np.float64) * self.slope + self._offset(first, second))
+
+    def probability(
+        self, scores: ArrayLike, first: ArrayLike = 1.0, second: ArrayLike = 1.0, prior: float = EVEN
+    ) -> Floats:
+        """Turn cosines into probabilities of "the same", as ``log_odds`` does, given a prior.
 
         Parameters
         ----------
@@ -119,26 +157,44 @@ class Calibration(NamedTuple):
         IntervoxError
             The prior is out of range.
         """
-        log_odds = np.asarray(scores, np.float64) * self.slope + self.offset + _prior_log_odds(prior)
+        log_odds = self.log_odds(scores, first, second) + _prior_log_odds(prior)
         return np.asarray(np.exp(-np.logaddexp(0, -log_odds)))
 
-    def score_at(self, probability: float = 0.5, prior: float = 0.5) -> float:
-        """Return the cosine at which "the same" has a probability, given a prior; both in (0, 1)."""
-        wanted = math.log(probability / (1 - probability))
-        return (wanted - _prior_log_odds(prior) - self.offset) / self.slope
+    def score_at(
+        self, log_odds: float | None = None, first: ArrayLike = 1.0, second: ArrayLike = 1.0
+    ) -> Floats:
+        """Return the cosines at which "the same" has some log odds, by default the operating point's."""
+        wanted = self.accept_at if log_odds is None else log_odds
+        return np.asarray((wanted - self._offset(first, second)) / self.slope)
 
-    def decide(self, space: str, score: float, threshold: float | None = None, name: str = "") -> Decision:
-        """Say what a cosine means; without a threshold, what is at least as probable as not is accepted."""
-        probability = float(self.probability(score))
-        accepted = probability >= 0.5 if threshold is None else score >= threshold
-        reached = self.score_at() if threshold is None else threshold
-        return Decision(space, float(score), probability, bool(accepted), reached, name)
+    def decide(
+        self,
+        space: str,
+        score: float,
+        seconds: tuple[float, float],
+        threshold: float | None = None,
+        prior: float = EVEN,
+        name: str = "",
+    ) -> Decision:
+        """Say what a cosine of clips of some seconds means, by a threshold or the operating point."""
+        least = float(self.score_at(None, *seconds)) if threshold is None else threshold
+        probability = float(self.probability(score, *seconds, prior))
+        return Decision(space, float(score), probability, bool(score >= least), least, prior, name)
+
+    def _offset(self, first: ArrayLike, second: ArrayLike) -> Floats:
+        logs = np.log(np.clip(np.broadcast_arrays(first, second), *SECONDS))
+        return np.asarray(self.offset + self.shorter * logs.min(axis=0) + self.longer * logs.max(axis=0))
+
+
+def logit(probability: float) -> float:
+    """Return the log odds of a probability in (0, 1)."""
+    return math.log(probability / (1 - probability))
 
 
 def _prior_log_odds(prior: float) -> float:
     if not 0 < prior < 1:
         raise IntervoxError(f"the prior is {prior}: give a probability above 0 and below 1")
-    return math.log(prior / (1 - prior))
+    return logit(prior)
 
 
 CONDITION = "condition"

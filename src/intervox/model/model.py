@@ -4,10 +4,10 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -16,20 +16,35 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import save_model
 
-from intervox.audio import AudioSource
+from intervox.audio import SAMPLE_RATE, AudioSource, load_audio
+from intervox.clips.batches import groups
 from intervox.errors import IntervoxError, plain_problems
-from intervox.model.decision import Calibration, Decision, References, similarity, similarity_pairwise
+from intervox.features.extraction import clip_frames
+from intervox.model.decision import EVEN, Calibration, Decision, References, similarity, similarity_pairwise
 from intervox.model.encoding import ClipEncoder, Device
 from intervox.model.loading import CONFIG, DEFAULT, WEIGHTS, damage_named, model_folder
+from intervox.model.matching import Match, Matching, Spoken, pooled_steps, speech_activity
+from intervox.recipe import FeatureSettings
 from intervox.recipe.training import SubspaceSettings
 from intervox.storage import atomic_path, stable_hash
 
 _REFERENCE = "reference_"
 """Of the buffers that hold the references, a subspace each."""
 
+_MATCHING = "matching_"
+"""Of the buffers that hold the centre and the metric of matching."""
+
+_HEARD_AT_ONCE = 64
+
 
 OWN_BACKBONE = "./backbone"
 """What ``config.json`` calls a backbone that was a local folder: the copy beside it."""
+
+
+class _MatchingConfig(BaseModel):
+    words: tuple[float, float, float]
+    sentences: list[Annotated[list[float], Field(min_length=7, max_length=7)]] = Field(max_length=3)
+    local: tuple[float, float]
 
 
 class _Config(BaseModel):
@@ -43,7 +58,9 @@ class _Config(BaseModel):
     subspaces: dict[str, SubspaceSettings] = Field(min_length=1)
     fingerprint: str = ""
     window_seconds: float = Field(4.0, ge=0.5, le=30)
-    calibration: dict[str, tuple[float, float]] | None = None
+    calibration: dict[str, Annotated[list[float], Field(min_length=2, max_length=5)]] | None = None
+    measured: dict[str, dict[str, tuple[float, float]]] | None = None
+    matching: _MatchingConfig | None = None
     references: dict[str, str] | None = None
 
 
@@ -91,7 +108,11 @@ class SubspaceModel(
     window_seconds
         Windows of the features that it was trained on.
     calibration
-        Subspace to slope and offset from a cosine to the log odds of "the same".
+        Subspace to the fields of its ``Calibration``.
+    measured
+        Subspace to evaluation set to the shares of strangers accepted and of targets refused by default.
+    matching
+        The numbers of ``Matching``; its centre and metric are among the weights.
     references
         Factor to the labels of the references, one a line; their vectors are among the weights.
 
@@ -120,10 +141,18 @@ class SubspaceModel(
         window_seconds: float = 4.0,
         calibration: Mapping[str, Sequence[float]] | None = None,
         references: dict[str, str] | None = None,
+        measured: dict[str, dict[str, list[float]]] | None = None,
+        matching: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(backbone, layers, dim, subspaces, fingerprint, window_seconds)
         self.name = ""
         self._calibration = _calibrations(calibration or {})
+        self._measured = measured or {}
+        self._matching = matching
+        if matching and self.content_space:
+            size = self.subspace(self.content_space).settings.dim
+            self.register_buffer(_MATCHING + "centre", torch.zeros(size))
+            self.register_buffer(_MATCHING + "metric", torch.zeros(size, size))
         self._reference_labels = {name: lines.split("\n") for name, lines in (references or {}).items()}
         if self._reference_labels:
             count = len(next(iter(self._reference_labels.values())))
@@ -133,13 +162,46 @@ class SubspaceModel(
 
     @property
     def calibration(self) -> dict[str, Calibration]:
-        """Subspace to the slope and offset of its calibration; saved with the model."""
+        """Subspace to its calibration; saved with the model."""
         return self._calibration
 
     @calibration.setter
     def calibration(self, calibration: Mapping[str, Sequence[float]]) -> None:
         self._calibration = _calibrations(calibration)
         self._tell_hub("calibration", {name: list(each) for name, each in self._calibration.items()})
+
+    @property
+    def measured(self) -> dict[str, dict[str, list[float]]]:
+        """Subspace to evaluation set to the shares of strangers accepted and targets refused by default."""
+        return self._measured
+
+    @measured.setter
+    def measured(self, measured: dict[str, dict[str, list[float]]]) -> None:
+        self._measured = measured
+        self._tell_hub("measured", measured)
+
+    @property
+    def content_space(self) -> str | None:
+        """The first subspace of content, None without one."""
+        return next((name for name, factor in self.factors.items() if factor == "content"), None)
+
+    @property
+    def matching(self) -> Matching | None:
+        """What ``match`` decides by; saved with the model, None before it is measured."""
+        if not self._matching:
+            return None
+        centre, metric = (self.get_buffer(_MATCHING + name).cpu().numpy() for name in ("centre", "metric"))
+        numbers = self._matching
+        sentences = tuple(map(tuple, numbers["sentences"]))
+        return Matching(centre, metric, tuple(numbers["words"]), sentences, tuple(numbers["local"]))
+
+    @matching.setter
+    def matching(self, matching: Matching) -> None:
+        numbers = matching._asdict()
+        for name in ("centre", "metric"):
+            self.register_buffer(_MATCHING + name, torch.from_numpy(numbers.pop(name)))
+        self._matching = numbers
+        self._tell_hub("matching", numbers)
 
     @property
     def references(self) -> References | None:
@@ -163,7 +225,7 @@ class SubspaceModel(
         """16 hex digits of what decides an embedding: the backbone's weights, windows and the maps."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
-            if not name.startswith(_REFERENCE):
+            if not name.startswith((_REFERENCE, _MATCHING)):
                 digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
         return stable_hash([self.fingerprint, self.window_seconds, digest.hexdigest()])
 
@@ -226,30 +288,81 @@ class SubspaceModel(
             "run that made it (`model/README.md`) has the figures.\n"
         )
 
-    def compare(self, first: AudioSource, second: AudioSource, space: str = "speaker") -> Decision:
+    def compare(
+        self, first: AudioSource, second: AudioSource, space: str = "speaker", prior: float = EVEN
+    ) -> Decision:
         """Say whether two clips share a subspace's factor.
 
-        Accepted is what is at least as probable as not, at even odds. The calibration comes from
-        held-out synthetic cells, clean and degraded.
+        The calibration and the operating point come from held-out synthetic cells, clean and degraded.
+        What clips say is compared by ``match``.
 
         Raises
         ------
         IntervoxError
-            The subspace does not exist or was never calibrated, or a clip can't be embedded.
+            The subspace does not exist, is one of content or was never calibrated, or a clip can't be
+            embedded.
         """
         self._calibration_of(space)
-        first_vector, second_vector = self.encode([first, second])[space]
-        return self.decide(float(first_vector @ second_vector), space)
+        if self.factors[space] == "content":
+            raise IntervoxError("what clips say is compared along an alignment: use match")
+        waves = [load_audio(first), load_audio(second)]
+        first_vector, second_vector = self.encode(waves)[space]
+        seconds = len(waves[0]) / SAMPLE_RATE, len(waves[1]) / SAMPLE_RATE
+        return self.decide(float(first_vector @ second_vector), space, seconds, prior=prior)
+
+    def match(self, first: AudioSource, second: AudioSource) -> Match:
+        """Say whether two clips say the same: wholly, partly (and where not), or not at all.
+
+        Raises
+        ------
+        IntervoxError
+            The model has no subspace of content or was never calibrated, or a clip can't be embedded.
+        """
+        matching = self.matching
+        if matching is None:
+            raise IntervoxError(
+                "this model can't match words yet: run `intervox evaluate` on its recipe first"
+            )
+        return matching.match(*self.spoken([first, second]))
+
+    def spoken(self, sources: Iterable[AudioSource]) -> Iterator[Spoken]:
+        """Yield what is known of the content of each clip, for ``Matching.match``.
+
+        Raises
+        ------
+        IntervoxError
+            The model has no subspace of content, or a clip can't be embedded.
+        """
+        space, settings = self.content_space, FeatureSettings(window_seconds=self.window_seconds)
+        if space is None:
+            raise IntervoxError("this model has no subspace of content")
+        for waves in groups(map(load_audio, sources), lambda _: 1, lambda count: count >= _HEARD_AT_ONCE):
+            for wave, frames in zip(waves, clip_frames(self.own_backbone(), waves, settings), strict=True):
+                steps = pooled_steps(frames)
+                vector = self.project(frames.mean(axis=0, keepdims=True))[space][0]
+                activity = speech_activity(wave, len(steps))
+                yield Spoken(vector, self.project(steps)[space], activity, len(wave) / SAMPLE_RATE)
 
     def decide(
-        self, score: float, space: str = "speaker", threshold: float | None = None, name: str = ""
+        self,
+        score: float,
+        space: str = "speaker",
+        seconds: tuple[float, float] = (1.0, 1.0),
+        threshold: float | None = None,
+        prior: float = EVEN,
+        name: str = "",
     ) -> Decision:
         """Turn a cosine in a subspace into a decision.
 
         Parameters
         ----------
+        seconds
+            Of the two clips, or of all that was enrolled and of the clip.
         threshold
-            Least score to accept; by default that of an even probability.
+            Minimum score to accept; by default that of the operating point for clips so long.
+        prior
+            How probable "the same" is before anything is heard, in (0, 1): part of the probability, not
+            of the threshold.
         name
             Whom the clip was compared with, where that has a name.
 
@@ -258,12 +371,12 @@ class SubspaceModel(
         IntervoxError
             The subspace does not exist or was never calibrated.
         """
-        return self._calibration_of(space).decide(space, score, threshold, name)
+        return self._calibration_of(space).decide(space, score, seconds, threshold, prior, name)
 
     def probability(
-        self, scores: ArrayLike, space: str = "speaker", prior: float = 0.5
+        self, scores: ArrayLike, space: str = "speaker", prior: float = EVEN
     ) -> NDArray[np.float64]:
-        """Turn cosines into probabilities of sharing a subspace's factor.
+        """Turn cosines of clips of a second into probabilities of sharing a subspace's factor.
 
         Parameters
         ----------
@@ -277,7 +390,7 @@ class SubspaceModel(
         IntervoxError
             The subspace does not exist or was never calibrated, or the prior is out of range.
         """
-        return self._calibration_of(space).probability(scores, prior)
+        return self._calibration_of(space).probability(scores, prior=prior)
 
     def _calibration_of(self, space: str) -> Calibration:
         self.check_space(space)
@@ -294,4 +407,4 @@ class SubspaceModel(
 
 
 def _calibrations(given: Mapping[str, Sequence[float]]) -> dict[str, Calibration]:
-    return {name: Calibration(slope, offset) for name, (slope, offset) in given.items()}
+    return {name: Calibration(*fields) for name, fields in given.items()}
