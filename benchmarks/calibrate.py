@@ -1,23 +1,23 @@
-"""Calibrate the packaged model: durations, the default decision, and the matching of words.
+"""Calibrate the packaged model: the default decision, and the matching of words.
 
-Renders the corpus of ``calibration.yaml`` (Debian's flite and Piper: voices that training never heard),
-fits on it, measures the default decision on the human corpora at hand, and writes the model's folder
-anew. The maps and the calibration of single words stay as they are.
+The operating point is that of the model's references. The matching is fitted on the corpus of
+``calibration.yaml`` (Debian's flite and Piper: voices that training never heard), which is rendered. Then
+the default decision is measured on the human corpora at hand, and the model's folder is written anew.
 """
 
 import argparse
 import hashlib
 from pathlib import Path
 
+import numpy as np
+
 from intervox import SubspaceModel, pipeline
-from intervox.backbones.load import load_backbone
 from intervox.benchmarking import benchmark_model
-from intervox.evaluation.loading import held_out, load_test_sets
+from intervox.evaluation.loading import held_out
 from intervox.evaluation.matching import matching_on_held_out
-from intervox.evaluation.representations import BACKBONE, subspace_representations
 from intervox.evaluation.studies.sweep import light
 from intervox.evaluation.systems import default_decisions
-from intervox.evaluation.verification import fit_on_held_out
+from intervox.evaluation.verification import FALSE_ACCEPTS
 from intervox.model.loading import CONFIG, WEIGHTS, default_model_folder
 from intervox.recipe import EvaluationSettings
 
@@ -30,13 +30,13 @@ def calibrated(folder: Path) -> SubspaceModel:
     own = held_out(pipeline.synth(run))
     assert own is not None, "the recipe has held-out cells"
     model = SubspaceModel.from_pretrained("default")
-    encoders = {BACKBONE: load_backbone(model.backbone_name)}
-    settings = run.recipe.evaluation
-    (test_set,) = load_test_sets([own], encoders, settings, run.recipe.features, folder / "features")
-    for space in subspace_representations(model):
-        if model.factors[space.name] != "content":
-            fit = fit_on_held_out(space, test_set, model.factors[space.name])
-            model.calibration = model.calibration | {space.name: [round(value, 5) for value in fit]}
+    assert model.references is not None, "the packaged model carries references"
+    for space, factor in model.factors.items():
+        if factor != "content":
+            line = model.calibration[space]
+            strangers = line.log_odds(model.references.impostor_scores(space, factor))
+            accept_at = round(float(np.quantile(strangers, 1 - FALSE_ACCEPTS)), 5)
+            model.calibration = model.calibration | {space: line._replace(accept_at=accept_at)}
     matching = matching_on_held_out(model, own, folder / "features")
     assert matching is not None, "texts are said by several voices"
     model.matching = matching

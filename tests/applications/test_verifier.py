@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from intervox import SpeakerVerifier, SubspaceModel
 from intervox.applications.enrolled import UNKNOWN
-from intervox.audio import Waveform
+from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError
 from intervox.model.decision import References
 from tests.conftest import Speech
@@ -43,8 +43,9 @@ def test_a_name_is_the_mean_of_its_examples(model: SubspaceModel, clips: list[Wa
     np.testing.assert_allclose(verifier.decision_function(clips), vectors @ means.T, atol=1e-4)
     assert verifier.classes_.tolist() == ["ada", "ben", "cyd"]
     assert verifier.score(clips, NAMES) == 1
-    slope, offset = model.calibration["speaker"]
-    by_hand = 1 / (1 + np.exp(-(slope * vectors @ means.T + offset)))
+    lengths = np.array([len(clip) for clip in clips]) / SAMPLE_RATE
+    enrolled = lengths.reshape(3, 3).sum(axis=1)
+    by_hand = model.calibration["speaker"].probability(vectors @ means.T, lengths[:, None], enrolled)
     np.testing.assert_allclose(verifier.predict_proba(clips), by_hand, atol=1e-4)
 
 
@@ -63,9 +64,10 @@ def test_examples_may_come_one_after_the_other(model: SubspaceModel, clips: list
 
 def test_the_threshold_decides(model: SubspaceModel, clips: list[Waveform]) -> None:
     verifier = SpeakerVerifier(model).fit(clips, NAMES)
-    assert model.probability(np.array([verifier.threshold_]), "speaker") == pytest.approx(0.5)
+    line = model.calibration["speaker"]
+    assert line.log_odds(verifier.threshold_) == pytest.approx(line.accept_at)
     # The score at which an even prior says a half is one that a sceptic believes less.
-    assert verifier.score_at(0.5, prior=0.01) > verifier.threshold_
+    assert verifier.score_at(0.5, prior=0.01) > verifier.score_at(0.5)
     score = verifier.verify(clips[0], "ben").score
     for threshold, accepted in ((score - 0.01, True), (score + 0.01, False)):
         verifier.threshold = threshold

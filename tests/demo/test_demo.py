@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from intervox.audio import load_audio, stream_audio
+from intervox.audio import SAMPLE_RATE, load_audio, stream_audio
 from intervox.demo import answers as rendering
 from intervox.demo import page as clips
 from intervox.demo.answers import MAP_SIZE, MARKS, SpaceMap, Timeline, compare, spot
@@ -27,6 +27,7 @@ from intervox.demo.page import Limits, read_clip
 from intervox.demo.server import listen, make_app
 from intervox.errors import IntervoxError
 from intervox.model.decision import References
+from intervox.model.matching import Match
 from intervox.model.model import SubspaceModel
 from tests.conftest import ROOT, Speech
 from tests.support.serving import outward_connections, serving
@@ -132,16 +133,22 @@ def answering(model: SubspaceModel, monkeypatch: pytest.MonkeyPatch, cosines: di
 
 def test_verdicts_are_the_calibrated_ones(packaged: SubspaceModel, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(packaged, monkeypatch, {"speaker": 0.9, "content": 0.25})
-    speaker, content = compare(packaged, np.zeros(1, np.float32), np.zeros(1, np.float32))
+    found = Match("partly", 0.8, 0.6)
+    monkeypatch.setattr(packaged, "match", lambda *_: found)
+    clip = np.zeros(1, np.float32)
+    speaker, content = compare(packaged, clip, clip)
     assert (speaker.phrases[0], speaker.words) == ("Same voice?", "Very likely the same voice")
-    assert (content.phrases[0], content.words) == ("Same words?", "Probably different words")
-    for verdict, cosine in ((speaker, 0.9), (content, 0.25)):
-        slope, offset = packaged.calibration[verdict.space]
-        assert verdict.score == pytest.approx(cosine, abs=1e-6)
-        decision = verdict.decision
-        assert decision is not None
-        assert decision.probability == pytest.approx(1 / (1 + np.exp(-slope * cosine - offset)), abs=1e-5)
-        assert slope * decision.threshold + offset == pytest.approx(0, abs=1e-9)
+    assert (content.phrases[0], content.words) == (
+        "Same words?",
+        "Partly the same words: 60\u00a0% of the speech",
+    )
+    assert content.decision is None
+    assert (speaker.score, content.score) == (pytest.approx(0.9), pytest.approx(0.25))
+    decision = speaker.decision
+    assert decision is not None
+    line, seconds = packaged.calibration["speaker"], 1 / SAMPLE_RATE
+    assert decision.probability == pytest.approx(line.probability(0.9, seconds, seconds), abs=1e-5)
+    assert decision.threshold == pytest.approx(line.score_at(None, seconds, seconds))
 
 
 def test_without_calibration_there_is_a_score_alone(
@@ -149,6 +156,7 @@ def test_without_calibration_there_is_a_score_alone(
 ) -> None:
     answering(packaged, monkeypatch, {"speaker": 0.9, "content": 0.25})
     monkeypatch.setattr(packaged, "_calibration", {"content": packaged.calibration["content"]})
+    monkeypatch.setattr(packaged, "_matching", None)
     verdicts = compare(packaged, np.zeros(1, np.float32), np.zeros(1, np.float32))
     assert verdicts[0].decision is None
     page = rendering.comparison(verdicts, {})

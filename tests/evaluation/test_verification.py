@@ -21,6 +21,7 @@ from intervox.metrics.detection import (
 )
 from intervox.metrics.trials import Trials
 from intervox.metrics.vectors import unit
+from intervox.model.decision import Calibration
 from intervox.seeds import rng
 from tests.support.intervals import ends
 from tests.support.trials import drawn
@@ -42,7 +43,7 @@ def test_a_representation_of_words_fails_only_against_same_text_impostors() -> N
     who, what, clips = labelled(20, 8)
     voice, word = random.normal(size=(20, 30)), random.normal(size=(8, 30))
     vectors = unit(voice[who] + 3 * word[what] + 0.2 * random.normal(size=(len(who), 30)))
-    result = verify({"clean": vectors}, drawn(clips, 10**6, 0), clips.speakers, 50, 0)
+    result = verify({"clean": vectors}, drawn(clips, 10**6, 0), clips, 50, 0)
     strata = result.conditions["clean"]
     assert strata["different_text"].eer < 0.45
     assert strata["same_text_impostors"].eer > 0.9
@@ -61,7 +62,7 @@ def test_every_gap_has_its_planted_cause() -> None:
     noise = random.normal(size=(2, len(who), 16))
     clean = voice[who] + channel[who, session] + np.where(duration < 2, 1.5, 0.3)[:, None] * noise[0]
     vectors = {"clean": unit(clean), "cross_condition": unit(clean + 2 * noise[1])}
-    result = verify(vectors, drawn(clips, 2_000, 0), clips.speakers, 100, 0)
+    result = verify(vectors, drawn(clips, 2_000, 0), clips, 100, 0)
     assert set(result.gaps) == {"same_text", "cross_condition", "cross_session", "short"}
     for name, found in result.gaps.items():
         low, high = ends(found.interval)
@@ -78,7 +79,7 @@ def test_the_interval_narrows_with_more_speakers() -> None:
         who, _, clips = labelled(speakers, 6, repeats=1)
         vectors = unit(random.normal(size=(speakers, 12))[who] + random.normal(size=(len(who), 12)))
         trials = {"all": drawn(clips, 10**5, 0)["all"]}
-        found = verify({"clean": vectors}, trials, clips.speakers, 100, 0).conditions["clean"]["all"]
+        found = verify({"clean": vectors}, trials, clips, 100, 0).conditions["clean"]["all"]
         low, high = ends(found.eer_interval)
         assert low <= found.eer <= high
         widths.append(high - low)
@@ -89,8 +90,8 @@ def test_metrics_are_plain_json_with_any_scorer() -> None:
     _, _, clips = labelled(5, 4)
     vectors = unit(np.random.default_rng(0).normal(size=(len(clips), 6)))
     trials = drawn(clips, 100, 0)
-    for repeats, calibration in ((10, (3.0, -1.0)), (0, None)):
-        result = verify({"clean": vectors}, trials, clips.speakers, repeats, 0, calibration, as_norm(vectors))
+    for repeats, calibration in ((10, Calibration(3.0, -1.0)), (0, None)):
+        result = verify({"clean": vectors}, trials, clips, repeats, 0, calibration, as_norm(vectors))
         json.dumps([found.model_dump(mode="json") for found in result.gaps.values()], allow_nan=False)
         json.dumps(result.conditions["clean"]["all"].model_dump(mode="json"), allow_nan=False)
         assert result.conditions["clean"]["all"].eer_interval is None or repeats
@@ -100,10 +101,12 @@ def test_cllr_needs_speakers_in_both_halves_unless_calibrated_elsewhere() -> Non
     who, _, clips = labelled(2, 6)
     vectors = unit(np.eye(2)[who] + 0.1)
     trials = {"all": drawn(clips, 10**6, 0)["all"]}
-    without = verify({"clean": vectors}, trials, clips.speakers, 0, 0).conditions["clean"]["all"]
-    given = verify({"clean": vectors}, trials, clips.speakers, 0, 0, (1e-9, 0.0)).conditions["clean"]["all"]
-    assert without.cllr is None
+    without = verify({"clean": vectors}, trials, clips, 0, 0).conditions["clean"]["all"]
+    given = verify({"clean": vectors}, trials, clips, 0, 0, Calibration(1e-9, 0.0)).conditions["clean"]["all"]
+    assert without.cllr is without.false_accepts is None
     assert given.cllr == pytest.approx(1)
+    # At log odds above 0, however little, everybody is accepted.
+    assert (given.false_accepts, given.false_rejects) == (1, 0)
     assert without.min_cllr == 0
 
 

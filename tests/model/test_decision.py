@@ -37,7 +37,7 @@ def test_more_sound_moves_the_odds_of_both_clips_alike() -> None:
 @pytest.mark.parametrize("prior", [0, 1, -0.2, 5])
 def test_a_prior_is_a_probability(prior: float) -> None:
     with pytest.raises(IntervoxError, match="prior"):
-        LINE.probability(0.5, prior)
+        LINE.probability(0.5, prior=prior)
 
 
 def test_the_operating_point_decides_unless_a_threshold_is_given() -> None:
@@ -53,7 +53,9 @@ def test_the_operating_point_decides_unless_a_threshold_is_given() -> None:
 def test_the_prior_moves_the_probability_and_not_the_decision() -> None:
     even, rare = (LINE.decide("speaker", 0.6, (1.0, 1.0), prior=prior) for prior in (0.5, 0.001))
     assert (even.accepted, even.threshold, even.prior) == (rare.accepted, rare.threshold, 0.5)
-    assert even.probability > 0.8 and rare.probability < 0.01 and rare.prior == 0.001
+    assert even.probability > 0.8
+    assert rare.probability < 0.01
+    assert rare.prior == 0.001
 
 
 def test_a_model_decides_by_the_calibration_of_a_subspace() -> None:

@@ -33,7 +33,7 @@ def test_a_file_holds_every_trial_once_and_gives_the_same_error_rates(tmp_path: 
     assert representations(table) == ["speaker", "raw.1"]
     pairs = set(zip(table["enrol"].to_pylist(), table["test"].to_pylist(), strict=True))
     assert len(pairs) == table.num_rows
-    verified = verify({"clean": small_vectors(clips, 1.0)}, trials, clips.speakers, 0, 0)
+    verified = verify({"clean": small_vectors(clips, 1.0)}, trials, clips, 0, 0)
     for stratum, result in verified.conditions["clean"].items():
         targets, impostors = stratum_scores(table, "speaker", stratum)
         assert (len(targets), len(impostors)) == (result.targets, result.impostors)
