@@ -26,7 +26,7 @@ from intervox.features.extraction import extract
 from intervox.features.store import Features
 from intervox.recipe import FeatureSettings
 from tests.conftest import ROOT
-from tests.test_interrupt import interrupt, start
+from tests.test_interrupt import interrupt, started
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
@@ -277,14 +277,14 @@ def test_an_interrupted_step_ends_at_once_and_says_how_to_go_on(
     undone, begun = STEPS[step]
     shutil.rmtree(folder / undone)
     (folder / "metrics.json").unlink()
-    process = start("-m", "intervox", step, "mini", "--folder", str(folder), cwd=ROOT)
-    while process.poll() is None and not list(folder.glob(begun)):
-        time.sleep(0.02)
-    seconds, said = interrupt(process)
-    assert process.returncode == 130
-    assert said.splitlines()[-1] == "interrupted: the same command resumes the run from here"
-    assert "Traceback" not in said
-    assert seconds < 2
+    with started("-m", "intervox", step, "mini", "--folder", str(folder), cwd=ROOT) as process:
+        while process.poll() is None and not list(folder.glob(begun)):
+            time.sleep(0.02)
+        seconds, said = interrupt(process)
+        assert process.returncode == 130
+        assert said.splitlines()[-1] == "interrupted: the same command resumes the run from here"
+        assert "Traceback" not in said
+        assert seconds < 2
 
 
 def test_a_finished_run_is_not_measured_again(mini_run: Path, tmp_path: Path, command: Command) -> None:
