@@ -132,7 +132,7 @@ def test_old_results_are_gone_before_new_ones_are_measured(
     with pytest.raises(IntervoxError):
         benchmark_embeddings(tmp_path / "absent.npz", home)
     assert (home / "metrics.json").exists()
-    monkeypatch.setattr(benchmarking, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(benchmarking, "measure", lambda *_, **__: pytest.fail("measured"))
     with pytest.raises(pytest.fail.Exception, match="measured"):
         benchmark_embeddings(tmp_path / "own.npz", home)
     assert not any(path.is_file() for path in home.rglob("*"))

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +22,8 @@ from joblib import Parallel, delayed
 from intervox.parallel import Pool, ended_by_interrupt, run_jobs
 
 def native(_):
-    # Minutes without the interpreter: no exception gets in.
-    print({SAID!r}, flush=True)
+    # Minutes without the interpreter: no exception gets in. One write, as two threads say it at once.
+    print({SAID!r} + "\\n", end="", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)
 
 def asleep(_):
@@ -55,8 +57,10 @@ def interrupt(process: "subprocess.Popen[str]") -> tuple[float, str]:
     return time.monotonic() - begun, error
 
 
-def start(*words: str, cwd: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+@contextmanager
+def started(*words: str, cwd: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run Python as the leader of a group of processes, of which none is left after a failed test."""
+    process = subprocess.Popen(
         [sys.executable, *words],
         cwd=cwd,
         stdin=subprocess.PIPE,
@@ -68,6 +72,12 @@ def start(*words: str, cwd: Path) -> "subprocess.Popen[str]":
         # A shell that runs the tests in the background has told them to ignore interrupts.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def is_alive(group: int) -> bool:
@@ -82,27 +92,27 @@ def is_alive(group: int) -> bool:
 @pytest.mark.parametrize("work", ["native", "threads", "workers", "sleeping workers"])
 def test_nothing_that_runs_holds_up_an_interrupt(work: str, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
-    process = start("script.py", work, cwd=tmp_path)
-    assert process.stdout is not None
-    assert process.stdout.readline().strip() == SAID
-    seconds, error = interrupt(process)
-    assert process.returncode == 130
-    assert error.strip() == "interrupted"
-    assert seconds < 2
-    # Nor do its workers go on without it: the group that they share is empty.
-    deadline = time.monotonic() + 5
-    while is_alive(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_alive(process.pid)
+    with started("script.py", work, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == SAID
+        seconds, error = interrupt(process)
+        assert process.returncode == 130
+        assert error.strip() == "interrupted"
+        assert seconds < 2
+        # Nor do its workers go on without it: the group that they share is empty.
+        deadline = time.monotonic() + 5
+        while is_alive(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not is_alive(process.pid)
 
 
 def test_only_what_resumes_is_said_to_resume(tmp_path: Path, wav: Path) -> None:
-    process = start("-m", "intervox", "embed", "--list", "-", "--json", cwd=tmp_path)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(f"{wav}\n")
-    process.stdin.flush()
-    assert process.stdout.readline()
-    seconds, error = interrupt(process)
-    assert (process.returncode, error) == (130, "interrupted\n")
-    assert seconds < 2
+    with started("-m", "intervox", "embed", "--list", "-", "--json", cwd=tmp_path) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{wav}\n")
+        process.stdin.flush()
+        assert process.stdout.readline()
+        seconds, error = interrupt(process)
+        assert (process.returncode, error) == (130, "interrupted\n")
+        assert seconds < 2

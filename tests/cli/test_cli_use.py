@@ -240,7 +240,7 @@ def test_commands_in_a_list_are_not_run(run: Run, clips: Path) -> None:
         (("verify", "a.wav", "b.wav", "--speaker", "alice"), "--speaker goes with a file"),
         (("verify", "gone.wav", "b.wav"), "gone.wav is not a file"),
         (("verify", "gone.safetensors", "b.wav"), "gone.safetensors is not a file"),
-        (("verify", "a.wav", "b.wav", "--false-accept-rate", "2"), "the rate is 2.0"),
+        (("verify", "a.wav", "b.wav", "--false-accept-rate", "2"), "is '2': it must be at most 1"),
     ],
 )
 def test_mistakes_get_a_sentence(words: tuple[str, ...], complaint: str, run: Run, clips: Path) -> None:
@@ -317,7 +317,7 @@ def test_people_are_enrolled_added_to_and_verified(run: Run) -> None:
     assert lines(run("verify", "people.safetensors", "b.wav", "--json")[1])[0]["reference"] == "alice"
     assert run("enrol", "alice", "b.wav", "--into", "people.safetensors")[0] == 0
     output = run("enrol", "carol", "[c].wav", "--into", "people.safetensors")[1]
-    assert output == "carol: 1 examples; people.safetensors knows alice, carol\n"
+    assert output == "carol: 1 example; people.safetensors knows alice, carol\n"
     code, output, _ = run("verify", "people.safetensors", "a.wav", "--speaker", "alice", "--json")
     prototype = expected("a", "b").sum(axis=0)
     score = float(expected("a")[0] @ prototype / np.linalg.norm(prototype))

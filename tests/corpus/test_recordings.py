@@ -103,7 +103,10 @@ def test_exact_spellings_of_one_text_stay_in_one_split_and_one_place(tmp_path: P
 
 
 def test_a_speaker_of_two_languages_is_refused(tmp_path: Path, wav: Path) -> None:
-    write_manifest(tmp_path / "m.csv", [Row(wav, "ann", "taxi", language=tag) for tag in ("de", "en")])
+    other = tmp_path / "other.wav"
+    other.write_bytes(wav.read_bytes())
+    rows = [Row(path, "ann", "taxi", language=tag) for path, tag in ((wav, "de"), (other, "en"))]
+    write_manifest(tmp_path / "m.csv", rows)
     with pytest.raises(IntervoxError, match="'ann' in two languages"):
         load_engine(RecordingsSettings(name="recordings", manifest=tmp_path / "m.csv"))
 

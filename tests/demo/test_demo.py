@@ -336,7 +336,7 @@ def test_one_answer_at_a_time_and_few_wait(
     packaged: SubspaceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gradio", reason="the demo page needs Gradio: pip install intervox[demo]")
-    monkeypatch.setattr("intervox.demo.page.MAX_WAITING", 2)
+    monkeypatch.setattr(clips, "MAX_WAITING", 2)
     working, done = threading.Semaphore(0), threading.Event()
     active, most = 0, 0
     answering(packaged, monkeypatch, {"speaker": 0.9, "content": 0.25})

@@ -157,7 +157,6 @@ def test_rows_of_bytes_are_mapped_as_files_are(clips: Path) -> None:
 def test_examples_are_programs(clips: Path) -> None:
     assert run(clips, "pyannote_embedding", "a.wav", "b.wav").startswith("cosine 0.")
     assert run(clips, "speechbrain_verification", "a.wav", "b.wav").endswith("same speaker\n")
-    assert run(clips, "speechbrain_verification", "a.wav", "c.wav").endswith("different speaker\n")
     pytest.importorskip("datasets")
     run(clips, "datasets_map", "v.parquet", "a.wav", "c.wav")
     from intervox.interop import read_vectors

@@ -423,6 +423,7 @@ def test_the_papers_comparison_can_be_trained(tmp_path: Path) -> None:
     assert len(unlike) == len(variants)
 
 
+@pytest.mark.long  # the docs' pages sweep a smaller run
 @pytest.mark.slow
 @pytest.mark.end_to_end
 def test_the_command_sweeps_a_run(
