@@ -1,6 +1,8 @@
 """Where a model's files come from: the package, a folder or the hub; and what may be wrong with them."""
 
 import hashlib
+import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -21,6 +23,12 @@ FILES = (CONFIG, WEIGHTS)
 
 RUNS_MODEL = "model"
 """Of a run's folder: where its model is."""
+
+
+OWN_BACKBONE = "./backbone"
+"""What ``config.json`` calls a backbone that was a local folder: the copy beside it."""
+
+_BACKBONE_FILE = re.compile(r"backbone/[\w.-]+\.(json|safetensors)")
 
 
 def default_model_folder() -> Path:
@@ -97,7 +105,7 @@ def damage_named(name: str) -> Iterator[None]:
 
 
 def _from_hub(name: str, hub: dict[str, Any]) -> Path:
-    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub import errors, hf_hub_download, list_repo_files
 
     from intervox.backbones.load import hub_answers
     from intervox.progress import quiet
@@ -111,6 +119,13 @@ def _from_hub(name: str, hub: dict[str, Any]) -> Path:
     try:
         with quiet():  # not every attempt to reach the hub is worth a warning
             config, _ = (Path(hf_hub_download(name, file, **hub)) for file in FILES)
+            if json.loads(config.read_bytes()).get("backbone") == OWN_BACKBONE and not hub.get(
+                "local_files_only"
+            ):
+                options = {key: hub[key] for key in ("revision", "token") if key in hub}
+                own = [file for file in list_repo_files(name, **options) if _BACKBONE_FILE.fullmatch(file)]
+                for file in own:
+                    hf_hub_download(name, file, **hub)
     except errors.GatedRepoError as error:
         raise IntervoxError(f"{name} is open to some only: ask for access on its page, and log in") from error
     except errors.RepositoryNotFoundError as error:

@@ -22,7 +22,7 @@ from intervox.errors import IntervoxError, plain_problems
 from intervox.features.extraction import clip_frames
 from intervox.model.decision import EVEN, Calibration, Decision, References, similarity, similarity_pairwise
 from intervox.model.encoding import ClipEncoder, Device
-from intervox.model.loading import CONFIG, DEFAULT, WEIGHTS, damage_named, model_folder
+from intervox.model.loading import CONFIG, DEFAULT, OWN_BACKBONE, WEIGHTS, damage_named, model_folder
 from intervox.model.matching import Match, Matching, Spoken, pooled_steps, speech_activity
 from intervox.recipe import FeatureSettings
 from intervox.recipe.training import SubspaceSettings
@@ -35,10 +35,6 @@ _MATCHING = "matching_"
 """Of the buffers that hold the centre and the metric of matching."""
 
 _HEARD_AT_ONCE = 64
-
-
-OWN_BACKBONE = "./backbone"
-"""What ``config.json`` calls a backbone that was a local folder: the copy beside it."""
 
 
 class _MatchingConfig(BaseModel):
