@@ -32,7 +32,7 @@ MANIFESTS = {
 }
 CONFIGS = {
     "number": ('"backbone": ".*?"', '"backbone": 5'),
-    "layers": (r'"layers": \d+(?=,\s*"ref|,\s*"sub|,\s*"win)', '"layers": "six"'),
+    "layers": (r'"layers": \d+(?=,\s*"m|,\s*"ref|,\s*"sub|,\s*"win)', '"layers": "six"'),
     "window": (r'"window_seconds": [\d.]+', '"window_seconds": null'),
 }
 RECIPES = {

@@ -242,8 +242,7 @@ def test_measures_are_those_of_the_evaluation(world: World) -> None:
         "people cross_condition content_eer",
     }  # fmt: skip
     vectors = {condition: spaces["speaker"].vectors(test_set, condition) for condition in test_set.whole}
-    speakers = test_set.clips.speakers
-    verified = verify(vectors, test_set.trials, speakers, settings.bootstrap, EVALUATION_SEED)
+    verified = verify(vectors, test_set.trials, test_set.clips, settings.bootstrap, EVALUATION_SEED)
     for condition, strata in verified.conditions.items():
         samples = np.array(found[f"people {condition} different_text"])
         expected = strata["different_text"]

@@ -233,12 +233,14 @@ def test_config_says_what_another_program_has_to_know(exported: Exported, speech
     assert about["outputs"] == ["content", "speaker"]
     assert about["dims"] == {"content": 48, "speaker": 96}
     clips = [speech(1.0, 1), speech(2.0, 2)]
-    vectors = run_graph(exported.folder / about["file"], clips)["content"]
-    values = dict(zip(about["calibration_fields"], about["calibration"]["content"], strict=True))
+    vectors = run_graph(exported.folder / about["file"], clips)["speaker"]
+    values = dict(zip(about["calibration_fields"], about["calibration"]["speaker"], strict=True))
     formula = about["probability"].split(":")[0]
     score = float(vectors[0] @ vectors[1])
-    probability = eval(formula, {"exp": np.exp, "score": score, **values})
-    said = SubspaceModel.from_pretrained("default").compare(clips[0], clips[1], space="content")
+    probability = eval(
+        formula, {"exp": np.exp, "log": np.log, "score": score, "short": 1.0, "long": 2.0, **values}
+    )
+    said = SubspaceModel.from_pretrained("default").compare(clips[0], clips[1])
     assert score == pytest.approx(said.score, abs=1e-4)
     assert probability == pytest.approx(said.probability, abs=1e-4)
 
@@ -247,7 +249,7 @@ def test_the_example_needs_neither_intervox_nor_torch(
     exported: Exported, speech: Speech, tmp_path: Path
 ) -> None:
     example = exported.folder / "example.py"
-    assert len(example.read_text().splitlines()) <= 15
+    assert len(example.read_text().splitlines()) <= 18
     sf.write(tmp_path / "a.wav", np.stack([speech(1.0, 1), speech(1.0, 4)], axis=1), 16_000)
     sf.write(tmp_path / "b.wav", speech(5.0, 2), 44_100)
     (tmp_path / "sitecustomize.py").write_text(

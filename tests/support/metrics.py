@@ -136,7 +136,8 @@ def _severity(eer: float) -> dict[str, Any]:
 
 def _calibration() -> dict[str, Any]:
     bins = [[0.05 + 0.1 * i, min(1.0, 0.02 + 0.1 * i + 0.002 * i * i), 900 - 80 * i] for i in range(10)]
-    return {"slope": 15.8, "offset": -5.36, "source": "synthetic", "bins": bins}
+    line = {"slope": 15.8, "offset": -5.36, "shorter": 0.0, "longer": 0.0, "accept_at": 2.0}
+    return {**line, "source": "synthetic", "bins": bins}
 
 
 def _keywords(chance: float, found: tuple[tuple[float, float], ...]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def verify(
             as_json,
         )
     measured = known.model.measured.get(known.space)
-    if measured and known.threshold is None:
+    if measured and known.threshold is None and code != ERROR and not as_json:
         rates = [
             f"{name} {_percent(accepted)} and {_percent(refused)}"
             for name, (accepted, refused) in measured.items()
