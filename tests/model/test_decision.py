@@ -43,7 +43,8 @@ def test_a_prior_is_a_probability(prior: float) -> None:
 def test_the_operating_point_decides_unless_a_threshold_is_given() -> None:
     strict = LINE._replace(accept_at=2.0)
     found = strict.decide("speaker", 0.6, (1.0, 1.0))
-    assert (found.accepted, found.threshold) == (True, pytest.approx(0.6))
+    assert found.accepted
+    assert found.threshold == pytest.approx(0.6)
     assert not strict.decide("speaker", 0.59, (1.0, 1.0)).accepted
     given = strict.decide("speaker", 0.6, (1.0, 1.0), threshold=0.7, name="Anna")
     assert (given.accepted, given.threshold, given.name) == (False, 0.7, "Anna")

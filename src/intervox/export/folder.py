@@ -148,8 +148,8 @@ def _onnx_config(model: SubspaceModel, files: dict[str, str]) -> dict[str, Any]:
         "dims": {name: model.subspace(name).settings.dim for name in model.subspaces},
         "factors": model.factors,
         "score": "the product of two clips' vectors: unit length, so their cosine",
-        "probability": "1 / (1 + exp(-(slope * score + offset + shorter * log(short) + longer * log(long)))): "
-        "of sharing the factor, at even odds, for a shorter and a longer clip of so many seconds",
+        "probability": "1 / (1 + exp(-(slope * score + offset + shorter * log(short) + longer * log(long))))"
+        ": of sharing the factor, at even odds, for a shorter and a longer clip of so many seconds",
         "calibration_fields": list(Calibration._fields),
         "calibration": model.calibration,
     }
