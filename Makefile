@@ -5,11 +5,10 @@
 # make docs         set up, build the documentation site, and say where it is
 # make test         set up, then lint, types and the fast tests
 # make slow         set up, then the tests of pages, site, notebook, browser and kills
-# make check        set up, then lint, types and all tests but the longest: what CI runs
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart standard model demo docs test lint unit slow check bench figures readme clean
+.PHONY: quickstart standard model demo docs test lint unit slow bench figures readme clean
 
 quickstart: .venv/run-ready
 	$(BIN)/intervox run quickstart
@@ -47,13 +46,10 @@ lint: .venv/dev-ready
 unit: .venv/dev-ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow"
 
+# CI leaves those marked `long` out, which take minutes and nearly always fail together with others.
+SLOW := slow
 slow: .venv/dev-ready
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
-
-# In one go, which collects once and shares every fixture. Those marked `long` beside `slow`, which take
-# minutes and nearly always fail together with others, are left to `make slow`.
-check: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not long"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "$(SLOW)"
 
 bench: .venv/dev-ready
 	$(BIN)/python benchmarks/extraction.py

@@ -26,7 +26,7 @@ from intervox.demo.answers import MAP_SIZE, MARKS, SpaceMap, Timeline, compare, 
 from intervox.demo.page import Limits, read_clip
 from intervox.demo.server import listen, make_app
 from intervox.errors import IntervoxError
-from intervox.model.decision import References
+from intervox.model.decision import References, in_percent
 from intervox.model.matching import Match
 from intervox.model.model import SubspaceModel
 from tests.conftest import ROOT, Speech
@@ -169,7 +169,7 @@ def test_without_calibration_there_is_a_score_alone(
     [(0.999, "above 99\xa0%"), (0.96, "96\xa0%"), (0.5, "50\xa0%"), (0.001, "below 1\xa0%")],
 )
 def test_no_probability_claims_certainty(probability: float, words: str) -> None:
-    assert rendering.percent(probability) == words
+    assert in_percent(probability) == words
 
 
 def test_times_are_minutes_and_seconds() -> None:

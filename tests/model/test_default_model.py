@@ -3,7 +3,9 @@
 import json
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +58,30 @@ def test_embed_and_verify_need_no_training(tmp_path: Path, command: Command, spe
     assert done.returncode == 0, done.stderr
     vectors = np.load(tmp_path / "z.npy")
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
+
+
+def test_sentences_of_people_are_told_apart(corpora: Path) -> None:
+    """One clip of each LibriSpeech reader: nobody says what another does."""
+    readers = sorted((corpora / "librispeech" / "test-other").iterdir())
+    model = SubspaceModel.from_pretrained("default")
+    spoken = list(model.spoken(sorted(reader.glob("*.flac"))[0] for reader in readers))
+    answers = Counter(model.own_matching().match(*pair).answer for pair in combinations(spoken, 2))
+    # A third of the pairs differ too much in length.
+    assert set(answers) == {"different", "unclear"}
+    assert answers["different"] > answers["unclear"]
+
+
+def test_one_sentence_is_known_in_any_voice_and_emotion(corpora: Path) -> None:
+    """Of RAVDESS' two sentences, which share four words of six: calm, happy and angry actors."""
+    clips = [
+        sorted((corpora / "ravdess" / f"Actor_{actor:02d}").glob(f"03-01-{emotion}-*-{text}-01-*.flac"))[0]
+        for text in ("01", "02")
+        for actor, emotion in ((1, "02"), (4, "03"), (7, "05"), (10, "02"), (13, "03"), (16, "05"))
+    ]
+    model = SubspaceModel.from_pretrained("default")
+    matching, spoken = model.own_matching(), list(model.spoken(clips))
+    same = [matching.match(*pair) for text in (spoken[:6], spoken[6:]) for pair in combinations(text, 2)]
+    partly = [matching.match(*pair) for pair in product(spoken[:6], spoken[6:])]
+    assert np.mean([found.answer == "same" for found in same]) >= 0.8
+    assert np.mean([found.answer == "partly" for found in partly]) >= 0.6
+    assert not any(found.answer == "different" for found in (*same, *partly))

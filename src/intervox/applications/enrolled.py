@@ -116,17 +116,22 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
     @property
     def threshold_(self) -> float:
         """The minimum cosine to accept, for a second of each."""
-        return float(self._calibration.score_at()) if self.threshold is None else self.threshold
+        return (
+            float(self._calibration.score_at(self._accept_at)) if self.threshold is None else self.threshold
+        )
 
     @property
     def _calibration(self) -> Calibration:
-        self.model_.probability(0.0, self.space)  # refuses a subspace without a calibration
-        return self.model_.calibration[self.space]
+        return self.model_.calibration_of(self.space)
+
+    @property
+    def _accept_at(self) -> float:
+        """Log odds from which a clip is accepted, where no threshold is set."""
+        return self._calibration.accept_at
 
     def score_at(self, probability: float, prior: float = EVEN) -> float:
         """Return the cosine at which "the same" has a probability, given a prior; both in (0, 1)."""
-        self.model_.probability(0.0, self.space, prior)
-        return float(self._calibration.score_at(logit(probability) - logit(prior)))
+        return float(self._calibration.score_at(logit(probability) - logit(prior, "prior")))
 
     def fit(self, X: Iterable[AudioSource], y: Sequence[str]) -> Self:
         """Forget everybody, and enrol a name for each clip.
@@ -211,7 +216,7 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         closest = scores.argmax(axis=1)
         least = np.full(len(scores), self.threshold_)
         if self.threshold is None:
-            least = self._calibration.score_at(None, seconds, self._enrolled_seconds[closest])
+            least = self._calibration.score_at(self._accept_at, seconds, self._enrolled_seconds[closest])
         return np.where(scores.max(axis=1) >= least, self.classes_[closest], UNKNOWN)
 
     @property

@@ -22,6 +22,7 @@ from intervox.audio import (
 )
 from intervox.errors import IntervoxError
 from intervox.metrics.events import HOP_SECONDS, REFRACTORY_SECONDS, WINDOW_SECONDS, pick_peaks
+from intervox.model.decision import logit
 from intervox.model.encoding import is_one_clip
 from intervox.model.loading import DEFAULT
 from intervox.model.model import SubspaceModel
@@ -30,7 +31,7 @@ _LONGEST_WINDOW = 30.0
 """Seconds that somebody may ask for: no keyword is longer."""
 
 WEAK_STABILITY = 0.88
-"""Below this, an example is weak: see ``KeywordSpotter.stability``. Chosen on Speech Commands alone."""
+"""Below this, an example is weak: see ``KeywordSpotter.stability``. Chosen by Speech Commands' figures."""
 
 _MARGIN = SAMPLE_RATE // 8
 """Samples of silence on either side of an example that is slightly disturbed."""
@@ -110,9 +111,9 @@ class KeywordSpotter(Enrolled):
         """What the last ``scan`` or ``stream`` has found most like a keyword, above the threshold or not."""
 
     @property
-    def threshold_(self) -> float:
-        """The cosine from which on a clip of its own is accepted."""
-        return self.score_at(0.5, self._clip_prior) if self.threshold is None else self.threshold
+    def _accept_at(self) -> float:
+        """What is at least as probable as not, given how probable each keyword was."""
+        return -logit(self._clip_prior)
 
     @property
     def scan_threshold_(self) -> float:

@@ -78,6 +78,7 @@ def verify(
     intervox verify alice.wav new.wav --false-accept-rate 0.01 && echo "welcome, alice"
     """
     from intervox.interop.clips import embed_clips, expand
+    from intervox.model.decision import in_percent
 
     paths = expand(clips)
     expanded = expand([reference])
@@ -108,7 +109,7 @@ def verify(
         say(
             {"clip": clip, "reference": known.name, **figures, "prior": prior, "same": found.accepted},
             f"{clip}: {'same' if found.accepted else 'different'} speaker  (cosine {found.score:.3f}, "
-            f"threshold {found.threshold:.3f}, probability {_percent(found.probability)} at a prior of "
+            f"threshold {found.threshold:.3f}, probability {in_percent(found.probability)} at a prior of "
             f"{_percent(prior)})",
             as_json,
         )
@@ -126,6 +127,7 @@ def verify(
 
 
 def _percent(share: float) -> str:
+    """Write a measured rate, or a share that the user gave."""
     return f"{100 * share:.3g} %"
 
 
@@ -154,10 +156,8 @@ def match(
     if len(expanded) > 1:
         raise IntervoxError(f"{reference} matches {len(expanded)} files: compare with one")
     code = YES
-    matching = loaded.matching
+    matching = loaded.own_matching()
     (spoken,) = loaded.spoken([open_clip(expanded[0])])
-    if matching is None:
-        raise IntervoxError("this model can't match words yet: run `intervox evaluate` on its recipe first")
     for clip in watched(paths, len(paths), "comparing"):
         try:
             found = matching.match(spoken, *loaded.spoken([open_clip(clip)]))
@@ -172,9 +172,11 @@ def match(
 
 def _said(found: "Match") -> str:
     """Put an answer into words."""
+    from intervox.model.decision import in_percent
+
     if found.answer == "unclear":
         return f"can't be compared: {found.reason}"
-    sure = f"probability {_percent(found.probability)}"
+    sure = f"probability {in_percent(found.probability)}"
     if found.answer != "partly":
         return f"{'the same words' if found.answer == 'same' else 'different words'}  ({sure})"
     places = ", ".join("{:.1f}-{:.1f} s".format(*each.second) for each in found.differences)

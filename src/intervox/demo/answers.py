@@ -14,7 +14,7 @@ from intervox.applications.spotter import Detection, KeywordSpotter
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError
 from intervox.metrics.events import HOP_SECONDS
-from intervox.model.decision import CONDITION, TEXT, Decision, References
+from intervox.model.decision import CONDITION, TEXT, Decision, References, in_percent
 from intervox.model.matching import Match
 from intervox.model.model import SubspaceModel
 
@@ -289,13 +289,6 @@ def problem(sentence: str) -> str:
     return _render("problem", sentence=f"{sentence[0].upper()}{sentence[1:]}.")
 
 
-def percent(probability: float) -> str:
-    """Write a probability without claiming certainty."""
-    if probability < 0.01:
-        return "below 1\u00a0%"
-    return "above 99\u00a0%" if probability > 0.99 else f"{100 * probability:.0f}\u00a0%"
-
-
 def clock(seconds: float) -> str:
     """Write a time as minutes and seconds, to a tenth."""
     minutes, tenths = divmod(round(10 * seconds), 600)
@@ -309,4 +302,6 @@ def _render(template: str, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    return environment.get_template(f"{template}.html.jinja").render(percent=percent, clock=clock, **values)
+    return environment.get_template(f"{template}.html.jinja").render(
+        percent=in_percent, clock=clock, **values
+    )

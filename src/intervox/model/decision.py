@@ -157,7 +157,7 @@ class Calibration(NamedTuple):
         IntervoxError
             The prior is out of range.
         """
-        log_odds = self.log_odds(scores, first, second) + _prior_log_odds(prior)
+        log_odds = self.log_odds(scores, first, second) + logit(prior, "prior")
         return np.asarray(np.exp(-np.logaddexp(0, -log_odds)))
 
     def score_at(
@@ -186,15 +186,24 @@ class Calibration(NamedTuple):
         return np.asarray(self.offset + self.shorter * logs.min(axis=0) + self.longer * logs.max(axis=0))
 
 
-def logit(probability: float) -> float:
-    """Return the log odds of a probability in (0, 1)."""
+def logit(probability: float, what: str = "probability") -> float:
+    """Return the log odds of a probability.
+
+    Raises
+    ------
+    IntervoxError
+        It is not between 0 and 1; ``what`` is its name.
+    """
+    if not 0 < probability < 1:
+        raise IntervoxError(f"the {what} is {probability}: give a number above 0 and below 1")
     return math.log(probability / (1 - probability))
 
 
-def _prior_log_odds(prior: float) -> float:
-    if not 0 < prior < 1:
-        raise IntervoxError(f"the prior is {prior}: give a probability above 0 and below 1")
-    return logit(prior)
+def in_percent(probability: float) -> str:
+    """Write a probability without claiming certainty."""
+    if probability < 0.01:
+        return "below 1\u00a0%"
+    return "above 99\u00a0%" if probability > 0.99 else f"{100 * probability:.0f}\u00a0%"
 
 
 CONDITION = "condition"

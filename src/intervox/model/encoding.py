@@ -16,10 +16,14 @@ from intervox.errors import IntervoxError
 from intervox.features.extraction import clip_frames, layer_means
 from intervox.metrics.vectors import Vectors
 from intervox.model.heads import Heads
+from intervox.model.matching import Spoken, pooled_steps, speech_activity
 from intervox.progress import progress_bar
 from intervox.recipe import FeatureSettings
 
 Device = str | torch.device | None
+
+_SPOKEN_AT_ONCE = 64
+"""Clips whose waveforms are in memory while their frames are read."""
 
 _BATCHES_AT_ONCE = 30
 """How many batches' waveforms are in memory: enough of them that most find others of their length."""
@@ -54,6 +58,11 @@ class ClipEncoder(Heads):
         self.fingerprint = fingerprint
         self.window_seconds = window_seconds
         self._backbone: Backbone | None = None
+
+    @property
+    def content_space(self) -> str | None:
+        """The first subspace of content, None without one."""
+        return next((name for name, factor in self.factors.items() if factor == "content"), None)
 
     @property
     def device(self) -> torch.device:
@@ -170,6 +179,24 @@ class ClipEncoder(Heads):
             self.to(device)
         settings = FeatureSettings(batch_seconds=batch_seconds, window_seconds=self.window_seconds)
         return _encode_stream(self, self.own_backbone(), sources, settings, frames, show_progress)
+
+    def spoken(self, sources: Iterable[AudioSource]) -> Iterator[Spoken]:
+        """Yield what is known of the content of each clip, for ``Matching.match``.
+
+        Raises
+        ------
+        IntervoxError
+            The model has no subspace of content, or a clip can't be embedded.
+        """
+        space, settings = self.content_space, FeatureSettings(window_seconds=self.window_seconds)
+        if space is None:
+            raise IntervoxError("this model has no subspace of content")
+        for waves in groups(map(load_audio, sources), lambda _: 1, lambda count: count >= _SPOKEN_AT_ONCE):
+            for wave, frames in zip(waves, clip_frames(self.own_backbone(), waves, settings), strict=True):
+                steps = pooled_steps(frames)
+                vector = self.project(frames.mean(axis=0, keepdims=True))[space][0]
+                activity = speech_activity(wave, len(steps))
+                yield Spoken(vector, self.project(steps)[space], activity, len(wave) / SAMPLE_RATE)
 
     def own_backbone(self) -> Backbone:
         """Load the backbone once, and make sure that it is the one that was trained on."""

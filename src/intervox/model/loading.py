@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from intervox.errors import IntervoxError
+from intervox.storage import atomic_path
 
 DEFAULT = "default"
 """What ``--model`` and ``SubspaceModel.from_pretrained`` call the model that comes with the package."""
@@ -23,7 +26,6 @@ FILES = (CONFIG, WEIGHTS)
 
 RUNS_MODEL = "model"
 """Of a run's folder: where its model is."""
-
 
 OWN_BACKBONE = "./backbone"
 """What ``config.json`` calls a backbone that was a local folder: the copy beside it."""
@@ -80,6 +82,20 @@ def model_folder(name: str, **hub: Any) -> Path:
     if not is_hub_id(name):
         raise _nothing(name)
     return _from_hub(name, hub)
+
+
+def copy_backbone(source: Path, folder: Path) -> None:
+    """Make a model's folder whole: link its backbone's files into it, or copy them from another disk."""
+    if folder.is_dir() and folder.samefile(source):
+        return
+    folder.mkdir(exist_ok=True)
+    for file in (*source.glob("*.json"), *source.glob("*.safetensors")):
+        with atomic_path(folder / file.name) as temporary:
+            temporary.unlink()
+            try:
+                os.link(file.resolve(), temporary)
+            except OSError:
+                shutil.copyfile(file, temporary)
 
 
 @contextmanager

@@ -143,7 +143,8 @@ class Matching(NamedTuple):
     centre, metric
         Shapes (dim,) and (dim, dim): steps are compared as ``(step - centre) @ metric``.
     words
-        Log odds of "the same word": weights of the clips' cosine and of the alignment's, and an offset.
+        Log odds of "the same word": weights of the clips' cosine and of the alignment's, and an offset;
+        empty where no words were at hand.
     sentences
         For each of ``ANSWERS`` the weights of ``features`` and an offset; empty where no sentences
         were at hand.
@@ -170,22 +171,17 @@ class Matching(NamedTuple):
         """Say whether two clips say the same."""
         seconds = first.speech_seconds, second.speech_seconds
         if min(seconds) < _LEAST_SECONDS:
-            return Match("unclear", 0.0, 0.0, reason="there is hardly any speech in one of the clips")
-        aligned = self.align(first, second)
+            return _unclear("there is hardly any speech in one of the clips")
         if max(seconds) < WORD_SECONDS:
-            odds = np.dot(self.words, [float(first.vector @ second.vector), aligned.score, 1.0])
-            same = float(1 / (1 + np.exp(-odds)))
-            return Match("same" if same >= 0.5 else "different", max(same, 1 - same), float(same >= 0.5))
+            return self._match_words(first, second)
         if max(seconds) > _RATIO * min(seconds):
-            return Match(
-                "unclear",
-                0.0,
-                0.0,
-                reason=f"one clip has {max(seconds):.1f} s of speech, the other {min(seconds):.1f} s: "
-                "look for the short one in the long one with `intervox spot`",
+            return _unclear(
+                f"one clip has {max(seconds):.1f} s of speech, the other {min(seconds):.1f} s: look for the "
+                "short one in the long one with `intervox spot`"
             )
         if not self.sentences:
-            return Match("unclear", 0.0, 0.0, reason="this model was calibrated on single words")
+            return _unclear("this model was calibrated on single words alone")
+        aligned = self.align(first, second)
         logits = np.array(self.sentences) @ [*features(aligned, seconds), 1.0]
         shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
         best = int(shares.argmax())
@@ -195,6 +191,17 @@ class Matching(NamedTuple):
             return Match(ANSWERS[best], float(shares[best]), float(best == ANSWERS.index("same")))
         differences = tuple(_differences(aligned, ~same_here, first, second))
         return Match("partly", float(shares[best]), share, differences)
+
+    def _match_words(self, first: Spoken, second: Spoken) -> Match:
+        if not self.words:
+            return _unclear("this model was calibrated on sentences alone")
+        similar = [float(first.vector @ second.vector), self.align(first, second).score, 1.0]
+        same = float(1 / (1 + np.exp(-np.dot(self.words, similar))))
+        return Match("same" if same >= 0.5 else "different", max(same, 1 - same), float(same >= 0.5))
+
+
+def _unclear(reason: str) -> Match:
+    return Match("unclear", 0.0, 0.0, reason=reason)
 
 
 def features(aligned: Aligned, seconds: tuple[float, float]) -> list[float]:

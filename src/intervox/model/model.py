@@ -2,30 +2,32 @@
 
 import hashlib
 import io
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import save_model
 
 from intervox.audio import SAMPLE_RATE, AudioSource, load_audio
-from intervox.clips.batches import groups
-from intervox.errors import IntervoxError, plain_problems
-from intervox.features.extraction import clip_frames
+from intervox.errors import IntervoxError
+from intervox.model.config import check_config
 from intervox.model.decision import EVEN, Calibration, Decision, References, similarity, similarity_pairwise
 from intervox.model.encoding import ClipEncoder, Device
-from intervox.model.loading import CONFIG, DEFAULT, OWN_BACKBONE, WEIGHTS, damage_named, model_folder
-from intervox.model.matching import Match, Matching, Spoken, pooled_steps, speech_activity
-from intervox.recipe import FeatureSettings
-from intervox.recipe.training import SubspaceSettings
+from intervox.model.loading import (
+    CONFIG,
+    DEFAULT,
+    OWN_BACKBONE,
+    WEIGHTS,
+    copy_backbone,
+    damage_named,
+    model_folder,
+)
+from intervox.model.matching import Match, Matching
 from intervox.storage import atomic_path, stable_hash
 
 _REFERENCE = "reference_"
@@ -33,53 +35,6 @@ _REFERENCE = "reference_"
 
 _MATCHING = "matching_"
 """Of the buffers that hold the centre and the metric of matching."""
-
-_HEARD_AT_ONCE = 64
-
-
-class _MatchingConfig(BaseModel):
-    words: tuple[float, float, float]
-    sentences: list[Annotated[list[float], Field(min_length=7, max_length=7)]] = Field(max_length=3)
-    local: tuple[float, float]
-
-
-class _Config(BaseModel):
-    """What ``config.json`` says, as ``SubspaceModel`` takes it; what else is there is passed by."""
-
-    model_config = ConfigDict(strict=True)
-
-    backbone: str = Field(min_length=1)
-    layers: int = Field(ge=1)
-    dim: int = Field(ge=1)
-    subspaces: dict[str, SubspaceSettings] = Field(min_length=1)
-    fingerprint: str = ""
-    window_seconds: float = Field(4.0, ge=0.5, le=30)
-    calibration: dict[str, Annotated[list[float], Field(min_length=2, max_length=5)]] | None = None
-    measured: dict[str, dict[str, tuple[float, float]]] | None = None
-    matching: _MatchingConfig | None = None
-    references: dict[str, str] | None = None
-
-
-def _check_config(path: Path) -> None:
-    try:
-        _Config.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        problems = plain_problems(error, "the file")
-        raise IntervoxError(f"{path} is damaged ({problems}): refine the model again") from None
-
-
-def _copy_backbone(source: Path, folder: Path) -> None:
-    """Make a model's folder whole: link its backbone's files into it, or copy them from another disk."""
-    if folder.is_dir() and folder.samefile(source):
-        return
-    folder.mkdir(exist_ok=True)
-    for file in (*source.glob("*.json"), *source.glob("*.safetensors")):
-        with atomic_path(folder / file.name) as temporary:
-            temporary.unlink()
-            try:
-                os.link(file.resolve(), temporary)
-            except OSError:
-                shutil.copyfile(file, temporary)
 
 
 class SubspaceModel(
@@ -177,11 +132,6 @@ class SubspaceModel(
         self._tell_hub("measured", measured)
 
     @property
-    def content_space(self) -> str | None:
-        """The first subspace of content, None without one."""
-        return next((name for name, factor in self.factors.items() if factor == "content"), None)
-
-    @property
     def matching(self) -> Matching | None:
         """What ``match`` decides by; saved with the model, None before it is measured."""
         if not self._matching:
@@ -255,7 +205,7 @@ class SubspaceModel(
         """
         with damage_named(str(name)):
             folder = model_folder(str(name), **hub)
-            _check_config(folder / CONFIG)
+            check_config(folder / CONFIG)
             with redirect_stdout(io.StringIO()):  # where the mixin says that it loads from a folder
                 model = super().from_pretrained(str(folder), strict=True)
         assert isinstance(model, SubspaceModel)
@@ -272,7 +222,7 @@ class SubspaceModel(
             save_model(self, str(temporary))
         backbone = Path(self.backbone_name)
         if backbone.is_dir():
-            _copy_backbone(backbone, save_directory / OWN_BACKBONE)
+            copy_backbone(backbone, save_directory / OWN_BACKBONE)
             self._tell_hub("backbone", OWN_BACKBONE)
 
     def generate_model_card(self, *_arguments: Any, **_options: Any) -> ModelCard:
@@ -298,7 +248,7 @@ class SubspaceModel(
             The subspace does not exist, is one of content or was never calibrated, or a clip can't be
             embedded.
         """
-        self._calibration_of(space)
+        self.calibration_of(space)
         if self.factors[space] == "content":
             raise IntervoxError("what clips say is compared along an alignment: use match")
         waves = [load_audio(first), load_audio(second)]
@@ -314,30 +264,21 @@ class SubspaceModel(
         IntervoxError
             The model has no subspace of content or was never calibrated, or a clip can't be embedded.
         """
-        matching = self.matching
-        if matching is None:
-            raise IntervoxError(
-                "this model can't match words yet: run `intervox evaluate` on its recipe first"
-            )
-        return matching.match(*self.spoken([first, second]))
+        return self.own_matching().match(*self.spoken([first, second]))
 
-    def spoken(self, sources: Iterable[AudioSource]) -> Iterator[Spoken]:
-        """Yield what is known of the content of each clip, for ``Matching.match``.
+    def own_matching(self) -> Matching:
+        """Return what ``match`` decides by.
 
         Raises
         ------
         IntervoxError
-            The model has no subspace of content, or a clip can't be embedded.
+            It was never fitted.
         """
-        space, settings = self.content_space, FeatureSettings(window_seconds=self.window_seconds)
-        if space is None:
-            raise IntervoxError("this model has no subspace of content")
-        for waves in groups(map(load_audio, sources), lambda _: 1, lambda count: count >= _HEARD_AT_ONCE):
-            for wave, frames in zip(waves, clip_frames(self.own_backbone(), waves, settings), strict=True):
-                steps = pooled_steps(frames)
-                vector = self.project(frames.mean(axis=0, keepdims=True))[space][0]
-                activity = speech_activity(wave, len(steps))
-                yield Spoken(vector, self.project(steps)[space], activity, len(wave) / SAMPLE_RATE)
+        if (matching := self.matching) is None:
+            raise IntervoxError(
+                "this model can't match words yet: run `intervox evaluate` on its recipe first"
+            )
+        return matching
 
     def decide(
         self,
@@ -367,7 +308,7 @@ class SubspaceModel(
         IntervoxError
             The subspace does not exist or was never calibrated.
         """
-        return self._calibration_of(space).decide(space, score, seconds, threshold, prior, name)
+        return self.calibration_of(space).decide(space, score, seconds, threshold, prior, name)
 
     def probability(
         self, scores: ArrayLike, space: str = "speaker", prior: float = EVEN
@@ -386,9 +327,16 @@ class SubspaceModel(
         IntervoxError
             The subspace does not exist or was never calibrated, or the prior is out of range.
         """
-        return self._calibration_of(space).probability(scores, prior=prior)
+        return self.calibration_of(space).probability(scores, prior=prior)
 
-    def _calibration_of(self, space: str) -> Calibration:
+    def calibration_of(self, space: str) -> Calibration:
+        """Return a subspace's calibration.
+
+        Raises
+        ------
+        IntervoxError
+            The subspace does not exist or was never calibrated.
+        """
         self.check_space(space)
         if space not in self.calibration:
             raise IntervoxError(

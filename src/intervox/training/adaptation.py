@@ -22,6 +22,7 @@ from intervox.clips.source import load_clip
 from intervox.errors import IntervoxError
 from intervox.features.extraction import cut_windows
 from intervox.features.store import Features
+from intervox.model.loading import CONFIG
 from intervox.model.model import SubspaceModel
 from intervox.progress import progress_bar
 from intervox.recipe import FeatureSettings, Recipe
@@ -283,8 +284,10 @@ def read_waves(corpus: Corpus, cells: NDArray[np.int64]) -> list[Waveform]:
 
 
 def _save_model(model: SubspaceModel, start: Path, folder: Path, fingerprint: str) -> None:
-    """Write the maps as a model of the adapted backbone; the old one's calibration is not its own."""
-    about = {"backbone": str(folder), "fingerprint": fingerprint, "calibration": {}}
-    adapted = SubspaceModel(**read_json(start / "config.json") | about)
-    adapted.load_state_dict(model.state_dict())
+    """Write the maps as a model of the adapted backbone; what was measured of the old one is not its own."""
+    config = read_json(start / CONFIG)
+    kept = {name: config[name] for name in ("layers", "dim", "subspaces", "window_seconds")}
+    adapted = SubspaceModel(str(folder), fingerprint=fingerprint, **kept)
+    state = model.state_dict()
+    adapted.load_state_dict({name: state[name] for name in adapted.state_dict()})
     adapted.save_pretrained(folder / "model")
