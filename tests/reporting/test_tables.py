@@ -40,7 +40,7 @@ def test_a_full_run_has_every_table() -> None:
     sections = table_sections(full_metrics())
     assert {section: len(tables) for section, tables in sections.items()} == {
         "tested": 1,
-        "verification": 5,
+        "verification": 6,
         "keywords": 3,
         "separation": 6,
         "baselines": 1,
@@ -64,7 +64,8 @@ def test_what_was_not_measured_has_no_table() -> None:
 
 
 def test_the_headline_tables_are_few_and_hold_the_measured_figures() -> None:
-    verification, keywords, separation = headline_tables(full_metrics())
+    verification, decision, keywords, separation = headline_tables(full_metrics())
+    assert ["fsdd", "speaker", "clean, different text", "20.5 [17.4, 23.0]", "1.3", "20.4"] in decision.rows
     assert len(verification.rows) == 16
     rows = {(row[0], row[1]): row[2:] for row in verification.rows}
     assert rows["librispeech", "raw, layer 1"][0] == "10.7 [9.1, 12.0]"

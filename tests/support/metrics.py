@@ -98,7 +98,8 @@ def _rate(value: float) -> dict[str, Any]:
 
 
 def _eer(value: float) -> dict[str, Any]:
-    return _rate(value) | {"min_dcf": {"0.01": 0.8, "0.05": 0.6}, "cllr": 0.5, "min_cllr": 0.42}
+    decided = {"false_accepts": 0.013, "false_rejects": 0.204}
+    return _rate(value) | {"min_dcf": {"0.01": 0.8, "0.05": 0.6}, "cllr": 0.5, "min_cllr": 0.42} | decided
 
 
 def _strata(clean: float, same_text: float | None, cross: float) -> dict[str, Any]:

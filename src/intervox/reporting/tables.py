@@ -14,6 +14,7 @@ from intervox.reporting.separation_tables import (
 )
 from intervox.reporting.verification_tables import (
     calibration_table,
+    decision_table,
     gaps_table,
     layers_table,
     scoring_table,
@@ -199,7 +200,14 @@ def _difference(condition: str, found: SystemDifference | None) -> dict[str, str
 
 _SECTIONS: dict[str, tuple[Callable[[Metrics], Table], ...]] = {
     "tested": (protocols_table,),
-    "verification": (verification_table, strata_table, gaps_table, scoring_table, layers_table),
+    "verification": (
+        verification_table,
+        decision_table,
+        strata_table,
+        gaps_table,
+        scoring_table,
+        layers_table,
+    ),
     "keywords": (keywords_table, open_set_table, running_table),
     "separation": (
         separation_table,
@@ -217,7 +225,8 @@ _SECTIONS: dict[str, tuple[Callable[[Metrics], Table], ...]] = {
 
 def headline_tables(metrics: Metrics) -> list[Table]:
     """Build the few tables of a README or a model card."""
-    built = (verification_table(metrics), keywords_table(metrics), separation_table(metrics))
+    build = (verification_table, decision_table, keywords_table, separation_table)
+    built = [table(metrics) for table in build]
     return [table for table in built if table.rows]
 
 
