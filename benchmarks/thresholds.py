@@ -66,7 +66,7 @@ def rows(
         threshold = verifier.threshold_
         return how, threshold, float((strangers >= threshold).mean()), float((own < threshold).mean())
 
-    yield outcome("probability of a half")
+    yield outcome("default")
     for rate in RATES:
         verifier.set_false_accept_rate(rate)
         yield outcome(f"{rate:.0%} of references")
