@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from intervox.evaluation.results import Metrics
-from intervox.reporting.verdicts import Outcome, Verdict, rate_words, verdicts
+from intervox.reporting.verdicts import MARGIN, Outcome, Verdict, rate_words, verdicts
 from intervox.reporting.wording import (
     System,
     human_protocols,
@@ -69,7 +69,10 @@ def _headline(verdicts: list[Verdict], any_human: bool) -> str:
     counts = Counter(verdict.outcome for verdict in verdicts)
     total = len(verdicts)
     if counts["separated"] == total:
-        return f"Separated on human speech: in each of {total} cases the other factor is absent."
+        return (
+            f"Separated on human speech: in each of {total} cases at most {MARGIN:.0%} of what raw layers "
+            "know of the other factor is left."
+        )
     if counts["void"] == total:
         return "Nothing is claimed of separation: the subspaces do not know their own factors."
     parts = [
