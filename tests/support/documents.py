@@ -61,6 +61,8 @@ PROGRAMS = {
 
 ANSWERS_NO = {
     "intervox verify people.safetensors clips/*.wav --speaker alice --json": "two people are not alice",
+    "intervox match a.wav b.wav": "one person says two things",
+    "intervox match a.wav b.wav --json": "as above",
 }
 """Commands whose exit code is 1, which says no, and what they say."""
 
