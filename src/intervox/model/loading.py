@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from intervox.errors import IntervoxError
-from intervox.storage import atomic_path
 
 DEFAULT = "default"
 """What ``--model`` and ``SubspaceModel.from_pretrained`` call the model that comes with the package."""
@@ -86,6 +85,10 @@ def model_folder(name: str, **hub: Any) -> Path:
 
 def copy_backbone(source: Path, folder: Path) -> None:
     """Make a model's folder whole: link its backbone's files into it, or copy them from another disk."""
+    from intervox.storage import (
+        atomic_path,
+    )  # brings NumPy, which a command must not load before its settings
+
     if folder.is_dir() and folder.samefile(source):
         return
     folder.mkdir(exist_ok=True)
