@@ -167,7 +167,7 @@ FIRST_OUTPUTS = (
 """What appears first when synthesis, extraction, training and evaluation are under way."""
 
 
-@pytest.mark.long  # every step has a test of its own that kills it
+@pytest.mark.long  # every step has a test of its own that stops it
 def test_a_run_killed_in_every_step_ends_in_the_same_metrics(
     mini_run: Path, command: Command, tmp_path: Path
 ) -> None:
