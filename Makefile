@@ -23,9 +23,9 @@ PACKAGED := src/intervox/model/default
 model: .venv/model-ready
 	$(BIN)/intervox assets kokoro
 	$(BIN)/intervox run default
-	mkdir -p $(PACKAGED)
-	cp $(addprefix runs/default/model/,config.json model.safetensors README.md) $(PACKAGED)
-	cd $(PACKAGED) && sha256sum config.json model.safetensors README.md > SHA256SUMS
+	$(BIN)/intervox export --model runs/default --int8 --out build/default
+	cp $(addprefix build/default/,config.json model.safetensors model.onnx README.md) $(PACKAGED)
+	cd $(PACKAGED) && sha256sum config.json model.safetensors model.onnx README.md > SHA256SUMS
 
 demo: .venv/demo-ready
 	$(BIN)/intervox demo
@@ -86,7 +86,7 @@ clean:
 	touch $@
 
 .venv/model-ready: .venv/standard-ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[piper,voices]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[piper,voices,export]"
 	touch $@
 
 .venv/demo-ready: .venv/run-ready

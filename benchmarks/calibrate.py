@@ -7,6 +7,8 @@ the default decision is measured on the human corpora at hand, and the model's f
 
 import argparse
 import hashlib
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,11 @@ from intervox.evaluation.matching import matching_on_held_out
 from intervox.evaluation.studies.sweep import light
 from intervox.evaluation.systems import default_decisions
 from intervox.evaluation.verification import FALSE_ACCEPTS
-from intervox.model.loading import CONFIG, WEIGHTS, default_model_folder
+from intervox.export import export_folder
+from intervox.model.files import CONFIG, GRAPH, WEIGHTS, default_model_folder
 from intervox.recipe import EvaluationSettings
 
-CARD = "README.md"
+FILES = (CONFIG, WEIGHTS, GRAPH, "README.md")
 
 
 def calibrated(folder: Path) -> SubspaceModel:
@@ -44,14 +47,12 @@ def calibrated(folder: Path) -> SubspaceModel:
 
 
 def write(model: SubspaceModel, folder: Path) -> None:
-    """Write the model's files and their hashes; the card is not measured here."""
-    card = (folder / CARD).read_bytes()
-    model.save_pretrained(folder)
-    (folder / CARD).write_bytes(card)
-    sums = [
-        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
-        for name in (CONFIG, WEIGHTS, CARD)
-    ]
+    """Export the model with weights of eight bits, and put it with its hashes into the package."""
+    with tempfile.TemporaryDirectory() as temporary:
+        exported = export_folder(model, Path(temporary) / "model", "int8").folder
+        for name in FILES:
+            shutil.copyfile(exported / name, folder / name)
+    sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES]
     (folder / "SHA256SUMS").write_text("".join(sums), encoding="ascii")
 
 

@@ -34,13 +34,14 @@ from intervox.evaluation.protocols import Protocol, find_protocols
 from intervox.evaluation.test_sets import EVALUATION_SEED, draw, has_keywords
 from intervox.export.folder import Exported, export_folder
 from intervox.export.graph import join, trace
-from intervox.export.onnx_file import made_clips, quantize
+from intervox.export.onnx_file import PRECISIONS, made_clips, quantize
 from intervox.metrics.detection import equal_error_rate, error_rates
 from intervox.metrics.trials import usual_stratum
 from intervox.metrics.vectors import cosine
 from intervox.model.model import SubspaceModel
+from intervox.model.onnx_model import AUDIO, LENGTHS
 
-CORPORA = ("librispeech", "speech_commands", "fsdd")
+CORPORA = ("librispeech", "speech_commands", "fsdd", "ravdess")
 TRIALS = 20_000
 EPISODES = 50
 Vectors = dict[str, NDArray[np.float32]]
@@ -52,13 +53,17 @@ def graph(path: Path) -> Encode:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
+    names = ["content", "speaker"]
 
     def encode(waves: Sequence[Waveform]) -> Vectors:
-        rows = [session.run(names, {"audio": wave}) for wave in waves]
-        return {name: np.stack([row[place] for row in rows]) for place, name in enumerate(names)}
+        rows = [session.run(names, _clip(wave)) for wave in waves]
+        return {name: np.concatenate([row[place] for row in rows]) for place, name in enumerate(names)}
 
     return encode
+
+
+def _clip(wave: Waveform) -> dict[str, NDArray[Any]]:
+    return {AUDIO: wave[None], LENGTHS: np.array([len(wave)])}
 
 
 def one_by_one(model: SubspaceModel, waves: Sequence[Waveform]) -> Vectors:
@@ -133,14 +138,14 @@ def closeness(vectors: Vectors, others: Vectors) -> str:
     return ", ".join(parts)
 
 
-def sizes(exported: Exported, ways: dict[str, Any]) -> Table:
+def sizes(exported: dict[str, Exported], ways: dict[str, Any]) -> Table:
     """Say what the files take, and how close they are on made clips."""
-    table = Table("file", "MB", "clips of 0.1 to 60 s made by a formula, cosine to fp32, lowest / mean")
+    table = Table("graph", "MB", "clips of 0.1 to 60 s made by a formula, cosine to fp32, lowest / mean")
     waves = made_clips(4.0)
     base = ways["ONNX fp32"](waves)
-    for precision, path in exported.files.items():
-        close = closeness(ways[f"ONNX {precision}"](waves), base)
-        table.add_row(path.name, f"{path.stat().st_size / 1e6:.1f}", close)
+    for name, folder in exported.items():
+        close = closeness(ways[name](waves), base)
+        table.add_row(name, f"{folder.graph.stat().st_size / 1e6:.1f}", close)
     return table
 
 
@@ -189,8 +194,8 @@ def variants(model: SubspaceModel, folder: Path) -> Table:
     few = slice(0, 5)
     whole = join(model, replace(parts, encoder=quantize(parts.encoder, weight_type=QuantType.QInt8)))
     emulated = ReferenceEvaluator(whole, new_ops=[SaturatingMatMul])
-    rows = [emulated.run(None, {"audio": wave}) for wave in waves[few]]
-    found = {name: np.stack([row[place] for row in rows]) for place, name in enumerate(parts.spaces)}
+    rows = [emulated.run(list(parts.spaces), _clip(wave)) for wave in waves[few]]
+    found = {name: np.concatenate([row[place] for row in rows]) for place, name in enumerate(parts.spaces)}
     close = closeness(found, {name: vectors[few] for name, vectors in base.items()})
     table.add_row("signed weights, saturating", "", "", f"{close} (first five clips)")
     return table
@@ -209,9 +214,9 @@ if __name__ == "__main__":
         if options.variants:
             console.print(variants(model, Path(folder)))
             raise SystemExit
-        exported = export_folder(model, Path(folder) / "export", int8=True)
-        console.print(f"largest difference of fp32 to PyTorch: {exported.check.difference:.1g}")
-        graphs = {f"ONNX {precision}": graph(path) for precision, path in exported.files.items()}
+        exported = {f"ONNX {each}": export_folder(model, Path(folder) / each, each) for each in PRECISIONS}
+        console.print(f"largest difference of fp32 to PyTorch: {exported['ONNX fp32'].check.difference:.1g}")
+        graphs = {name: graph(one.graph) for name, one in exported.items()}
         console.print(sizes(exported, graphs))
         batches: dict[str, Encode] = {"PyTorch": partial(one_by_one, model), "in batches": model.encode}
         console.print(speeds(batches | graphs, options.rounds))

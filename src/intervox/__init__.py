@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from intervox.errors import IntervoxError
     from intervox.export import export_folder, export_onnx
     from intervox.model.decision import Decision
+    from intervox.model.embedder import Embedder
+    from intervox.model.loading import load_model
     from intervox.model.model import SubspaceModel
     from intervox.pipeline import open_run, run
     from intervox.recipe import Recipe, load_recipe
@@ -21,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Decision",
+    "Embedder",
     "IntervoxError",
     "KeywordSpotter",
     "MultiPart",
@@ -35,6 +38,7 @@ __all__ = [
     "export_onnx",
     "load_backbone",
     "load_engine",
+    "load_model",
     "load_recipe",
     "open_run",
     "run",
@@ -42,6 +46,7 @@ __all__ = [
 
 _HOMES = {
     "Decision": "intervox.model.decision",
+    "Embedder": "intervox.model.embedder",
     "IntervoxError": "intervox.errors",
     "KeywordSpotter": "intervox.applications.spotter",
     "MultiPart": "intervox.training.losses",
@@ -55,6 +60,7 @@ _HOMES = {
     "export_onnx": "intervox.export",
     "load_backbone": "intervox.backbones.load",
     "load_engine": "intervox.engines.base",
+    "load_model": "intervox.model.loading",
     "load_recipe": "intervox.recipe",
     "open_run": "intervox.pipeline",
     "run": "intervox.pipeline",
@@ -66,7 +72,12 @@ if not TYPE_CHECKING:  # a type checker that sees __getattr__ would take any nam
         """Import public names on first use: ``import intervox`` itself must cost nothing."""
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(_HOMES[name]), name)
+        try:
+            return getattr(import_module(_HOMES[name]), name)
+        except ModuleNotFoundError as error:
+            from intervox.errors import missing_train
+
+            raise missing_train(error, f"intervox.{name}") from error
 
 
 def __dir__() -> list[str]:

@@ -23,7 +23,7 @@ from intervox.evaluation.representations import (
 from intervox.evaluation.results import Metrics
 from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import TestSet
-from intervox.model.loading import DEFAULT
+from intervox.model.files import DEFAULT
 from intervox.model.model import SubspaceModel
 from intervox.parallel import default_workers
 from intervox.recipe import EvaluationSettings, FeatureSettings

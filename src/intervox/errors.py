@@ -22,6 +22,12 @@ def missing_extra(package: str, extra: str, purpose: str) -> IntervoxError:
     )
 
 
+def missing_train(error: ModuleNotFoundError, purpose: str) -> Exception:
+    """Say which package of the extra ``train`` an import lacked; a module of ours is a mistake of ours."""
+    package = (error.name or "").split(".")[0]
+    return error if package in ("", "intervox") else missing_extra(package, "train", purpose)
+
+
 _KINDS = {
     "bool": "true or false",
     "int": "a whole number",

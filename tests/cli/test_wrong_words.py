@@ -16,7 +16,7 @@ import pytest
 import soundfile as sf
 
 from intervox.cli import app as cli
-from intervox.model.loading import default_model_folder
+from intervox.model.files import default_model_folder
 from intervox.recipe import names
 from tests.cli.test_bad_input import is_one_sentence, run_main
 from tests.conftest import ROOT, Speech

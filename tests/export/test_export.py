@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import torch
 from intervox import SubspaceModel
 from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
-from intervox.model.loading import default_model_folder
+from intervox.model.files import default_model_folder
 from tests.backbones.test_backbones import FAMILIES, save_family
 from tests.conftest import ROOT, Speech
 
@@ -44,9 +43,9 @@ MAPS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The packaged model as a folder, with int8."""
+    """The packaged model as a folder."""
     model = SubspaceModel.from_pretrained("default")
-    return export_folder(model, tmp_path_factory.mktemp("export") / "default", int8=True)
+    return export_folder(model, tmp_path_factory.mktemp("export") / "default")
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +127,7 @@ def test_all_families_are_tested() -> None:
 def test_the_packaged_model_agrees_on_clips_of_any_length(exported: Exported, speech: Speech) -> None:
     model = SubspaceModel.from_pretrained("default")
     clips = [speech(seconds, seed) for seed, seconds in enumerate((0.1, 0.6, 3.9, 4.1, 13.37, 60.0))]
-    found, wanted = run_graph(exported.files["fp32"], clips), model.encode(clips)
+    found, wanted = run_graph(exported.graph, clips), model.encode(clips)
     for name, vectors in wanted.items():
         np.testing.assert_allclose(found[name], vectors, atol=TOLERANCE, rtol=0)
     assert exported.check.difference <= TOLERANCE
@@ -138,16 +137,14 @@ def test_the_packaged_model_agrees_on_clips_of_any_length(exported: Exported, sp
 def test_int8_is_small_and_close_and_leaves_the_spectrum_and_the_subspaces_alone(
     exported: Exported, speech: Speech
 ) -> None:
-    sizes = {precision: path.stat().st_size for precision, path in exported.files.items()}
-    assert sizes["int8"] < 0.4 * sizes["fp32"]
+    packaged = default_model_folder() / "model.onnx"
+    assert packaged.stat().st_size < 0.4 * exported.graph.stat().st_size
     clips = [speech(seconds, seed) for seed, seconds in enumerate((0.5, 1.0, 3.0, 9.0))]
-    fp32, int8 = (run_graph(exported.files[precision], clips) for precision in ("fp32", "int8"))
-    assert exported.check.int8 is not None
+    fp32, int8 = (run_graph(path, clips) for path in (exported.graph, packaged))
     for name, vectors in fp32.items():
         cosines = (vectors * int8[name]).sum(axis=1)
         assert 0.99 < cosines.min() < 1 - 1e-6
-        assert exported.check.int8[name].lowest > 0.99
-    found = list(nodes(onnx.load(exported.files["int8"]).graph))
+    found = list(nodes(onnx.load(packaged).graph))
     weights = [node for node in found if node.op_type == "MatMulInteger"]
     constants = {node.output[0]: node.attribute[0].t for node in found if node.op_type == "Constant"}
     # Six matrices a block; unsigned, because signed ones overflow on some processors.
@@ -157,7 +154,7 @@ def test_int8_is_small_and_close_and_leaves_the_spectrum_and_the_subspaces_alone
 
 
 def test_the_graph_is_one_file_of_standard_operators_that_says_what_it_is(exported: Exported) -> None:
-    for path in exported.files.values():
+    for path in (exported.graph, default_model_folder() / "model.onnx"):
         written = onnx.load(path, load_external_data=False)
         onnx.checker.check_model(written)
         assert {(one.domain, one.version) for one in written.opset_import} == {("", graph.OPSET)}
@@ -166,11 +163,19 @@ def test_the_graph_is_one_file_of_standard_operators_that_says_what_it_is(export
         said = {entry.key: entry.value for entry in written.metadata_props}
         assert said["opset"] == "18"
         assert said["sample_rate"] == "16000"
-        (given,) = written.graph.input
-        assert given.name == "audio"
-        assert given.type.tensor_type.shape.dim[0].dim_param == "samples"
-        outputs = {one.name: one.type.tensor_type.shape.dim[0].dim_value for one in written.graph.output}
-        assert outputs == {"content": 48, "speaker": 96}
+        shapes = {
+            one.name: [dim.dim_param or dim.dim_value for dim in one.type.tensor_type.shape.dim]
+            for one in (*written.graph.input, *written.graph.output)
+        }
+        assert shapes == {
+            "audio": ["clips", "samples"],
+            "lengths": ["clips"],
+            "content": ["clips", 48],
+            "speaker": ["clips", 96],
+            "content.frames": ["frames", 48],
+            "speaker.frames": ["frames", 96],
+            "frame_counts": ["clips"],
+        }
 
 
 @pytest.mark.slow
@@ -229,7 +234,7 @@ def test_the_folder_is_a_model_too(exported: Exported, speech: Speech, tmp_path:
 def test_config_says_what_another_program_has_to_know(exported: Exported, speech: Speech) -> None:
     about = json.loads((exported.folder / "config.json").read_text())["onnx"]
     assert about["sample_rate"] == 16_000
-    assert about["input"] == "audio"
+    assert about["inputs"] == {"audio": ["clips", "samples"], "lengths": ["clips"]}
     assert about["outputs"] == ["content", "speaker"]
     assert about["dims"] == {"content": 48, "speaker": 96}
     clips = [speech(1.0, 1), speech(2.0, 2)]
@@ -284,23 +289,24 @@ def test_the_card_keeps_what_was_measured(exported: Exported, tmp_path: Path) ->
     assert "Not measured" not in card
     assert "- onnx\n" in card
     assert "MIT licence" in card
-    for path in exported.files.values():
-        assert f"`{path.name}` | {path.stat().st_size / 1e6:.1f} MB" in card
-    assert exported.check.int8 is not None
-    assert f"speaker {exported.check.int8['speaker'].lowest:.4f}" in card
+    assert f"`model.onnx` ({exported.graph.stat().st_size / 1e6:.1f} MB, fp32)" in card
+    assert f"differs from PyTorch by {exported.check.difference:.1g}" in card
 
 
 def test_an_export_is_replaced_and_its_card_does_not_grow(
     tiny: SubspaceModel, tmp_path: Path, speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "out"
-    assert "Not measured" in (export_folder(tiny, folder, int8=True).folder / "README.md").read_text()
-    assert (folder / "model.int8.onnx").exists()
+    first = export_folder(tiny, folder, "int8")
+    assert first.check.int8 is not None
+    card = (folder / "README.md").read_text()
+    assert "Not measured" in card
+    assert "weights of eight bits" in card
+    assert f"speaker {first.check.int8['speaker'].lowest:.4f}" in card
     again = export_folder(SubspaceModel.from_pretrained(folder), folder, clips=[speech(1.0, 0)])
     assert again.check.given == 1
     card = (folder / "README.md").read_text()
     assert card.count("## In ONNX") == card.count("- onnx\n") == 1
-    assert not (folder / "model.int8.onnx").exists()
 
     def interrupt(*_arguments: Any) -> None:
         raise KeyboardInterrupt
@@ -324,8 +330,8 @@ def test_a_killed_exports_leftovers_go_with_the_next(tiny: SubspaceModel, tmp_pa
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
-    shutil.copytree(default_model_folder(), tmp_path / "model")
-    model = SubspaceModel.from_pretrained(tmp_path / "model")
+    model = SubspaceModel.from_pretrained("default")
+    model.save_pretrained(tmp_path / "model")
     with pytest.raises(IntervoxError, match="holds files that no export wrote"):
         export_folder(model, tmp_path / "model")
     (tmp_path / "file").write_text("mine")

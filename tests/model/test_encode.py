@@ -56,7 +56,7 @@ def test_a_generator_is_read_as_it_is_needed(
     clips = [speech(0.5, seed) for seed in range(30)]
     expected = model.encode(clips)
     monkeypatch.setattr(encoding, "load_audio", load)
-    stream = model.iter_encode(iter(clips), batch_seconds=1.0)
+    stream = model.encode_iter(iter(clips), batch_seconds=1.0)
     assert not loaded
     first = next(stream)
     assert len(loaded) == 4  # two batches of two clips
@@ -72,7 +72,7 @@ def test_what_was_yielded_before_a_bad_clip_is_kept(
     model: SubspaceModel, speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoding, "_BATCHES_AT_ONCE", 1)
-    stream = model.iter_encode([speech(1.0, 0), np.zeros(16_000, np.float32)], batch_seconds=1.0)
+    stream = model.encode_iter([speech(1.0, 0), np.zeros(16_000, np.float32)], batch_seconds=1.0)
     assert next(stream)["speaker"].shape == (96,)
     with pytest.raises(IntervoxError, match="silent"):
         next(stream)
@@ -153,7 +153,7 @@ def test_a_model_moves_and_its_backbone_follows(monkeypatch: pytest.MonkeyPatch,
     backbone = model.own_backbone()
     moved: list[str] = []
     monkeypatch.setattr(backbone, "to", lambda device: moved.append(str(device)))
-    np.testing.assert_array_equal(model.encode([speech(0.5, 0)], device="cpu")["speaker"], before)
+    np.testing.assert_array_equal(model.to("cpu").encode([speech(0.5, 0)])["speaker"], before)
     assert moved == ["cpu"]
     monkeypatch.undo()
     assert model.to("meta").device == backbone.device == torch.device("meta")

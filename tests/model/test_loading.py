@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from intervox.backbones import load
 from intervox.errors import IntervoxError
-from intervox.model.loading import default_model_folder
+from intervox.model.files import default_model_folder
 from intervox.model.model import SubspaceModel
 from tests.backbones.test_backbones import save_family
 from tests.conftest import Speech

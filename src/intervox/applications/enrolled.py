@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from sklearn.base import BaseEstimator, ClassifierMixin
 
+from intervox.applications.estimator import Estimator
 from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
 from intervox.errors import IntervoxError
 from intervox.model.decision import EVEN, Calibration, logit
-from intervox.model.encoding import is_one_clip
-from intervox.model.loading import DEFAULT
-from intervox.model.model import SubspaceModel
+from intervox.model.embedder import Embedder, is_one_clip
+from intervox.model.files import DEFAULT
+from intervox.model.loading import load_model
 from intervox.storage import atomic_path
 
 UNKNOWN = "unknown"
@@ -47,7 +47,7 @@ class _About:
     seconds: dict[str, float]
 
 
-class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class Enrolled(Estimator):
     """Names with examples, as an open-set classifier in scikit-learn's manner.
 
     A name's prototype is the mean of its examples' embeddings, scaled to unit length; a clip's score
@@ -65,7 +65,7 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 
     def __init__(
         self,
-        model: SubspaceModel | str | Path = DEFAULT,
+        model: Embedder | str | Path = DEFAULT,
         space: str = "speaker",
         threshold: float | None = None,
     ) -> None:
@@ -73,19 +73,17 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         self.space = space
         self.threshold = threshold
         self._known: dict[str, _Examples] = {}
-        self._loaded: dict[str, SubspaceModel] = {}
+        self._loaded: dict[str, Embedder] = {}
 
     @property
-    def model_(self) -> SubspaceModel:
+    def model_(self) -> Embedder:
         """The model, loaded on first use."""
         model = self.model
-        if not isinstance(model, SubspaceModel):
+        if not isinstance(model, Embedder):
             if not isinstance(model, str | Path):
-                raise IntervoxError(
-                    f"the model is {model!r}: give a SubspaceModel, or the name or folder of one"
-                )
+                raise IntervoxError(f"the model is {model!r}: give a model, or the name or folder of one")
             if str(model) not in self._loaded:
-                self._loaded = {str(model): SubspaceModel.from_pretrained(model)}
+                self._loaded = {str(model): load_model(model)}
             model = self._loaded[str(model)]
         model.check_space(self.space)
         return model
@@ -139,7 +137,7 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         Parameters
         ----------
         X
-            Clips, as ``SubspaceModel.encode`` takes them; a generator is read as it is needed.
+            Clips, as ``Embedder.encode`` takes them; a generator is read as it is needed.
         y
             Their names; those that are the same share a prototype.
 
@@ -225,7 +223,7 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 
     def save(self, path: str | Path) -> None:
         """Write names and prototypes into one ``.safetensors`` file; the model stays where it is."""
-        parameters = self.get_params(deep=False)
+        parameters = self.get_params()
         del parameters["model"]
         model, kind = self.model_, type(self).__name__
         about = _About(kind, model.name, model.key, parameters, self.counts_, self.seconds_)
@@ -237,7 +235,7 @@ class Enrolled(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
             save_file(sums, temporary, {_METADATA: text})
 
     @classmethod
-    def load(cls, path: str | Path, model: SubspaceModel | str | Path | None = None) -> Self:
+    def load(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Self:
         """Read what ``save`` wrote.
 
         Parameters

@@ -23,9 +23,8 @@ from intervox.audio import (
 from intervox.errors import IntervoxError
 from intervox.metrics.events import HOP_SECONDS, REFRACTORY_SECONDS, WINDOW_SECONDS, pick_peaks
 from intervox.model.decision import logit
-from intervox.model.encoding import is_one_clip
-from intervox.model.loading import DEFAULT
-from intervox.model.model import SubspaceModel
+from intervox.model.embedder import Embedder, is_one_clip
+from intervox.model.files import DEFAULT
 
 _LONGEST_WINDOW = 30.0
 """Seconds that somebody may ask for: no keyword is longer."""
@@ -96,7 +95,7 @@ class KeywordSpotter(Enrolled):
 
     def __init__(
         self,
-        model: SubspaceModel | str | Path = DEFAULT,
+        model: Embedder | str | Path = DEFAULT,
         space: str = "content",
         threshold: float | None = None,
         window_seconds: float | None = None,
@@ -263,8 +262,7 @@ class KeywordSpotter(Enrolled):
             )
         self.model_.probability(np.zeros(1), self.space, self.prior)
         assert len(self.prototypes_)
-        # Loads the backbone, so that live sound does not have to wait for it.
-        self.model_.encode([])
+        self.model_.ready()
 
     def _windows(self, sound: Iterable[Waveform]) -> Iterator[Window]:
         """Score every window as soon as it is heard."""

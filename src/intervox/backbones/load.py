@@ -1,9 +1,7 @@
 """How a recipe's name finds a backbone: the only place that knows the families."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,6 +11,7 @@ from intervox.backbones.bundled import bundled_checkpoint
 from intervox.backbones.wav2vec2 import Wav2Vec2Backbone
 from intervox.backbones.whisper import WhisperBackbone
 from intervox.errors import IntervoxError
+from intervox.hub import hub_answers, is_hub_id
 
 FAMILIES: dict[str, Callable[[str, str, torch.device], Backbone]] = {
     "whisper": WhisperBackbone,
@@ -29,10 +28,6 @@ It is constructed with the recipe's name, a folder or hub id, and a device.
 
 
 _CONFIG = "config.json"
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)
-_PATIENCE = 3.0
-"""Seconds in which the hub has to answer."""
-
 _REMEDY = (
     "give bundled:whisper-tiny.en, a local folder with config.json, preprocessor_config.json and "
     "model.safetensors, or a hub id, USER/NAME, that this machine reaches"
@@ -73,36 +68,6 @@ def load_backbone(name: str, device: str | torch.device | None = None) -> Backbo
         raise IntervoxError(f"backbone {name!r} is of type {kind!r}: supported are {', '.join(FAMILIES)}")
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return FAMILIES[kind](name, checkpoint, where)
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a name that is no folder here may be one on the hub, USER/NAME; a path never is."""
-    path = Path(name)
-    return bool(_HUB_ID.fullmatch(name)) and not path.exists() and not path.parent.exists()
-
-
-def hub_answers(name: str, file: str, options: Mapping[str, Any] | None = None) -> bool:
-    """Whether a file of a repository is cached or the hub can be asked for it.
-
-    The hub's own client would try for half a minute, in silence.
-
-    Parameters
-    ----------
-    options
-        Of ``huggingface_hub.hf_hub_download``.
-    """
-    from huggingface_hub import constants, errors, try_to_load_from_cache
-    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
-
-    given = options or {}
-    where = {key: given[key] for key in ("cache_dir", "revision") if key in given}
-    if given.get("local_files_only") or isinstance(try_to_load_from_cache(name, file, **where), str):
-        return True
-    try:
-        get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
-    except (errors.HTTPError, OSError):  # type: ignore[attr-defined]
-        return False
-    return True
 
 
 def _model_type(checkpoint: str) -> str:

@@ -22,7 +22,7 @@ from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import adapt, evaluate, extract, ingredients, refine, run, sweep, synth
 from intervox.cli.speakers import enrol, match, verify
 from intervox.cli.use import embed, spot
-from intervox.errors import IntervoxError, plain_problem
+from intervox.errors import IntervoxError, missing_train, plain_problem
 from intervox.parallel import ended_by_interrupt, quiet_threads
 
 _NEEDED_GIB = 2
@@ -235,6 +235,11 @@ def main() -> None:
         _refuse(_usage(error))
     except typer.Abort:
         _refuse("standard input has ended: nothing more can be read from it")
+    except ModuleNotFoundError as error:
+        lacking = missing_train(error, "this command")
+        if lacking is error:
+            raise
+        _refuse(str(lacking))
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from intervox.errors import IntervoxError
-from intervox.model.loading import DEFAULT
+from intervox.model.files import DEFAULT
 
 if TYPE_CHECKING:
     from intervox.applications.spotter import KeywordSpotter
     from intervox.audio import AudioSource
-    from intervox.model.model import SubspaceModel
+    from intervox.model.embedder import Embedder
     from intervox.tables import Table
 
 _RECIPES = sorted(file.stem for file in Path(__file__).parents[1].glob("recipe/builtin/*.yaml"))
@@ -69,11 +69,11 @@ def help_without_command(context: typer.Context) -> None:
         raise typer.Exit
 
 
-def open_model(name: str | None) -> "SubspaceModel":
+def open_model(name: str | None) -> "Embedder":
     """Load the model that ``--model`` names, or the packaged one."""
-    from intervox.model.model import SubspaceModel
+    from intervox.model.loading import load_model
 
-    return SubspaceModel.from_pretrained(DEFAULT if name is None else name)
+    return load_model(DEFAULT if name is None else name)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from intervox.cli.common import (
     show_found,
 )
 from intervox.errors import IntervoxError
-from intervox.model.loading import DEFAULT
+from intervox.model.files import DEFAULT
 
 if TYPE_CHECKING:
     from intervox.evaluation.results import Metrics

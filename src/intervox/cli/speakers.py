@@ -27,8 +27,8 @@ from intervox.errors import IntervoxError
 if TYPE_CHECKING:
     from intervox.metrics.vectors import Vectors
     from intervox.model.decision import Decision
+    from intervox.model.embedder import Embedder
     from intervox.model.matching import Match
-    from intervox.model.model import SubspaceModel
 
 _SPEAKER = "speaker"
 _ENROLLED = ".safetensors"
@@ -276,7 +276,7 @@ class _Reference:
     """A speaker with whom clips are compared: a unit vector (dim,), and the threshold if one is set."""
 
     name: str
-    model: "SubspaceModel"
+    model: "Embedder"
     space: str
     vector: "Vectors"
     seconds: float
@@ -291,7 +291,7 @@ class _Reference:
 
 def _heard_reference(
     clip: str,
-    model: "SubspaceModel",
+    model: "Embedder",
     vectors: "dict[str, Vectors] | IntervoxError",
     seconds: float,
     rate: float | None,

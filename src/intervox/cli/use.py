@@ -75,7 +75,7 @@ def embed(
     spaces = list(dict.fromkeys(space or [_SPEAKER]))
     for name in spaces:
         loaded.check_space(name)
-    dims = {name: loaded.subspace(name).settings.dim for name in spaces}
+    dims = {name: loaded.dims[name] for name in spaces}
     with ExitStack() as stack:
         writer = stack.enter_context(open_writer(out, dims, frames)) if out else None
         found = watched(embed_clips(loaded, named, frames), total, "embedding", prints=out is None)

@@ -15,8 +15,8 @@ from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError
 from intervox.metrics.events import HOP_SECONDS
 from intervox.model.decision import CONDITION, TEXT, Decision, References, in_percent
+from intervox.model.embedder import Embedder
 from intervox.model.matching import Match
-from intervox.model.model import SubspaceModel
 
 _QUESTIONS = {
     "speaker": ("Same voice?", "the same voice", "different voices"),
@@ -96,7 +96,7 @@ def _matched(match: Match) -> str:
     return f"{sure} {'the same' if match.answer == 'same' else 'different'} words"
 
 
-def compare(model: SubspaceModel, first: Waveform, second: Waveform) -> list[Verdict]:
+def compare(model: Embedder, first: Waveform, second: Waveform) -> list[Verdict]:
     """Compare two clips in every subspace, the speaker's first."""
     vectors = model.encode([first, second])
     seconds = len(first) / SAMPLE_RATE, len(second) / SAMPLE_RATE
@@ -132,7 +132,7 @@ class Timeline:
 
 
 def spot(
-    model: SubspaceModel,
+    model: Embedder,
     keyword: str,
     examples: Sequence[Waveform],
     recording: Waveform,
@@ -202,7 +202,7 @@ class MapDrawing:
     dim: int
 
 
-def space_maps(model: SubspaceModel) -> dict[str, "SpaceMap"]:
+def space_maps(model: Embedder) -> dict[str, "SpaceMap"]:
     """Return the map of every subspace whose references are labelled with its factor."""
     known = model.references
     return {

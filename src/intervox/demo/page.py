@@ -11,7 +11,7 @@ from pathlib import Path
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio, stream_audio
 from intervox.demo import answers
 from intervox.errors import IntervoxError, missing_extra
-from intervox.model.model import SubspaceModel
+from intervox.model.embedder import Embedder
 
 try:
     import gradio as gr
@@ -78,7 +78,7 @@ def read_clip(path: str | None, name: str, limits: Limits) -> Waveform:
     return load_audio(clip)
 
 
-def build_page(model: SubspaceModel, limits: Limits) -> gr.Blocks:
+def build_page(model: Embedder, limits: Limits) -> gr.Blocks:
     """Lay out the page and connect it to a model.
 
     Answers depend on what is handed in with the question alone: nothing of one visitor is kept for
@@ -103,7 +103,7 @@ def build_page(model: SubspaceModel, limits: Limits) -> gr.Blocks:
     return blocks
 
 
-def _two_clips(model: SubspaceModel, limits: Limits) -> None:
+def _two_clips(model: Embedder, limits: Limits) -> None:
     maps = answers.space_maps(model)
 
     def answer(first: str | None, second: str | None) -> str:
@@ -120,7 +120,7 @@ def _two_clips(model: SubspaceModel, limits: Limits) -> None:
     _ask("Compare", answer, clips)
 
 
-def _keyword(model: SubspaceModel, limits: Limits) -> None:
+def _keyword(model: Embedder, limits: Limits) -> None:
     short = replace(limits, minutes=min(limits.minutes, _EXAMPLE_MINUTES))
 
     def answer(keyword: str, examples: list[str] | None, recording: str | None, usual_seconds: float) -> str:

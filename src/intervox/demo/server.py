@@ -17,7 +17,8 @@ import numpy as np
 from intervox.audio import SAMPLE_RATE
 from intervox.demo.page import Limits
 from intervox.errors import IntervoxError
-from intervox.model.model import SubspaceModel
+from intervox.model.embedder import Embedder
+from intervox.model.loading import load_model
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -71,7 +72,7 @@ def serve(model: str | Path, host: str, port: int, limits: Limits, announce: Cal
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.set_wakeup_fd(-1)  # the server ends by itself, and takes the uploads with it
     with listen(host, port) as taken, _upload_folder():
-        loaded = SubspaceModel.from_pretrained(model)
+        loaded = load_model(model)
         # The backbone too: who comes first does not wait, and it is known to work.
         loaded.encode([np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)])
         app = make_app(loaded, limits)
@@ -86,7 +87,7 @@ def serve(model: str | Path, host: str, port: int, limits: Limits, announce: Cal
             server.run(sockets=[taken])
 
 
-def make_app(model: SubspaceModel, limits: Limits) -> "FastAPI":
+def make_app(model: Embedder, limits: Limits) -> "FastAPI":
     """Build the web application, without reports, histories, documentation or links to elsewhere."""
     from intervox.demo.page import build_page  # isort: skip - says it where Gradio is not installed
 

@@ -19,15 +19,15 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, AudioSource
 from intervox.backbones.bundled import BUNDLED
 from intervox.errors import IntervoxError
-from intervox.export.graph import INPUT, OPSET
-from intervox.export.onnx_file import TOLERANCE, Check, export_onnx
+from intervox.export.graph import OPSET
+from intervox.export.onnx_file import TOLERANCE, Check, Precision, export_onnx
 from intervox.model.decision import Calibration
-from intervox.model.loading import DEFAULT, default_model_folder
+from intervox.model.files import CONFIG, DEFAULT, GRAPH, default_model_folder
 from intervox.model.model import SubspaceModel
+from intervox.model.onnx_model import AUDIO, LENGTHS
 from intervox.progress import quiet
 from intervox.storage import read_json, scratch_folder, write_bytes, write_json
 
-_CONFIG = "config.json"
 _CONFIG_SECTION = "onnx"
 """Of ``config.json``: what a program needs to run the graphs. ``from_pretrained`` passes it by."""
 
@@ -39,39 +39,36 @@ import numpy as np, onnxruntime, soundfile, soxr
 folder = Path(__file__).parent
 about = json.loads((folder / "config.json").read_text())["onnx"]
 session = onnxruntime.InferenceSession(folder / about["file"])
+spaces = about["outputs"]
 def embed(path):
     audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
     audio = soxr.resample(audio.mean(axis=1), rate, about["sample_rate"])
-    return session.run(about["outputs"], {about["input"]: audio}), len(audio) / about["sample_rate"]
+    found = session.run(spaces, {"audio": audio[None], "lengths": np.array([len(audio)])})
+    return [vectors[0] for vectors in found], len(audio) / about["sample_rate"]
 (first, seconds), (second, others) = embed(sys.argv[1]), embed(sys.argv[2])
 durations = np.log(np.clip(sorted([seconds, others]), 0.3, 20))
-for space, a, b in zip(about["outputs"], first, second):
+for space, a, b in zip(spaces, first, second):
     slope, offset, *by_duration = about["calibration"].get(space, (np.nan, np.nan))
     odds = slope * (a @ b) + offset + np.dot(by_duration[:2] or [0, 0], durations)
     print(f"{space}: cosine {a @ b:.4f}, same with p = {1 / (1 + np.exp(-odds)):.4f} (prior 50 %)")
 '''
 
-_FILES = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
-
 _HEADING = "## In ONNX"
 
 _CARD_SECTION = """{heading}
 
-The graphs hold the backbone `{backbone}` and every subspace. `audio` in: float32, mono, 16 kHz, 25 ms or \
-more; one unit vector a subspace out. Opset {opset}, standard operators only, onnxruntime on a CPU. \
-`example.py` uses them without Intervox and PyTorch; `config.json` says under `onnx` what a program has to \
-know, the calibration too. `SubspaceModel.from_pretrained` takes `model.safetensors` and finds the backbone \
-by its name.
+`{graph}` ({size:.1f} MB, {precision}) holds the backbone `{backbone}` and every subspace. In: `audio`, \
+float32 (clips, samples) of 16 kHz mono, and `lengths`, int64 (clips,), the samples of each clip, 400 or \
+more. Out: for each subspace its unit vectors (clips, dim), and `.frames` (frames, dim) of all clips one \
+after the other, not scaled to unit length, of which `frame_counts` says how many each clip has. Opset \
+{opset}, standard operators only. `config.json` says under `onnx` what a program without Intervox has to \
+know, the calibration too. `intervox.load_model` takes it as well.
 
-| file | size | agreement |
-| --- | --- | --- |
-{rows}
+{agreement}. Found on {clips} clips of {shortest:g} to {longest:g} s when this folder was written: {made} \
+speech-like sounds made by a formula, and {given} given recordings. A graph whose fp32 form differs from \
+PyTorch by more than {tolerance:g} is not written. All figures above are of the PyTorch model.
 
-Found on {clips} clips of {shortest:g} to {longest:g} s when this folder was written: {made} speech-like \
-sounds made by a formula, and {given} given recordings. A graph that differs from PyTorch by more than \
-{tolerance:g} is not written. All figures above are of the PyTorch model.
-
-The backbone's weights in the graphs keep their own licence{licence}.
+The backbone's weights in the graph keep their own licence{licence}.
 """
 
 _LOG_IN = "run `hf auth login`, or set HF_TOKEN to a token that may write"
@@ -87,33 +84,38 @@ class Exported:
     ----------
     folder
         Where it is.
-    files
-        Precision to the graph's path.
     check
-        How far the graphs are from PyTorch.
+        How far the graph is from PyTorch.
     """
 
     folder: Path
-    files: dict[str, Path]
     check: Check
+
+    @property
+    def graph(self) -> Path:
+        """The graph's path."""
+        return self.folder / GRAPH
 
 
 def export_folder(
-    model: SubspaceModel, folder: Path | str, int8: bool = False, clips: Iterable[AudioSource] = ()
+    model: SubspaceModel,
+    folder: Path | str,
+    precision: Precision = "fp32",
+    clips: Iterable[AudioSource] = (),
 ) -> Exported:
-    """Write a folder that programs without Intervox can use, and ``from_pretrained`` too.
+    """Write a folder that programs without Intervox can use, and ``load_model`` too.
 
-    It holds ``model.onnx``, perhaps ``model.int8.onnx``, ``config.json``, ``model.safetensors``,
-    ``README.md`` (the model's card with what was found of the graphs) and ``example.py``.
+    It holds ``model.onnx``, ``config.json``, ``model.safetensors``, ``README.md`` (the model's card with
+    what was found of the graph) and ``example.py``.
 
     Parameters
     ----------
     folder
         Where to; an earlier export there is replaced, once the new one is complete.
-    int8
-        Whether to write a second graph whose weights have eight bits.
+    precision
+        Of the graph's weights: fp32 or int8, see ``export_onnx``.
     clips
-        Speech to check the graphs on, beside clips that are made by a formula.
+        Speech to check the graph on, beside clips that are made by a formula.
 
     Raises
     ------
@@ -121,31 +123,27 @@ def export_folder(
         The folder holds something else, or as ``export_onnx`` raises. Nothing is left behind then.
     """
     folder = Path(folder).resolve()
-    files = {precision: file for precision, file in _FILES.items() if int8 or precision == "fp32"}
     with _whole_folder(folder) as temporary:
         model.save_pretrained(temporary)
-        check = export_onnx(
-            model, temporary / _FILES["fp32"], temporary / _FILES["int8"] if int8 else None, clips
-        )
-        config = read_json(temporary / _CONFIG)
-        write_json(temporary / _CONFIG, config | {_CONFIG_SECTION: _onnx_config(model, files)})
-        write_bytes(temporary / "README.md", _card(model, check, temporary, files).encode())
+        check = export_onnx(model, temporary / GRAPH, precision, clips)
+        config = read_json(temporary / CONFIG)
+        write_json(temporary / CONFIG, config | {_CONFIG_SECTION: _onnx_config(model, precision)})
+        write_bytes(temporary / "README.md", _card(model, check, temporary / GRAPH).encode())
         write_bytes(temporary / "example.py", _EXAMPLE.encode())
-    return Exported(folder, {precision: folder / file for precision, file in files.items()}, check)
+    return Exported(folder, check)
 
 
-def _onnx_config(model: SubspaceModel, files: dict[str, str]) -> dict[str, Any]:
-    """Say what a program has to know to use the graphs, and to read their scores."""
+def _onnx_config(model: SubspaceModel, precision: Precision) -> dict[str, Any]:
+    """Say what a program has to know to use the graph, and to read its scores."""
     return {
-        "file": files["fp32"],
-        "int8_file": files.get("int8"),
+        "file": GRAPH,
+        "precision": precision,
         "opset": OPSET,
-        "input": INPUT,
-        "input_shape": ["samples"],
+        "inputs": {AUDIO: ["clips", "samples"], LENGTHS: ["clips"]},
         "sample_rate": SAMPLE_RATE,
         "min_samples": MIN_SAMPLES,
         "outputs": list(model.subspaces),
-        "dims": {name: model.subspace(name).settings.dim for name in model.subspaces},
+        "dims": model.dims,
         "factors": model.factors,
         "score": "the product of two clips' vectors: unit length, so their cosine",
         "probability": "1 / (1 + exp(-(slope * score + offset + shorter * log(short) + longer * log(long))))"
@@ -173,33 +171,22 @@ def _is_free(folder: Path) -> bool:
     """Say whether a folder is empty or an earlier export."""
     if not folder.is_dir():
         return False
-    ours = (folder / _CONFIG).is_file() and _CONFIG_SECTION in read_json(folder / _CONFIG)
+    ours = (folder / CONFIG).is_file() and _CONFIG_SECTION in read_json(folder / CONFIG)
     return ours or not any(folder.iterdir())
 
 
-def _card(model: SubspaceModel, check: Check, folder: Path, files: dict[str, str]) -> str:
-    """Write the card of a folder that holds graphs.
-
-    Parameters
-    ----------
-    files
-        Precision, ``fp32`` and perhaps ``int8``, to the graph's file name in the folder.
-    """
+def _card(model: SubspaceModel, check: Check, graph: Path) -> str:
+    """Write the card of a folder that holds a graph."""
     card = ModelCard(own_card(model))
     card.data["tags"] = list(dict.fromkeys([*(card.data.get("tags") or []), "onnx"]))
-    agreements = {"fp32": f"PyTorch: largest difference {check.difference:.1g}"}
-    if check.int8 is not None:
-        cosines = [f"{name} {one.lowest:.4f} / {one.mean:.4f}" for name, one in check.int8.items()]
-        agreements["int8"] = "fp32: lowest / mean cosine, " + ", ".join(cosines)
-    rows = [
-        f"| `{file}` | {(folder / file).stat().st_size / 1e6:.1f} MB | {agreements[precision]} |"
-        for precision, file in files.items()
-    ]
     section = _CARD_SECTION.format(
         heading=_HEADING,
+        graph=graph.name,
+        size=graph.stat().st_size / 1e6,
+        precision="fp32" if check.int8 is None else "weights of eight bits",
         backbone=model.backbone_name,
         opset=OPSET,
-        rows="\n".join(rows),
+        agreement=check.said()[:1].upper() + check.said()[1:],
         clips=check.clips,
         shortest=check.shortest,
         longest=check.longest,
@@ -242,7 +229,7 @@ def check_repository(name: str) -> None:
 def push_folder(folder: Path | str, repository: str, private: bool | None = None) -> str:
     """Upload a folder as one commit, into a repository that is made if there is none.
 
-    Graphs that are there and not in the folder are deleted.
+    A graph that is there and not in the folder is deleted.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from intervox.errors import IntervoxError
 from intervox.metrics.vectors import Vectors
 
 if TYPE_CHECKING:
-    from intervox.model.model import SubspaceModel
+    from intervox.model.embedder import Embedder
 
 NamedPath = tuple[str, str]
 """A clip's name and its path."""
@@ -269,7 +269,7 @@ def open_clip(path: str) -> AudioSource:
 
 
 def embed_clips(
-    model: "SubspaceModel", clips: Iterable[NamedPath], frames: bool = False
+    model: "Embedder", clips: Iterable[NamedPath], frames: bool = False
 ) -> Iterator[tuple[str, dict[str, Vectors] | IntervoxError, float]]:
     """Embed clips one after the other; in the place of one that can't be is what is wrong with it.
 
@@ -290,7 +290,7 @@ def embed_clips(
         How long the clip is; 0 where it can't be read.
     """
     for group in _groups(clips):
-        vectors = model.iter_encode(
+        vectors = model.encode_iter(
             [wave for _, wave in group if not isinstance(wave, IntervoxError)], frames=frames
         )
         for name, wave in group:

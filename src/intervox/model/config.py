@@ -1,12 +1,12 @@
 """What a model's ``config.json`` may hold: checked before anything is built from it."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from intervox.errors import IntervoxError, plain_problems
-from intervox.recipe.training import SubspaceSettings
 
 
 class _MatchingConfig(BaseModel):
@@ -15,15 +15,24 @@ class _MatchingConfig(BaseModel):
     local: tuple[float, float]
 
 
-class _Config(BaseModel):
-    """What ``config.json`` says, as ``SubspaceModel`` takes it; what else is there is passed by."""
+class _Subspace(BaseModel):
+    """What a model needs to know of a subspace to be used; training knows more of it."""
+
+    model_config = ConfigDict(strict=True)
+
+    factor: str
+    dim: int = Field(ge=1, le=8192)
+
+
+class Config(BaseModel):
+    """What ``config.json`` says; what else is there is passed by."""
 
     model_config = ConfigDict(strict=True)
 
     backbone: str = Field(min_length=1)
     layers: int = Field(ge=1)
     dim: int = Field(ge=1)
-    subspaces: dict[str, SubspaceSettings] = Field(min_length=1)
+    subspaces: dict[str, _Subspace] = Field(min_length=1)
     fingerprint: str = ""
     window_seconds: float = Field(4.0, ge=0.5, le=30)
     calibration: dict[str, Annotated[list[float], Field(min_length=2, max_length=5)]] | None = None
@@ -32,10 +41,32 @@ class _Config(BaseModel):
     references: dict[str, str] | None = None
 
 
-def check_config(path: Path) -> None:
-    """Raise an ``IntervoxError`` that names the field unless a ``config.json`` is whole and of its types."""
+def read_config(path: Path) -> Config:
+    """Read a ``config.json``.
+
+    Raises
+    ------
+    IntervoxError
+        It is not whole, or a field is not of its type; the message names the field.
+    """
     try:
-        _Config.model_validate_json(path.read_bytes())
+        return Config.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        problems = plain_problems(error, "the file")
-        raise IntervoxError(f"{path} is damaged ({problems}): refine the model again") from None
+        raise _damaged(path, error) from None
+
+
+def check_trained(path: Path) -> None:
+    """Raise an ``IntervoxError`` that names the field unless a configuration is one that PyTorch can load."""
+    # The recipe's types take longer to import than a model to open.
+    from intervox.recipe.training import SubspaceSettings
+
+    read_config(path)
+    try:
+        for settings in json.loads(path.read_bytes())["subspaces"].values():
+            SubspaceSettings.model_validate(settings)
+    except ValidationError as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: ValidationError) -> IntervoxError:
+    return IntervoxError(f"{path} is damaged ({plain_problems(error, 'the file')}): refine the model again")

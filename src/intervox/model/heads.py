@@ -75,7 +75,7 @@ class Subspace(nn.Module):
         return (chosen * (weights * len(weights))[:, None]).flatten(-2)
 
     def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Map standardised states to unit vectors (cells, dim).
+        """Map standardised states to vectors (cells, dim), before they are scaled to unit length.
 
         Parameters
         ----------
@@ -85,7 +85,8 @@ class Subspace(nn.Module):
             Of the frames: shape (cells, time).
         """
         inputs = self.combine(states)
-        return normalize(self.map(inputs) if mask is None else self.map(inputs, mask), dim=-1)
+        vectors: Tensor = self.map(inputs) if mask is None else self.map(inputs, mask)
+        return vectors
 
     def reading(self) -> Tensor | None:
         """Return the map's linear part on all standardised layers, (subspace dim, layers * dim)."""
@@ -136,6 +137,11 @@ class Heads(nn.Module):
         return {name: subspace.settings.factor for name, subspace in self._items()}
 
     @property
+    def dims(self) -> dict[str, int]:
+        """Subspace name to the dim of its vectors."""
+        return {name: subspace.settings.dim for name, subspace in self._items()}
+
+    @property
     def reads_frames(self) -> bool:
         """Whether any map looks at frames, so that means alone do not say what it does."""
         return any(subspace.map.reads_frames for _, subspace in self._items())
@@ -155,6 +161,10 @@ class Heads(nn.Module):
         mask
             Shape (cells, time): which frames are real; all of them without.
         """
+        return {name: normalize(vectors, dim=-1) for name, vectors in self.mapped(states, mask).items()}
+
+    def mapped(self, states: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Project as ``forward`` does, but do not scale the vectors, so that they can be averaged."""
         means, frames, mask = _with_frames(states, mask)
         means = self.standardise(means)
         frames = self.standardise(frames) if self.reads_frames else frames
@@ -226,14 +236,15 @@ class Heads(nn.Module):
         }
 
     def project(
-        self, states: NDArray[np.float32], mask: NDArray[np.bool_] | None = None
+        self, states: NDArray[np.float32], mask: NDArray[np.bool_] | None = None, *, unit: bool = True
     ) -> dict[str, NDArray[np.float32]]:
-        """Project means, or frames under their mask, as ``forward`` does, in NumPy."""
+        """Project means, or frames under their mask, as ``forward`` or ``mapped`` do, in NumPy."""
         given = (
             torch.from_numpy(array).to(self.mean.device) for array in (states, mask) if array is not None
         )
+        compute = self.forward if unit else self.mapped
         with torch.inference_mode():
-            return {name: vectors.cpu().numpy() for name, vectors in self(*given).items()}
+            return {name: vectors.cpu().numpy() for name, vectors in compute(*given).items()}
 
     def subspace(self, name: str) -> Subspace:
         """Return a subspace by name."""

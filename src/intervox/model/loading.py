@@ -1,166 +1,85 @@
-"""Where a model's files come from: the package, a folder or the hub; and what may be wrong with them."""
+"""load_model: any model by its name, on onnxruntime where it has a graph and in PyTorch where it has none."""
 
-import hashlib
-import json
-import os
-import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, missing_train
+from intervox.model.embedder import Embedder
+from intervox.model.files import DEFAULT, GRAPH, model_folder
 
-DEFAULT = "default"
-"""What ``--model`` and ``SubspaceModel.from_pretrained`` call the model that comes with the package."""
-
-_DAMAGE = (OSError, ValueError, TypeError, AttributeError, LookupError, RuntimeError)
-"""What a file that is cut off or edited makes of its readers and of the model's constructor."""
-
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-FILES = (CONFIG, WEIGHTS)
-
-RUNS_MODEL = "model"
-"""Of a run's folder: where its model is."""
-
-OWN_BACKBONE = "./backbone"
-"""What ``config.json`` calls a backbone that was a local folder: the copy beside it."""
-
-_BACKBONE_FILE = re.compile(r"backbone/[\w.-]+\.(json|safetensors)")
+Backend = Literal["onnx", "torch"]
 
 
-def default_model_folder() -> Path:
-    """Return the packaged model's folder: subspaces of Whisper tiny.en by the recipe ``default``.
-
-    Raises
-    ------
-    IntervoxError
-        A file is missing or is not the one that was packaged.
-    """
-    folder = Path(str(files("intervox.model") / DEFAULT))
-    try:
-        for line in (folder / "SHA256SUMS").read_text(encoding="ascii").splitlines():
-            digest, name = line.split()
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
-                raise IntervoxError(f"{folder / name} is not the packaged file: install intervox again")
-    except OSError as error:
-        raise IntervoxError(
-            f"the packaged model lacks {error.filename}: install intervox again, or give --model"
-        ) from error
-    return folder
-
-
-def model_folder(name: str, **hub: Any) -> Path:
-    """Find the folder with a model's files, which are taken from the hub where the name is none here.
+def load_model(
+    name: str | Path = DEFAULT,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    backend: Backend | None = None,
+    **hub: Any,
+) -> Embedder:
+    """Load a model to embed clips with.
 
     Parameters
     ----------
+    name
+        ``default``, the model in the package; the folder of a model or of a run; or a hub id, USER/NAME.
+    device
+        ``cpu`` by default; ``cuda``, or another for which the installed onnxruntime has an execution
+        provider or PyTorch a device.
+    threads
+        How many threads compute; by default as many as this process has cores. In PyTorch the number
+        is that of the whole process.
+    backend
+        ``onnx`` or ``torch``. By default onnxruntime where the model has a graph and the device a
+        provider; PyTorch, which needs ``intervox[train]``, otherwise.
     hub
-        ``revision``, ``token`` and others that ``huggingface_hub.hf_hub_download`` takes.
+        ``revision``, ``token``, ``cache_dir``, ``local_files_only`` or ``force_download``, as
+        ``huggingface_hub.hf_hub_download`` takes them.
 
     Raises
     ------
     IntervoxError
-        There is no such model, it is not public, or the hub can't be reached.
+        There is no such model, a file of it is damaged, or a package or device is missing.
+
+    Examples
+    --------
+    >>> model = load_model()
+    >>> model.encode(["a.wav", "b.wav"])["speaker"].shape  # doctest: +SKIP
+    (2, 96)
     """
-    from intervox.backbones.load import is_hub_id
+    if backend not in (None, "onnx", "torch"):
+        raise IntervoxError(f"there is no backend {backend!r}: choose onnx or torch")
+    folder = model_folder(str(name), **hub)
+    has_graph = (folder / GRAPH).is_file()
+    if backend == "onnx" and not has_graph:
+        raise IntervoxError(f"{name} has no {GRAPH}: run `intervox export`, or leave backend to PyTorch")
+    if backend == "onnx" or (backend is None and has_graph and _provided(device)):
+        from intervox.model.onnx_model import OnnxModel
 
-    if name == DEFAULT:
-        return default_model_folder()
-    folder = Path(name)
-    if name and folder.is_dir():
-        for home in (folder, folder / RUNS_MODEL):
-            if all((home / file).is_file() for file in FILES):
-                return home
-        raise _nothing(name)
-    if name and folder.exists():
-        raise IntervoxError(f"{name} is a file: give the folder of a model or of a run, or a hub id")
-    if not is_hub_id(name):
-        raise _nothing(name)
-    return _from_hub(name, hub)
+        shown = str(folder.resolve()) if Path(name).is_dir() else str(name)
+        return OnnxModel(folder, shown, device, threads)
+    return _in_torch(name, device, threads, hub)
 
 
-def copy_backbone(source: Path, folder: Path) -> None:
-    """Make a model's folder whole: link its backbone's files into it, or copy them from another disk."""
-    from intervox.storage import (
-        atomic_path,
-    )  # brings NumPy, which a command must not load before its settings
+def _provided(device: str | None) -> bool:
+    from intervox.model.onnx_model import providers
 
-    if folder.is_dir() and folder.samefile(source):
-        return
-    folder.mkdir(exist_ok=True)
-    for file in (*source.glob("*.json"), *source.glob("*.safetensors")):
-        with atomic_path(folder / file.name) as temporary:
-            temporary.unlink()
-            try:
-                os.link(file.resolve(), temporary)
-            except OSError:
-                shutil.copyfile(file, temporary)
+    return device is None or device.lower() in providers()
 
 
-@contextmanager
-def damage_named(name: str) -> Iterator[None]:
-    """Say what is wrong with a model's files in one sentence.
-
-    Raises
-    ------
-    IntervoxError
-        While the block runs, a file can't be read, or does not hold what it should.
-    """
-    from safetensors import SafetensorError
-
+def _in_torch(name: str | Path, device: str | None, threads: int | None, hub: dict[str, Any]) -> Embedder:
     try:
-        yield
-    except PermissionError as error:
-        raise IntervoxError(
-            f"{error.filename or name} can't be read (permission denied): allow it, or copy the model"
-        ) from error
-    except (*_DAMAGE, SafetensorError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise IntervoxError(f"the model in {name} is damaged ({reason}): refine it again") from error
+        import torch
 
-
-def _from_hub(name: str, hub: dict[str, Any]) -> Path:
-    from huggingface_hub import errors, hf_hub_download, list_repo_files
-
-    from intervox.backbones.load import hub_answers
-    from intervox.progress import quiet
-
-    unreachable = IntervoxError(
-        f"{name} is no folder here, and the hub, where it may be a model, can't be reached: check the "
-        "network, or give a folder"
-    )
-    if not hub_answers(name, CONFIG, hub):
-        raise unreachable
+        from intervox.model.model import SubspaceModel
+    except ModuleNotFoundError as error:
+        why = f"on device {device!r}" if device else f"without {GRAPH}"
+        raise missing_train(error, f"the model {name} {why}") from None
+    if threads is not None:
+        torch.set_num_threads(threads)
     try:
-        with quiet():  # not every attempt to reach the hub is worth a warning
-            config, _ = (Path(hf_hub_download(name, file, **hub)) for file in FILES)
-            if json.loads(config.read_bytes()).get("backbone") == OWN_BACKBONE and not hub.get(
-                "local_files_only"
-            ):
-                options = {key: hub[key] for key in ("revision", "token") if key in hub}
-                own = [file for file in list_repo_files(name, **options) if _BACKBONE_FILE.fullmatch(file)]
-                for file in own:
-                    hf_hub_download(name, file, **hub)
-    except errors.GatedRepoError as error:
-        raise IntervoxError(f"{name} is open to some only: ask for access on its page, and log in") from error
-    except errors.RepositoryNotFoundError as error:
-        raise IntervoxError(
-            f"the hub has no model {name!r} that this machine may see: check the name, or log in with "
-            "`hf auth login` where it is private"
-        ) from error
-    except (errors.RevisionNotFoundError, errors.HFValidationError, errors.RemoteEntryNotFoundError) as error:
-        raise _nothing(name) from error
-    except OSError as error:
-        raise unreachable from error
-    return config.parent
-
-
-def _nothing(name: str) -> IntervoxError:
-    return IntervoxError(
-        f"{name or repr(name)} holds no refined model ({' and '.join(FILES)}): run "
-        "`intervox run quickstart`, or give `default`, the packaged one"
-    )
+        return SubspaceModel.from_pretrained(name, device=device, **hub)
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise IntervoxError(f"device {device!r} can't be used ({reason}): choose cpu or cuda") from error

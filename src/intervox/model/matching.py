@@ -5,9 +5,9 @@ step along the best alignment (dynamic time warping, Sakoe & Chiba 1978), with a
 where voices differ and words do not: on aligned steps of one text in many synthetic voices.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,12 @@ class Matching(NamedTuple):
     words: tuple[float, ...]
     sentences: tuple[tuple[float, ...], ...]
     local: tuple[float, float]
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, Any], centre: Floats, metric: Floats) -> "Matching":
+        """Take what a model's configuration holds of it, and the two arrays of its weights."""
+        sentences = tuple(map(tuple, numbers["sentences"]))
+        return cls(centre, metric, tuple(numbers["words"]), sentences, tuple(numbers["local"]))
 
     def align(self, first: Spoken, second: Spoken) -> Aligned:
         """Find the best alignment of two clips."""

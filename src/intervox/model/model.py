@@ -1,40 +1,34 @@
-"""SubspaceModel: from a backbone's hidden states to named, separate subspaces."""
+"""SubspaceModel: a model in PyTorch, which learns and is saved."""
 
-import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
-from numpy.typing import ArrayLike, NDArray
 from safetensors.torch import save_model
 
-from intervox.audio import SAMPLE_RATE, AudioSource, load_audio
 from intervox.errors import IntervoxError
-from intervox.model.config import check_config
-from intervox.model.decision import EVEN, Calibration, Decision, References, similarity, similarity_pairwise
+from intervox.model.config import check_trained
+from intervox.model.decision import Calibration, References
 from intervox.model.encoding import ClipEncoder, Device
-from intervox.model.loading import (
+from intervox.model.files import (
+    CENTRE,
     CONFIG,
     DEFAULT,
+    METRIC,
     OWN_BACKBONE,
+    REFERENCE,
     WEIGHTS,
     copy_backbone,
     damage_named,
     model_folder,
+    model_key,
 )
-from intervox.model.matching import Match, Matching
-from intervox.storage import atomic_path, stable_hash
-
-_REFERENCE = "reference_"
-"""Of the buffers that hold the references, a subspace each."""
-
-_MATCHING = "matching_"
-"""Of the buffers that hold the centre and the metric of matching."""
+from intervox.model.matching import Matching
+from intervox.storage import atomic_path
 
 
 class SubspaceModel(
@@ -79,9 +73,6 @@ class SubspaceModel(
     (2, 96)
     """
 
-    similarity = staticmethod(similarity)
-    similarity_pairwise = staticmethod(similarity_pairwise)
-
     def __init__(
         self,
         backbone: str,
@@ -102,14 +93,14 @@ class SubspaceModel(
         self._matching = matching
         if matching and self.content_space:
             size = self.subspace(self.content_space).settings.dim
-            self.register_buffer(_MATCHING + "centre", torch.zeros(size))
-            self.register_buffer(_MATCHING + "metric", torch.zeros(size, size))
+            self.register_buffer(CENTRE, torch.zeros(size))
+            self.register_buffer(METRIC, torch.zeros(size, size))
         self._reference_labels = {name: lines.split("\n") for name, lines in (references or {}).items()}
         if self._reference_labels:
             count = len(next(iter(self._reference_labels.values())))
             for name in self.subspaces:
                 empty = torch.zeros(count, self.subspace(name).settings.dim, dtype=torch.float16)
-                self.register_buffer(_REFERENCE + name, empty)
+                self.register_buffer(REFERENCE + name, empty)
 
     @property
     def calibration(self) -> dict[str, Calibration]:
@@ -136,16 +127,14 @@ class SubspaceModel(
         """What ``match`` decides by; saved with the model, None before it is measured."""
         if not self._matching:
             return None
-        centre, metric = (self.get_buffer(_MATCHING + name).cpu().numpy() for name in ("centre", "metric"))
-        numbers = self._matching
-        sentences = tuple(map(tuple, numbers["sentences"]))
-        return Matching(centre, metric, tuple(numbers["words"]), sentences, tuple(numbers["local"]))
+        arrays = (self.get_buffer(name).cpu().numpy() for name in (CENTRE, METRIC))
+        return Matching.of(self._matching, *arrays)
 
     @matching.setter
     def matching(self, matching: Matching) -> None:
         numbers = matching._asdict()
-        for name in ("centre", "metric"):
-            self.register_buffer(_MATCHING + name, torch.from_numpy(numbers.pop(name)))
+        for name, array in ((CENTRE, numbers.pop("centre")), (METRIC, numbers.pop("metric"))):
+            self.register_buffer(name, torch.from_numpy(array))
         self._matching = numbers
         self._tell_hub("matching", numbers)
 
@@ -154,26 +143,22 @@ class SubspaceModel(
         """Held-out synthetic speech in every subspace; saved with the model, None before it is measured."""
         if not self._reference_labels:
             return None
-        vectors = {name: self.get_buffer(_REFERENCE + name).float().cpu().numpy() for name in self.subspaces}
+        vectors = {name: self.get_buffer(REFERENCE + name).float().cpu().numpy() for name in self.subspaces}
         return References(vectors, self._reference_labels)
 
     @references.setter
     def references(self, references: References) -> None:
         self._reference_labels = references.labels
         for name, vectors in references.vectors.items():
-            self.register_buffer(_REFERENCE + name, torch.from_numpy(vectors).half())
+            self.register_buffer(REFERENCE + name, torch.from_numpy(vectors).half())
         # One line of the file a factor, not one a cell.
         lines = {name: "\n".join(values) for name, values in references.labels.items()}
         self._tell_hub("references", lines)
 
     @property
     def key(self) -> str:
-        """16 hex digits of what decides an embedding: the backbone's weights, windows and the maps."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            if not name.startswith((_REFERENCE, _MATCHING)):
-                digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        return stable_hash([self.fingerprint, self.window_seconds, digest.hexdigest()])
+        state = {name: tensor.detach().cpu().numpy() for name, tensor in self.state_dict().items()}
+        return model_key(self.fingerprint, self.window_seconds, state)
 
     def _tell_hub(self, name: str, value: Any) -> None:
         """Correct what the hub mixin writes: what the constructor was given, not what came after."""
@@ -205,7 +190,7 @@ class SubspaceModel(
         """
         with damage_named(str(name)):
             folder = model_folder(str(name), **hub)
-            check_config(folder / CONFIG)
+            check_trained(folder / CONFIG)
             with redirect_stdout(io.StringIO()):  # where the mixin says that it loads from a folder
                 model = super().from_pretrained(str(folder), strict=True)
         assert isinstance(model, SubspaceModel)
@@ -233,121 +218,6 @@ class SubspaceModel(
             f"# Intervox subspaces of {self.backbone_name}\n\n{spaces}. Not measured: the card of the "
             "run that made it (`model/README.md`) has the figures.\n"
         )
-
-    def compare(
-        self, first: AudioSource, second: AudioSource, space: str = "speaker", prior: float = EVEN
-    ) -> Decision:
-        """Say whether two clips share a subspace's factor.
-
-        The calibration and the operating point come from held-out synthetic cells, clean and degraded.
-        What clips say is compared by ``match``.
-
-        Raises
-        ------
-        IntervoxError
-            The subspace does not exist, is one of content or was never calibrated, or a clip can't be
-            embedded.
-        """
-        self.calibration_of(space)
-        if self.factors[space] == "content":
-            raise IntervoxError("what clips say is compared along an alignment: use match")
-        waves = [load_audio(first), load_audio(second)]
-        first_vector, second_vector = self.encode(waves)[space]
-        seconds = len(waves[0]) / SAMPLE_RATE, len(waves[1]) / SAMPLE_RATE
-        return self.decide(float(first_vector @ second_vector), space, seconds, prior=prior)
-
-    def match(self, first: AudioSource, second: AudioSource) -> Match:
-        """Say whether two clips say the same: wholly, partly (and where not), or not at all.
-
-        Raises
-        ------
-        IntervoxError
-            The model has no subspace of content or was never calibrated, or a clip can't be embedded.
-        """
-        return self.own_matching().match(*self.spoken([first, second]))
-
-    def own_matching(self) -> Matching:
-        """Return what ``match`` decides by.
-
-        Raises
-        ------
-        IntervoxError
-            It was never fitted.
-        """
-        if (matching := self.matching) is None:
-            raise IntervoxError(
-                "this model can't match words yet: run `intervox evaluate` on its recipe first"
-            )
-        return matching
-
-    def decide(
-        self,
-        score: float,
-        space: str = "speaker",
-        seconds: tuple[float, float] = (1.0, 1.0),
-        threshold: float | None = None,
-        prior: float = EVEN,
-        name: str = "",
-    ) -> Decision:
-        """Turn a cosine in a subspace into a decision.
-
-        Parameters
-        ----------
-        seconds
-            Of the two clips, or of all that was enrolled and of the clip.
-        threshold
-            Minimum score to accept; by default that of the operating point for clips so long.
-        prior
-            How probable "the same" is before anything is heard, in (0, 1): part of the probability, not
-            of the threshold.
-        name
-            Whom the clip was compared with, where that has a name.
-
-        Raises
-        ------
-        IntervoxError
-            The subspace does not exist or was never calibrated.
-        """
-        return self.calibration_of(space).decide(space, score, seconds, threshold, prior, name)
-
-    def probability(
-        self, scores: ArrayLike, space: str = "speaker", prior: float = EVEN
-    ) -> NDArray[np.float64]:
-        """Turn cosines of clips of a second into probabilities of sharing a subspace's factor.
-
-        Parameters
-        ----------
-        scores
-            Of any shape, in [-1, 1].
-        prior
-            How probable it is before anything is heard, in (0, 1).
-
-        Raises
-        ------
-        IntervoxError
-            The subspace does not exist or was never calibrated, or the prior is out of range.
-        """
-        return self.calibration_of(space).probability(scores, prior=prior)
-
-    def calibration_of(self, space: str) -> Calibration:
-        """Return a subspace's calibration.
-
-        Raises
-        ------
-        IntervoxError
-            The subspace does not exist or was never calibrated.
-        """
-        self.check_space(space)
-        if space not in self.calibration:
-            raise IntervoxError(
-                f"subspace {space!r} has no calibration: run `intervox evaluate` on the recipe first"
-            )
-        return self.calibration[space]
-
-    def check_space(self, space: str) -> None:
-        """Raise an ``IntervoxError`` that lists the subspaces unless ``space`` is one of them."""
-        if space not in self.subspaces:
-            raise IntervoxError(f"there is no subspace {space!r}: this model has {', '.join(self.subspaces)}")
 
 
 def _calibrations(given: Mapping[str, Sequence[float]]) -> dict[str, Calibration]:

@@ -22,7 +22,7 @@ from intervox.clips.source import load_clip
 from intervox.errors import IntervoxError
 from intervox.features.extraction import cut_windows
 from intervox.features.store import Features
-from intervox.model.loading import CONFIG
+from intervox.model.files import CONFIG
 from intervox.model.model import SubspaceModel
 from intervox.progress import progress_bar
 from intervox.recipe import FeatureSettings, Recipe
