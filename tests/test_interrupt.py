@@ -35,6 +35,7 @@ WORK = {{
     "threads": lambda: Parallel(n_jobs=2, prefer="threads")(delayed(native)(n) for n in range(4)),
     "workers": lambda: run_jobs(native, range(4), 4, Pool(2), print),
     "sleeping workers": lambda: run_jobs(asleep, range(4), 4, Pool(2), print),
+    "import": lambda: __import__("importing"),
 }}
 
 def interrupted():
@@ -46,6 +47,16 @@ if __name__ == "__main__":
             WORK[sys.argv[1]]()
         except KeyboardInterrupt:
             sys.exit(130)  # as Typer does
+"""
+
+
+IMPORTED = f"""
+import os, time
+print({SAID!r}, flush=True)
+try:
+    time.sleep(100)
+except KeyboardInterrupt:
+    os.abort()  # as a native module does, which is initialised while the exception comes
 """
 
 
@@ -89,9 +100,10 @@ def is_alive(group: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("work", ["native", "threads", "workers", "sleeping workers"])
+@pytest.mark.parametrize("work", ["native", "threads", "workers", "sleeping workers", "import"])
 def test_nothing_that_runs_holds_up_an_interrupt(work: str, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "importing.py").write_text(IMPORTED)
     with started("script.py", work, cwd=tmp_path) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == SAID

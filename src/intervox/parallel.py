@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -137,6 +138,7 @@ def ended_by_interrupt(say: Callable[[], None]) -> Iterator[None]:
             end()
 
     threading.Thread(target=watch, daemon=True).start()
+    raising = signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     except SystemExit as leaving:
@@ -145,8 +147,18 @@ def ended_by_interrupt(say: Callable[[], None]) -> Iterator[None]:
         ended.set()
         raise
     finally:
+        signal.signal(signal.SIGINT, raising)
         signal.set_wakeup_fd(before)
         told.close()
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    """Interrupt the main thread, but in no import: an exception inside a native module's ends in an abort."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def run_jobs(

@@ -35,6 +35,9 @@ class Listener(SubspaceModel):
         for weights in self.parameters():
             weights.data.zero_()  # every listener is the same model
 
+    def ready(self) -> None:
+        pass
+
     def encode(self, sources: Iterable[Any], *_: Any, **__: Any) -> dict[str, Any]:
         waves = [load_audio(source) for source in sources]
         self.heard += len(waves)

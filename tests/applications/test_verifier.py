@@ -215,7 +215,7 @@ def test_a_tiny_rate_is_answered_in_few_digits(model: SubspaceModel) -> None:
 
 @pytest.mark.parametrize("given", [None, 5, ["default"]])
 def test_what_is_no_model_is_refused(given: Any) -> None:
-    with pytest.raises(IntervoxError, match="the model is .*: give a SubspaceModel"):
+    with pytest.raises(IntervoxError, match="the model is .*: give a model"):
         SpeakerVerifier(given).enrol("alice", ["a.wav"])
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 
-from intervox.model.model import SubspaceModel
 from tests.cli.test_bad_input import run_main
-from tests.support.commands import CLIPS, Result, Run, default
+from tests.support.commands import CLIPS, Result, Run
 from tests.support.spoken import SENTENCES, spoken
 
 
@@ -25,11 +24,6 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def run(clips: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command in this process: exit code, standard output, standard error."""
-    kept = default()
-    load = SubspaceModel.from_pretrained
-    monkeypatch.setattr(
-        SubspaceModel, "from_pretrained", lambda name: kept if name == "default" else load(name)
-    )
 
     def call(*words: str, stdin: bytes = b"") -> Result:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))

@@ -13,7 +13,7 @@ from rich.console import Console
 from intervox import SubspaceModel
 from intervox.audio import Waveform, encode_flac
 from intervox.errors import IntervoxError
-from intervox.model import encoding
+from intervox.model import embedder
 from tests.conftest import Speech
 
 
@@ -42,7 +42,7 @@ def test_every_kind_of_source_gives_the_same_vectors(
 def test_a_generator_is_read_as_it_is_needed(
     model: SubspaceModel, speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "_BATCHES_AT_ONCE", 2)
+    monkeypatch.setattr(embedder, "_BATCHES_AT_ONCE", 2)
     loaded: list[weakref.ref[Waveform]] = []
     most = 0
 
@@ -55,7 +55,7 @@ def test_a_generator_is_read_as_it_is_needed(
 
     clips = [speech(0.5, seed) for seed in range(30)]
     expected = model.encode(clips)
-    monkeypatch.setattr(encoding, "load_audio", load)
+    monkeypatch.setattr(embedder, "load_audio", load)
     stream = model.encode_iter(iter(clips), batch_seconds=1.0)
     assert not loaded
     first = next(stream)
@@ -71,7 +71,7 @@ def test_a_generator_is_read_as_it_is_needed(
 def test_what_was_yielded_before_a_bad_clip_is_kept(
     model: SubspaceModel, speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "_BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(embedder, "_BATCHES_AT_ONCE", 1)
     stream = model.encode_iter([speech(1.0, 0), np.zeros(16_000, np.float32)], batch_seconds=1.0)
     assert next(stream)["speaker"].shape == (96,)
     with pytest.raises(IntervoxError, match="silent"):

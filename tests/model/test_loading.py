@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from intervox.backbones import load
 from intervox.errors import IntervoxError
+from intervox.model import files
 from intervox.model.files import default_model_folder
 from intervox.model.model import SubspaceModel
 from tests.backbones.test_backbones import save_family
@@ -86,7 +87,7 @@ def test_what_the_hub_refuses(error: type[Exception], message: str, monkeypatch:
         raise answer(error)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
-    monkeypatch.setattr(load, "hub_answers", lambda *_arguments: True)
+    monkeypatch.setattr(files, "hub_answers", lambda *_arguments: True)
     with pytest.raises(IntervoxError, match=message) as raised:
         SubspaceModel.from_pretrained("someone/unseen")
     assert raised.value.__cause__ is not None
@@ -109,7 +110,7 @@ def test_options_of_the_hub_are_passed_on(folder: Path, monkeypatch: pytest.Monk
         return str(folder / file)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    monkeypatch.setattr(load, "hub_answers", lambda *_arguments: True)
+    monkeypatch.setattr(files, "hub_answers", lambda *_arguments: True)
     model = SubspaceModel.from_pretrained("someone/seen", revision="v1", device="cpu")
     assert asked == [{"revision": "v1"}] * 2
     assert model.name == "someone/seen"
@@ -126,7 +127,7 @@ def test_what_can_be_no_hub_id_is_never_looked_up(
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.wav").touch()
-    monkeypatch.setattr(load, "hub_answers", asked)
+    monkeypatch.setattr(files, "hub_answers", asked)
     for find in (SubspaceModel.from_pretrained, load.load_backbone):
         with pytest.raises(IntervoxError):
             find(name)

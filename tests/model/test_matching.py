@@ -41,7 +41,7 @@ def test_the_path_is_the_best_one(shape: tuple[int, int]) -> None:
     assert cost == pytest.approx(brute(similarity), rel=1e-5)
 
 
-def test_silence_is_not_speech_and_constant_noise_is_not_told_from_it() -> None:
+def test_silence_and_steady_sounds_are_not_speech() -> None:
     random = np.random.default_rng(0)
     noise = random.normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
     wave = np.concatenate([0.001 * noise, noise, 0.001 * noise])
@@ -49,7 +49,11 @@ def test_silence_is_not_speech_and_constant_noise_is_not_told_from_it() -> None:
     assert activity[:9].max() < 0.1
     assert activity[11:19].min() > 0.9
     assert activity[21:].max() < 0.1
-    assert speech_activity(noise, 10).tolist() == [1.0] * 10
+    tone = np.sin(np.arange(SAMPLE_RATE) / 5).astype(np.float32)
+    for steady in (noise, tone):
+        assert speech_activity(steady, 10).tolist() == [0.0] * 10
+        # Of a quarter of a second the level says nothing.
+        assert speech_activity(steady[:4_000], 3).tolist() == [1.0] * 3
 
 
 def test_steps_average_frames() -> None:

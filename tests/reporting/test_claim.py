@@ -173,6 +173,22 @@ def test_an_empty_space_is_not_called_separated(clean: dict[str, Any]) -> None:
     assert outcome(clean, "speaker", "content") == "not"
 
 
+def test_a_space_whose_own_factor_a_protocol_cannot_test_is_judged_by_the_others(
+    clean: dict[str, Any],
+) -> None:
+    clean["protocols"]["others"] = clean["protocols"]["people"]
+    clean["separation"]["others"] = {"matrix": dict(clean["separation"]["people"]["matrix"])}
+    del clean["separation"]["people"]["matrix"]["content"]
+    assert outcome(clean, "content", "speaker") == "separated"
+    clean["separation"]["others"]["matrix"]["content"] = {
+        "content": probed(0.1, 0.1),
+        "raw": probed(0.92, 0.1),
+    }
+    assert outcome(clean, "content", "speaker") == "void"
+    del clean["separation"]["others"]
+    assert outcome(clean, "content", "speaker") == "void"
+
+
 def test_keywords_stand_in_for_a_matrix(clean: dict[str, Any]) -> None:
     del clean["separation"]
     raw = {"clean": {"chance": 0.1, "probe": 0.92, "probe_interval": [0.9, 0.94]}}

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intervox.model.model import SubspaceModel
+from intervox.model.embedder import Embedder
+from intervox.model.loading import load_model
 from tests.conftest import ROOT
 from tests.support.spoken import SENTENCES, spoken
 
@@ -23,8 +24,8 @@ CLIPS = {"a": (0, 0), "b": (0, 1), "c": (7, 2)}
 
 
 @cache
-def default() -> SubspaceModel:
-    return SubspaceModel.from_pretrained("default")
+def default() -> Embedder:
+    return load_model()
 
 
 def lines(output: str) -> list[dict[str, Any]]:

@@ -66,11 +66,13 @@ def default_model_folder() -> Path:
     return folder
 
 
-def model_folder(name: str, **hub: Any) -> Path:
+def model_folder(name: str, graph: bool = False, **hub: Any) -> Path:
     """Find the folder with a model's files, which are taken from the hub where the name is none here.
 
     Parameters
     ----------
+    graph
+        Whether the graph is wanted too, where the hub has one.
     hub
         ``revision``, ``token`` and others that ``huggingface_hub.hf_hub_download`` takes.
 
@@ -91,7 +93,7 @@ def model_folder(name: str, **hub: Any) -> Path:
         raise IntervoxError(f"{name} is a file: give the folder of a model or of a run, or a hub id")
     if not is_hub_id(name):
         raise _nothing(name)
-    return _from_hub(name, hub)
+    return _from_hub(name, graph, hub)
 
 
 def model_key(fingerprint: str, window_seconds: float, tensors: Mapping[str, Any]) -> str:
@@ -149,7 +151,7 @@ def damage_named(name: str) -> Iterator[None]:
         raise IntervoxError(f"the model in {name} is damaged ({reason}): refine it again") from error
 
 
-def _from_hub(name: str, hub: dict[str, Any]) -> Path:
+def _from_hub(name: str, graph: bool, hub: dict[str, Any]) -> Path:
     from huggingface_hub import errors, hf_hub_download, list_repo_files
 
     from intervox.progress import quiet
@@ -163,9 +165,10 @@ def _from_hub(name: str, hub: dict[str, Any]) -> Path:
     try:
         with quiet():  # not every attempt to reach the hub is worth a warning
             config, _ = (Path(hf_hub_download(name, file, **hub)) for file in FILES)
-            if json.loads(config.read_bytes()).get("backbone") == OWN_BACKBONE and not hub.get(
-                "local_files_only"
-            ):
+            said = json.loads(config.read_bytes())
+            if graph and "onnx" in said:
+                hf_hub_download(name, GRAPH, **hub)
+            if said.get("backbone") == OWN_BACKBONE and not hub.get("local_files_only"):
                 options = {key: hub[key] for key in ("revision", "token") if key in hub}
                 own = [file for file in list_repo_files(name, **options) if _BACKBONE_FILE.fullmatch(file)]
                 for file in own:

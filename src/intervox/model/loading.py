@@ -50,7 +50,7 @@ def load_model(
     """
     if backend not in (None, "onnx", "torch"):
         raise IntervoxError(f"there is no backend {backend!r}: choose onnx or torch")
-    folder = model_folder(str(name), **hub)
+    folder = model_folder(str(name), graph=backend != "torch", **hub)
     has_graph = (folder / GRAPH).is_file()
     if backend == "onnx" and not has_graph:
         raise IntervoxError(f"{name} has no {GRAPH}: run `intervox export`, or leave backend to PyTorch")

@@ -32,6 +32,9 @@ _LEAST_SECONDS = 0.1
 WINDOW, _WIDE_WINDOW = 6, 10
 """Steps in which a local difference is looked for: a syllable or two, a word or two."""
 
+_STEADY_DB, _STEADY_STEPS = 2.0, 6
+"""A sound of so many steps whose level hardly changes, such as a tone or noise, is no speech."""
+
 _QUIET_DB = 30.0
 _FLOOR = 0.02
 """Weight of a step without speech."""
@@ -280,6 +283,8 @@ def speech_activity(wave: Waveform, steps: int) -> Floats:
     power = np.array([np.mean(piece**2) if len(piece) else 0.0 for piece in np.array_split(wave, steps)])
     level = 10 * np.log10(power + 1e-12)
     loud, quiet = np.quantile(level, [0.9, 0.05])
+    if loud - quiet < _STEADY_DB and steps >= _STEADY_STEPS:
+        return np.zeros(steps, np.float32)
     if loud - quiet < 6:
         return np.ones(steps, np.float32)
     threshold = max(loud - _QUIET_DB, quiet + 0.3 * (loud - quiet))

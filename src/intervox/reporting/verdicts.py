@@ -64,13 +64,17 @@ def verdicts(metrics: Metrics, protocol: str) -> list[Verdict]:
     factors = dict.fromkeys([*_FACTORS, *made.values()])
     result = []
     for space, own in made.items():
-        known = _evidence(metrics, protocol, space, own)
+        # Where a protocol can't test the own factor, as texts that nobody shares can't, the others tell.
+        known = _evidence(metrics, protocol, space, own) or [
+            piece for each in metrics.protocols for piece in _evidence(metrics, each, space, own)
+        ]
         for factor in factors:
             if factor != own and (evidence := _evidence(metrics, protocol, space, factor)):
                 found = [piece.judged() for piece in evidence]
                 found.sort(key=lambda piece: -_ORDER.index(piece[0]))
-                if found[0][0] != "not" and known and not any(piece.shown for piece in known):
-                    words = f"{space} is not shown to know its own factor ({known[0].words})"
+                if found[0][0] != "not" and not any(piece.shown for piece in known):
+                    why = known[0].words if known else f"{own} was measured nowhere"
+                    words = f"{space} is not shown to know its own factor ({why})"
                     found.insert(0, ("void", words))
                 result.append(Verdict(protocol, space, factor, found[0][0], [words for _, words in found]))
     return result

@@ -94,6 +94,8 @@ def read_texts(path: Path, language: str = "en") -> list[Text]:
     IntervoxError
         The file, or one of its lines, can't be used; the message has the line's number.
     """
+    if not path.is_file():
+        raise IntervoxError(f"`texts.file` is {path}, which is not a file: give one with one text per line")
     try:
         # utf-8-sig also reads what Windows editors write, with a byte order mark in front.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
