@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.signal import find_peaks
 from sklearn.metrics import average_precision_score
 
 from intervox.audio import SAMPLE_RATE, Waveform
@@ -139,6 +140,17 @@ def test_peaks_by_hand() -> None:
     assert pick_peaks(scores, 3).tolist() == [0, 3, 7]
     assert pick_peaks(scores, 4).tolist() == [0, 7]
     assert pick_peaks(np.empty(0), 4).tolist() == []
+    assert pick_peaks(np.array([1.0, 3, 2, 3, 1]), 3).tolist() == [1]
+    assert pick_peaks(np.array([-np.inf, -np.inf, 0, -np.inf]), 3).tolist() == [2]
+
+
+@pytest.mark.parametrize("distance", [1, 2, 5])
+def test_peaks_are_those_of_scipy(distance: int) -> None:
+    for seed in range(50):
+        scores = np.random.default_rng(seed).normal(size=seed)
+        padded = np.concatenate([[-np.inf], scores, [-np.inf]])
+        expected = find_peaks(padded, distance=distance)[0] - 1
+        assert pick_peaks(scores, distance).tolist() == expected.tolist()
 
 
 def test_matching_by_hand() -> None:

@@ -68,6 +68,7 @@ def _engine(name: str) -> Check:
         return Check(name, True, f"by recipe: set {fields}", needed=needed)
     try:
         engine = load_engine(settings)
+        engine.check()
         voices = engine.voices()
     except IntervoxError as error:
         return Check(name, False, "not installed", str(error), needed=needed)

@@ -14,6 +14,8 @@ from intervox.clips.schema import read_cells
 from intervox.corpus.plan.design import plan_audition, plan_cells
 from intervox.corpus.render.shard import render_shard
 from intervox.corpus.render.synthesis import empty_job
+from intervox.engines.base import load_engine
+from intervox.errors import IntervoxError
 from intervox.recipe.corpus import SPLITS, CorpusRecipe
 from intervox.seeds import rng
 from intervox.storage import check_disk, check_memory
@@ -68,6 +70,8 @@ class Cost:
         Share of the tried renditions that failed or were rejected.
     reason
         That of the first one, or None.
+    absent
+        Engine to what it lacks here, in a sentence; its cells are not part of hours, bytes and minutes.
     """
 
     cells: int
@@ -76,6 +80,7 @@ class Cost:
     minutes: float
     refused: float
     reason: str | None
+    absent: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,8 @@ def describe_plan(table: pa.Table) -> dict[str, SplitPlan]:
 def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int) -> Cost:
     """Render a few cells of every engine in this process, and scale up by the length of the texts.
 
+    An engine that is not installed is left out, and named.
+
     Parameters
     ----------
     table
@@ -157,6 +164,7 @@ def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int
     """
     minutes = hours = size = 0.0
     errors: list[str | None] = []
+    absent: dict[str, str] = {}
     random = rng(0, "cost.sample")
     with tempfile.TemporaryDirectory() as folder:
         job = empty_job(recipe, seed, Path(folder))
@@ -165,8 +173,13 @@ def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int
         seeds = pc.unique(cells["seed"]).to_numpy()
         chosen = pa.array(random.choice(seeds, min(SAMPLE, len(seeds)), replace=False))
         tried = cells.filter(pc.is_in(cells["seed"], chosen))
-        # The first cell also loads the engine, which a long run does once.
-        render_shard(replace(job, cells=read_cells(tried.slice(0, 1))))
+        try:
+            load_engine(next(settings for settings in recipe.engines if settings.name == name)).check()
+            # The first cell also loads the engine, which a long run does once.
+            render_shard(replace(job, cells=read_cells(tried.slice(0, 1))))
+        except IntervoxError as error:
+            absent[name] = str(error)
+            continue
         begun = time.perf_counter()
         shard = pq.read_table(pa.BufferReader(render_shard(replace(job, cells=read_cells(tried))).data))
         seconds = time.perf_counter() - begun
@@ -176,8 +189,8 @@ def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int
         size += sum(len(clip["bytes"]) for clip in shard["audio"].to_pylist() if clip) * scale
         errors += shard.filter(pc.field("copy") == 0)["error"].to_pylist()
     reasons = [error for error in errors if error]
-    refused = len(reasons) / len(errors)
-    return Cost(table.num_rows, hours, size, minutes, refused, next(iter(reasons), None))
+    refused = len(reasons) / len(errors) if errors else 0.0
+    return Cost(table.num_rows, hours, size, minutes, refused, next(iter(reasons), None), absent)
 
 
 def _characters(cells: pa.Table) -> int:
@@ -197,10 +210,13 @@ def plan_table(name: str, found: CorpusPlan) -> Table:
     lines = []
     for what, cost in (("the audition", found.audition), ("the corpus", found.cost)):
         if cost:
-            lines.append(
-                f"{what}: {cost.cells:,} cells, about {_duration(cost.hours * 3600)} of audio, "
-                f"{cost.bytes / 1e6:,.0f} MB, {_duration(cost.minutes * 60)} on this machine"
+            estimate = (
+                f"about {_duration(cost.hours * 3600)} of audio, {cost.bytes / 1e6:,.0f} MB, "
+                f"{_duration(cost.minutes * 60)} on this machine"
             )
+            without = f", without those of {', '.join(cost.absent)}" if cost.absent else ""
+            lines.append(f"{what}: {cost.cells:,} cells" + (f", {estimate}{without}" if cost.minutes else ""))
+            lines += [f"cost not known: {reason}" for reason in cost.absent.values()]
             if cost.refused:
                 lines.append(f"{cost.refused:.0%} of the tried renditions were refused: {cost.reason}")
     if found.audition:

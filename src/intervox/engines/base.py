@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -72,15 +71,13 @@ class RenditionLabels:
 class Engine(ABC):
     """A source of speech: a text-to-speech system, or recordings that stand for one.
 
-    Subclasses are built from their part of the recipe, ``__init__(settings)``, and raise an
-    ``IntervoxError`` that says how to get what is missing.
+    Subclasses are built from their part of the recipe, ``__init__(settings)``. Voices can be listed, and so
+    a corpus planned, where nothing is installed that renders them; ``check`` says what is missing.
 
     Attributes
     ----------
     name
         As recipes give it.
-    version
-        Changes whenever the same arguments may give other samples.
     licence
         Of the speech.
     factors
@@ -88,9 +85,17 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
-    version: str
     licence: str
     factors: tuple[str, ...] = ()
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """What changes whenever the same arguments may give other samples."""
+
+    def check(self) -> None:
+        """Raise an ``IntervoxError`` that says how to get it where something to render with is missing."""
+        assert self.version, "which can't be told either where something is missing"
 
     @abstractmethod
     def voices(self) -> list[Voice]:
@@ -148,12 +153,12 @@ _loaded: dict[str, Engine] = {}
 
 
 def load_engine(settings: EngineSettings) -> Engine:
-    """Return the engine that a recipe describes, started once per process.
+    """Return the engine that a recipe describes, made once per process.
 
     Raises
     ------
     IntervoxError
-        The engine, or something that it needs, is not installed; the message says how to get it.
+        Its settings can't be used; that nothing renders is said by ``Engine.check``.
     """
     key = settings.model_dump_json()
     if key not in _loaded:
@@ -163,9 +168,11 @@ def load_engine(settings: EngineSettings) -> Engine:
 
 
 def check_runtime(extra: str) -> None:
-    """Refuse to start an engine of ONNX graphs without their runtime, or without eSpeak NG's phonemes."""
-    if find_spec("onnxruntime") is None:
-        raise missing_extra("onnxruntime", extra, f"the {extra} engine")
+    """Refuse to render with an engine of ONNX graphs without their runtime, or eSpeak NG's phonemes."""
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        raise missing_extra("onnxruntime", extra, f"the {extra} engine") from None
     library_files(f"the {extra} engine")
 
 

@@ -46,8 +46,12 @@ class CommandEngine(Engine):
             )
         self._settings = settings
         self._program = str(Path(found).absolute())
-        self.version = settings.version
+        self._version = settings.version
         self.licence = settings.licence
+
+    @property
+    def version(self) -> str:
+        return self._version
 
     def voices(self) -> list[Voice]:
         speakers = self._settings.speakers[: self._settings.voices]

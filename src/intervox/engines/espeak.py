@@ -9,6 +9,7 @@ import ctypes
 from difflib import get_close_matches
 from importlib.metadata import version
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import soxr
@@ -20,6 +21,7 @@ from intervox.engines.phonemes import fresh_library, library_files
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import EspeakSettings
 from intervox.seeds import rng
+from intervox.storage import read_json
 
 ACCENTS = (  # of English; another language is spoken as its tag says
     "en-us",
@@ -52,6 +54,9 @@ TIMBRE_ORDER = 8
 """Deviation and detail of each voice's own long-term spectrum, a cosine series over the mel scale."""
 
 _PURPOSE = "the espeak engine"
+_NAMES = Path(__file__).with_name("espeak_names.json")
+"""Those of espeakng-loader 0.2.4, to plan with where it is not installed."""
+
 _CHARS_UTF8 = 1
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 _HEADROOM = 55  # at the usual 100, loud voices clip
@@ -70,20 +75,22 @@ class EspeakEngine(Engine):
 
     def __init__(self, settings: EspeakSettings) -> None:
         self._settings = settings
-        _, self._data = library_files(_PURPOSE)
-        self.version = version("espeakng-loader")
-        left_out = NOT_HUMAN + NOT_REPRODUCIBLE
-        self._variants = sorted(
-            path.name for path in (self._data / "voices" / "!v").iterdir() if path.name not in left_out
-        )
+        variants, self._languages = known_names()
+        self._variants = [name for name in variants if name not in NOT_HUMAN + NOT_REPRODUCIBLE]
         self._chunks: list[bytes] = []
         self._callback = _Callback(self._collect)
 
     def languages(self) -> list[str]:
         """Return the languages that ``settings.languages`` may name: all that have a dictionary."""
-        files = (path for path in (self._data / "lang").rglob("*") if path.is_file())
-        names = (path.name.lower() for path in files)
-        return sorted(name for name in names if (self._data / f"{name.split('-')[0]}_dict").is_file())
+        return self._languages
+
+    @property
+    def version(self) -> str:
+        self.check()
+        return version("espeakng-loader")
+
+    def check(self) -> None:
+        library_files(_PURPOSE)
 
     def voices(self) -> list[Voice]:
         """Spread the voices evenly over languages, and in each over variants and the rest.
@@ -164,6 +171,19 @@ class EspeakEngine(Engine):
         if samples and count:
             self._chunks.append(ctypes.string_at(samples, 2 * count))
         return 0
+
+
+def known_names() -> tuple[list[str], list[str]]:
+    """Return the names of eSpeak NG's variants and languages, also where it is not installed."""
+    try:
+        _, data = library_files(_PURPOSE)
+    except IntervoxError:
+        names = read_json(_NAMES)
+        return names["variants"], names["languages"]
+    variants = sorted(path.name for path in (data / "voices" / "!v").iterdir())
+    files = (path for path in (data / "lang").rglob("*") if path.is_file())
+    languages = (path.name.lower() for path in files)
+    return variants, sorted(name for name in languages if (data / f"{name.split('-')[0]}_dict").is_file())
 
 
 def _coloured(wave: Waveform, timbre: int) -> Waveform:

@@ -80,14 +80,20 @@ class KokoroEngine(Engine):
     licence = "Apache-2.0 (Kokoro-82M; its phonemes come from eSpeak NG, GPL-3.0-or-later)"
 
     def __init__(self, settings: KokoroSettings) -> None:
-        check_runtime("kokoro")
         self._settings = settings
         self._folder = settings.folder or default_folder()
-        about = check_assets(self._folder)
-        self.version = f"v1.0-int8-{about['model_sha256'][:8]}"
-        self._vocabulary: dict[str, int] = read_json(self._folder / VOCABULARY)["vocab"]
         # One preset is some 0.5 MB; a run comes back to the same few.
         self._preset = lru_cache(maxsize=None)(self._read_preset)
+
+    @cached_property
+    def version(self) -> str:  # type: ignore[override]  # found once
+        check_runtime("kokoro")
+        return f"v1.0-int8-{check_assets(self._folder)['model_sha256'][:8]}"
+
+    @cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        vocabulary: dict[str, int] = read_json(self._folder / VOCABULARY)["vocab"]
+        return vocabulary
 
     def voices(self) -> list[Voice]:
         return make_voices(self._settings.voices, self._settings.languages)

@@ -39,13 +39,18 @@ class PiperEngine(Engine):
     )
 
     def __init__(self, settings: PiperSettings) -> None:
-        check_runtime("piper")
         self._settings = settings
         models = [_open_model(model) for model in settings.models]
         self._models = {model.name: model for model in models}
         if len(self._models) < len(models):
             raise IntervoxError("piper: two models have the same file name: rename one")
-        self.version = stable_hash([[file_sha256(model.path), model.config] for model in models])
+
+    @property
+    def version(self) -> str:
+        return stable_hash([[file_sha256(model.path), model.config] for model in self._models.values()])
+
+    def check(self) -> None:
+        check_runtime("piper")
 
     def voices(self) -> list[Voice]:
         """Take the speakers of all models in turn; each speaker of a model is a person of its own."""

@@ -30,7 +30,7 @@ class RecordingsEngine(Engine):
         if missing:
             raise IntervoxError(f"{settings.manifest} names {missing}, which is not a file: correct it")
         self.licence = settings.licence
-        self.version = stable_hash([_stamped(row) for row in rows])
+        self._version = stable_hash([_stamped(row) for row in rows])
         self.factors = tuple(sorted({factor for row in rows for factor, _ in row.labels}))
         if clash := sorted(set(self.factors) & set(SHARD_SCHEMA.names)):
             raise IntervoxError(
@@ -51,6 +51,10 @@ class RecordingsEngine(Engine):
             text = row.text or row.content
             self._spelling.setdefault(self._key(text), text)
             self._takes[row.speaker][self._key(text)].append(row)
+
+    @property
+    def version(self) -> str:
+        return self._version
 
     def voices(self) -> list[Voice]:
         """Return every speaker of the manifest, or the first ``voices`` of them by name."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
 
 WINDOW_SECONDS = 1.0
 HOP_SECONDS = 0.25
@@ -120,7 +119,8 @@ def count_detections(
 def pick_peaks(scores: NDArray[np.floating], distance: int) -> NDArray[np.int64]:
     """Return the local maxima, less those that are closer than ``distance`` to a higher one.
 
-    Those above a threshold are the same whether the threshold is applied before or after.
+    They are those of ``scipy.signal.find_peaks``, which whoever only uses a model lacks; of equal ones the
+    first stays. Those above a threshold are the same whether the threshold is applied before or after.
 
     Parameters
     ----------
@@ -129,8 +129,21 @@ def pick_peaks(scores: NDArray[np.floating], distance: int) -> NDArray[np.int64]
     distance
         In windows.
     """
-    padded = np.concatenate([[-np.inf], scores, [-np.inf]])
-    return np.asarray(find_peaks(padded, distance=max(1, distance))[0] - 1)
+    if not len(scores):
+        return np.zeros(0, np.int64)
+    # Runs of equal scores, of which one that is higher than both its neighbours is a peak.
+    starts = np.concatenate([[0], np.flatnonzero(scores[1:] != scores[:-1]) + 1])
+    ends = np.concatenate([starts[1:], [len(scores)]]) - 1
+    levels = np.concatenate([[-np.inf], scores[starts], [-np.inf]])
+    is_peak = (levels[1:-1] > levels[:-2]) & (levels[1:-1] > levels[2:])
+    peaks = (starts[is_peak] + ends[is_peak]) // 2
+    kept = np.ones(len(peaks), bool)
+    for index in np.argsort(-scores[peaks], kind="stable"):
+        if kept[index]:
+            near = np.abs(peaks - peaks[index]) < distance
+            kept &= ~near
+            kept[index] = True
+    return np.asarray(peaks[kept], np.int64)
 
 
 def match_events(

@@ -95,6 +95,8 @@ def _make(
     casting: Cast | None = None,
 ) -> Corpus:
     """Lay out a plan and render it, or go on where an earlier call stopped."""
+    for settings in recipe.engines:
+        load_engine(settings).check()
     key = corpus_key(recipe, seed)
     step = StepFolder(folder, key)
     if step.complete and _is_whole(folder, recipe):
