@@ -1,17 +1,17 @@
-"""Using a model needs neither PyTorch nor anything of training, and no command imports what it does not use."""
+"""A model is used without PyTorch and what training needs, and no command imports what it does not use."""
 
+import json
 from pathlib import Path
 
 import pytest
 import soundfile as sf
 
-from tests.support.absent import TRAIN
+from tests.support.absent import TRAIN, python
 from tests.support.spoken import SENTENCES, spoken
 
-WATCHED = (
-    *("numpy", "onnxruntime", "soundfile", "soxr", "safetensors", "pydantic", "rich", "huggingface_hub"),
-    *("yaml", "espeakng_loader", "ctranslate2", "pyworld", "ray", "gradio", "onnx", "datasets", "av", *TRAIN),
-)
+ENGINES = ("espeakng_loader", "ctranslate2", "pyworld", "ray")
+LIGHT = ("numpy", "onnxruntime", "soundfile", "soxr", "safetensors", "pydantic", "rich", "huggingface_hub")
+WATCHED = (*LIGHT, *TRAIN, *ENGINES, "yaml", "gradio", "onnx", "datasets", "av")
 """Packages whose import costs time, or that may be absent."""
 
 _LISTING = """
@@ -20,28 +20,143 @@ from intervox.cli.app import main
 try:
     main()
 finally:
-    print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}} & set({watched!r}))), file=open({out!r}, "w"))
+    loaded = {{name.partition(".")[0] for name in sys.modules}}
+    json.dump(sorted(loaded & set({watched!r})), open({out!r}, "w"))
 """
 
+BARE = {"pydantic"}
 MODEL = {"numpy", "onnxruntime", "soundfile", "soxr", "safetensors", "pydantic"}
 """What opens a model and reads clips."""
 
+CORPUS = {"numpy", "pyarrow", "pydantic", "safetensors", "scipy", "soundfile", "soxr", "yaml"}
+"""What reads a recipe and lists voices."""
+
 USES: dict[str, set[str]] = {
-    "--version": {"rich"},
-    "--help": {"rich"},
+    "--version": BARE,
+    "--help": BARE,
     "embed a.wav": MODEL,
-    "embed a.wav b.wav --out vectors.npz": MODEL | {"rich"},
+    "embed a.wav b.wav --out vectors.npz": MODEL,
     "verify a.wav b.wav": MODEL,
     "match a.wav b.wav": MODEL,
     "enrol alice a.wav --into people.safetensors": MODEL,
-    "spot a.wav --examples word=b.wav": MODEL | {"rich"},
-    "engines": {"numpy"},
+    "spot a.wav --examples word=b.wav": MODEL,
+    "engines": CORPUS | {"espeakng_loader", "onnxruntime", "rich"},
+    "backbones": BARE | {"rich"},
+    "corpus languages": CORPUS | {"espeakng_loader"},
+    "corpus coverage quickstart": CORPUS | {"espeakng_loader", "rich"},
 }
+"""Command to all the watched packages that it may load."""
+
+HELP = (
+    *("verify", "match", "embed", "enrol", "spot", "export", "demo", "run", "synth", "extract", "refine"),
+    *("evaluate", "adapt", "sweep", "ingredients", "compare", "tables", "trials", "backbones", "engines"),
+    *("assets", "doctor", "corpus plan", "corpus manifest", "corpus check", "corpus show", "corpus card"),
+    *("corpus coverage", "corpus languages"),
+)
+"""All commands: their help loads next to nothing."""
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with two clips, a.wav and b.wav."""
+    folder = tmp_path_factory.mktemp("light")
     for name, speaker in (("a", 0), ("b", 1)):
-        sf.write(tmp_path / f"{name}.wav", spoken(speaker, SENTENCES[0]), 16_000)
-    return tmp_path
+        sf.write(folder / f"{name}.wav", spoken(speaker, SENTENCES[0]), 16_000)
+    return folder
+
+
+def loaded_by(words: str, folder: Path) -> set[str]:
+    """Run a command and return which of the watched packages it has loaded."""
+    out = folder / "loaded.json"
+    code = _LISTING.format(watched=WATCHED, out=str(out))
+    done = python(["-c", code, *words.split()], folder)
+    assert done.returncode in (0, 1), done.stderr
+    return set(json.loads(out.read_text()))
+
+
+@pytest.mark.parametrize("words", USES)
+def test_a_command_loads_what_it_uses(words: str, folder: Path) -> None:
+    assert loaded_by(words, folder) <= USES[words]
+
+
+def test_helps_load_next_to_nothing(folder: Path) -> None:
+    from typer.main import get_command
+
+    from intervox.cli.app import app
+
+    code = """
+import sys
+from intervox.cli.app import app
+for words in sys.argv[1:]:
+    app([*words.split(), "--help"], standalone_mode=False)
+print({name.partition(".")[0] for name in sys.modules} & set(WATCHED))
+""".replace("WATCHED", repr(WATCHED))
+    done = python(["-c", code, *HELP], folder)
+    assert done.stdout.splitlines()[-1] == "{'pydantic'}", done.stderr
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    inner = commands.pop("corpus").commands
+    assert set(HELP) == {*commands, *(f"corpus {name}" for name in inner)}
+
+
+@pytest.mark.parametrize("words", [words for words, used in USES.items() if used == MODEL])
+def test_the_base_install_is_enough_to_use_a_model(words: str, folder: Path) -> None:
+    done = python(["-m", "intervox", *words.split()], folder, absent=TRAIN)
+    assert done.returncode in (0, 1), done.stderr
+    assert "error" not in done.stderr
+
+
+def test_the_base_install_is_enough_in_python(folder: Path) -> None:
+    code = """
+import intervox
+model = intervox.load_model(threads=1)
+vectors = model.encode(["a.wav", "b.wav"])
+assert vectors["speaker"].shape == (2, 96)
+assert intervox.SpeakerVerifier(model).enrol("a", ["a.wav"]).predict(["a.wav"]).tolist() == ["a"]
+assert intervox.KeywordSpotter().enrol("a", ["a.wav"]).predict(["a.wav"]).tolist() == ["a"]
+try:
+    intervox.SubspaceModel
+except intervox.IntervoxError as error:
+    print(error)
+try:
+    intervox.load_model(backend="torch")
+except intervox.IntervoxError as error:
+    print(error)
+"""
+    done = python(["-c", code], folder, absent=TRAIN)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    for said in (first, second):
+        assert "needs the package" in said
+        assert said.endswith("pip install intervox[train]")
+
+
+@pytest.mark.parametrize("words", ["run mini", "evaluate mini", "corpus plan mini", "tables", "compare a b"])
+def test_what_needs_training_names_the_extra(words: str, folder: Path) -> None:
+    done = python(["-m", "intervox", *words.split()], folder, absent=TRAIN)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith("pip install intervox[train]\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_plan_needs_neither_engines_nor_what_renders(folder: Path) -> None:
+    absent = ("torch", "transformers", "onnxruntime", *ENGINES)
+    done = python(["-m", "intervox", "corpus", "plan", "standard"], folder, absent)
+    assert done.returncode == 0, done.stderr
+    assert "28,032" in done.stdout
+    assert "the espeak engine needs the package 'espeakng-loader'" in " ".join(done.stdout.split())
+    done = python(["-m", "intervox", "engines"], folder, absent)
+    assert done.returncode == 2 or "not installed" in done.stdout
+
+
+def test_names_of_voices_are_those_of_the_installed_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    from intervox.engines import espeak
+    from intervox.errors import IntervoxError
+
+    installed = espeak.known_names()
+
+    def absent(_purpose: str) -> None:
+        raise IntervoxError("not installed")
+
+    monkeypatch.setattr(espeak, "library_files", absent)
+    assert espeak.known_names() == installed

@@ -9,6 +9,8 @@ from intervox.model.files import DEFAULT, GRAPH, model_folder
 
 Backend = Literal["onnx", "torch"]
 
+MOST_THREADS = 1024
+
 
 def load_model(
     name: str | Path = DEFAULT,
@@ -50,6 +52,8 @@ def load_model(
     """
     if backend not in (None, "onnx", "torch"):
         raise IntervoxError(f"there is no backend {backend!r}: choose onnx or torch")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise IntervoxError(f"threads is {threads}: give a number from 1 to {MOST_THREADS:,}")
     folder = model_folder(str(name), graph=backend != "torch", **hub)
     has_graph = (folder / GRAPH).is_file()
     if backend == "onnx" and not has_graph:

@@ -64,8 +64,6 @@ class OnnxModel(Embedder):
     def __init__(
         self, folder: Path, name: str = "", device: str | None = None, threads: int | None = None
     ) -> None:
-        if threads is not None and not 1 <= threads <= 1024:
-            raise IntervoxError(f"threads is {threads}: give a number from 1 to 1024")
         self.name = name
         self.threads = threads or default_workers()
         with damage_named(name or str(folder)):
