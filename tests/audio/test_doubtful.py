@@ -1,6 +1,7 @@
 """Sound that was once misread without a word: each is read right, or refused by name."""
 
 import io
+import struct
 import time
 import warnings
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from intervox.audio import SAMPLE_RATE, duration_seconds, load_audio, resample_chunks, stream_audio
+from intervox.audio.headers import find_data_chunk
 from intervox.errors import IntervoxError, IntervoxWarning
 from tests.support.sounds import SNDFILE_KINDS, encoded, riff, voiced
 
@@ -164,3 +166,48 @@ def test_a_clip_of_days_is_refused_and_a_stream_of_them_is_not(monkeypatch: pyte
     with pytest.raises(IntervoxError, match=r"is longer than .* hours: cut it into clips"):
         load_audio(riff(PCM))
     assert sum(map(len, stream_audio(riff(PCM)))) == len(PCM)
+
+
+class Failing(io.BytesIO):
+    """A file on a disk that is unplugged."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() > 20_000:
+            raise OSError("the disk is gone")
+        return super().read(size)
+
+
+def test_an_open_file_that_fails_is_no_shorter_clip() -> None:
+    """What was read stands, and the rest is said to be missing, as of a file that is cut off."""
+    with pytest.warns(IntervoxWarning, match=r"ends after 0\.\d of 2\.0 s"):
+        load_audio(Failing(riff(PCM)))
+
+
+class Pipe(io.BytesIO):
+    """Something that can be read once, like a response from the web."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: Any) -> int:
+        raise io.UnsupportedOperation("seek")
+
+
+def test_what_can_be_read_once_is_a_clip() -> None:
+    np.testing.assert_array_equal(load_audio(Pipe(riff(PCM))), load_audio(riff(PCM)))
+
+
+@pytest.mark.parametrize("kind", ["w64", "rf64", "aiff", "au", "caf"])
+@pytest.mark.parametrize("size", [0, -1])
+def test_no_kind_of_unfinished_header_hides_sound(kind: str, size: int) -> None:
+    data = bytearray(encoded(kind, WAVE))
+    chunk = find_data_chunk(io.BytesIO(data))
+    assert chunk is not None
+    width = struct.calcsize(chunk.size_format)
+    data[chunk.size_at : chunk.size_at + width] = (size % 256**width).to_bytes(width, "big")
+    assert len(load_audio(bytes(data), strict=True)) == len(WAVE)
+
+
+def test_a_table_of_thousands_of_chunks_is_no_sound() -> None:
+    with pytest.raises(IntervoxError):
+        load_audio(b"RIFF\xff\xff\xff\xffWAVE" + b"JUNK\0\0\0\0" * 100_000)

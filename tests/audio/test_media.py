@@ -52,6 +52,19 @@ def test_media_files_are_what_was_encoded(kind: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.concatenate(blocks), wave, atol=1e-6)
 
 
+@pytest.mark.parametrize(("layout", "channels"), [("stereo", 2), ("5.1", 6), ("7.1", 8)])
+def test_channels_of_a_film_are_averaged(layout: str, channels: int) -> None:
+    buffer = io.BytesIO()
+    samples = np.tile((WAVE * 32767).astype(np.int16)[:, None], (1, channels))
+    with av.open(buffer, "w", format="mp4") as output:
+        stream = output.add_stream("aac", rate=16_000, layout=layout, bit_rate=64_000 * channels)
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
+        frame.sample_rate = 16_000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            output.mux(packet)
+    assert likeness(load_audio(buffer.getvalue())) > 0.97
+
+
 @pytest.mark.parametrize("kind", ["aac", "amr", "webm"])
 def test_a_cut_media_file_is_read_as_far_as_it_goes(kind: str) -> None:
     data = media(kind)

@@ -48,12 +48,57 @@ class _Sequential(sf.SoundFile):  # type: ignore[misc]
         return False
 
 
+class View(io.RawIOBase):
+    """An open file as libsndfile sees it, with other bytes in its header where they are wrong.
+
+    libsndfile can't take an exception: a place outside the file becomes one of its ends, and an
+    error of the file itself is kept in ``error``.
+    """
+
+    def __init__(self, file: Any, patch: tuple[int, bytes] = (0, b"")) -> None:
+        self._file = file
+        self._patch_at, self._patch = patch
+        self._place = 0
+        self._length = file.seek(0, os.SEEK_END)
+        self.error: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._length}[whence]
+        self._place = min(max(0, start + offset), self._length)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        try:
+            self._file.seek(self._place)
+            data = self._file.read(len(view))
+        except Exception as error:
+            self.error = error
+            return 0
+        view[: len(data)] = data
+        for at, byte in enumerate(self._patch, self._patch_at - self._place):
+            if 0 <= at < len(data):
+                view[at] = byte
+        self._place += len(data)
+        return len(data)
+
+
 class FileRecording(Recording):
     """A file, or something read like one, that libsndfile decodes."""
 
     def __init__(self, file: Any, name: str) -> None:
         self.name = name
         self._own = open(file, "rb") if isinstance(file, str) else None  # noqa: SIM115
+        self._view: View | None = None
         given = self._own or file
         try:
             chunk = find_data_chunk(given)
@@ -61,16 +106,17 @@ class FileRecording(Recording):
             self._has_end = _has_end(given)
             # libsndfile refuses a CAF file that is too short, the others it reads.
             if chunk and (is_unfinished(chunk, given) or (self._missing and chunk.size_format == ">q")):
-                given = chunk.mended(given)
-            elif self._own:
-                given = file  # faster than through Python
-            if given is not file or not self._own:
-                given.seek(0)
-            self._sound = _Sequential(given)
+                self._view = View(given, chunk.mend)
+            elif not self._own:
+                self._view = View(given)
+            self._sound = _Sequential(self._view or file)  # a path is read faster than through Python
+            self.rate = whole_rate(self._sound.samplerate, name)
         except _ERRORS as error:
             self.close()
             raise unreadable(name, error) from None
-        self.rate = whole_rate(self._sound.samplerate, name)
+        except IntervoxError:
+            self.close()
+            raise
         frames = self._sound.frames
         self.promised = frames / self.rate if frames < 2**62 else 0.0
 
@@ -81,7 +127,7 @@ class FileRecording(Recording):
             length += len(block)
             yield block
         if self._missing:
-            self.promised = length / self.rate / (1 - self._missing)
+            self.promised = length / self.rate / (1 - self._missing) if self._missing < 1 else MORE
         elif not self._has_end:
             self.promised = MORE
 
@@ -91,6 +137,8 @@ class FileRecording(Recording):
             while len(piece := self._sound.read(size, dtype="float32", always_2d=True)):
                 started = True
                 yield piece
+            if self._view and self._view.error:
+                raise self._view.error
         except _ERRORS as error:
             if not started:
                 raise unreadable(self.name, error) from None
@@ -124,6 +172,8 @@ def _has_end(file: Any) -> bool:
         return True
     file.seek(max(0, file.seek(0, os.SEEK_END) - 2 * _OGG_PAGE))
     tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    segments = page[26] if len(page) > 26 else 255
-    return bool(page[5] & 4) and len(page) >= 27 + segments + sum(page[27 : 27 + segments])
+    _, name, page = tail.rpartition(b"OggS")
+    if not name or len(page) < 23:
+        return False
+    segments = page[22]
+    return bool(page[1] & 4) and len(page) >= 23 + segments + sum(page[23 : 23 + segments])

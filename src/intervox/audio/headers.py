@@ -4,7 +4,6 @@ libsndfile reads what is there without saying what was promised, and takes a siz
 leaves it that was cut off, at its word.
 """
 
-import io
 import os
 import struct
 from dataclasses import dataclass
@@ -12,6 +11,9 @@ from typing import Any
 
 _UNKNOWN = 0x7FFF_F000
 """Sizes of 32 bits from here on stand for a stream of unknown length; SoX writes this one."""
+
+_UNKNOWN_WIDE = 2**62
+"""The same in 64 bits."""
 
 _MAX_CHUNKS = 256
 """Before the samples. No writer comes near it; a damaged file could have millions."""
@@ -58,39 +60,11 @@ class DataChunk:
         """Return the share of the promised samples that is not there."""
         return max(0.0, 1 - self.present / self.promised) if self.promised else 0.0
 
-    def mended(self, file: Any) -> "Patched":
-        """Return the file with the size of what is there in its header."""
+    @property
+    def mend(self) -> tuple[int, bytes]:
+        """Return the place of the size, and the size of what is there."""
         most = 2 ** (8 * struct.calcsize(self.size_format)) - 1
-        return Patched(file, self.size_at, struct.pack(self.size_format, min(self.present, most)))
-
-
-class Patched(io.RawIOBase):
-    """A file of which some bytes read as others."""
-
-    def __init__(self, file: Any, at: int, patch: bytes) -> None:
-        self._file, self._at, self._patch = file, at, patch
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return int(self._file.seek(offset, whence))
-
-    def tell(self) -> int:
-        return int(self._file.tell())
-
-    def readinto(self, buffer: Any) -> int:
-        start = self._file.tell()
-        data = self._file.read(len(buffer))
-        view = memoryview(buffer).cast("B")
-        view[: len(data)] = data
-        first, end = max(start, self._at), min(start + len(data), self._at + len(self._patch))
-        if first < end:
-            view[first - start : end - start] = self._patch[first - self._at : end - self._at]
-        return len(data)
+        return self.size_at, struct.pack(self.size_format, min(self.present, most))
 
 
 def find_data_chunk(file: Any) -> DataChunk | None:
@@ -124,6 +98,8 @@ def find_data_chunk(file: Any) -> DataChunk | None:
         if size < 0:
             return None
         place += width + size + -size % layout.pad
+        if place >= length:
+            return None
     return None
 
 
@@ -136,4 +112,5 @@ def is_unfinished(chunk: DataChunk, file: Any) -> bool:
 
 
 def _chunk(promised: int, present: int, size_at: int, size_format: str) -> DataChunk:
-    return DataChunk(max(0, promised), max(0, present), size_at, size_format)
+    known = 0 <= promised < _UNKNOWN_WIDE
+    return DataChunk(promised if known else 0, max(0, present), size_at, size_format)

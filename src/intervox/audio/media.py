@@ -72,12 +72,16 @@ class AvRecording(Recording):
             self._stream = streams.audio[0]
             self._frames = self._decoded()
             self._first = next(self._frames, None)
+            if self._first is None:
+                raise IntervoxError(f"{name} is empty: give a clip that holds speech")
+            self.rate = whole_rate(self._first.sample_rate, name)
         except (av.FFmpegError, OSError, ValueError) as error:
             self.close()
             raise unreadable(name, getattr(error, "strerror", None) or error) from None
-        if self._first is None:
-            raise IntervoxError(f"{name} is empty: give a clip that holds speech")
-        self.rate = whole_rate(self._first.sample_rate, name)
+        except IntervoxError:
+            self.close()
+            raise
+        self._channels = self._first.layout.nb_channels
         kind = self._container.format.name
         if kind.startswith("mov") and self._stream.duration:
             self.promised = float(self._stream.duration * self._stream.time_base)
@@ -100,14 +104,14 @@ class AvRecording(Recording):
         yield from joined(self._pieces(), max(1, round(seconds * self.rate)))
 
     def _pieces(self) -> Iterator[Block]:
-        convert = self._av.AudioResampler(format="fltp")
-        channels = self._first.layout.nb_channels
+        # Interleaved: of planar frames with 8 channels or more PyAV reads planes that aren't there.
+        convert = self._av.AudioResampler(format="flt")
         try:
             for frame in chain([self._first], self._frames):
-                if (frame.sample_rate, frame.layout.nb_channels) != (self.rate, channels):
+                if (frame.sample_rate, frame.layout.nb_channels) != (self.rate, self._channels):
                     raise ValueError("rate or channels change")
                 for converted in convert.resample(frame):
-                    yield converted.to_ndarray().T
+                    yield converted.to_ndarray().reshape(-1, self._channels)
         except (self._av.FFmpegError, OSError, ValueError):  # after the first frame: the rest is lost
             self.promised = self.promised or MORE
 

@@ -69,7 +69,7 @@ class Downmix:
         summed = float(np.einsum("i,i->", total, total, dtype=np.float64))
         self._choose(powers, summed, np.exp(-len(block) / self._memory))
         if self._channel is None:
-            return total / np.float32(block.shape[1])
+            return np.asarray(total / np.float32(block.shape[1]))
         return np.ascontiguousarray(block[:, self._channel])
 
     def _choose(self, powers: NDArray[np.float64], summed: float, kept: float) -> None:
