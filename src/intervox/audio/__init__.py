@@ -1,4 +1,4 @@
-"""The one place where a file, bytes, an array or live sound becomes a waveform: float32, mono, 16 kHz."""
+"""The one place where a file, bytes or an array becomes a waveform: float32, mono, 16 kHz."""
 
 from intervox.audio.files import AUDIO_SUFFIXES
 from intervox.audio.limits import MIN_RATE, MIN_SAMPLES, SAMPLE_RATE, SILENCE, Waveform
