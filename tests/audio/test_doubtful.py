@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from intervox.audio import SAMPLE_RATE, duration_seconds, load_audio, resample_chunks, stream_audio
 from intervox.audio.headers import find_data_chunk
@@ -211,3 +212,12 @@ def test_no_kind_of_unfinished_header_hides_sound(kind: str, size: int) -> None:
 def test_a_table_of_thousands_of_chunks_is_no_sound() -> None:
     with pytest.raises(IntervoxError):
         load_audio(b"RIFF\xff\xff\xff\xffWAVE" + b"JUNK\0\0\0\0" * 100_000)
+
+
+@pytest.mark.parametrize("form", ["MAT5", "SDS", "XI"])
+def test_tables_and_instruments_are_no_sound(form: str) -> None:
+    """libsndfile reads them, and prints to standard output what it makes of an SDS file."""
+    buffer = io.BytesIO()
+    sf.write(buffer, WAVE, SAMPLE_RATE, format=form, subtype="DPCM_16" if form == "XI" else "PCM_16")
+    with pytest.raises(IntervoxError, match=r"can't be read as audio \(Format not recognised\): give a WAV"):
+        load_audio(buffer.getvalue())

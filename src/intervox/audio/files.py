@@ -20,6 +20,23 @@ AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".a
 _PIECE = 4096
 """Samples that are decoded at once: an error takes the piece with it in which it is."""
 
+_BEGINNINGS = (
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"riff",
+    b"FORM",
+    b"caff",
+    b".snd",
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b"NIST",
+)
+"""Of the files that libsndfile gets: it also takes tables of MATLAB and files of samplers for sound, and
+prints what it makes of some of them.
+"""
+
 _OGG_PAGE = 65_307
 """The largest."""
 
@@ -31,9 +48,12 @@ def open_file(file: Any, name: str) -> Recording:
     """Open a path or an open file, which is read from its beginning, with whatever decodes it."""
     if not isinstance(file, str) and not getattr(file, "seekable", lambda: True)():
         file = io.BytesIO(file.read())
-    if is_media(_head(file, name)):
+    head = _head(file, name)
+    if is_media(head):
         return open_media(file, name)
     try:
+        if not head.startswith(_BEGINNINGS) and not _is_mp3(head):
+            raise unreadable(name, "Format not recognised")
         return FileRecording(file, name)
     except IntervoxError:
         if Path(name).suffix.lower() in MEDIA_SUFFIXES:
@@ -160,6 +180,11 @@ def _head(file: Any, name: str) -> bytes:
         return bytes(head)
     except _ERRORS as error:
         raise unreadable(name, error) from None
+
+
+def _is_mp3(head: bytes) -> bool:
+    """Tell whether a file begins with a frame of MPEG audio."""
+    return head[:1] == b"\xff" and len(head) > 1 and head[1] >= 0xE0
 
 
 def _has_end(file: Any) -> bool:

@@ -28,15 +28,18 @@ _SAYS_LENGTH = ("mov", "matroska")
 """Demuxers whose lengths come from a header; those of the others are guessed from the bit rate."""
 
 
+_BEGINNINGS = (
+    b"\x1aE\xdf\xa3",  # WebM, MKV
+    b"#!AMR",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # WMA
+    *(b"\xff\xf1", b"\xff\xf9", b"\xff\xf0", b"\xff\xf8"),  # AAC in ADTS
+    *(b"MAC ", b"wvpk", b"TTA1", b"\x0b\x77"),  # APE, WavPack, TTA, AC-3
+)
+
+
 def is_media(head: bytes) -> bool:
     """Tell from its first bytes whether a file is for FFmpeg."""
-    return (
-        head[4:8] == b"ftyp"  # MP4, M4A, 3GP
-        or head.startswith(
-            (b"\x1aE\xdf\xa3", b"#!AMR", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")
-        )  # WebM, AMR, WMA
-        or (head[:1] == b"\xff" and head[1:2] in (b"\xf1", b"\xf9", b"\xf0", b"\xf8"))  # AAC in ADTS
-    )
+    return head.startswith(_BEGINNINGS) or head[4:8] == b"ftyp"  # MP4, M4A, 3GP
 
 
 def open_media(file: Any, name: str) -> Recording:
