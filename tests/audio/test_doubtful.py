@@ -221,3 +221,8 @@ def test_tables_and_instruments_are_no_sound(form: str) -> None:
     sf.write(buffer, WAVE, SAMPLE_RATE, format=form, subtype="DPCM_16" if form == "XI" else "PCM_16")
     with pytest.raises(IntervoxError, match=r"can't be read as audio \(Format not recognised\): give a WAV"):
         load_audio(buffer.getvalue())
+
+
+def test_a_text_in_utf_16_is_no_mp3_file() -> None:
+    with pytest.raises(IntervoxError, match="Format not recognised"):
+        load_audio("Dear Sir or Madam, ".encode("utf-16") * 1_000)

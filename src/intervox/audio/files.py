@@ -12,6 +12,7 @@ from intervox.audio.headers import find_data_chunk, is_unfinished
 from intervox.audio.limits import whole_rate
 from intervox.audio.media import MEDIA_SUFFIXES, is_media, open_media
 from intervox.audio.recording import MORE, Block, Recording, joined, unreadable
+from intervox.audio.view import View
 from intervox.errors import IntervoxError
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au"} | MEDIA_SUFFIXES
@@ -46,9 +47,12 @@ _ERRORS = (sf.SoundFileError, OSError, RuntimeError, TypeError, ValueError, Attr
 
 def open_file(file: Any, name: str) -> Recording:
     """Open a path or an open file, which is read from its beginning, with whatever decodes it."""
-    if not isinstance(file, str) and not getattr(file, "seekable", lambda: True)():
-        file = io.BytesIO(file.read())
-    head = _head(file, name)
+    try:
+        if not isinstance(file, str) and not getattr(file, "seekable", lambda: True)():
+            file = io.BytesIO(file.read())
+        head = _head(file)
+    except _ERRORS as error:
+        raise unreadable(name, error) from None
     if is_media(head):
         return open_media(file, name)
     try:
@@ -66,50 +70,6 @@ class _Sequential(sf.SoundFile):  # type: ignore[misc]
 
     def seekable(self) -> bool:
         return False
-
-
-class View(io.RawIOBase):
-    """An open file as libsndfile sees it, with other bytes in its header where they are wrong.
-
-    libsndfile can't take an exception: a place outside the file becomes one of its ends, and an
-    error of the file itself is kept in ``error``.
-    """
-
-    def __init__(self, file: Any, patch: tuple[int, bytes] = (0, b"")) -> None:
-        self._file = file
-        self._patch_at, self._patch = patch
-        self._place = 0
-        self._length = file.seek(0, os.SEEK_END)
-        self.error: Exception | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._place
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._length}[whence]
-        self._place = min(max(0, start + offset), self._length)
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        try:
-            self._file.seek(self._place)
-            data = self._file.read(len(view))
-        except Exception as error:
-            self.error = error
-            return 0
-        view[: len(data)] = data
-        for at, byte in enumerate(self._patch, self._patch_at - self._place):
-            if 0 <= at < len(data):
-                view[at] = byte
-        self._place += len(data)
-        return len(data)
 
 
 class FileRecording(Recording):
@@ -170,21 +130,20 @@ class FileRecording(Recording):
                 opened.close()
 
 
-def _head(file: Any, name: str) -> bytes:
-    try:
-        if isinstance(file, str):
-            with open(file, "rb") as opened:
-                return opened.read(16)
-        file.seek(0)
-        head = file.read(16)
-        return bytes(head)
-    except _ERRORS as error:
-        raise unreadable(name, error) from None
+def _head(file: Any) -> bytes:
+    if isinstance(file, str):
+        with open(file, "rb") as opened:
+            return opened.read(16)
+    file.seek(0)
+    return bytes(file.read(16))
 
 
 def _is_mp3(head: bytes) -> bool:
-    """Tell whether a file begins with a frame of MPEG audio."""
-    return head[:1] == b"\xff" and len(head) > 1 and head[1] >= 0xE0
+    """Tell whether a file begins with a frame of MPEG audio, layer II or III.
+
+    Nobody uses layer I, and a text in UTF-16 begins like it.
+    """
+    return head[:1] == b"\xff" and head[1:2] >= b"\xe0" and head[1] & 6 in (2, 4)
 
 
 def _has_end(file: Any) -> bool:

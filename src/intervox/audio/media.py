@@ -11,6 +11,7 @@ from typing import Any
 from intervox.audio.ffmpeg import FfmpegRecording
 from intervox.audio.limits import whole_rate
 from intervox.audio.recording import MORE, Block, Recording, joined, unreadable
+from intervox.audio.view import View
 from intervox.errors import IntervoxError
 
 MEDIA_SUFFIXES = {
@@ -65,10 +66,9 @@ class AvRecording(Recording):
         self._container: Any = None
         # An open file, never a path: FFmpeg opens nothing by itself.
         self._own = open(file, "rb") if isinstance(file, str) else None  # noqa: SIM115
-        given = self._own or file
         try:
-            given.seek(0)
-            self._container = av.open(given, "r", options=_OPTIONS, metadata_errors="ignore")
+            self._view = View(self._own or file)
+            self._container = av.open(self._view, "r", options=_OPTIONS, metadata_errors="ignore")
             streams = self._container.streams
             if not streams.audio:
                 raise IntervoxError(f"{name} holds no sound: give a recording")
@@ -115,6 +115,8 @@ class AvRecording(Recording):
                     raise ValueError("rate or channels change")
                 for converted in convert.resample(frame):
                     yield converted.to_ndarray().reshape(-1, self._channels)
+            if self._view.error:
+                raise self._view.error
         except (self._av.FFmpegError, OSError, ValueError):  # after the first frame: the rest is lost
             self.promised = self.promised or MORE
 

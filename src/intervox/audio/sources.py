@@ -50,7 +50,11 @@ class ArrayRecording(Recording):
         self.name = name
         self.rate = whole_rate(rate, name)
         to_floats(samples[:0] if samples.ndim else samples, name)  # refuses types and shapes
-        if samples.dtype.kind == "i" and samples.dtype.itemsize > 2 and 0 < np.abs(samples).max(initial=0) <= 2**15:
+        if (
+            samples.dtype.kind == "i"
+            and samples.dtype.itemsize > 2
+            and 0 < np.abs(samples).max(initial=0) <= 2**15
+        ):
             raise IntervoxError(
                 f"{name} holds {samples.dtype} samples in the range of 16 bits: give it as int16"
             )
