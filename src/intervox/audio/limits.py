@@ -17,8 +17,8 @@ MIN_RATE = 1_000
 MAX_RATE = 768_000
 """In Hz. The fastest converters; above it a header is damaged."""
 
-MAX_HOURS = 4
-"""Of one clip: its waveform, 0.9 GB, is kept in memory. Streams may be of any length."""
+MAX_HOURS = 3
+"""Of one clip: its waveform, 0.7 GB, is kept in memory. Streams may be of any length."""
 
 SILENCE = 1e-5
 """A clip whose peak stays below this (-100 dBFS) carries no speech."""

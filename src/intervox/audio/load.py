@@ -52,19 +52,20 @@ def load_audio(source: AudioSource, strict: bool = False) -> Waveform:
     Raises
     ------
     IntervoxError
-        The clip is missing, undecodable, damaged, empty, shorter than 25 ms, longer than four hours,
+        The clip is missing, undecodable, damaged, empty, shorter than 25 ms, longer than three hours,
         silent or not finite, or its samples are far outside [-1, 1].
     """
     with closing(open_source(source)) as recording:
-        blocks: list[Waveform] = []
-        room = MAX_HOURS * 3600 * SAMPLE_RATE
+        wave, length = np.empty(0, np.float32), 0
         for block in _waves(recording, _BLOCK_SECONDS, strict):
-            blocks.append(block)
-            room -= len(block)
-            if room < 0:
+            first, length = length, length + len(block)
+            if length > MAX_HOURS * 3600 * SAMPLE_RATE:
                 raise IntervoxError(f"{recording.name} is longer than {MAX_HOURS} hours: cut it into clips")
-        wave = np.concatenate(blocks)
-        if np.abs(wave).max() < SILENCE:
+            if length > len(wave):  # in place: no second copy of hours
+                wave.resize(max(length, len(wave) * 5 // 4), refcheck=False)
+            wave[first:length] = block
+        wave.resize(length, refcheck=False)
+        if max(wave.max(), -wave.min()) < SILENCE:
             raise IntervoxError(f"{recording.name} is silent: give a clip that holds speech")
         return wave
 
