@@ -13,7 +13,7 @@ from tests.support.damage import SECONDS
 from tests.support.sounds import MEDIA_KINDS, SNDFILE_KINDS
 
 ROOT = Path(__file__).parents[2]
-COUNT = int(os.environ.get("INTERVOX_FUZZ_COUNT", "150"))
+COUNT = int(os.environ.get("INTERVOX_FUZZ_COUNT", "250"))
 """Of files of each kind."""
 
 FIRST = int(os.environ.get("INTERVOX_FUZZ_SEED", "0"))
