@@ -42,8 +42,11 @@ def test_a_file_may_be_of_any_kind(tmp_path: Path) -> None:
 
 
 def listen(path: Path, way: str, *words: str) -> np.ndarray:
-    command = [sys.executable, "-c", READ, *words]
-    with path.open("rb") as file:
-        given = {"input": file.read()} if way == "pipe" else {"stdin": file}
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, **given)  # type: ignore[call-overload]
+    """Give a file to the program: through a pipe, or as its standard input."""
+    words = (sys.executable, "-c", READ, *words)
+    if way == "pipe":
+        done = subprocess.run(words, cwd=ROOT, input=path.read_bytes(), capture_output=True, check=True)
+    else:
+        with path.open("rb") as file:
+            done = subprocess.run(words, cwd=ROOT, stdin=file, capture_output=True, check=True)
     return np.frombuffer(done.stdout, np.float32)
