@@ -1,14 +1,17 @@
 """M4A, AAC, WebM and AMR, through PyAV and through a program."""
 
+import contextlib
 import io
 import os
 import shutil
 import stat
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 
 from intervox.audio import AUDIO_SUFFIXES, duration_seconds, load_audio, stream_audio
 from intervox.errors import IntervoxError, IntervoxWarning
@@ -154,3 +157,15 @@ def test_a_film_without_sound_says_so(tmp_path: Path) -> None:
             output.mux(packet)
     with pytest.raises(IntervoxError, match="holds no sound"):
         load_audio(tmp_path / "a.mp4")
+
+
+def test_a_damaged_alac_file_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """libsndfile would, to standard output."""
+    buffer = io.BytesIO()
+    sf.write(buffer, WAVE, 16_000, format="CAF", subtype="ALAC_16")
+    data = buffer.getvalue()
+    np.testing.assert_allclose(load_audio(data)[:44_000], WAVE[:44_000], atol=1e-4)  # a last frame apart
+    for place in range(200, len(data), 997):
+        with contextlib.suppress(IntervoxError), warnings.catch_warnings(action="ignore"):
+            load_audio(data[:place] + bytes(8) + data[place + 8 :])
+    assert capfd.readouterr() == ("", "")

@@ -133,9 +133,9 @@ class FileRecording(Recording):
 def _head(file: Any) -> bytes:
     if isinstance(file, str):
         with open(file, "rb") as opened:
-            return opened.read(16)
+            return opened.read(32)
     file.seek(0)
-    return bytes(file.read(16))
+    return bytes(file.read(32))
 
 
 def _is_mp3(head: bytes) -> bool:

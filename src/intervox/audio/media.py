@@ -39,7 +39,9 @@ _BEGINNINGS = (
 
 
 def is_media(head: bytes) -> bool:
-    """Tell from its first bytes whether a file is for FFmpeg."""
+    """Tell from its first 32 bytes whether a file is for FFmpeg."""
+    if head[:4] == b"caff":
+        return head[28:32] == b"alac"  # where it is damaged, libsndfile prints to standard output
     return head.startswith(_BEGINNINGS) or head[4:8] == b"ftyp"  # MP4, M4A, 3GP
 
 
