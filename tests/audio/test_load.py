@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +212,9 @@ def test_what_can_be_no_path_is_refused(name: str) -> None:
     with pytest.raises(IntervoxError) as raised:
         load_audio(name)
     assert "\0" not in str(raised.value)
+
+
+def test_reading_sound_needs_little() -> None:
+    code = "import sys, intervox.audio; print({'scipy', 'torch', 'pyarrow', 'av'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
