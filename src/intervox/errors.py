@@ -1,4 +1,4 @@
-"""The one exception that is the user's to mend."""
+"""The one exception that is the user's to mend, and the one warning."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,10 @@ class IntervoxError(Exception):
     The message is one sentence that names the file, field or value and the mend. The command line
     prints it without a traceback and exits with code 2.
     """
+
+
+class IntervoxWarning(UserWarning):
+    """Something about the input that the caller should know, though the result holds for what is there."""
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> IntervoxError:

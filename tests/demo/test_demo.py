@@ -62,7 +62,7 @@ BAD = {
     "no samples": (encoded(np.zeros(0)), "is empty"),
     "silent": (encoded(np.zeros(16_000)), "is silent"),
     "not finite": (encoded(np.full(16_000, np.nan), subtype="FLOAT"), "NaN"),
-    "truncated": (encoded(noise(2), "FLAC")[:20_000], "can't be read as audio"),
+    "truncated": (encoded(noise(2), "FLAC")[:20_000], "ends after 0.5 of 2.0 s: the rest is missing"),
     "too large": (encoded(noise(17)), "is larger than 0.5 MB"),
     "too long": (encoded(np.zeros(16_000 * 60), "FLAC"), "is longer than 6 seconds"),
 }

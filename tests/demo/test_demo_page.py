@@ -177,7 +177,7 @@ def record(page: "Page", place: str) -> None:
     [
         ("fake.wav", "The first clip can't be read as audio (Format not recognised)"),
         ("silent.wav", "The first clip is silent: give a clip that holds speech."),
-        ("cut.flac", "The first clip can't be read as audio"),
+        ("cut.flac", "The first clip ends after"),
         ("long.wav", "The first clip is longer than 15 seconds: give a shorter piece."),
     ],
 )

@@ -13,6 +13,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
+from intervox.audio.files import open_file
 from intervox.errors import IntervoxError, missing_extra
 from intervox.metrics.events import pick_peaks
 
@@ -34,7 +35,7 @@ Chunks = Iterator[NDArray[np.float32]]
 
 
 def piped_chunks(raw: bool) -> tuple[Chunks, int]:
-    """Open standard input while it is being written: chunks, and their rate in Hz.
+    """Open standard input, a file or a pipe that is still being written: chunks, and their rate in Hz.
 
     Parameters
     ----------
@@ -46,9 +47,15 @@ def piped_chunks(raw: bool) -> tuple[Chunks, int]:
     IntervoxError
         It is no sound that can be read from a pipe.
     """
+    if not raw and sys.stdin.seekable():
+        recording = open_file(sys.stdin.buffer, "standard input")
+        return recording.blocks(CHUNK_SECONDS), recording.rate
     try:
         # libsndfile itself reads the descriptor: a WAV header of unknown length is no end to it.
         sound = sf.SoundFile(sys.stdin.fileno(), closefd=False, **(_RAW if raw else {}))
+        if sound.frames == 0 and sound.format == "WAV":  # a size of 0, as some write it to a pipe
+            kept = {"samplerate": sound.samplerate, "channels": sound.channels, "subtype": sound.subtype}
+            sound = sf.SoundFile(sys.stdin.fileno(), closefd=False, **(_RAW | kept))
     except (sf.SoundFileError, TypeError) as error:
         reason = str(error).split(": ")[-1].rstrip(".")
         raise IntervoxError(

@@ -70,12 +70,12 @@ def read_clip(path: str | None, name: str, limits: Limits) -> Waveform:
     clip.name = name
     most = round(60 * limits.minutes * SAMPLE_RATE)
     # A few megabytes may decode to days: count first, and stop counting at the limit.
-    if any(length > most for length in accumulate(map(len, stream_audio(clip)))):
+    if any(length > most for length in accumulate(map(len, stream_audio(clip, strict=True)))):
         minutes = limits.minutes
         length = f"{minutes:g} minutes" if minutes > 1 else f"{60 * minutes:g} seconds"
         raise IntervoxError(f"{name} is longer than {length}: give a shorter piece")
     clip.seek(0)
-    return load_audio(clip)
+    return load_audio(clip, strict=True)
 
 
 def build_page(model: Embedder, limits: Limits) -> gr.Blocks:

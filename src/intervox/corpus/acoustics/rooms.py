@@ -230,7 +230,7 @@ def noise_stretch(noises: tuple[Path, ...], length: int, random: np.random.Gener
 def _decode_noise(path: Path) -> Waveform:
     """Decode a recording and leave out its pauses: a clip that fell into one would get no noise."""
     try:
-        wave = load_audio(path)[: NOISE_SECONDS * SAMPLE_RATE]
+        wave = load_audio(path, strict=True)[: NOISE_SECONDS * SAMPLE_RATE]
     except IntervoxError as error:
         reason = str(error).split(":")[0]
         raise IntervoxError(f"{reason}, so it is no noise: take it out of noise_folder") from None
