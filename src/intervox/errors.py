@@ -15,6 +15,13 @@ class IntervoxError(Exception):
     """
 
 
+class IntervoxWarning(UserWarning):
+    """Something that was put right or left out on the way, in one sentence.
+
+    The command line prints it on standard error; Python's ``warnings`` filter it like any other.
+    """
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> IntervoxError:
     """Say which optional dependency is absent and how to install it."""
     return IntervoxError(
