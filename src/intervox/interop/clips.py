@@ -3,7 +3,7 @@
 import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from glob import glob, has_magic
+from glob import has_magic
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 
 from intervox.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioSource, Waveform, load_audio
 from intervox.clips.batches import groups
+from intervox.clips.manifest import read_paths
+from intervox.clips.paths import find_path, is_clutter, match, warn_of_skipped
+from intervox.clips.records import format_of
+from intervox.clips.text_files import as_text, open_text
 from intervox.errors import IntervoxError
 from intervox.metrics.vectors import Vectors
 
@@ -41,13 +45,13 @@ def expand(words: Iterable[str]) -> list[str]:
         A pattern has no match, or a word is a folder.
     """
     paths: list[str] = []
-    for word in words:
+    for word in map(find_path, words):
         check_path(word, "a clip")
         if Path(word).is_dir():
             raise IntervoxError(f"{word} is a folder: name its clips, as in '{word.rstrip('/')}/*.wav'")
         if word == PIPE or not has_magic(word) or Path(word).exists():
             paths.append(word)
-        elif found := sorted(path for path in glob(word, recursive=True) if Path(path).is_file()):
+        elif found := match(word):
             paths += found
         else:
             raise IntervoxError(f"no file matches {word!r}: check the folder and the suffix")
@@ -63,7 +67,8 @@ def check_path(word: str, what: str) -> None:
 def examples(words: Sequence[str]) -> dict[str, list[str]]:
     """Return keyword to clips, of words that are each a folder or ``NAME=PATTERN``.
 
-    A folder of clips is named like its keyword; in a folder of folders each is a keyword.
+    A folder of clips is named like its keyword; in a folder of folders each is a keyword. What else lies
+    there is skipped with a warning.
 
     Raises
     ------
@@ -74,10 +79,9 @@ def examples(words: Sequence[str]) -> dict[str, list[str]]:
     for word in words:
         check_path(word, "examples")
         name, sign, pattern = word.partition("=")
-        folder = Path(word)
+        folder = Path(find_path(word))
         if folder.is_dir():
-            folders = [folder] if _audio_files(folder) else sorted(filter(Path.is_dir, folder.iterdir()))
-            keywords = {inner.resolve().name: files for inner in folders if (files := _audio_files(inner))}
+            keywords = _keywords_in(folder)
         elif sign and name:
             keywords = {name: expand([pattern])}
         else:
@@ -86,6 +90,13 @@ def examples(words: Sequence[str]) -> dict[str, list[str]]:
             raise IntervoxError(f"{word} holds no audio files: put a keyword's examples there")
         for keyword, files in keywords.items():
             found.setdefault(keyword, []).extend(files)
+    return found
+
+
+def _keywords_in(folder: Path) -> dict[str, list[str]]:
+    clips, others = _sorted_out(folder)
+    found, skipped = ({folder.resolve().name: clips}, others) if clips else _by_folder(others)
+    warn_of_skipped(skipped, str(folder))
     return found
 
 
@@ -104,16 +115,8 @@ def names_in(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     IntervoxError
         No sub-folder holds audio files.
     """
-    found: dict[str, list[str]] = {}
-    skipped = []
-    for inner in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
-        files = _audio_files(inner) if inner.is_dir() else []
-        if files:
-            found[inner.name] = files
-            others = (str(path) for path in inner.iterdir() if not path.name.startswith("."))
-            skipped += sorted(set(others) - set(files))
-        else:
-            skipped.append(str(inner))
+    clips, others = _sorted_out(folder)
+    found, skipped = _by_folder(sorted(clips + others))
     if not found:
         raise IntervoxError(
             f"{folder} has no sub-folders with audio files: make one for each name, with its examples, or "
@@ -122,8 +125,27 @@ def names_in(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     return found, skipped
 
 
-def _audio_files(folder: Path) -> list[str]:
-    return sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in AUDIO_SUFFIXES)
+def _by_folder(entries: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the clips of every folder by its name, and what is skipped."""
+    found: dict[str, list[str]] = {}
+    skipped = []
+    for inner in map(Path, entries):
+        clips, others = _sorted_out(inner) if inner.is_dir() else ([], [])
+        if clips:
+            found[inner.name] = clips
+        skipped += others if clips else [str(inner)]
+    return found, skipped
+
+
+def _sorted_out(folder: Path) -> tuple[list[str], list[str]]:
+    """Return a folder's audio files, and what else is there and is not hidden or looks like a clip."""
+    entries = sorted(path for path in folder.iterdir() if is_clutter(path.name) or path.name[0] != ".")
+    clips = [
+        str(path)
+        for path in entries
+        if path.suffix.lower() in AUDIO_SUFFIXES and not is_clutter(path.name) and path.is_file()
+    ]
+    return clips, sorted({*map(str, entries)} - {*clips})
 
 
 def read_scp(path: Path) -> Iterator[NamedPath]:
@@ -134,13 +156,8 @@ def read_scp(path: Path) -> Iterator[NamedPath]:
     IntervoxError
         The file is missing, a line has no path, or it is a shell command, which is not run.
     """
-    try:
-        with path.open(encoding="utf-8") as lines:
-            yield from read_entries(lines, str(path))
-    except FileNotFoundError:
-        raise IntervoxError(f"{path} is missing: give the path of a list of clips") from None
-    except UnicodeDecodeError:
-        raise IntervoxError(f"{path} is no list of clips: save it as text, in UTF-8") from None
+    with open_text(path, "a list of clips") as lines:
+        yield from read_entries(lines, str(path))
 
 
 def read_kaldi_folder(folder: Path) -> tuple[list[str], list[str]]:
@@ -171,25 +188,30 @@ def listed(source: str) -> tuple[Iterable[NamedPath], int | None]:
     """Return the clips of a list file or of ``-``, read when needed, and how many where that is known."""
     if source == PIPE:
         return _Ahead(_listed(PIPE)), None
-    path = Path(source)
+    path = Path(find_path(source))
     if path.is_dir():
         raise IntervoxError(f"{path} is a folder: give a list of clips, or name them as '{path}/*.wav'")
     if not path.exists():
         raise IntervoxError(f"{path} is missing: give a list of clips, or - for standard input")
-    clips = read_scp(path) if path.suffix == ".scp" else _listed(source)
+    if format_of(path):
+        named = read_paths(path)
+        return named, len(named)
+    clips = read_scp(path) if path.suffix == ".scp" else _listed(str(path))
     if not path.is_file():
         # A pipe with a name, as a shell's <(...): it can be read but once.
         return _Ahead(clips), None
-    with path.open("rb") as file:
-        return clips, sum(1 for line in file if line.strip())
+    with open_text(path, "a list of clips", _ANY_NAME) as lines:
+        return clips, sum(1 for line in lines if line.strip())
 
 
 def _listed(source: str) -> Iterator[NamedPath]:
+    if source != PIPE:
+        with open_text(Path(source), "a list of clips", _ANY_NAME) as lines:
+            yield from read_entries(lines, source, alone=True)
+        return
     # A file object of its own: Python locks sys.stdin as it ends, where a thread may still read it.
-    piped = source == PIPE
-    file = sys.stdin.fileno() if piped else source
-    with open(file, encoding="utf-8", errors=_ANY_NAME, closefd=not piped) as lines:
-        yield from read_entries(lines, "standard input" if piped else source, alone=True)
+    with open(sys.stdin.fileno(), "rb", closefd=False) as file, as_text(file, _ANY_NAME) as lines:
+        yield from read_entries(lines, "standard input", alone=True)
 
 
 def read_entries(lines: Iterable[str], name: str, alone: bool = False) -> Iterator[NamedPath]:
@@ -216,12 +238,17 @@ def read_entries(lines: Iterable[str], name: str, alone: bool = False) -> Iterat
                 f"{place} is a shell command, which is never run: write its output to a file and list that"
             )
         first, *rest = line.split(maxsplit=1)[:2] or [""]
-        if alone and line and (not rest or Path(line).is_file()):
-            yield line, line
+        if alone and line and not (rest and _is_pair(line, rest[0])):
+            yield line, find_path(line)
         elif rest:
-            yield first, rest[0]
+            yield first, find_path(rest[0])
         elif line:
             raise IntervoxError(f"{place} is {line!r} alone: write a name and a path")
+
+
+def _is_pair(line: str, path: str) -> bool:
+    """Say whether a line is a name and a path; a missing path with spaces is shown whole."""
+    return not Path(find_path(line)).is_file() and Path(find_path(path)).is_file()
 
 
 class _Ahead:
