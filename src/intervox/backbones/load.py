@@ -62,10 +62,7 @@ def load_backbone(name: str, device: str | torch.device | None = None) -> Backbo
     if not Path(checkpoint).is_dir():
         if not is_hub_id(name):
             raise IntervoxError(f"backbone {name!r} is no folder here and no hub id: {_REMEDY}")
-        if not hub_answers(name, _CONFIG):
-            raise IntervoxError(
-                f"backbone {name!r} is no folder here, and the hub can't be reached: {_REMEDY}"
-            )
+        checkpoint = _on_hub(name)
     elif (Path(name) / ADAPTED).is_file():
         return load_adapted(name, lambda base: load_backbone(base, device))
     kind = _model_type(checkpoint)
@@ -73,6 +70,21 @@ def load_backbone(name: str, device: str | torch.device | None = None) -> Backbo
         raise IntervoxError(f"backbone {name!r} is of type {kind!r}: supported are {', '.join(FAMILIES)}")
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return FAMILIES[kind](name, checkpoint, where)
+
+
+def _on_hub(name: str) -> str:
+    """Return the id, or where the hub can't be reached its folder in the cache.
+
+    ``transformers`` would ask for each file that the cache lacks for half a minute.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if _hub_is_reachable():
+        return name
+    cached = try_to_load_from_cache(name, _CONFIG)
+    if not isinstance(cached, str):
+        raise IntervoxError(f"backbone {name!r} is no folder here, and the hub can't be reached: {_REMEDY}")
+    return str(Path(cached).parent)
 
 
 def is_hub_id(name: str) -> bool:
@@ -91,13 +103,18 @@ def hub_answers(name: str, file: str, options: Mapping[str, Any] | None = None) 
     options
         Of ``huggingface_hub.hf_hub_download``.
     """
-    from huggingface_hub import constants, errors, try_to_load_from_cache
-    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+    from huggingface_hub import try_to_load_from_cache
 
     given = options or {}
     where = {key: given[key] for key in ("cache_dir", "revision") if key in given}
-    if given.get("local_files_only") or isinstance(try_to_load_from_cache(name, file, **where), str):
-        return True
+    cached = isinstance(try_to_load_from_cache(name, file, **where), str)
+    return bool(given.get("local_files_only")) or cached or _hub_is_reachable()
+
+
+def _hub_is_reachable() -> bool:
+    from huggingface_hub import constants, errors
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
     try:
         get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
     except (errors.HTTPError, OSError):  # type: ignore[attr-defined]
