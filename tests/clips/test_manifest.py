@@ -203,3 +203,9 @@ def test_reading_lists_loads_nothing_heavy() -> None:
     program = "import sys, intervox.clips.manifest, intervox.interop.clips; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"pyarrow", "scipy", "torch", "pandas"} & set(loaded.stdout.split())
+
+
+def test_without_pyarrow_parquet_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(IntervoxError, match=r"Parquet files needs .*pip install intervox\[train\]"):
+        read_manifest(tmp_path / "m.parquet")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -245,11 +245,18 @@ def main() -> None:
         _refuse(f"{error.filename or 'the disk'}: {error.strerror}; {mend}")
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    _file: TextIO | None = None,
+    _line: str | None = None,
+) -> None:
     """Print a warning of ours as one line on standard error, and others as Python does."""
     own = issubclass(category, IntervoxWarning)
-    text = f"warning: {message}\n" if own else warnings.formatwarning(message, category, *where[:2])
-    sys.stderr.write(text)
+    said = f"warning: {message}\n" if own else warnings.formatwarning(message, category, filename, lineno)
+    sys.stderr.write(said)
 
 
 def _interrupted() -> None:

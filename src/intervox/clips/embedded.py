@@ -15,8 +15,8 @@ def audio_column(schema: Any) -> str | None:
     return next((f.name for f in structs if {"bytes", "path"} <= {inner.name for inner in f.type}), None)
 
 
-def extract_audio(path: Path, column: str) -> list[str]:
-    """Write a column's clips to the cache folder once; return their paths, "" where there is no clip.
+def extract_audio(path: Path, column: str) -> list[tuple[str, str]]:
+    """Write a column's clips to the cache folder once; return the name and the path of each, "" for none.
 
     A row that only names a file keeps its path.
     """
@@ -24,15 +24,21 @@ def extract_audio(path: Path, column: str) -> list[str]:
     key = stable_hash([str(path.resolve()), column, status.st_size, status.st_mtime_ns])
     folder = cache_folder() / "embedded" / key
     if not folder.exists():
-        with scratch_folder(folder) as scratch:
-            for number, clip in enumerate(_clips(path, column)):
-                if clip.get("bytes"):
-                    (scratch / _name(number, clip)).write_bytes(clip["bytes"])
+        _extract(path, column, folder)
+    found = []
+    for number, clip in enumerate(_clips(path, column, "path")):
+        name, inner = clip.get("path") or "", folder / _name(number, clip)
+        found.append((name, str(inner) if inner.exists() else name))
+    return found
+
+
+def _extract(path: Path, column: str, folder: Path) -> None:
+    with scratch_folder(folder) as scratch:
+        for number, clip in enumerate(_clips(path, column)):
+            if clip.get("bytes"):
+                (scratch / _name(number, clip)).write_bytes(clip["bytes"])
+        if not folder.exists():  # another process may have been faster
             scratch.rename(folder)
-    return [
-        str(inner) if (inner := folder / _name(number, clip)).exists() else clip.get("path") or ""
-        for number, clip in enumerate(_clips(path, column, "path"))
-    ]
 
 
 def _name(number: int, clip: dict[str, Any]) -> str:

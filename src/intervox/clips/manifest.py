@@ -114,7 +114,7 @@ def read_paths(path: Path) -> list[tuple[str, str]]:
     columns, records = read_records(path)
     if "path" not in columns:
         raise IntervoxError(f"{path} lacks the column path: add it")
-    return [(_value(record, "path"), str(_clip(path, record))) for record in records]
+    return [(record.name or _value(record, "path"), str(_clip(path, record))) for record in records]
 
 
 def _check_each_once(manifest: Path, rows: list[Row], records: list[Record]) -> None:
@@ -179,8 +179,8 @@ def as_label(value: object) -> str:
 def _value(record: Record, name: str) -> str:
     given = record.values.get(name)
     # What is said or where it lies is no label: "nan" may be a word, and "7.0" a file.
-    written = name in ("path", "text") and isinstance(given, str)
-    value = given.strip() if written else as_label(given)
+    is_written = isinstance(given, str) and name in ("path", "text")
+    value = str(given).strip() if is_written else as_label(given)
     if "\0" in value:
         raise IntervoxError(f"{record.place}: {name} holds a NUL byte; save it as text")
     return value

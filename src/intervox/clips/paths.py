@@ -5,10 +5,11 @@ import warnings
 from collections.abc import Iterable
 from glob import escape, glob, has_magic
 from pathlib import Path
+from typing import Literal
 
 from intervox.errors import IntervoxWarning
 
-_FORMS = ("NFC", "NFD")
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 _CLUTTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 

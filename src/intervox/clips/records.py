@@ -28,10 +28,13 @@ class Record:
         Where it stands, for messages: ``mine.csv, line 3``.
     values
         Column to value, as the format has it.
+    name
+        Of the clip, where its path is one that we made; empty where the path is its name.
     """
 
     place: str
     values: dict[str, Any]
+    name: str = ""
 
 
 Table = tuple[list[str], list[Record]]
@@ -123,11 +126,7 @@ def _json_object(where: str, line: str) -> dict[str, Any]:
 
 def _parquet(path: Path) -> Table:
     """Read a Parquet file's columns of text; audio embedded in it becomes files in the cache folder."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise missing_extra("pyarrow", "train", "Parquet files") from None
+    pa, pq = pyarrow_modules()
     if not path.is_file():
         raise IntervoxError(f"{path} is missing: give the path of {_WHAT}")
     try:
@@ -137,13 +136,32 @@ def _parquet(path: Path) -> Table:
         rows = pq.read_table(path, columns=wanted).to_pylist()
     except pa.ArrowException as error:
         raise IntervoxError(f"{path} is not a readable Parquet file ({error}): write it again") from None
-    columns = list(schema.names)
+    columns, clips = list(schema.names), [("", "")] * len(rows)
     audio = audio_column(schema)
     if audio and not any((path.parent / str(row.get("path"))).is_file() for row in rows[:1]):
         columns = ["path", *(name for name in columns if name not in ("path", audio))]
         clips = extract_audio(path, audio)
-        rows = [{**row, "path": clip} for row, clip in zip(rows, clips, strict=True)]
-    return columns, [Record(f"{path}, row {number}", row) for number, row in enumerate(rows, start=1)]
+        rows = [{**row, "path": clip} for row, (_, clip) in zip(rows, clips, strict=True)]
+    return columns, [
+        Record(f"{path}, row {number}", row, name)
+        for number, (row, (name, _)) in enumerate(zip(rows, clips, strict=True), start=1)
+    ]
+
+
+def pyarrow_modules() -> tuple[Any, Any]:
+    """Import ``pyarrow`` and ``pyarrow.parquet``, which nothing but Parquet needs.
+
+    Raises
+    ------
+    IntervoxError
+        It is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise missing_extra("pyarrow", "train", "reading or writing Parquet files") from None
+    return pyarrow, pyarrow.parquet
 
 
 def _is_text(kind: Any) -> bool:
