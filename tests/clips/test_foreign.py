@@ -39,7 +39,7 @@ def write_lines(path: Path, *records: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("name", ["m.json", "m.jsonl", "m.jsonl.gz"])
 def test_nemos_manifests_are_read(name: str, tmp_path: Path, speech: Speech) -> None:
-    sf.write(tmp_path / "a.wav", speech(1.0), 16_000)
+    sf.write(tmp_path / "a.wav", speech(1.0, 0), 16_000)
     path = write_lines(tmp_path / name, NEMO | {"offset": 0.0})
     assert read_manifest(path) == [Row(tmp_path / "a.wav", "ann", "go", "go", language="de")]
     clips, count = listed(str(path))
@@ -50,7 +50,7 @@ def test_nemos_manifests_are_read(name: str, tmp_path: Path, speech: Speech) -> 
 
 @pytest.mark.parametrize("changes", [{"offset": 3.2}, {"duration": 0.4}])
 def test_a_stretch_of_a_file_is_refused(changes: dict[str, Any], tmp_path: Path, speech: Speech) -> None:
-    sf.write(tmp_path / "a.wav", speech(1.0), 16_000)
+    sf.write(tmp_path / "a.wav", speech(1.0, 0), 16_000)
     path = write_lines(tmp_path / "m.json", NEMO, NEMO | {"audio_filepath": "./a.wav"} | changes)
     with pytest.raises(IntervoxError, match=r"m\.json, line 2 is a stretch of ./a.wav, not all of it"):
         read_manifest(path)
@@ -100,7 +100,9 @@ def test_audio_inside_a_table_is_read_like_files(
 ) -> None:
     monkeypatch.setenv("INTERVOX_CACHE", str(tmp_path / "cache"))
     waves = [speech(1.0, seed) for seed in range(70)]
-    audio = [{"bytes": encode_flac(wave), "path": f"{row}.flac"} for row, wave in enumerate(waves)]
+    audio: list[dict[str, Any]] = [
+        {"bytes": encode_flac(wave), "path": f"{row}.flac"} for row, wave in enumerate(waves)
+    ]
     audio[1] = {"bytes": None, "path": "own.flac"}
     columns = {"audio": audio, "speaker": ["x", "y"] * 35, "text": ["go"] * 70}
     path = tmp_path / "train.parquet"

@@ -250,8 +250,8 @@ def _show_warning(
     category: type[Warning],
     filename: str,
     lineno: int,
-    _file: TextIO | None = None,
-    _line: str | None = None,
+    file: TextIO | None = None,
+    line: str | None = None,
 ) -> None:
     """Print a warning of ours as one line on standard error, and others as Python does."""
     own = issubclass(category, IntervoxWarning)

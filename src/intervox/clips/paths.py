@@ -37,11 +37,17 @@ def match(pattern: str) -> list[str]:
 
     Folders that are there by the pattern's own spelling, such as ``clips [2024]``, are taken by it.
     """
-    spellings = {_with_literal_folders(unicodedata.normalize(form, pattern)) for form in _FORMS}
-    files = {path for each in spellings for path in glob(each, recursive=True) if Path(path).is_file()}
+    spellings = {pattern, *(unicodedata.normalize(form, pattern) for form in _FORMS)}
+    found = (path for each in spellings for path in glob(_with_literal_folders(each), recursive=True))
+    # macOS finds one folder under both of its spellings.
+    files = {
+        (unicodedata.normalize("NFC", path), Path(path).stat().st_ino): path
+        for path in found
+        if Path(path).is_file()
+    }.values()
     clutter = {path for path in files if is_clutter(Path(path).name)}
     warn_of_skipped(sorted(clutter), repr(pattern))
-    return sorted(files - clutter)
+    return sorted({*files} - clutter)
 
 
 def _with_literal_folders(pattern: str) -> str:
