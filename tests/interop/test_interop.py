@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError, IntervoxWarning
 from intervox.interop import VECTOR_FORMATS, open_writer, read_kaldi_folder, read_scp, read_vectors
-from intervox.interop.clips import examples, expand, listed, names_in, read_entries
+from intervox.interop.clips import examples, expand, listed, names_in
+from intervox.interop.lists import read_entries
 
 kaldiio = pytest.importorskip("kaldiio")
 

@@ -27,7 +27,7 @@ from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
     from intervox.applications.spotter import Detection, KeywordSpotter
-    from intervox.interop.clips import NamedPath
+    from intervox.interop.lists import NamedPath
     from intervox.interop.vectors import VectorWriter
     from intervox.metrics.vectors import Vectors
 
