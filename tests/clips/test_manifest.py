@@ -41,7 +41,7 @@ def test_a_manifest_reads_the_same_in_every_format(suffix: str, tmp_path: Path) 
         ("m.csv", "path,speaker\na,b\n", "lacks the columns content"),
         ("m.csv", "path,speaker,content\n,b,c\n", r"m\.csv, line 2: path must not be empty"),
         ("m.csv", "path,speaker,content\na.wav,,c\n", "line 2: speaker must not be empty"),
-        ("m.jsonl", "\n{broken", r"m\.jsonl, line 2 is not JSON"),
+        ("m.jsonl", "\n{broken", r"m\.jsonl, line 2 is not usable JSON"),
         ("m.jsonl", "[1]", "line 1 is not a JSON object"),
         ("m.parquet", "nonsense", "not a readable Parquet"),
         ("m.csv", "path,speaker,content\na.wav,al\0ice,x\n", "line 2: speaker holds a NUL byte"),
@@ -50,6 +50,8 @@ def test_a_manifest_reads_the_same_in_every_format(suffix: str, tmp_path: Path) 
         ("m.csv", "path,speaker,content\n\na.wav,a\n", "line 3 has fewer values"),
         ("m.csv", "path,speaker,content\na.wav,a,x\na.wav,a,x\n", "a.wav twice, in line 2 and line 3: keep"),
         ("m.csv", "path,speaker,content\na.wav,a,x\n./a.wav,b,x\n", "belongs to 'a' and to 'b'"),
+        ("m.jsonl", '{"path": "a.wav", "speaker": "a", "speaker": "b"}', "'speaker' is given twice"),
+        ("m.csv", "path;speaker;content\na.wav;a;x\n", "separates its values by semicolons: write commas"),
         # A quote that never closes, and one that closes in another row's.
         ("m.csv", 'path,speaker,content\na.wav,a,"go\nb.wav,b,stop\nc.wav,c,up\n', "line 2: a quote there"),
         ("m.csv", 'path,speaker,content\na.wav,a,"go\nb.wav,b,"stop"\n', "line 2: a quote there"),

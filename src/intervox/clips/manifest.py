@@ -8,7 +8,6 @@ and tables with the audio in them are read too.
 """
 
 import csv
-import math
 import os
 import re
 from collections import Counter
@@ -94,6 +93,7 @@ def read_manifest(path: Path, partial: bool = False) -> list[Row]:
         It is missing, of no known format, lacks a column or a value, or names a column or a file
         twice; the message says which.
     """
+    path = Path(find_path(str(path)))
     columns, records = read_records(path)
     if twice := [name for name, count in Counter(columns).items() if count > 1]:
         raise IntervoxError(f"{path} has the column {twice[0]!r} twice: keep one of them")
@@ -167,9 +167,9 @@ def _is_number(value: str) -> bool:
 
 def as_label(value: object) -> str:
     """Return a label as text, empty where it is missing: 7 and 7.0 are one label, 7 and 007 are two."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    text = str(value).strip()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = "" if value is None else str(value).strip()
     if text in _MISSING:
         return ""
     whole = _WHOLE.fullmatch(text)

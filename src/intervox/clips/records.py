@@ -45,7 +45,8 @@ def _csv(path: Path) -> Table:
     """Read a CSV file; rows of another length than the header, or with a stray quote, are refused."""
     with open_text(path, _WHAT, newline="") as file:
         rows = _csv_rows(path, file)
-        _, columns = next(rows, (1, []))
+        columns = [name.strip() for name in next(rows, (1, []))[1]]
+        _check_separator(path, columns)
         place = next((columns.index(name) for name in PATH_COLUMNS if name in columns), 0)
         records = []
         for number, row in rows:
@@ -55,6 +56,12 @@ def _csv(path: Path) -> Table:
                 raise IntervoxError(f"{where}: a quote there swallows the next line: close or remove it")
             records.append(Record(where, dict(zip(columns, row, strict=False))))
     return columns, records
+
+
+def _check_separator(path: Path, columns: list[str]) -> None:
+    for separator, name in {";": "semicolons", "\t": "tabs"}.items():
+        if len(columns) == 1 and separator in columns[0]:
+            raise IntervoxError(f"{path} separates its values by {name}: write commas")
 
 
 def _csv_rows(path: Path, file: TextIO) -> Iterator[tuple[int, list[str]]]:
@@ -116,11 +123,21 @@ def _jsonl(path: Path) -> Table:
 
 def _json_object(where: str, line: str) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        found = json.loads(line, object_pairs_hook=_each_once)
     except ValueError as error:
-        raise IntervoxError(f"{where} is not JSON ({error}): write one object per line") from None
+        raise IntervoxError(f"{where} is not usable JSON ({error}): write one object per line") from None
     if not isinstance(found, dict):
         raise IntervoxError(f"{where} is not a JSON object: write one per recording")
+    return found
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a field that is given twice, of which JSON would keep the last."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} is given twice")
+        found[name] = value
     return found
 
 
