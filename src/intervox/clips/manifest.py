@@ -114,7 +114,8 @@ def read_paths(path: Path) -> list[tuple[str, str]]:
     columns, records = read_records(path)
     if "path" not in columns:
         raise IntervoxError(f"{path} lacks the column path: add it")
-    return [(record.name or _value(record, "path"), str(_clip(path, record))) for record in records]
+    clips = ((record.name, *_clip(path, record)) for record in records)
+    return [(name or clip, str(found)) for name, clip, found in clips]
 
 
 def _check_each_once(manifest: Path, rows: list[Row], records: list[Record]) -> None:
@@ -172,7 +173,7 @@ def as_label(value: object) -> str:
     text = "" if value is None else str(value).strip()
     if text in _MISSING:
         return ""
-    whole = _WHOLE.fullmatch(text)
+    whole = _WHOLE.fullmatch(text) if text.endswith("0") else None
     return whole[1] if whole else text
 
 
@@ -186,25 +187,27 @@ def _value(record: Record, name: str) -> str:
     return value
 
 
-def _clip(manifest: Path, record: Record) -> Path:
+def _clip(manifest: Path, record: Record) -> tuple[str, Path]:
+    """Return the path as it is written, and where it leads."""
     clip = _value(record, "path")
     if not clip:
         raise IntervoxError(f"{record.place}: path must not be empty")
-    return Path(find_path(str(manifest.parent / clip)))
+    path = manifest.parent / clip
+    return clip, path if clip.isascii() else Path(find_path(str(path)))
 
 
 def _row(manifest: Path, record: Record, factors: list[str], speakers: bool) -> Row:
-    clip, path = _value(record, "path"), _clip(manifest, record)
+    clip, path = _clip(manifest, record)
     speaker = _value(record, "speaker") if speakers else f"{UNKNOWN}{clip}"
     if not speaker:
         raise IntervoxError(f"{record.place}: speaker must not be empty")
-    # A clip whose content is unknown shares it with no other.
-    content = _value(record, "content") or _value(record, "text") or f"{UNKNOWN}{clip}"
+    text = _value(record, "text")
     return Row(
         path,
         speaker,
-        content,
-        _value(record, "text"),
+        # A clip whose content is unknown shares it with no other.
+        _value(record, "content") or text or f"{UNKNOWN}{clip}",
+        text,
         _value(record, "session"),
         _value(record, "language") or "en",
         _value(record, "split"),
