@@ -1,4 +1,4 @@
-"""The one exception that is the user's to mend."""
+"""The one exception that is the user's to mend, and the one warning."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,7 @@ class IntervoxError(Exception):
 
 
 class IntervoxWarning(UserWarning):
-    """Something that was put right or left out on the way, in one sentence.
-
-    The command line prints it on standard error; Python's ``warnings`` filter it like any other.
-    """
+    """Something about the input that the caller should know, though the result holds for what is there."""
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> IntervoxError:
