@@ -15,7 +15,7 @@ class IntervoxError(Exception):
     """
 
 
-class IntervoxWarning(UserWarning):
+class IntervoxWarning(IntervoxError, UserWarning):  # noqa: N818 - a warning that `--strict` raises
     """Something about the input that the caller should know, though the result holds for what is there."""
 
 

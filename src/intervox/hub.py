@@ -26,13 +26,19 @@ def hub_answers(name: str, file: str, options: Mapping[str, Any] | None = None) 
     options
         Of ``huggingface_hub.hf_hub_download``.
     """
-    from huggingface_hub import constants, errors, try_to_load_from_cache
-    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+    from huggingface_hub import try_to_load_from_cache
 
     given = options or {}
     where = {key: given[key] for key in ("cache_dir", "revision") if key in given}
-    if given.get("local_files_only") or isinstance(try_to_load_from_cache(name, file, **where), str):
-        return True
+    cached = isinstance(try_to_load_from_cache(name, file, **where), str)
+    return bool(given.get("local_files_only")) or cached or hub_is_reachable()
+
+
+def hub_is_reachable() -> bool:
+    """Whether the hub answers in time."""
+    from huggingface_hub import constants, errors
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
     try:
         get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
     except (errors.HTTPError, OSError):  # type: ignore[attr-defined]

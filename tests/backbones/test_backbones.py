@@ -1,8 +1,10 @@
 """Real loading code on tiny random checkpoints of every family, and the bundled model itself."""
 
 import json
+import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,16 @@ def save_family(name: str, folder: Path) -> Path:
     model.save_pretrained(folder)
     transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
     return folder
+
+
+def cached_repository(cache: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return where the hub's cache keeps a repository's files; the folder is not there yet."""
+    repository = cache / f"models--{name.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    (repository / "snapshots").mkdir()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    return repository / "snapshots" / "abc"
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "whisper"])
@@ -171,13 +183,62 @@ def test_long_clips_are_means_of_windows_and_order_is_kept(speech: Speech) -> No
     np.testing.assert_allclose(means[1], alone[0], atol=1e-4)
 
 
-def test_pickled_weights_are_refused(tmp_path: Path) -> None:
-    folder = save_family("wav2vec2-base", tmp_path)
-    model = transformers.AutoModel.from_pretrained(folder)
+class Bomb:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("place", ["folder", "hub"])
+def test_pickled_weights_are_refused_at_once(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a repository that is cached, when the hub can't be reached."""
+    folder = save_family("wavlm-base", cached_repository(tmp_path, "someone/wavlm", monkeypatch))
     (folder / "model.safetensors").unlink()
-    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    torch.save({"weight": Bomb(tmp_path / "exploded")}, folder / "pytorch_model.bin")
+    asked: list[object] = []
+
+    def unreachable(*words: object, **_options: object) -> None:
+        asked.append(words)
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.utils.get_session", lambda: SimpleNamespace(head=unreachable))
     with pytest.raises(IntervoxError, match="pickled weights are never loaded"):
-        load_backbone(str(folder))
+        load_backbone("someone/wavlm" if place == "hub" else str(folder))
+    assert len(asked) == (place == "hub")
+    assert not (tmp_path / "exploded").exists()
+
+
+OLD = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+"""How PyTorch names the parts of a normalised weight now, and did when most checkpoints were made."""
+
+
+@pytest.mark.parametrize(
+    "name", ["wavlm-base", "wavlm-large", "wav2vec2-base", "hubert-base", "unispeech-sat"]
+)
+def test_weights_under_their_old_names_are_the_same(name: str, tmp_path: Path, speech: Speech) -> None:
+    weights = save_family(name, tmp_path) / "model.safetensors"
+    tensors = load_file(weights)
+    normalised = [(new, old, key) for new, old in OLD.items() for key in tensors if new in key]
+    renamed = {key.replace(new, old): tensors.pop(key) for new, old, key in normalised}
+    assert len(renamed) == 2
+    expected = load_backbone(str(tmp_path)).forward([speech(1.0, 0)]).layers
+    # Fine-tuned checkpoints have the encoder's name in front.
+    prefix = transformers.AutoModel.from_pretrained(tmp_path).base_model_prefix
+    for front in ("", f"{prefix}."):
+        made = {front + key: tensor for key, tensor in (tensors | renamed).items()}
+        save_file(made, weights, {"format": "pt"})
+        found = load_backbone(str(tmp_path)).forward([speech(1.0, 0)]).layers
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    # Without them they would be random.
+    save_file(tensors, weights, {"format": "pt"})
+    with pytest.raises(IntervoxError, match=r"lacks weights \(encoder\.pos_conv_embed\.conv\."):
+        load_backbone(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["bundled:nothing", "no/such-model", "./nowhere"])
@@ -234,11 +295,7 @@ def full_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_one_encoder_has_one_fingerprint_wherever_it_comes_from(
     full_whisper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repository = tmp_path / "models--someone--whisper"
-    shutil.copytree(full_whisper, repository / "snapshots" / "abc")
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("abc")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    shutil.copytree(full_whisper, cached_repository(tmp_path, "someone/whisper", monkeypatch))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     sources = BUNDLED, str(full_whisper), "someone/whisper"
     assert len({load_backbone(source, "cpu").fingerprint for source in sources}) == 1

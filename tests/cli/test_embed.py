@@ -68,6 +68,22 @@ def test_patterns_are_expanded_and_sorted(run: Run, clips: Path) -> None:
     assert "'deep/*.wav'" in error
 
 
+def test_what_systems_leave_beside_clips_is_one_warning(run: Run, clips: Path) -> None:
+    for name in ("Thumbs.db", "desktop.ini"):
+        (clips / name).touch()
+    code, output, error = run("embed", "[aTd]*")
+    assert (code, [line["clip"] for line in lines(output)]) == (0, ["a.wav"])
+    assert error == "warning: skipped 2 entries that are no clips in '[aTd]*', such as Thumbs.db\n"
+
+
+def test_manifests_are_lists(run: Run, clips: Path) -> None:
+    (clips / "m.csv").write_text("path,speaker\nb.wav,x\na.wav,\n")
+    assert [line["clip"] for line in lines(run("embed", "--list", "m.csv")[1])] == ["b.wav", "a.wav"]
+    (clips / "m.csv").write_text("clip\na.wav\n")
+    code, output, error = run("embed", "--list", "m.csv")
+    assert (code, output, error) == (2, "", "error: m.csv lacks the column path: add it\n")
+
+
 def test_the_others_are_embedded_where_one_is_bad(run: Run, clips: Path) -> None:
     (clips / "bad.wav").write_bytes(b"no audio")
     words = ("embed", "a.wav", "bad.wav", "b.wav", "gone.wav")

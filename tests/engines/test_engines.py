@@ -1,8 +1,12 @@
 import json
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import espeakng_loader
 import numpy as np
 import onnx
 import pytest
@@ -52,6 +56,21 @@ def test_phonemes_leave_espeak_reproducible() -> None:
     phonemise("Bonjour, ça va?", "fr")
     after = [engine.render("a gentle evening", voice.name, 1) for voice in reversed(voices)][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("length", [138, 160, 230])
+def test_espeak_starts_from_any_depth_of_folders(length: int, tmp_path: Path) -> None:
+    """In a process of its own, which the library would end."""
+    data = Path(espeakng_loader.get_data_path())
+    deep = tmp_path / ("x" * (length - len(f"{tmp_path}//{data.name}")))
+    shutil.copytree(data, deep / data.name)
+    program = (
+        "import espeakng_loader, sys; espeakng_loader.get_data_path = lambda: sys.argv[1]\n"
+        "from intervox.engines.phonemes import phonemise; print(ascii(phonemise('hello', 'en')))"
+    )
+    words = [sys.executable, "-c", program, str(deep / data.name)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{phonemise('hello', 'en')!a}\n", "")
 
 
 def test_kokoro_gets_its_own_symbols() -> None:

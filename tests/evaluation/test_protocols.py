@@ -12,11 +12,11 @@ import pytest
 from intervox.clips.labels import Text
 from intervox.clips.manifest import MAX_CLASSES, Row, as_labels, read_manifest, write_manifest
 from intervox.corpus.plan.texts import reserved_texts
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, IntervoxWarning
 from intervox.evaluation.protocols import READERS, TrialList, find_protocols
 from intervox.evaluation.protocols import closed_texts as emodb
 from intervox.evaluation.protocols import closed_texts as ravdess
-from intervox.evaluation.protocols.base import DIGITS, read_trials
+from intervox.evaluation.protocols.base import DIGITS, audio_files, read_trials
 from intervox.evaluation.protocols.closed_texts import COMMANDS, official_split
 from tests.conftest import ROOT
 from tests.support.trees import grow
@@ -72,7 +72,7 @@ def test_protocol_readers_on_trees_of_the_real_shape(tmp_path: Path, monkeypatch
         find_protocols(("absent",))
     for text, complaint in (
         ("path,who\na.wav,ann\n", "lacks the columns content, speaker"),
-        ("path,speaker,content\na.wav\n", "recording 1: path and speaker must not be empty"),
+        ("path,speaker,content\na.wav,,x\n", "line 2: speaker must not be empty"),
         ("path,speaker,content\na.wav,ann,x\nb.wav,ann,y\n", "at least two speakers"),
     ):
         (tmp_path / "mine" / "manifest.csv").write_text(text)
@@ -216,3 +216,30 @@ def test_columns_of_numbers_and_of_remarks_are_no_factors(tmp_path: Path, format
         pq.write_table(table, path)
     found = [row.labels for row in read_manifest(path)]
     assert found == [(("accent", "Fife"),), ()] * (MAX_CLASSES // 2) + [()]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_repeated_trial_counts_once_and_blank_lines_do_not(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "trials.txt"
+    path.write_text("1 a b\n\n0 b c\n1 a b\n1 b a\n\n\n", encoding=encoding)
+    with pytest.warns(IntervoxWarning, match="repeats 1 of its 4 trials: each counts once"):
+        trials = read_trials(path, {"a": 0, "b": 1, "c": 2})
+    assert _pairs(trials) == [(0, 1), (1, 2), (1, 0)]
+    assert trials.target.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("other", ["0 a b", "0 b a"])
+def test_a_trial_list_that_contradicts_itself_is_refused(other: str, tmp_path: Path) -> None:
+    path = tmp_path / "trials.txt"
+    path.write_text(f"1 a b\n1 b c\n\n{other}\n")
+    with pytest.raises(IntervoxError, match="line 4 contradicts line 1: one pair"):
+        read_trials(path, {"a": 0, "b": 1, "c": 2})
+    path.write_text("1 a b\n\n1 a gone\n0 gone lost\n")
+    with pytest.raises(IntervoxError, match="names 2 of 4 clips .*such as gone in line 3: complete"):
+        read_trials(path, {"a": 0, "b": 1, "c": 2})
+
+
+def test_what_macos_leaves_beside_the_clips_is_no_recording(tmp_path: Path) -> None:
+    for name in ("1.wav", "._1.wav"):
+        (tmp_path / name).touch()
+    assert list(audio_files(tmp_path)) == [tmp_path / "1.wav"]

@@ -7,14 +7,16 @@ import pickle
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, IntervoxWarning
 from intervox.interop import VECTOR_FORMATS, open_writer, read_kaldi_folder, read_scp, read_vectors
-from intervox.interop.clips import read_entries
+from intervox.interop.clips import examples, expand, listed, names_in
+from intervox.interop.lists import read_entries
 
 kaldiio = pytest.importorskip("kaldiio")
 
@@ -269,6 +271,7 @@ def test_commands_in_lists_are_never_run(command: str, tmp_path: Path) -> None:
 def test_lines_are_paths_or_names_with_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("my clip.wav").touch()
+    Path("b.wav").touch()
     lines = io.StringIO("a.wav\nmy clip.wav\n\nu1 b.wav\n")
     found = read_entries(lines, "standard input", alone=True)
     assert next(found) == ("a.wav", "a.wav")
@@ -285,3 +288,44 @@ def test_a_kaldi_folder_gives_clips_and_speakers(tmp_path: Path) -> None:
     (tmp_path / "utt2spk").write_text("u1 alice\n")
     with pytest.raises(IntervoxError, match="utt2spk lacks u2"):
         read_kaldi_folder(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_have_no_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    for name in ("list.txt", "wav.scp"):
+        (tmp_path / name).write_text("u1 a.wav\nu2 b.wav\n", encoding=encoding)
+    assert list(read_scp(tmp_path / "wav.scp")) == [("u1", "a.wav"), ("u2", "b.wav")]
+    clips, count = listed(str(tmp_path / "list.txt"))
+    assert [path for _, path in clips] == ["u1 a.wav", "u2 b.wav"]
+    assert count == 2
+
+
+def test_a_listed_path_is_found_in_its_other_form_or_shown_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my cafe\u0301.wav").touch()
+    lines = ["my caf\u00e9.wav", "u1 my caf\u00e9.wav", "my lost clip.wav"]
+    assert list(read_entries(lines, "a list", alone=True)) == [
+        ("my caf\u00e9.wav", "my cafe\u0301.wav"),
+        ("u1", "my cafe\u0301.wav"),
+        ("my lost clip.wav", "my lost clip.wav"),
+    ]
+    assert expand(["my caf\u00e9.wav"]) == ["my cafe\u0301.wav"]
+
+
+@pytest.mark.parametrize("folder", ["words", "words/yes"])
+def test_what_systems_leave_among_examples_is_skipped(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("words/yes").mkdir(parents=True)
+    Path("words/nobody").mkdir()
+    for name in ("1.wav", "._1.wav", "Thumbs.db", ".DS_Store"):
+        Path("words/yes", name).touch()
+    with pytest.warns(IntervoxWarning, match=f"skipped [34] entries that are no clips in {folder}") as warned:
+        assert examples([folder]) == {"yes": ["words/yes/1.wav"]}
+    assert len(warned) == 1
+    clutter = {f"words/yes/{name}" for name in ("._1.wav", "Thumbs.db", ".DS_Store")}
+    assert names_in(Path("words")) == ({"yes": ["words/yes/1.wav"]}, ANY)
+    assert set(names_in(Path("words"))[1]) == clutter | {"words/nobody"}

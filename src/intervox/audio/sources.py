@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from intervox.audio.decoders import decoded, is_decoder
 from intervox.audio.files import open_file
 from intervox.audio.limits import SAMPLE_RATE, whole_rate
 from intervox.audio.mono import to_floats
@@ -77,6 +78,8 @@ def open_source(source: AudioSource) -> Recording:
         return open_file(io.BytesIO(source), "the audio given as bytes")
     if isinstance(source, io.TextIOBase):
         raise IntervoxError(f"{getattr(source, 'name', 'the file')} is open as text: open it with 'rb'")
+    if is_decoder(source):
+        return open_source(decoded(source))
     if hasattr(source, "read"):
         return open_file(source, str(getattr(source, "name", "the open audio file")))
     name = "the audio given as an array"

@@ -1,27 +1,28 @@
 """How a recipe's name finds a backbone: the only place that knows the families."""
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from intervox.backbones.adapted import ADAPTED, load_adapted
-from intervox.backbones.base import Backbone
-from intervox.backbones.bundled import bundled_checkpoint
-from intervox.backbones.wav2vec2 import Wav2Vec2Backbone
-from intervox.backbones.whisper import WhisperBackbone
 from intervox.errors import IntervoxError
-from intervox.hub import hub_answers, is_hub_id
+from intervox.hub import hub_is_reachable, is_hub_id
 
-FAMILIES: dict[str, Callable[[str, str, torch.device], Backbone]] = {
-    "whisper": WhisperBackbone,
-    "wav2vec2": Wav2Vec2Backbone,
-    "hubert": Wav2Vec2Backbone,
-    "wavlm": Wav2Vec2Backbone,
-    "data2vec-audio": Wav2Vec2Backbone,
-    "unispeech-sat": Wav2Vec2Backbone,
+if TYPE_CHECKING:
+    import torch
+
+    from intervox.backbones.base import Backbone
+
+_WAV2VEC2 = "intervox.backbones.wav2vec2:Wav2Vec2Backbone"
+
+FAMILIES = {
+    "whisper": "intervox.backbones.whisper:WhisperBackbone",
+    "wav2vec2": _WAV2VEC2,
+    "hubert": _WAV2VEC2,
+    "wavlm": _WAV2VEC2,
+    "data2vec-audio": _WAV2VEC2,
+    "unispeech-sat": _WAV2VEC2,
 }
-"""``model_type`` of a checkpoint's configuration to the class that runs it.
+"""``model_type`` of a checkpoint's configuration to ``module:class``; imported on first use.
 
 It is constructed with the recipe's name, a folder or hub id, and a device.
 """
@@ -34,7 +35,7 @@ _REMEDY = (
 )
 
 
-def load_backbone(name: str, device: str | torch.device | None = None) -> Backbone:
+def load_backbone(name: str, device: "str | torch.device | None" = None) -> "Backbone":
     """Load a backbone by name.
 
     Parameters
@@ -50,6 +51,11 @@ def load_backbone(name: str, device: str | torch.device | None = None) -> Backbo
     IntervoxError
         The name leads nowhere, the family is not supported, or the weights are not safetensors.
     """
+    import torch
+
+    from intervox.backbones.adapted import ADAPTED, load_adapted
+    from intervox.backbones.bundled import bundled_checkpoint
+
     if not isinstance(name, str | Path):
         raise IntervoxError(f"a backbone can't be {name!r}: give its name, folder or hub id")
     name = str(name)
@@ -57,17 +63,31 @@ def load_backbone(name: str, device: str | torch.device | None = None) -> Backbo
     if not Path(checkpoint).is_dir():
         if not is_hub_id(name):
             raise IntervoxError(f"backbone {name!r} is no folder here and no hub id: {_REMEDY}")
-        if not hub_answers(name, _CONFIG):
-            raise IntervoxError(
-                f"backbone {name!r} is no folder here, and the hub can't be reached: {_REMEDY}"
-            )
+        checkpoint = _on_hub(name)
     elif (Path(name) / ADAPTED).is_file():
         return load_adapted(name, lambda base: load_backbone(base, device))
     kind = _model_type(checkpoint)
     if kind not in FAMILIES:
         raise IntervoxError(f"backbone {name!r} is of type {kind!r}: supported are {', '.join(FAMILIES)}")
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return FAMILIES[kind](name, checkpoint, where)
+    module, attribute = FAMILIES[kind].split(":")
+    backbone: Backbone = getattr(import_module(module), attribute)(name, checkpoint, where)
+    return backbone
+
+
+def _on_hub(name: str) -> str:
+    """Return the id, or where the hub can't be reached its folder in the cache.
+
+    ``transformers`` would ask for each file that the cache lacks for half a minute.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if hub_is_reachable():
+        return name
+    cached = try_to_load_from_cache(name, _CONFIG)
+    if not isinstance(cached, str):
+        raise IntervoxError(f"backbone {name!r} is no folder here, and the hub can't be reached: {_REMEDY}")
+    return str(Path(cached).parent)
 
 
 def _model_type(checkpoint: str) -> str:

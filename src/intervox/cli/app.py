@@ -7,11 +7,12 @@ import re
 import shutil
 import signal
 import sys
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -22,7 +23,7 @@ from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import adapt, evaluate, extract, ingredients, refine, run, sweep, synth
 from intervox.cli.speakers import enrol, match, verify
 from intervox.cli.use import embed, spot
-from intervox.errors import IntervoxError, missing_train, plain_problem
+from intervox.errors import IntervoxError, IntervoxWarning, missing_train, plain_problem
 from intervox.parallel import ended_by_interrupt, quiet_threads
 
 _NEEDED_GIB = 2
@@ -222,6 +223,8 @@ def main() -> None:
     # Imports make objects by the hundred thousand and next to no garbage: looking for it every few
     # hundred objects is a seventh of what a command on two clips takes.
     gc.set_threshold(100_000)
+    warnings.simplefilter("always", IntervoxWarning)
+    warnings.showwarning = _show_warning
     # With an exception, what is half written is removed.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if any(re.fullmatch(r"|--[\w-]+=", word) for word in sys.argv[1:]):
@@ -246,6 +249,20 @@ def main() -> None:
             raise
         mend = "free some space" if error.errno == errno.ENOSPC else "give another path or mend this one"
         _refuse(f"{error.filename or 'the disk'}: {error.strerror}; {mend}")
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of ours as one line on standard error, and others as Python does."""
+    own = issubclass(category, IntervoxWarning)
+    said = f"warning: {message}\n" if own else warnings.formatwarning(message, category, filename, lineno)
+    sys.stderr.write(said)
 
 
 def _interrupted() -> None:

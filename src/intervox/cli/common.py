@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, IntervoxWarning
 from intervox.model.files import DEFAULT
 
 if TYPE_CHECKING:
@@ -39,6 +40,24 @@ ModelOption = Annotated[
         "--model", "-m", help="Folder or hub id of a refined model.", show_default="the packaged one"
     ),
 ]
+
+
+def _refuse_what_is_warned_of(strict: bool) -> bool:
+    if strict:
+        warnings.simplefilter("error", IntervoxWarning)
+    return strict
+
+
+StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        callback=_refuse_what_is_warned_of,
+        help="Refuse what is otherwise only warned of, such as files that end early.",
+    ),
+]
+"""Its callback does what it says: a command takes it as a parameter and has nothing to do with it."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 JsonLinesOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 

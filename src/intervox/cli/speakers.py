@@ -14,6 +14,7 @@ from intervox.cli.common import (
     YES,
     JsonLinesOption,
     ModelOption,
+    StrictOption,
     a_number,
     complain,
     open_model,
@@ -64,6 +65,7 @@ def verify(
         ),
     ] = 0.5,
     model: ModelOption = None,
+    strict: StrictOption = False,
     as_json: JsonLinesOption = False,
 ) -> None:
     """Say of each clip whether it has the speaker of a reference: score, probability and decision.
@@ -136,6 +138,7 @@ def match(
     reference: Annotated[str, typer.Argument(help="Audio file.")],
     clips: Annotated[list[str], typer.Argument(help="Audio files to compare, quoted patterns, or -.")],
     model: ModelOption = None,
+    strict: StrictOption = False,
     as_json: JsonLinesOption = False,
 ) -> None:
     """Say of each clip whether it says what a reference says: the same, partly the same, or something else.
@@ -200,6 +203,7 @@ def enrol(
         bool, typer.Option("--keyword", help="Enrol a keyword for `intervox spot`, not a speaker.")
     ] = False,
     model: ModelOption = None,
+    strict: StrictOption = False,
     as_json: JsonLinesOption = False,
 ) -> None:
     """Enrol speakers, or keywords, from clips: one is enough, three are better.
@@ -254,20 +258,21 @@ def enrol(
 
 def _examples(name: str, clips: list[str] | None, as_json: bool) -> dict[str, list[str]]:
     """Return name to clips: of one name, or of every sub-folder; say what is skipped there."""
+    from intervox.clips.paths import find_path, warn_of_skipped
     from intervox.interop.clips import expand, names_in
 
     if clips:
         return {name: expand(clips)}
-    if not Path(name).is_dir():
+    folder = Path(find_path(name))
+    if not folder.is_dir():
         raise IntervoxError(
             f"no clips are given for {name!r}: name some, or give a folder with a sub-folder for each name"
         )
-    found, skipped = names_in(Path(name))
-    for path in skipped:
-        reason = "holds no audio files" if Path(path).is_dir() else "is not an audio file of a name"
-        typer.echo(f"skipped: {path} {reason}", err=True)
-        if as_json:
-            typer.echo(json.dumps({"skipped": path, "reason": reason}))
+    found, skipped = names_in(folder)
+    warn_of_skipped(skipped, name)
+    if as_json:
+        for path in skipped:
+            typer.echo(json.dumps({"skipped": path}))
     return found
 
 

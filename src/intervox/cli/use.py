@@ -15,6 +15,7 @@ from intervox.cli.common import (
     YES,
     JsonLinesOption,
     ModelOption,
+    StrictOption,
     a_number,
     complain,
     open_model,
@@ -27,7 +28,7 @@ from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
     from intervox.applications.spotter import Detection, KeywordSpotter
-    from intervox.interop.clips import NamedPath
+    from intervox.interop.lists import NamedPath
     from intervox.interop.vectors import VectorWriter
     from intervox.metrics.vectors import Vectors
 
@@ -51,8 +52,9 @@ def embed(
     frames: Annotated[bool, typer.Option("--frames", help="Every frame instead of every clip.")] = False,
     from_list: Annotated[
         str | None,
-        typer.Option("--list", help="File of paths, one a line, or wav.scp; - reads them from a pipe."),
+        typer.Option("--list", help="File with one path per line, wav.scp or a manifest; - reads a pipe."),
     ] = None,
+    strict: StrictOption = False,
     as_json: JsonLinesOption = False,
 ) -> None:
     """Print one JSON line a clip and subspace, with the clip's vector, or write a file of vectors.
@@ -120,6 +122,7 @@ def spot(
         bool, typer.Option("--raw", help="Standard input is 16 kHz mono s16le, not a WAV file.")
     ] = False,
     model: ModelOption = None,
+    strict: StrictOption = False,
     as_json: JsonLinesOption = False,
 ) -> None:
     """Find keywords in recordings of any length, from examples of each.

@@ -3,32 +3,35 @@
 CSV, JSON lines or Parquet with the columns ``path`` (relative to the manifest), ``speaker`` and
 ``content`` or ``text``, and optionally ``session``, ``language`` and ``split``. Every further column of
 texts is a factor, such as ``gender`` or ``emotion``; columns of numbers alone, such as ``duration``, and
-those of more than ``MAX_CLASSES`` values, such as remarks, are ignored.
+those of more than ``MAX_CLASSES`` values, such as remarks, are ignored. NeMo's manifests, lhotse's cuts
+and tables with the audio in them are read too.
 """
 
 import csv
-import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from intervox.clips.paths import find_path
+from intervox.clips.records import COLUMNS, Record, read_records
 from intervox.errors import IntervoxError
 from intervox.storage import atomic_path
 
-MANIFEST_FORMATS = (".csv", ".jsonl", ".parquet")
-COLUMNS = ("path", "speaker", "content", "text", "session", "language", "split")
 UNKNOWN = "unknown: "
 """Before the path, the speaker or content of a recording of which it is not known: it shares it with none."""
 
 MAX_CLASSES = 1_000
 """A column with more values than this is no factor."""
+
+_MISSING = ("nan", "NaN", "<NA>")
+"""How NumPy and pandas print a label that is not there."""
+
+_WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
+"""A whole number that pandas made a float, for the missing ones beside it."""
 
 FactorValues = tuple[tuple[str, str], ...]
 """Further factors and their values, sorted by factor; unknown ones are left out."""
@@ -90,15 +93,8 @@ def read_manifest(path: Path, partial: bool = False) -> list[Row]:
         It is missing, of no known format, lacks a column or a value, or names a column or a file
         twice; the message says which.
     """
-    if path.suffix not in MANIFEST_FORMATS:
-        raise IntervoxError(f"{path} is no manifest: give a file that ends in {', '.join(MANIFEST_FORMATS)}")
-    try:
-        columns, records = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix](path)
-    except FileNotFoundError:
-        raise IntervoxError(f"{path} is missing: give the path of a manifest") from None
-    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, pa.ArrowInvalid) as error:
-        reason = f"not a readable {path.suffix[1:]} file ({error})"
-        raise IntervoxError(f"{path} is {reason}: save it as one, in UTF-8") from None
+    path = Path(find_path(str(path)))
+    columns, records = read_records(path)
     if twice := [name for name, count in Counter(columns).items() if count > 1]:
         raise IntervoxError(f"{path} has the column {twice[0]!r} twice: keep one of them")
     names = set(columns)
@@ -107,15 +103,22 @@ def read_manifest(path: Path, partial: bool = False) -> list[Row]:
         missing = set()
     if missing:
         raise IntervoxError(f"{path} lacks the columns {', '.join(sorted(missing))}: add them")
-    if "speaker" not in names:
-        records = [{**record, "speaker": f"{UNKNOWN}{record.get('path')}"} for record in records]
     factors = _factors(records)
-    rows = [_row(path, number, record, factors) for number, record in enumerate(records, start=1)]
-    _check_each_once(path, rows)
+    rows = [_row(path, record, factors, "speaker" in names) for record in records]
+    _check_each_once(path, rows, records)
     return rows
 
 
-def _check_each_once(manifest: Path, rows: list[Row]) -> None:
+def read_paths(path: Path) -> list[tuple[str, str]]:
+    """Return the name and the path of every clip of a manifest, whatever else it says or lacks."""
+    columns, records = read_records(path)
+    if "path" not in columns:
+        raise IntervoxError(f"{path} lacks the column path: add it")
+    clips = ((record.name, *_clip(path, record)) for record in records)
+    return [(name or clip, str(found)) for name, clip, found in clips]
+
+
+def _check_each_once(manifest: Path, rows: list[Row], records: list[Record]) -> None:
     """Refuse a file that is listed twice: it would be compared with itself, or have two speakers."""
     first: dict[str, int] = {}
     for number, row in enumerate(rows):
@@ -124,9 +127,9 @@ def _check_each_once(manifest: Path, rows: list[Row]) -> None:
             continue
         speakers = rows[earlier].speaker, row.speaker
         both = f", and belongs to {speakers[0]!r} and to {speakers[1]!r}" if len(set(speakers)) > 1 else ""
+        places = [records[index].place.removeprefix(f"{manifest}, ") for index in (earlier, number)]
         raise IntervoxError(
-            f"{manifest} lists {row.path} twice, as recordings {earlier + 1} and {number + 1}{both}: keep "
-            "one of them"
+            f"{manifest} lists {row.path} twice, in {places[0]} and {places[1]}{both}: keep one of them"
         )
 
 
@@ -143,47 +146,15 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
             writer.writerow([row.path.resolve(), *own, *(known.get(factor, "") for factor in factors)])
 
 
-def _csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    # utf-8-sig also reads what spreadsheets write, with a byte order mark in front.
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        records: list[dict[Any, Any]] = list(reader)
-        for number, record in enumerate(records, start=1):
-            if any(record.pop(None, ())):
-                raise IntervoxError(
-                    f"{path}, recording {number} has more values than columns: put one with a comma in quotes"
-                )
-        return list(reader.fieldnames or ()), records
-
-
-def _jsonl(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not all(isinstance(record, dict) for record in records):
-        raise IntervoxError(f"{path} holds lines that are no JSON objects: write one object a recording")
-    return list(set().union(*records)), records
-
-
-def _parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    schema = pq.read_schema(path)
-    # Audio and other nested columns may be larger than memory.
-    wanted = [field.name for field in schema if field.name in COLUMNS or _is_text(field.type)]
-    return schema.names, pq.read_table(path, columns=wanted).to_pylist()
-
-
-def _is_text(kind: Any) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _factors(records: list[dict[str, Any]]) -> list[str]:
+def _factors(records: list[Record]) -> list[str]:
     """Return the further columns that hold classes rather than numbers, remarks or whole structures."""
-    names = dict.fromkeys(name for record in records for name in record)
+    names = dict.fromkeys(name for record in records for name in record.values)
     return [name for name in names if name and name not in COLUMNS and _holds_classes(name, records)]
 
 
-def _holds_classes(name: str, records: list[dict[str, Any]]) -> bool:
-    values = {record.get(name) for record in records if not isinstance(record.get(name), list | dict)}
-    given = {str(value).strip() for value in values if value is not None} - {""}
+def _holds_classes(name: str, records: list[Record]) -> bool:
+    values = (record.values.get(name) for record in records)
+    given = {as_label(value) for value in values if not isinstance(value, list | dict)} - {""}
     return len(given) <= MAX_CLASSES and not all(map(_is_number, given))
 
 
@@ -195,25 +166,50 @@ def _is_number(value: str) -> bool:
     return True
 
 
-def _row(manifest: Path, number: int, record: dict[str, Any], factors: list[str]) -> Row:
-    def value(name: str) -> str:
-        text = "" if record.get(name) is None else str(record[name]).strip()
-        if "\0" in text:
-            raise IntervoxError(f"{manifest}, recording {number}: {name} holds a NUL byte; save it as text")
-        return text
+def as_label(value: object) -> str:
+    """Return a label as text, empty where it is missing: 7 and 7.0 are one label, 7 and 007 are two."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = "" if value is None else str(value).strip()
+    if text in _MISSING:
+        return ""
+    whole = _WHOLE.fullmatch(text) if text.endswith("0") else None
+    return whole[1] if whole else text
 
-    clip, speaker = value("path"), value("speaker")
-    if not clip or not speaker:
-        raise IntervoxError(f"{manifest}, recording {number}: path and speaker must not be empty")
-    # A clip whose content is unknown shares it with no other.
-    content = value("content") or value("text") or f"{UNKNOWN}{clip}"
+
+def _value(record: Record, name: str) -> str:
+    given = record.values.get(name)
+    # What is said or where it lies is no label: "nan" may be a word, and "7.0" a file.
+    is_written = isinstance(given, str) and name in ("path", "text")
+    value = str(given).strip() if is_written else as_label(given)
+    if "\0" in value:
+        raise IntervoxError(f"{record.place}: {name} holds a NUL byte; save it as text")
+    return value
+
+
+def _clip(manifest: Path, record: Record) -> tuple[str, Path]:
+    """Return the path as it is written, and where it leads."""
+    clip = _value(record, "path")
+    if not clip:
+        raise IntervoxError(f"{record.place}: path must not be empty")
+    path = manifest.parent / clip
+    return clip, path if clip.isascii() else Path(find_path(str(path)))
+
+
+def _row(manifest: Path, record: Record, factors: list[str], speakers: bool) -> Row:
+    clip, path = _clip(manifest, record)
+    speaker = _value(record, "speaker") if speakers else f"{UNKNOWN}{clip}"
+    if not speaker:
+        raise IntervoxError(f"{record.place}: speaker must not be empty")
+    text = _value(record, "text")
     return Row(
-        manifest.parent / clip,
+        path,
         speaker,
-        content,
-        value("text"),
-        value("session"),
-        value("language") or "en",
-        value("split"),
-        as_labels(**{factor: value(factor) for factor in factors}),
+        # A clip whose content is unknown shares it with no other.
+        _value(record, "content") or text or f"{UNKNOWN}{clip}",
+        text,
+        _value(record, "session"),
+        _value(record, "language") or "en",
+        _value(record, "split"),
+        as_labels(**{factor: _value(record, factor) for factor in factors}),
     )

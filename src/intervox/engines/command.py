@@ -102,7 +102,7 @@ class CommandEngine(Engine):
             audio = sf.info(io.BytesIO(data))
             if audio.format not in ("WAV", "WAVEX") or audio.duration > MAX_SECONDS:
                 raise OSError(f"not a WAV file of at most {MAX_SECONDS} seconds")
-            return load_audio(data)
+            return load_audio(data, strict=True)
         except (OSError, sf.SoundFileError, IntervoxError) as error:
             raise self._failure("left no usable WAV file at {output}", str(error)) from None
 

@@ -2,11 +2,13 @@
 
 import _ctypes
 import ctypes
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 
 from intervox.errors import IntervoxError, missing_extra
@@ -14,6 +16,9 @@ from intervox.errors import IntervoxError, missing_extra
 _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_DONT_EXIT = 0x8000
 _CHARS_UTF8 = 1
+_LONGEST = 140
+"""Bytes of the data's path, to which the library appends names of files in a buffer of 160."""
+
 _IPA = 0x02
 _TIED = 0x80
 _TIE_SHIFT = 8
@@ -69,11 +74,11 @@ def fresh_library(purpose: str) -> Iterator[tuple[ctypes.CDLL, int]]:
         The wheel is not installed, or the library does not start.
     """
     path, data = library_files(purpose)
-    with _lock:
+    with _lock, _short(data) as shown:
         library = ctypes.CDLL(str(path))
         try:
             sample_rate = library.espeak_Initialize(
-                _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), _INITIALIZE_DONT_EXIT
+                _AUDIO_OUTPUT_SYNCHRONOUS, 0, os.fsencode(shown), _INITIALIZE_DONT_EXIT
             )
             if sample_rate <= 0:
                 raise IntervoxError(
@@ -84,6 +89,23 @@ def fresh_library(purpose: str) -> Iterator[tuple[ctypes.CDLL, int]]:
             library.espeak_Terminate()
         finally:
             _ctypes.dlclose(library._handle)
+
+
+@contextmanager
+def _short(data: Path) -> Iterator[Path]:
+    """Give a long path another name: eSpeak NG copies it into ``_LONGEST`` bytes, and ends the process."""
+    if len(os.fsencode(data)) < _LONGEST:
+        yield data
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder, data.name)
+        if len(os.fsencode(link)) >= _LONGEST:
+            raise IntervoxError(
+                f"the paths {data} and {folder} are too long for eSpeak NG: set TMPDIR to a folder with a "
+                f"path below {_LONGEST - 40} bytes"
+            )
+        link.symlink_to(data, target_is_directory=True)
+        yield link
 
 
 @lru_cache(maxsize=4096)

@@ -3,22 +3,22 @@
 import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from glob import glob, has_magic
+from glob import has_magic
 from pathlib import Path
-from queue import Queue
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from intervox.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioSource, Waveform, load_audio
 from intervox.clips.batches import groups
+from intervox.clips.manifest import read_paths
+from intervox.clips.paths import find_path, is_clutter, match, warn_of_skipped
+from intervox.clips.records import format_of
+from intervox.clips.text_files import as_text, open_text
 from intervox.errors import IntervoxError
+from intervox.interop.lists import Ahead, NamedPath, read_entries, read_scp
 from intervox.metrics.vectors import Vectors
 
 if TYPE_CHECKING:
     from intervox.model.embedder import Embedder
-
-NamedPath = tuple[str, str]
-"""A clip's name and its path."""
 
 PIPE = "-"
 """Standard input."""
@@ -41,13 +41,13 @@ def expand(words: Iterable[str]) -> list[str]:
         A pattern has no match, or a word is a folder.
     """
     paths: list[str] = []
-    for word in words:
+    for word in map(find_path, words):
         check_path(word, "a clip")
         if Path(word).is_dir():
             raise IntervoxError(f"{word} is a folder: name its clips, as in '{word.rstrip('/')}/*.wav'")
         if word == PIPE or not has_magic(word) or Path(word).exists():
             paths.append(word)
-        elif found := sorted(path for path in glob(word, recursive=True) if Path(path).is_file()):
+        elif found := match(word):
             paths += found
         else:
             raise IntervoxError(f"no file matches {word!r}: check the folder and the suffix")
@@ -63,7 +63,8 @@ def check_path(word: str, what: str) -> None:
 def examples(words: Sequence[str]) -> dict[str, list[str]]:
     """Return keyword to clips, of words that are each a folder or ``NAME=PATTERN``.
 
-    A folder of clips is named like its keyword; in a folder of folders each is a keyword.
+    A folder of clips is named like its keyword; in a folder of folders each is a keyword. What else lies
+    there is skipped with a warning.
 
     Raises
     ------
@@ -74,10 +75,9 @@ def examples(words: Sequence[str]) -> dict[str, list[str]]:
     for word in words:
         check_path(word, "examples")
         name, sign, pattern = word.partition("=")
-        folder = Path(word)
+        folder = Path(find_path(word))
         if folder.is_dir():
-            folders = [folder] if _audio_files(folder) else sorted(filter(Path.is_dir, folder.iterdir()))
-            keywords = {inner.resolve().name: files for inner in folders if (files := _audio_files(inner))}
+            keywords = _keywords_in(folder)
         elif sign and name:
             keywords = {name: expand([pattern])}
         else:
@@ -86,6 +86,13 @@ def examples(words: Sequence[str]) -> dict[str, list[str]]:
             raise IntervoxError(f"{word} holds no audio files: put a keyword's examples there")
         for keyword, files in keywords.items():
             found.setdefault(keyword, []).extend(files)
+    return found
+
+
+def _keywords_in(folder: Path) -> dict[str, list[str]]:
+    clips, others = _sorted_out(folder)
+    found, skipped = ({folder.resolve().name: clips}, others) if clips else _by_folder(others)
+    warn_of_skipped(skipped, str(folder))
     return found
 
 
@@ -104,16 +111,8 @@ def names_in(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     IntervoxError
         No sub-folder holds audio files.
     """
-    found: dict[str, list[str]] = {}
-    skipped = []
-    for inner in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
-        files = _audio_files(inner) if inner.is_dir() else []
-        if files:
-            found[inner.name] = files
-            others = (str(path) for path in inner.iterdir() if not path.name.startswith("."))
-            skipped += sorted(set(others) - set(files))
-        else:
-            skipped.append(str(inner))
+    clips, others = _sorted_out(folder)
+    found, skipped = _by_folder(sorted(clips + others))
     if not found:
         raise IntervoxError(
             f"{folder} has no sub-folders with audio files: make one for each name, with its examples, or "
@@ -122,134 +121,57 @@ def names_in(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     return found, skipped
 
 
-def _audio_files(folder: Path) -> list[str]:
-    return sorted(str(file) for file in folder.iterdir() if file.suffix.lower() in AUDIO_SUFFIXES)
+def _by_folder(entries: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the clips of every folder by its name, and what is skipped."""
+    found: dict[str, list[str]] = {}
+    skipped = []
+    for inner in map(Path, entries):
+        clips, others = _sorted_out(inner) if inner.is_dir() else ([], [])
+        if clips:
+            found[inner.name] = clips
+        skipped += others if clips else [str(inner)]
+    return found, skipped
 
 
-def read_scp(path: Path) -> Iterator[NamedPath]:
-    """Read Kaldi's ``wav.scp``: lines of a name and a path, one after the other as they are needed.
-
-    Raises
-    ------
-    IntervoxError
-        The file is missing, a line has no path, or it is a shell command, which is not run.
-    """
-    try:
-        with path.open(encoding="utf-8") as lines:
-            yield from read_entries(lines, str(path))
-    except FileNotFoundError:
-        raise IntervoxError(f"{path} is missing: give the path of a list of clips") from None
-    except UnicodeDecodeError:
-        raise IntervoxError(f"{path} is no list of clips: save it as text, in UTF-8") from None
-
-
-def read_kaldi_folder(folder: Path) -> tuple[list[str], list[str]]:
-    """Read the clips of a Kaldi data folder and who speaks in each, ready for ``SpeakerVerifier.fit``.
-
-    Returns
-    -------
-    clips
-        The paths of ``wav.scp``, in its order.
-    speakers
-        Of ``utt2spk``, one a clip.
-
-    Raises
-    ------
-    IntervoxError
-        A file is missing or has a line that is none of it, or a clip has no speaker.
-    """
-    speakers = dict(read_scp(folder / "utt2spk"))
-    clips = list(read_scp(folder / "wav.scp"))
-    if unknown := [name for name, _ in clips if name not in speakers]:
-        raise IntervoxError(
-            f"{folder / 'utt2spk'} lacks {unknown[0]}: say who speaks in each clip of wav.scp"
-        )
-    return [path for _, path in clips], [speakers[name] for name, _ in clips]
+def _sorted_out(folder: Path) -> tuple[list[str], list[str]]:
+    """Return a folder's audio files, and what else is there and is not hidden or looks like a clip."""
+    entries = sorted(path for path in folder.iterdir() if is_clutter(path.name) or path.name[0] != ".")
+    clips = [
+        str(path)
+        for path in entries
+        if path.suffix.lower() in AUDIO_SUFFIXES and not is_clutter(path.name) and path.is_file()
+    ]
+    return clips, sorted({*map(str, entries)} - {*clips})
 
 
 def listed(source: str) -> tuple[Iterable[NamedPath], int | None]:
     """Return the clips of a list file or of ``-``, read when needed, and how many where that is known."""
     if source == PIPE:
-        return _Ahead(_listed(PIPE)), None
-    path = Path(source)
+        return Ahead(_listed(PIPE)), None
+    path = Path(find_path(source))
     if path.is_dir():
         raise IntervoxError(f"{path} is a folder: give a list of clips, or name them as '{path}/*.wav'")
     if not path.exists():
         raise IntervoxError(f"{path} is missing: give a list of clips, or - for standard input")
-    clips = read_scp(path) if path.suffix == ".scp" else _listed(source)
+    if format_of(path):
+        named = read_paths(path)
+        return named, len(named)
+    clips = read_scp(path) if path.suffix == ".scp" else _listed(str(path))
     if not path.is_file():
         # A pipe with a name, as a shell's <(...): it can be read but once.
-        return _Ahead(clips), None
-    with path.open("rb") as file:
-        return clips, sum(1 for line in file if line.strip())
+        return Ahead(clips), None
+    with open_text(path, "a list of clips", _ANY_NAME) as lines:
+        return clips, sum(1 for line in lines if line.strip())
 
 
 def _listed(source: str) -> Iterator[NamedPath]:
+    if source != PIPE:
+        with open_text(Path(source), "a list of clips", _ANY_NAME) as lines:
+            yield from read_entries(lines, source, alone=True)
+        return
     # A file object of its own: Python locks sys.stdin as it ends, where a thread may still read it.
-    piped = source == PIPE
-    file = sys.stdin.fileno() if piped else source
-    with open(file, encoding="utf-8", errors=_ANY_NAME, closefd=not piped) as lines:
-        yield from read_entries(lines, "standard input" if piped else source, alone=True)
-
-
-def read_entries(lines: Iterable[str], name: str, alone: bool = False) -> Iterator[NamedPath]:
-    """Take lines of a list apart as they are needed, empty ones left out.
-
-    Parameters
-    ----------
-    name
-        Of the list, for messages.
-    alone
-        Whether a line may be nothing but a path, even one with spaces.
-
-    Raises
-    ------
-    IntervoxError
-        A line lacks a path, or is a shell command, which is not run.
-    """
-    for number, line in enumerate(map(str.strip, lines), start=1):
-        place = f"{name}, line {number}"
-        if "\0" in line:
-            raise IntervoxError(f"{place} is no text: give a list of paths, one a line")
-        if line.startswith("|") or line.endswith("|"):
-            raise IntervoxError(
-                f"{place} is a shell command, which is never run: write its output to a file and list that"
-            )
-        first, *rest = line.split(maxsplit=1)[:2] or [""]
-        if alone and line and (not rest or Path(line).is_file()):
-            yield line, line
-        elif rest:
-            yield first, rest[0]
-        elif line:
-            raise IntervoxError(f"{place} is {line!r} alone: write a name and a path")
-
-
-class _Ahead:
-    """Clips of a pipe, read in a thread, so that what has come can be embedded while more is awaited."""
-
-    def __init__(self, clips: Iterable[NamedPath]) -> None:
-        self._queue: Queue[NamedPath | Exception | None] = Queue(maxsize=1_000)
-        Thread(target=self._fill, args=(clips,), daemon=True).start()
-
-    @property
-    def waits(self) -> bool:
-        """Whether no further clip is there yet."""
-        return self._queue.empty()
-
-    def __iter__(self) -> Iterator[NamedPath]:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
-
-    def _fill(self, clips: Iterable[NamedPath]) -> None:
-        try:
-            for clip in clips:
-                self._queue.put(clip)
-        except Exception as error:
-            # To be raised where clips are taken.
-            self._queue.put(error)
-        self._queue.put(None)
+    with open(sys.stdin.fileno(), "rb", closefd=False) as file, as_text(file, _ANY_NAME) as lines:
+        yield from read_entries(lines, "standard input", alone=True)
 
 
 def open_clip(path: str) -> AudioSource:
@@ -305,7 +227,7 @@ def _groups(clips: Iterable[NamedPath]) -> Iterator[list[tuple[str, Waveform | I
 
     def full(total: float) -> bool:
         nonlocal most
-        waits = isinstance(clips, _Ahead) and clips.waits
+        waits = isinstance(clips, Ahead) and clips.waits
         if total < most and not waits:
             return False
         most = min(2 * most, _MOST_SECONDS)

@@ -14,7 +14,7 @@ import numpy as np
 
 from intervox.errors import IntervoxError, missing_extra
 from intervox.interop.arrays import UNNAMED, Contents, WriteClip, stacked
-from intervox.interop.clips import read_scp
+from intervox.interop.lists import read_scp
 from intervox.metrics.vectors import Vectors
 from intervox.storage import atomic_path
 

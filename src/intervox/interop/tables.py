@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from intervox.clips.records import pyarrow_modules
 from intervox.errors import IntervoxError
 from intervox.interop.arrays import NAMES, Contents, WriteClip, column, space_of, stacked
 from intervox.metrics.vectors import Vectors
@@ -53,9 +54,7 @@ def read_jsonl(path: Path) -> Contents:
 @contextmanager
 def write_parquet(path: Path, dims: Mapping[str, int], frames: bool) -> Iterator[WriteClip]:
     """Write a table that ``datasets.load_dataset("parquet", ...)`` opens, vectors as lists of fixed size."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    pa, pq = pyarrow_modules()
     kinds = {space: pa.list_(pa.float32(), dim) for space, dim in dims.items()}
     columns = {column(space): pa.list_(kind) if frames else kind for space, kind in kinds.items()}
     schema = pa.schema({NAMES: pa.string(), **columns})
@@ -92,9 +91,7 @@ def write_parquet(path: Path, dims: Mapping[str, int], frames: bool) -> Iterator
 
 def read_parquet(path: Path) -> Contents:
     """Read what ``write_parquet`` wrote, or any table with such columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    pa, pq = pyarrow_modules()
     try:
         table = pq.read_table(path)
     except pa.ArrowInvalid as error:

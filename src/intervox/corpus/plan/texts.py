@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 
 from intervox.clips.labels import Text, normalise_text
+from intervox.clips.text_files import read_lines
 from intervox.corpus.plan.lexicon import Lexicon, load_lexicon
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import KINDS, TextKind, TextSettings
@@ -96,11 +97,7 @@ def read_texts(path: Path, language: str = "en") -> list[Text]:
     """
     if not path.is_file():
         raise IntervoxError(f"`texts.file` is {path}, which is not a file: give one with one text per line")
-    try:
-        # utf-8-sig also reads what Windows editors write, with a byte order mark in front.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise IntervoxError(f"{path} can't be read as UTF-8 text ({error}): give one text a line") from None
+    lines = read_lines(path, "a file of texts")
     found: dict[tuple[str, str], Text] = {}
     for number, line in enumerate(lines, start=1):
         if line.strip():

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from intervox.clips.labels import Text
-from intervox.clips.manifest import MANIFEST_FORMATS, Row, read_manifest
+from intervox.clips.manifest import Row, read_manifest
+from intervox.clips.paths import find_path
+from intervox.clips.records import format_of
 from intervox.corpus.plan.design import plan_cells
 from intervox.corpus.plan.texts import reserved_texts
 from intervox.errors import IntervoxError
@@ -66,6 +68,8 @@ READERS: dict[str, CorpusReader] = {
 }
 _OURS = ("corpus", "synthetic")
 _OWNERS = "as its owner states"
+_MANIFESTS = ("manifest.csv", "manifest.jsonl", "manifest.parquet")
+"""Any of them makes a folder a protocol; other names of manifests are also those of other things."""
 
 
 def data_folder() -> Path:
@@ -109,9 +113,7 @@ def find_protocols(
 
 def _folders(base: Path) -> list[str]:
     """Return the names of the folders that hold a manifest."""
-    return sorted(
-        {path.parent.name for format in MANIFEST_FORMATS for path in base.glob(f"*/manifest{format}")}
-    )
+    return sorted({path.parent.name for name in _MANIFESTS for path in base.glob(f"*/{name}")})
 
 
 def _corpus_of(name: str) -> CorpusReader:
@@ -120,20 +122,20 @@ def _corpus_of(name: str) -> CorpusReader:
 
 
 def _read_own(folder: Path) -> list[Row]:
-    found = [path for format in MANIFEST_FORMATS if (path := folder / f"manifest{format}").is_file()]
+    found = [path for name in _MANIFESTS if (path := folder / name).is_file()]
     return read_manifest(found[0]) if found else []
 
 
 def _lists_of_own(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
     clips = {str(row.path): index for index, row in enumerate(rows)}
     return {
-        path.stem: read_trials(path, clips, lambda clip: str(folder / clip))
+        path.stem: read_trials(path, clips, lambda clip: find_path(str(folder / clip)))
         for path in sorted(folder.glob("trials*.txt"))
     }
 
 
 def _read(name: str, base: Path, partial: bool) -> Protocol:
-    if (path := Path(name)).suffix in MANIFEST_FORMATS:
+    if format_of(path := Path(name)):
         return _of_manifest(path, partial)
     if not name or Path(name).name != name or name in _OURS:
         ours = " or ".join(map(repr, _OURS))

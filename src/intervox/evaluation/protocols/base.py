@@ -1,6 +1,7 @@
 """What a protocol is, what a reader has to say of its corpus, and what readers share."""
 
 import os
+import warnings
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intervox.clips.manifest import UNKNOWN, Row
-from intervox.errors import IntervoxError
+from intervox.clips.paths import is_clutter
+from intervox.clips.text_files import open_text
+from intervox.errors import IntervoxError, IntervoxWarning
 from intervox.metrics.trials import TrialList
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -128,7 +132,7 @@ def audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO) -> Iterator[Pat
     """List the recordings below a folder, through links to folders too."""
     for parent, _, names in os.walk(folder, followlinks=True):
         for name in names:
-            if name.endswith(suffixes):
+            if name.endswith(suffixes) and not is_clutter(name):
                 yield Path(parent, name)
 
 
@@ -138,7 +142,7 @@ def read_trials(
     name: Callable[[str], str] = str,
     columns: tuple[int, int, int] = (0, 1, 2),
 ) -> TrialList:
-    """Read a list of one trial a line, in columns that blanks separate.
+    """Read a list of one trial a line, in columns that blanks separate; a repeated one counts once.
 
     Parameters
     ----------
@@ -153,33 +157,69 @@ def read_trials(
     Raises
     ------
     IntervoxError
-        A line is no trial, or a clip is not among the recordings.
+        A line is no trial or contradicts another, or a clip is not among the recordings.
     """
     verdict, first, second = columns
-    enrol, test, target = array("q"), array("q"), array("b")
+    enrol, test, target, numbers = array("q"), array("q"), array("b"), array("q")
     known: dict[str, int] = {}
+    missing: dict[str, int] = {}
 
     def index(clip: str) -> int:
         if clip not in known:
             known[clip] = clips.get(name(clip), -1)
+            if known[clip] < 0:
+                missing[clip] = number
         return known[clip]
 
-    with path.open(encoding="utf-8") as file:
+    with open_text(path, "a list of trials") as file:
         for number, line in enumerate(file, start=1):
             fields = line.split()
+            if not fields:
+                continue
             if len(fields) <= max(columns) or fields[verdict] not in _VERDICTS:
                 raise IntervoxError(f"{path}, line {number} is no trial: {line.strip()[:80]!r}; correct it")
             enrol.append(index(fields[first]))
             test.append(index(fields[second]))
             target.append(_VERDICTS[fields[verdict]])
-    if missing := [clip for clip, row in known.items() if row < 0]:
+            numbers.append(number)
+    for clip, number in missing.items():
         raise IntervoxError(
             f"{path} names {len(missing):,} of {len(known):,} clips that are not among the recordings, "
-            f"such as {missing[0]}: complete the corpus, or move the list away"
+            f"such as {clip} in line {number}: complete the corpus, or move the list away"
         )
-    return TrialList(
+    trials = TrialList(
         np.array(enrol, np.int64), np.array(test, np.int64), np.array(target, np.int8).astype(bool)
     )
+    return _each_once(path, trials, np.array(numbers, np.int64))
+
+
+def _each_once(path: Path, trials: TrialList, numbers: NDArray[np.int64]) -> TrialList:
+    """Leave out repeated trials with a warning, and refuse a pair that is both target and impostor.
+
+    A pair in the other order is another trial, as in VoxCeleb's lists, but of the same speakers.
+    """
+    if not len(trials):
+        return trials
+    both = np.stack([trials.enrol, trials.test])
+    size = both.max() + 1
+    pairs = both.min(axis=0) * size + both.max(axis=0)
+    _, first, which = np.unique(pairs, return_index=True, return_inverse=True)
+    contradicting = np.flatnonzero(trials.target != trials.target[first[which]])
+    if len(contradicting):
+        line, earlier = numbers[contradicting[0]], numbers[first[which[contradicting[0]]]]
+        raise IntervoxError(
+            f"{path}, line {line} contradicts line {earlier}: one pair can't be both target and impostor; "
+            "remove one of the lines"
+        )
+    _, kept = np.unique(trials.enrol * size + trials.test, return_index=True)
+    if repeated := len(trials) - len(kept):
+        warnings.warn(
+            f"{path} repeats {repeated:,} of its {len(trials):,} trials: each counts once",
+            IntervoxWarning,
+            stacklevel=3,
+        )
+    kept.sort()
+    return TrialList(trials.enrol[kept], trials.test[kept], trials.target[kept])
 
 
 def by_stem(paths: Iterable[Path]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from intervox.clips.manifest import Row, as_labels
+from intervox.clips.text_files import open_text
 from intervox.evaluation.protocols.base import GENDERS, CorpusReader, audio_files, by_stem, read_trials, stem
 from intervox.metrics.trials import TrialList
 
@@ -101,7 +102,7 @@ def _read_voices(folder: Path) -> list[Row]:
 def _texts_of_voices(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
+    with open_text(path, "a table of texts", newline="") as file:
         return {stem(name): text for _, name, text in csv.reader(file)}
 
 
@@ -169,7 +170,7 @@ def _places(folder: Path) -> tuple[Path, Path]:
 
 
 def _named(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8") as file:
+    with open_text(path, "a list of trials") as file:
         for line in file:
             yield from map(_without_suffix, line.split()[1:3])
 
@@ -185,7 +186,7 @@ def _without_suffix(name: str) -> str:
 def _speakers(folder: Path) -> Iterator[tuple[str, tuple[str, str, str]]]:
     for place in _places(folder):
         if (path := place / "vox1_meta.csv").is_file():
-            with path.open(newline="", encoding="utf-8") as file:
+            with open_text(path, "a table of speakers", newline="") as file:
                 for about in csv.DictReader(file, delimiter="\t"):
                     gender, split = GENDERS.get(about["Gender"], ""), _SPLITS.get(about["Set"], "")
                     yield about["VoxCeleb1 ID"], (gender, about["Nationality"], split)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from intervox.clips.manifest import Row, as_labels
+from intervox.clips.text_files import open_text, read_lines
 from intervox.errors import IntervoxError
 from intervox.evaluation.protocols.base import AUDIO, GENDERS, CorpusReader, audio_files
 
@@ -34,7 +35,7 @@ def _read_an4(folder: Path) -> list[Row]:
 
 def _texts_of_an4(folder: Path) -> Iterator[tuple[str, str]]:
     for path in folder.glob("an4_*.transcription"):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_lines(path):
             if match := _LINE.fullmatch(line.strip()):
                 yield match[2], match[1]
 
@@ -123,7 +124,7 @@ def _of_locale(home: Path) -> Iterator[Row]:
 
 def _of_table(path: Path, split: str) -> Iterator[Row]:
     clips, locale = path.parent / "clips", path.parent.name
-    with path.open(newline="", encoding="utf-8") as file:
+    with open_text(path, "a table of clips", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
         if missing := sorted(set(_NEEDED) - set(reader.fieldnames or ())):
             raise IntervoxError(f"{path} lacks the columns {', '.join(missing)}: unpack the release again")
@@ -185,13 +186,13 @@ def _read_librispeech(folder: Path) -> list[Row]:
 
 def _texts_of_librispeech(folder: Path) -> Iterator[tuple[str, str]]:
     for path in audio_files(folder, (".trans.txt",)):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_lines(path):
             utterance, _, text = line.partition(" ")
             yield utterance, text
 
 
 def _sexes(path: Path) -> Iterator[tuple[str, str]]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = read_lines(path) if path.is_file() else []
     for line in lines:
         if not line.startswith(";"):
             speaker, sex, *_ = (part.strip() for part in line.split("|"))
@@ -231,7 +232,7 @@ def _texts_of_vctk(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _speakers(path: Path) -> Iterator[tuple[str, tuple[str, str]]]:
-    lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
+    lines = read_lines(path)[1:] if path.is_file() else []
     for line in lines:
         speaker, _, gender, accent, *_ = line.split()
         yield speaker.removeprefix("p"), (GENDERS.get(gender.lower(), ""), accent)
