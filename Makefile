@@ -56,7 +56,7 @@ bench: .venv/dev-ready
 	$(BIN)/python benchmarks/synthesis.py
 	$(BIN)/python benchmarks/verification.py
 	$(BIN)/python benchmarks/loss.py
-	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/light.py
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/spotting.py
 	$(BIN)/python benchmarks/thresholds.py

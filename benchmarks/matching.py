@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from intervox import SubspaceModel
+from intervox import Embedder, load_model
 from intervox.audio import load_audio
 from intervox.evaluation.protocols import Protocol, find_protocols
 from intervox.model.matching import ANSWERS, Spoken
@@ -29,7 +29,7 @@ def pairs(protocol: Protocol, same: bool, most: int) -> list[tuple[int, int]]:
     return list(zip(first[chosen].tolist(), second[chosen].tolist(), strict=True))
 
 
-def row(model: SubspaceModel, spoken: list[Spoken], drawn: list[tuple[int, int]]) -> list[str]:
+def row(model: Embedder, spoken: list[Spoken], drawn: list[tuple[int, int]]) -> list[str]:
     """Answer pairs: the share of each answer, that of the cosine's "same", and milliseconds a pair."""
     matching, calibration = model.matching, model.calibration["content"]
     assert matching is not None, "the packaged model can match"
@@ -51,7 +51,7 @@ if __name__ == "__main__":
     parser.add_argument("--clips", type=int, default=800, help="about how many of each set")
     parser.add_argument("--pairs", type=int, default=2_000, help="at most, of each kind")
     options = parser.parse_args()
-    model = SubspaceModel.from_pretrained("default")
+    model = load_model()
     table = Table("set", "what is said", "pairs", *ANSWERS, "unclear", "same by cosine", "ms a pair")
     for protocol in find_protocols(("auto",), options.clips):
         spoken = list(model.spoken(load_audio(each.path) for each in protocol.rows))

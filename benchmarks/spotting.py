@@ -39,7 +39,8 @@ from intervox.evaluation.protocols import find_protocols
 from intervox.evaluation.streams import Stream, StreamSet, compose_streams
 from intervox.evaluation.test_sets import EVALUATION_SEED, has_keywords
 from intervox.metrics.events import TOLERANCE_SECONDS, match_events
-from intervox.model.model import SubspaceModel
+from intervox.model.embedder import Embedder
+from intervox.model.loading import load_model
 
 SHOTS = (1, 3, 5)
 FALSE_ALARMS = 10.0
@@ -75,7 +76,7 @@ def corpora() -> tuple[dict[str, Clips], Clips, list[Path]]:
 
 
 def enrolled(
-    model: SubspaceModel, clips: Clips, composed: StreamSet, shots: int, draw: int, window: float
+    model: Embedder, clips: Clips, composed: StreamSet, shots: int, draw: int, window: float
 ) -> Iterator[KeywordSpotter]:
     """Yield the spotters for the first and for the second half, each enrolled by the other half."""
     random = np.random.default_rng([draw, shots])
@@ -108,7 +109,7 @@ def counted(spotter: KeywordSpotter, stream: Stream) -> tuple[int, int]:
 
 
 def quality(
-    name: str, model: SubspaceModel, clips: Clips, speech: Clips, others: list[Path], options: Any
+    name: str, model: Embedder, clips: Clips, speech: Clips, others: list[Path], options: Any
 ) -> Table:
     """Measure recall and false alarms on composed recordings."""
     composed = compose_streams(clips, EVALUATION_SEED, speech, 60 * options.minutes)
@@ -143,7 +144,7 @@ def quality(
     return table
 
 
-def isolated(name: str, model: SubspaceModel, clips: Clips, options: Any) -> Table:
+def isolated(name: str, model: Embedder, clips: Clips, options: Any) -> Table:
     """Measure ``predict`` on clips of people who enrolled nothing, known words and others."""
     composed = compose_streams(clips, EVALUATION_SEED, None, 1)
     columns = "examples", "known named %", "known refused %", "unknown refused %"
@@ -225,7 +226,7 @@ def scan_alone(keywords: str, recording: str) -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def costs(model: SubspaceModel, clips: Clips, speech: Clips, rounds: int) -> Iterator[Table]:
+def costs(model: Embedder, clips: Clips, speech: Clips, rounds: int) -> Iterator[Table]:
     """Measure speed, memory and latency on ten minutes of a corpus."""
     composed = compose_streams(clips, EVALUATION_SEED, speech)
     spotter = next(enrolled(model, clips, composed, 3, 0, 1.25))
@@ -249,7 +250,7 @@ def main(options: Any) -> None:
     keywords, speech, others = corpora()
     random = np.random.default_rng(0)
     chosen = random.permutation(np.array(others))[: round(BACKGROUND_MINUTES * 60 / 13)].tolist()
-    model = SubspaceModel.from_pretrained("default")
+    model = load_model()
     console.print(f"{torch.get_num_threads()} threads; {options.draws} draws of examples")
     for table in costs(model, next(iter(keywords.values())), speech, options.rounds):
         console.print(table)

@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from intervox import SpeakerVerifier, SubspaceModel
+from intervox import Embedder, SpeakerVerifier, load_model
 from intervox.applications.verifier import MIN_FALSE_ACCEPTS
 from intervox.evaluation.protocols import Protocol, find_protocols
 
@@ -51,9 +51,7 @@ def divide(protocol: Protocol, examples: int) -> Parts:
     )
 
 
-def rows(
-    model: SubspaceModel, protocol: Protocol, examples: int
-) -> Iterator[tuple[str, float, float, float]]:
+def rows(model: Embedder, protocol: Protocol, examples: int) -> Iterator[tuple[str, float, float, float]]:
     """Yield how the threshold was set, the threshold, and what it accepts and refuses."""
     parts = divide(protocol, examples)
     names, paths = zip(*parts.enrolling, strict=True)
@@ -79,7 +77,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=1_500, help="about how many of each set")
     options = parser.parse_args()
-    model = SubspaceModel.from_pretrained("default")
+    model = load_model()
     table = Table("set", "examples", "threshold by", "cosine", "strangers accepted %", "enrolled refused %")
     for protocol in find_protocols(("auto",), options.clips):
         for examples in EXAMPLES:

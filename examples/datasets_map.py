@@ -12,9 +12,9 @@ from typing import Any
 from datasets import Audio, Dataset
 from numpy.typing import NDArray
 
-from intervox import SubspaceModel
+from intervox import load_model
 
-MODEL = SubspaceModel.from_pretrained("default")
+MODEL = load_model()
 
 
 def embed(batch: dict[str, list[Any]]) -> dict[str, NDArray[Any]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from intervox import SubspaceModel
+from intervox import load_model
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, SILENCE, load_audio
 
 
@@ -39,7 +39,7 @@ class IntervoxSpeakerEmbedding:
 
     def __init__(self, model: str = "default", space: str = "speaker") -> None:
         self.space = space
-        self.model = SubspaceModel.from_pretrained(model)
+        self.model = load_model(model)
         self.model.check_space(space)
 
     @property

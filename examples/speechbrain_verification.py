@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from intervox import SubspaceModel
+from intervox import load_model
 from intervox.audio import load_audio
 
 
@@ -26,7 +26,7 @@ class IntervoxSpeakerRecognition:
 
     def __init__(self, model: str = "default", space: str = "speaker") -> None:
         self.space = space
-        self.model = SubspaceModel.from_pretrained(model)
+        self.model = load_model(model)
         self.model.check_space(space)
 
     def encode_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Tensor:
