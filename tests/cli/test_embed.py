@@ -270,3 +270,18 @@ def test_a_reader_that_has_had_enough_ends_it_quietly(clips: Path) -> None:
     assert process.wait(timeout=60) == 141
     assert process.stderr is not None
     assert process.stderr.read() == b""
+
+
+def test_strict_refuses_what_is_warned_of(run: Run, clips: Path) -> None:
+    whole = (clips / "a.wav").read_bytes()
+    (clips / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    code, output, error = run("embed", "cut.wav", "b.wav")
+    assert (code, len(lines(output))) == (0, 2)
+    assert error.startswith("warning: cut.wav ends after ")
+    code, output, error = run("embed", "cut.wav", "b.wav", "--strict")
+    assert (code, [line["clip"] for line in lines(output)]) == (2, ["b.wav"])
+    assert error.startswith("error: cut.wav ends after ")
+    # Of one command, not of those that follow.
+    assert run("verify", "cut.wav", "b.wav")[0] in (0, 1)
+    for words in (("verify", "cut.wav", "b.wav"), ("spot", "cut.wav", "--examples", "w=b.wav")):
+        assert run(*words, "--strict")[0] == 2

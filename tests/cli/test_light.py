@@ -41,7 +41,7 @@ USES: dict[str, set[str]] = {
     "enrol alice a.wav --into people.safetensors": MODEL,
     "spot a.wav --examples word=b.wav": MODEL,
     "engines": CORPUS | {"espeakng_loader", "onnxruntime", "rich"},
-    "backbones": BARE | {"rich"},
+    "backbones": BARE | {"numpy", "rich", "safetensors"},
     "corpus languages": CORPUS | {"espeakng_loader"},
     "corpus coverage quickstart": CORPUS | {"espeakng_loader", "rich"},
 }

@@ -162,6 +162,9 @@ def test_a_line_of_the_longest_length_is_taken_and_bad_files_are_named(tmp_path:
         read_texts(write(tmp_path, "naïve", "latin-1"))
     with pytest.raises(IntervoxError, match=r"absent\.txt is missing"):
         read_texts(tmp_path / "absent.txt")
+    for endless in (tmp_path, Path("/dev/zero")):
+        with pytest.raises(IntervoxError, match=r"`texts.file` is .*, which is not a file"):
+            read_texts(endless)
 
 
 def test_reserved_texts_are_found_and_words_in_others_are_not(tmp_path: Path) -> None:

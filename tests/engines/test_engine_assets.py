@@ -140,7 +140,7 @@ def test_missing_assets_say_how_to_get_them(tmp_path: Path, command: Command) ->
     with pytest.raises(
         IntervoxError, match=r"pip install intervox\[kokoro\], then run: intervox assets kokoro"
     ):
-        KokoroEngine(KokoroSettings(name="kokoro", folder=tmp_path))
+        KokoroEngine(KokoroSettings(name="kokoro", folder=tmp_path)).check()
     done = command("engines", INTERVOX_CACHE=str(tmp_path))
     assert "intervox[kokoro]" in " ".join(done.stdout.split())
     done = command("assets", "kokoro", "--from", str(tmp_path), "--folder", str(tmp_path / "made"))
@@ -165,4 +165,4 @@ def test_damaged_assets_are_noticed(tmp_path: Path) -> None:
         engine.render("hello", engine.voices()[0].name, 0)
     os.truncate(folder / "voices/af_sky.bin", 100)
     with pytest.raises(IntervoxError, match=r"af_sky\.bin is missing or cut short"):
-        KokoroEngine(KokoroSettings(name="kokoro", folder=folder))
+        KokoroEngine(KokoroSettings(name="kokoro", folder=folder)).check()

@@ -76,8 +76,8 @@ def decision_table(metrics: Metrics) -> Table:
     ]
     return Table.from_records(
         "The default decision: strangers accepted and speakers refused, in %",
-        "The threshold accepts 1 % of strangers among the synthetic test set's voices; no human recording "
-        "decides it.",
+        "The threshold of this run's model accepts 1 % of strangers among the synthetic test set's voices; "
+        "no human recording decides it. `intervox verify` prints the rates of the model that it uses.",
         records,
         labels=3,
     )

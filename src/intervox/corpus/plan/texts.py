@@ -95,7 +95,7 @@ def read_texts(path: Path, language: str = "en") -> list[Text]:
     IntervoxError
         The file, or one of its lines, can't be used; the message has the line's number.
     """
-    if not path.is_file():
+    if path.exists() and not path.is_file():
         raise IntervoxError(f"`texts.file` is {path}, which is not a file: give one with one text per line")
     lines = read_lines(path, "a file of texts")
     found: dict[tuple[str, str], Text] = {}
