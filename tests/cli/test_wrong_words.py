@@ -177,6 +177,8 @@ CASES: dict[str, str] = {
     "corpus show empty": "empty holds no corpus",
     "corpus card a.wav": "a.wav holds no corpus",
     "corpus plan nope": "there is no recipe 'nope'",
+    "evaluate --manifest m.txt": "--manifest is m.txt, which is not a file that ends in",
+    "evaluate --manifest .": "--manifest is ., which is not a file that ends in",
     "corpus manifest nope out.csv": "protocol 'nope'",
     "corpus manifest synthetic out.csv": "not 'corpus' or 'synthetic'",
     "assets festival": "festival has no files to get",

@@ -293,5 +293,6 @@ def _usage(error: Any) -> str:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    # One line, whatever names are in it.
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
     sys.exit(2)

@@ -102,7 +102,9 @@ def read_manifest(path: Path, partial: bool = False) -> list[Row]:
     if partial and missing in ({"speaker"}, {"content"}):
         missing = set()
     if missing:
-        raise IntervoxError(f"{path} lacks the columns {', '.join(sorted(missing))}: add them")
+        either = partial and missing == {"speaker", "content"}
+        which = " or ".join(sorted(missing)) if either else ", ".join(sorted(missing))
+        raise IntervoxError(f"{path} lacks the columns {which}: add {'one of ' * either}them")
     factors = _factors(records)
     rows = [_row(path, record, factors, "speaker" in names) for record in records]
     _check_each_once(path, rows, records)
