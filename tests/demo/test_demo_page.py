@@ -11,7 +11,7 @@ import soundfile as sf
 
 from intervox.demo.page import Limits
 from intervox.engines.espeak import EspeakEngine
-from intervox.model.model import SubspaceModel
+from intervox.model.loading import load_model
 from intervox.recipe.corpus import EspeakSettings
 from tests.support.browser import BROWSER, FLAGS
 from tests.support.serving import outward_connections, serving
@@ -68,7 +68,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with outward_connections() as tried:
         with serving(
-            SubspaceModel.from_pretrained("default"), LIMITS, tmp_path_factory.mktemp("uploads")
+            load_model(), LIMITS, tmp_path_factory.mktemp("uploads")
         ) as address:
             yield address
         assert tried == []

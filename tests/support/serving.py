@@ -11,11 +11,11 @@ import pytest
 
 from intervox.demo.page import Limits
 from intervox.demo.server import listen, make_app
-from intervox.model.model import SubspaceModel
+from intervox.model.embedder import Embedder
 
 
 @contextmanager
-def serving(model: SubspaceModel, limits: Limits, uploads: Path) -> Iterator[str]:
+def serving(model: Embedder, limits: Limits, uploads: Path) -> Iterator[str]:
     """Serve the page on a free port and yield its address; uploads go into a folder."""
     import uvicorn
 
