@@ -65,6 +65,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     "KokoroSettings": {"name": "kokoro"},
     "PiperSettings": {"name": "piper"},
     "RecordingsSettings": {"name": "recordings", "manifest": "a.csv"},
+    "UnlabelledSettings": {"name": "unlabelled", "files": "a"},
     "CommandSettings": {"name": "command", "command": ["{text}", "{output}"], "speakers": ["a"]},
 }
 ELSEWHERE = ["sweep", "variants", "x", "x"]
