@@ -99,10 +99,15 @@ class UnlabelledEngine(Engine):
         if skipped:
             count = f"{len(skipped):,} of {len(names):,} files in {self._root}"
             warnings.warn(f"left out {count}; the first: {skipped[0]}", IntervoxWarning, stacklevel=2)
-        if len(found) < wanted and (self._settings.voices or not found):
+        if not found:
             raise IntervoxError(
-                f"engines: of {len(names):,} files in {self._root} {len(found):,} can be cut into pieces, "
-                f"{wanted:,} were asked for: lower `voices` or `min_seconds`, or give longer recordings"
+                f"engines: no file in {self._root} can be cut into two pieces: give longer recordings, "
+                "or lower `min_seconds`"
+            )
+        if self._settings.voices and len(found) < wanted:
+            raise IntervoxError(
+                f"engines: {wanted:,} files were asked for, but {len(found):,} in {self._root} can be cut "
+                "into two pieces: lower `voices` or `min_seconds`, or give more recordings"
             )
         return {names[number]: found[number] for number in sorted(found)}
 
