@@ -135,10 +135,12 @@ def _balance(cells: pa.Table) -> Iterator[Finding]:
         if name not in train.column_names:
             continue
         order = [("count_all", "descending"), (name, "ascending")]
-        labelled = train.filter(pc.field(name) != "")
+        labelled, of = train.filter(pc.field(name) != ""), name
         if name in ("speaker", "content") and "kind" in train.column_names:
             # How much there is of an unlabelled recording is nobody's choice.
-            labelled = labelled.filter(pc.field("kind").is_null() | (pc.field("kind") != PIECE))
+            chosen = labelled.filter(pc.field("kind").is_null() | (pc.field("kind") != PIECE))
+            of += " beside unlabelled recordings" if chosen.num_rows < labelled.num_rows else ""
+            labelled = chosen
         counted = labelled.group_by(name).aggregate([([], "count_all")]).sort_by(order)
         if not counted.num_rows:
             continue
@@ -147,7 +149,7 @@ def _balance(cells: pa.Table) -> Iterator[Finding]:
         uneven = name in ("speaker", "content") and ratio > MAX_RATIO
         yield finding(
             "warning" if uneven else "info",
-            f"train: {len(counts):,} values of {name}, {counts[-1]:,} to {counts[0]:,} cells each "
+            f"train: {len(counts):,} values of {of}, {counts[-1]:,} to {counts[0]:,} cells each "
             f"(ratio {ratio:.1f})",
             "deal them out more evenly: what is frequent is learnt best" if uneven else "",
             (f"{row[name]}: {row['count_all']:,}" for row in counted.to_pylist()),
