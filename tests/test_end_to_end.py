@@ -223,7 +223,14 @@ def test_the_library_gives_the_same_vector_alone_and_in_a_batch(
 
 def test_lists_and_doctor(command: Command) -> None:
     engines = json.loads(command("engines", "--json").stdout)
-    assert [engine["what"] for engine in engines] == ["espeak", "kokoro", "piper", "recordings", "command"]
+    assert [engine["what"] for engine in engines] == [
+        "espeak",
+        "kokoro",
+        "piper",
+        "recordings",
+        "unlabelled",
+        "command",
+    ]
     assert "GPL-3.0" in engines[0]["found"]
     assert "bundled:whisper-tiny.en" in command("backbones").stdout
     doctor = command("doctor", "--json")

@@ -9,7 +9,7 @@ from intervox.clips.labels import UNLABELLED
 from intervox.features.store import Features
 from intervox.model.model import SubspaceModel
 from intervox.training import loop
-from intervox.training.cells import BlockSampler, ObservationalSampler, training_cells
+from intervox.training.cells import BlockSampler, ObservationalSampler, labels_of_several, training_cells
 from tests.support.crossed import crossed_corpus
 from tests.support.crossed import crossed_recipe as recipe
 
@@ -36,6 +36,13 @@ def test_blocks_follow_from_seed_and_step() -> None:
     assert any(not np.array_equal(cells(s), cells(s, seed=1)) for s in range(5))
     batch, known = BlockSampler(blocks, labels, 3, 0).batch(4)
     np.testing.assert_array_equal(known["speaker"], labels["speaker"][batch])
+
+
+def test_a_class_that_is_one_rendition_starts_no_closed_form() -> None:
+    labels = np.array([0, 0, 1, 1, 2, 2, UNLABELLED, UNLABELLED])
+    renditions = np.array([7, 7, 8, 9, 7, 5, 1, 2])
+    found = labels_of_several(labels, renditions)
+    np.testing.assert_array_equal(found, [UNLABELLED] * 2 + [1, 1, 2, 2] + [UNLABELLED] * 2)
 
 
 def grid(blocks: int = 6, speakers: int = 3, contents: int = 4, copies: int = 2) -> dict[str, np.ndarray]:

@@ -137,10 +137,11 @@ def coverage(
     from intervox.corpus.plan.texts import texts
     from intervox.engines.base import load_engine
     from intervox.recipe import load_recipe
+    from intervox.recipe.corpus import ON_RECORD
     from intervox.tables import markdown
 
     read = load_recipe(recipe)
-    engines = [engine for engine in read.corpus.engines if engine.name != "recordings"]
+    engines = [engine for engine in read.corpus.engines if engine.name not in ON_RECORD]
     spoken = [voice.language for engine in engines for voice in load_engine(engine).voices()]
     found = measure(texts(read.corpus.texts, spoken, read.seed))
     listed = [coverage_table(found)]

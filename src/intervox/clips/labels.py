@@ -12,6 +12,9 @@ Labels = NDArray[np.str_]
 UNLABELLED = -1
 """Number of an unknown value of a factor; its cell takes no part in that factor's loss."""
 
+PIECE = "piece"
+"""Kind of a ``Text`` that nobody wrote down: it names a piece of an unlabelled recording by its place."""
+
 APOSTROPHES = "'’ʼ"
 
 
@@ -26,7 +29,7 @@ class Text:
     language
         BCP 47 tag, as the recipe's engines name it.
     kind
-        One of ``recipe.corpus.TextKind``, ``recorded``, or ``own`` for the user's file.
+        One of ``recipe.corpus.TextKind``, ``recorded``, ``own`` for the user's file, or ``PIECE``.
     """
 
     text: str

@@ -145,6 +145,7 @@ ENGINES = {
     "kokoro": "intervox.engines.kokoro:KokoroEngine",
     "piper": "intervox.engines.piper:PiperEngine",
     "recordings": "intervox.engines.recordings:RecordingsEngine",
+    "unlabelled": "intervox.engines.unlabelled:UnlabelledEngine",
     "command": "intervox.engines.command:CommandEngine",
 }
 """Recipe name to ``module:class``; imported on first use."""

@@ -85,6 +85,39 @@ class RecordingsSettings(_Engine):
     licence: str = "as its owner states"
 
 
+class UnlabelledSettings(_Engine):
+    """Recordings without labels: each file is a voice, and its pieces are said by nobody else.
+
+    ``files`` is a folder, searched with its sub-folders, a manifest with a column ``path``, or a text file
+    with one path per line. ``voices`` is how many of the files take part, ``min_seconds`` and
+    ``max_seconds`` bound a piece. Where ``blocks`` is left out, every file is in one block. A block has as
+    many voices, and pieces of each, as one of ``train``.
+    """
+
+    name: Literal["unlabelled"]
+    files: Path
+    min_seconds: float = Field(1.0, ge=0.2, le=30)
+    max_seconds: float = Field(5.0, ge=0.4, le=60)
+    blocks: int | None = Field(None, ge=1, le=MOST_BLOCKS)
+    language: str = "en"
+    licence: str = "as its owner states"
+    splits: tuple[Split, ...] = ("train",)
+
+    @model_validator(mode="after")
+    def _usable(self) -> "UnlabelledSettings":
+        if self.max_seconds < 2 * self.min_seconds:
+            raise ValueError(
+                "max_seconds: give at least twice min_seconds, so that every recording can be cut"
+            )
+        if self.splits != ("train",):
+            raise ValueError("splits: without labels nothing can be measured; leave it out, or [train]")
+        return self
+
+
+ON_RECORD = ("recordings", "unlabelled")
+"""Engines of people, who say only what was recorded."""
+
+
 PLACEHOLDERS = ("text", "voice", "language", "seed", "output")
 """What a command's arguments may hold in braces."""
 
@@ -123,7 +156,12 @@ class CommandSettings(_Engine):
 
 
 EngineSettings = Annotated[
-    EspeakSettings | KokoroSettings | PiperSettings | RecordingsSettings | CommandSettings,
+    EspeakSettings
+    | KokoroSettings
+    | PiperSettings
+    | RecordingsSettings
+    | UnlabelledSettings
+    | CommandSettings,
     Field(discriminator="name"),
 ]
 
@@ -297,13 +335,17 @@ class CorpusRecipe(Part):
             raise ValueError("engines: name at least one, and each once")
         if not self.train.blocks:
             raise ValueError("train.blocks: at least 1")
-        if self.casting and names == ["recordings"]:
+        if names == ["unlabelled"]:
+            raise ValueError(
+                "engines: unlabelled recordings share no text; add an engine that speaks, as espeak"
+            )
+        if self.casting and set(names) <= set(ON_RECORD):
             raise ValueError("casting: people on record can't audition; leave it out")
         return self
 
     def cells(self, split: Split) -> int:
-        """Count the cells of a split's synthetic blocks; what recordings add shows in their manifest."""
-        if not any(split in engine.splits and engine.name != "recordings" for engine in self.engines):
+        """Count the cells of a split's synthetic blocks; what people on record add depends on their files."""
+        if not any(split in engine.splits and engine.name not in ON_RECORD for engine in self.engines):
             return 0
         settings: BlockSettings = getattr(self, split)
         copies = self.copies if split == "train" else 1

@@ -23,6 +23,7 @@ from intervox.storage import StepFolder, check_memory, stable_hash
 from intervox.training.cells import (
     TrainingCells,
     check_columns,
+    labels_of_several,
     no_validation_cells,
     training_cells,
     validation_cells,
@@ -79,7 +80,7 @@ def refine(cells: pa.Table, features: Features, recipe: Recipe, folder: Path) ->
         validation = _validation(cells, features, recipe) if recipe.training.validate_every else None
         # The others get the main process' start, and a checkpoint holds it.
         if accelerator.is_main_process and not (folder / CHECKPOINT).exists():
-            _prepare(model, chosen, features, recipe)
+            _prepare(model, chosen, _renditions(cells, chosen), features, recipe)
         done = train(model, accelerator, chosen, validation, features, recipe, folder)
         if step:
             model.save_pretrained(folder)
@@ -232,7 +233,18 @@ def _validation(cells: pa.Table, features: Features, recipe: Recipe) -> Validati
     return Validation(held_out, factors, recipe.seed, crop_frames(recipe.training))
 
 
-def _prepare(model: SubspaceModel, chosen: TrainingCells, features: Features, recipe: Recipe) -> None:
+def _renditions(cells: pa.Table, chosen: TrainingCells) -> NDArray[np.int64]:
+    """Number the rendition of each cell; where the plan does not tell, each is one of its own."""
+    return cells["seed"].to_numpy()[chosen.rows] if "seed" in cells.column_names else chosen.rows
+
+
+def _prepare(
+    model: SubspaceModel,
+    chosen: TrainingCells,
+    renditions: NDArray[np.int64],
+    features: Features,
+    recipe: Recipe,
+) -> None:
     """Fit what is not learned by steps: standardisation, erasure, the closed-form start.
 
     The standardisation reads some rows at a time; the others hold those of all cells, in fp32.
@@ -250,7 +262,8 @@ def _prepare(model: SubspaceModel, chosen: TrainingCells, features: Features, re
         standard = means.sub_(model.mean).div_(model.scale)
         for name, settings in recipe.subspaces.items():
             inputs = model.erased(name, standard) if settings.erase else standard
-            linear = closed_form(settings, inputs.numpy(), chosen.labels[settings.factor])
+            labels = labels_of_several(chosen.labels[settings.factor], renditions)
+            linear = closed_form(settings, inputs.numpy(), labels)
             model.initialise(name, linear.shrunk(settings.reliability))
 
 

@@ -13,8 +13,10 @@ import yaml
 
 from intervox import __version__
 from intervox.clips.corpus import numbers, read_about, read_labels, shard_paths, tally
+from intervox.clips.labels import PIECE
 from intervox.clips.schema import CastingFacts, CorpusFacts, EngineFacts
 from intervox.corpus.acoustics.conditions import disturbance_counts
+from intervox.recipe.corpus import ON_RECORD
 from intervox.tables import Table, markdown
 
 HUB_SPLIT = "cells"
@@ -55,7 +57,7 @@ def corpus_card(folder: Path) -> str:
     about, _ = read_about(folder)
     labels = read_labels(folder, _READ)
     counts = {name: len(tally(labels, name)) for name in ("speaker", "content", "block")}
-    recorded = "recorded" in tally(labels, "kind") or "recordings" in tally(labels, "engine")
+    recorded = {"recorded", PIECE, *ON_RECORD} & {*tally(labels, "kind"), *tally(labels, "engine")}
     failed = tally(labels, "error").total()
     template = files("intervox.corpus.inspect").joinpath("card.md.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from intervox.clips.labels import normalise_text
+from intervox.clips.labels import PIECE, normalise_text
 from intervox.corpus.acoustics.conditions import disturbance_counts
 from intervox.corpus.inspect.check_clips import COLUMNS, REQUIRED, Finding, Severity, factor_columns, finding
 
@@ -72,28 +72,52 @@ def _failures(cells: pa.Table) -> Iterator[Finding]:
 
 
 def _crossing(cells: pa.Table) -> Iterator[Finding]:
-    """Every block must hold each speaker × content × copy exactly once."""
+    """Every block must hold each speaker × content × copy exactly once.
+
+    In a block of unlabelled recordings that holds for each voice, the speakers made from one recording.
+    """
     axes = ["speaker", "content", "copy"] if "copy" in cells.column_names else ["speaker", "content"]
-    grids: dict[int, Counter[tuple[Any, ...]]] = {}
+    grids: dict[tuple[int, str], Counter[tuple[Any, ...]]] = {}
     columns = [cells[name].to_pylist() for name in axes]
-    for block, place in zip(cells["block"].to_pylist(), zip(*columns, strict=True), strict=True):
-        grids.setdefault(block, Counter())[place] += 1
+    homes = zip(cells["block"].to_pylist(), _own_voices(cells), strict=True)
+    for home, place in zip(homes, zip(*columns, strict=True), strict=True):
+        grids.setdefault(home, Counter())[place] += 1
     absent, repeated = [], []
-    for block, grid in grids.items():
+    for (block, voice), grid in grids.items():
         whole = product(*(dict.fromkeys(values) for values in zip(*grid, strict=True)))
-        absent += [f"block {block}: {_place(place)}" for place in whole if place not in grid]
-        repeated += [f"block {block}: {_place(place)}" for place, count in grid.items() if count > 1]
+        where = f"block {block}, {voice}" if voice else f"block {block}"
+        absent += [f"{where}: {_place(place)}" for place in whole if place not in grid]
+        repeated += [f"{where}: {_place(place)}" for place, count in grid.items() if count > 1]
     if absent:
         mend = "bring back the cells, or correct the labels: a block holds each speaker with each content"
         yield finding("error", f"{len(absent):,} cells of the blocks' grids are absent", mend, absent)
     if repeated:
         mend = "correct the labels, or number the `copy` of one rendition"
         yield finding("error", f"{len(repeated):,} cells of the blocks' grids are repeated", mend, repeated)
-    sizes = Counter(
-        " × ".join(str(len(set(values))) for values in zip(*grid, strict=True)) for grid in grids.values()
-    )
-    shapes = (f"{count} of {shape}" for shape, count in sizes.most_common())
-    yield finding("info", f"{len(grids):,} blocks, by size ({' × '.join(axes)})", "", shapes)
+    for what, chosen in (
+        ("blocks", [grid for (_, voice), grid in grids.items() if not voice]),
+        (
+            "grids of one unlabelled recording and its own pieces",
+            [grid for (_, voice), grid in grids.items() if voice],
+        ),
+    ):
+        sizes = Counter(" × ".join(str(len(set(v))) for v in zip(*grid, strict=True)) for grid in chosen)
+        shapes = (f"{count} of {shape}" for shape, count in sizes.most_common())
+        if chosen:
+            yield finding("info", f"{len(chosen):,} {what}, by size ({' × '.join(axes)})", "", shapes)
+
+
+def _own_voices(cells: pa.Table) -> list[str]:
+    """Return the voice of each piece of an unlabelled recording, which alone says it; empty for others."""
+    if not {"kind", "voice"} <= set(cells.column_names):
+        return [""] * cells.num_rows
+    return [str(voice) if kind == PIECE else "" for voice, kind in _pairs(cells, "voice", "kind")]
+
+
+def _pieces(cells: pa.Table) -> Iterator[Finding]:
+    """A piece of an unlabelled recording is said by that voice alone."""
+    pieces = cells.filter(pc.field("kind") == PIECE)
+    yield from _one_to_one(pieces, "content", "voice", "a piece is of one recording")
 
 
 def _place(place: tuple[Any, ...]) -> str:
@@ -111,7 +135,12 @@ def _balance(cells: pa.Table) -> Iterator[Finding]:
         if name not in train.column_names:
             continue
         order = [("count_all", "descending"), (name, "ascending")]
-        labelled = train.filter(pc.field(name) != "")
+        labelled, of = train.filter(pc.field(name) != ""), name
+        if name in ("speaker", "content") and "kind" in train.column_names:
+            # How much there is of an unlabelled recording is nobody's choice.
+            chosen = labelled.filter(pc.field("kind").is_null() | (pc.field("kind") != PIECE))
+            of += " beside unlabelled recordings" if chosen.num_rows < labelled.num_rows else ""
+            labelled = chosen
         counted = labelled.group_by(name).aggregate([([], "count_all")]).sort_by(order)
         if not counted.num_rows:
             continue
@@ -120,7 +149,7 @@ def _balance(cells: pa.Table) -> Iterator[Finding]:
         uneven = name in ("speaker", "content") and ratio > MAX_RATIO
         yield finding(
             "warning" if uneven else "info",
-            f"train: {len(counts):,} values of {name}, {counts[-1]:,} to {counts[0]:,} cells each "
+            f"train: {len(counts):,} values of {of}, {counts[-1]:,} to {counts[0]:,} cells each "
             f"(ratio {ratio:.1f})",
             "deal them out more evenly: what is frequent is learnt best" if uneven else "",
             (f"{row[name]}: {row['count_all']:,}" for row in counted.to_pylist()),
@@ -238,6 +267,7 @@ _CHECKS: list[tuple[set[str], Callable[[pa.Table], Iterator[Finding]]]] = [
     ({"block", "split"}, partial(_one_to_one, key="block", value="split", rule="a block lies in one split")),
     ({"block", "speaker", "engine", "voice"}, _block_voices),
     ({"content", "text"}, _content_texts),
+    ({"content", "kind", "voice"}, _pieces),
     ({"speaker", "content", "digest"}, _repeated_audio),
     ({"split", "speaker"}, _splits),
     ({"split"}, _balance),

@@ -1,8 +1,8 @@
 """Blocks: fully crossed grids of speakers and texts, dealt for synthesis or found in recordings."""
 
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -20,11 +20,22 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Block:
-    """A grid of speakers and contents, to be crossed."""
+    """A grid of speakers and contents, to be crossed.
+
+    Attributes
+    ----------
+    own
+        Voice to the texts that only its speakers say, in place of ``texts``: of unlabelled recordings.
+    """
 
     split: str
     speakers: Sequence[Speaker]
-    texts: Sequence[Text]
+    texts: Sequence[Text] = ()
+    own: Mapping[str, Sequence[Text]] = field(default_factory=dict)
+
+    def said_by(self, speaker: Speaker) -> Sequence[Text]:
+        """Return what a speaker says in this block."""
+        return self.own.get(speaker.voice.name, self.texts)
 
 
 def all_blocks(

@@ -5,6 +5,7 @@ out as a whole.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from intervox.corpus.acoustics.conditions import Condition, condition_bank
 from intervox.corpus.plan.blocks import Block, Deck, all_blocks
 from intervox.corpus.plan.people import Cast, Speaker, all_speakers, split_speakers
 from intervox.corpus.plan.texts import texts as inventory
+from intervox.corpus.plan.unlabelled import unlabelled_blocks
 from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import SPLITS, CorpusRecipe
@@ -56,7 +58,9 @@ def plan_cells(recipe: CorpusRecipe, seed: int, casting: Cast | None = None) -> 
     schema = with_factors(CELL_SCHEMA, plan_factors(recipe))
     tables: list[pa.Table] = []
     count = 0
-    for number, block in enumerate(all_blocks(recipe, speakers, texts, random)):
+    # Unlabelled recordings come last: the other cells are those of the recipe without them.
+    blocks = chain(all_blocks(recipe, speakers, texts, random), unlabelled_blocks(recipe, seed))
+    for number, block in enumerate(blocks):
         rows = [cell.row() for cell in crossing.cells(block, number, count)]
         tables.append(pa.Table.from_pylist(rows, schema=schema))
         count += tables[-1].num_rows
@@ -113,7 +117,7 @@ class _Crossing:
     def cells(self, block: Block, number: int, first_id: int) -> Iterator[Cell]:
         """Cross one block; held-out cells are clean, and evaluation degrades them as it does human ones."""
         copies = self._recipe.copies if block.split == "train" else 1
-        renditions = ((speaker, text) for speaker in self._present(block) for text in block.texts)
+        renditions = ((speaker, text) for speaker in self._present(block) for text in block.said_by(speaker))
         for index, (speaker, text) in enumerate(renditions):
             # One seed for all copies: do(condition) holds the rendition and changes the recording.
             first_copy = first_id + index * copies

@@ -11,7 +11,7 @@ from intervox.audio import Waveform
 from intervox.clips.schema import CastingFacts
 from intervox.corpus.acoustics.voices import Transformation, draw_transformations
 from intervox.engines.base import Engine, Voice, load_engine
-from intervox.recipe.corpus import SPLITS, CorpusRecipe, EngineSettings
+from intervox.recipe.corpus import SPLITS, CorpusRecipe, EngineSettings, UnlabelledSettings
 
 
 class VoiceSpace(Protocol):
@@ -103,13 +103,15 @@ def all_speakers(settings: EngineSettings, casting: Cast | None = None) -> list[
 def split_speakers(
     recipe: CorpusRecipe, random: np.random.Generator, casting: Cast | None = None
 ) -> dict[str, list[Speaker]]:
-    """Share every engine's speakers out over its splits, voice families whole.
+    """Share every engine's speakers out over its splits, voice families whole; unlabelled ones are left out.
 
     Each held-out split gets ``recipe.held_out`` of the engine's voices; an engine that is not in
     train gives its voices to its held-out splits in equal parts.
     """
     result: dict[str, list[Speaker]] = {split: [] for split in SPLITS}
     for settings in recipe.engines:
+        if isinstance(settings, UnlabelledSettings):  # its own blocks have it, see plan.unlabelled
+            continue
         speakers = all_speakers(settings, casting)
         homes = _family_homes(recipe, settings, speakers, random)
         for speaker in speakers:

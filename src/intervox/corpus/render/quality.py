@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.clips.labels import normalise_text
+from intervox.clips.labels import PIECE, normalise_text
 from intervox.clips.schema import QUALITY_FIELDS
 from intervox.errors import missing_extra
 from intervox.recipe.corpus import QualitySettings
@@ -103,7 +103,8 @@ def judge(
     wave
         Finite samples, not empty.
     text, kind, language
-        What it should say: the text, its kind (``word``, ``pseudo-word``, ...), its BCP 47 tag.
+        What it should say: the text, its kind (``word``, ``pseudo-word``, ...), its BCP 47 tag. The text
+        of a ``piece`` is a place, which nobody says.
     settings
         The thresholds.
     transcript, evidence
@@ -113,7 +114,7 @@ def judge(
     """
     signal = measure_signal(wave)
     spoken = len(wave) / SAMPLE_RATE - signal.leading_silence - signal.trailing_silence
-    characters = sum(sign.isalnum() for sign in text)
+    characters = 0 if kind == PIECE else sum(sign.isalnum() for sign in text)
     errors: dict[str, Any] = {}
     if transcript is not None:
         # A recogniser can know no spelling of a pseudo-word.

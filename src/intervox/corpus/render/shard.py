@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, SILENCE, Waveform, encode_flac
+from intervox.clips.labels import PIECE
 from intervox.clips.schema import SHARD_SCHEMA, Cell, with_factors
 from intervox.corpus.acoustics.conditions import Condition, apply_condition
 from intervox.corpus.acoustics.rooms import Acoustics
@@ -131,9 +132,13 @@ def _judged(
 
 
 def _hearings(cells: Sequence[Cell], waves: Sequence[Waveform], job: ShardJob) -> list["Hearing | None"]:
-    """Listen to the English renditions, where the recipe asks for it."""
+    """Listen to the English renditions whose words are known, where the recipe asks for it."""
     result: list[Hearing | None] = [None] * len(waves)
-    english = [index for index, cell in enumerate(cells) if cell.language.split("-")[0] == "en"]
+    english = [
+        index
+        for index, cell in enumerate(cells)
+        if cell.language.split("-")[0] == "en" and cell.kind != PIECE
+    ]
     if job.recipe.quality.recognise and english:
         heard = _recogniser().listen(
             [waves[index] for index in english], [cells[index].text for index in english]
