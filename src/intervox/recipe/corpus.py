@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from intervox.recipe.parts import Layers, Names, Part, Range, Share, Weight
+from intervox.recipe.style import StyleSettings
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -284,6 +285,7 @@ class CorpusRecipe(Part):
     held_out: Share = 0.15
     copies: int = Field(2, ge=1, le=100)
     dry_copy: bool = False
+    style: StyleSettings = StyleSettings()
     conditions: ConditionSettings = ConditionSettings()
     quality: QualitySettings = QualitySettings()
     casting: CastingSettings | None = None
@@ -299,6 +301,8 @@ class CorpusRecipe(Part):
             raise ValueError("train.blocks: at least 1")
         if self.casting and names == ["recordings"]:
             raise ValueError("casting: people on record can't audition; leave it out")
+        if self.style.on and names == ["recordings"]:
+            raise ValueError("style: people on record keep the style they spoke in; leave it out")
         return self
 
     def cells(self, split: Split) -> int:
