@@ -67,9 +67,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with outward_connections() as tried:
-        with serving(
-            load_model(), LIMITS, tmp_path_factory.mktemp("uploads")
-        ) as address:
+        with serving(load_model(), LIMITS, tmp_path_factory.mktemp("uploads")) as address:
             yield address
         assert tried == []
 

@@ -114,6 +114,7 @@ SMALLER: dict[str, dict[str, Any]] = {
             "subspaces": {"language": {"layers": [2]}},
         },
     ),
+    "style.yaml": TINY | {"evaluation": _ALONE},
     "mood.yaml": {"subspaces": {"mood": {"layers": [2]}}},
     "wavlm.yaml": _BRIEF | {"evaluation": _ALONE},
     "adapted.yaml": TINY | {"evaluation": _ALONE},

@@ -72,7 +72,7 @@ class Corpus(ClipSource):
 
     @property
     def factors(self) -> list[str]:
-        """Further columns of the plan, from the manifests of recordings."""
+        """Further columns of the plan: those of the manifests of recordings, and style."""
         return list(self.cells.column_names[len(CELL_SCHEMA) :])
 
     @property

@@ -19,8 +19,8 @@ class Cell:
     session
         Recording session; empty for synthetic speech.
     factors
-        Further columns of a recordings manifest. Every cell of a plan has the same ones; empty values
-        are unknown.
+        Further columns: those of a recordings manifest, and ``style``. Every cell of a plan has the
+        same ones; empty values are unknown.
     """
 
     cell_id: int
@@ -51,7 +51,7 @@ class Cell:
 _TYPES = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 
 CELL_SCHEMA = pa.schema([(one.name, _TYPES[one.type]) for one in fields(Cell) if one.type in _TYPES])
-"""The plan: one row per cell; the manifests' factors are further columns of strings."""
+"""The plan: one row per cell; further factors are further columns of strings."""
 
 QUALITY_FIELDS = [
     *(
@@ -85,7 +85,7 @@ def read_cells(plan: pa.Table) -> list[Cell]:
 
 
 def with_factors(schema: pa.Schema, factors: Sequence[str]) -> pa.Schema:
-    """Add the columns of the manifests' factors to the schema of a plan or a shard."""
+    """Add the columns of further factors to the schema of a plan or a shard."""
     return pa.schema([*schema, *((name, pa.string()) for name in factors)])
 
 

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from intervox.clips.corpus import tally
 from intervox.clips.schema import read_cells
+from intervox.corpus.acoustics.styles import FACTOR as STYLE
 from intervox.corpus.plan.design import plan_audition, plan_cells
 from intervox.corpus.render.shard import render_shard
 from intervox.corpus.render.synthesis import empty_job
@@ -38,8 +40,8 @@ class SplitPlan:
     ----------
     renditions
         Cells that differ in their condition alone count once.
-    engines, languages, kinds
-        Name to number of cells.
+    engines, languages, kinds, styles
+        Name to number of cells; a recipe without styles has none.
     shares_engines_with
         Other splits that have an engine in common with this one.
     """
@@ -53,6 +55,7 @@ class SplitPlan:
     engines: dict[str, int]
     languages: dict[str, int]
     kinds: dict[str, int]
+    styles: dict[str, int]
     shares_engines_with: list[str]
 
 
@@ -141,6 +144,7 @@ def describe_plan(table: pa.Table) -> dict[str, SplitPlan]:
             engines=dict(engines[split]),
             languages=dict(Counter(part["language"].to_pylist())),
             kinds=dict(Counter(part["kind"].to_pylist())),
+            styles=dict(tally(part, STYLE)),
             shares_engines_with=[
                 other for other in SPLITS if other != split and engines[split].keys() & engines[other].keys()
             ],
@@ -204,7 +208,8 @@ def plan_table(name: str, found: CorpusPlan) -> Table:
     rows = [[key, *(f"{getattr(part, key):,}" for part in parts)] for key in counted]
     rows += [
         [f"{key}, cells", *(_counts(getattr(part, key)) for part in parts)]
-        for key in ("engines", "languages", "kinds")
+        for key in ("engines", "languages", "kinds", "styles")
+        if any(getattr(part, key) for part in parts)
     ]
     rows.append(["shares engines with", *(", ".join(part.shares_engines_with) or "none" for part in parts)])
     lines = []

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from intervox.recipe.parts import Layers, Names, Part, Range, Share, Weight
+from intervox.recipe.style import StyleSettings
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -322,6 +323,7 @@ class CorpusRecipe(Part):
     held_out: Share = 0.15
     copies: int = Field(2, ge=1, le=100)
     dry_copy: bool = False
+    style: StyleSettings = StyleSettings()
     conditions: ConditionSettings = ConditionSettings()
     quality: QualitySettings = QualitySettings()
     casting: CastingSettings | None = None
@@ -341,6 +343,8 @@ class CorpusRecipe(Part):
             )
         if self.casting and set(names) <= set(ON_RECORD):
             raise ValueError("casting: people on record can't audition; leave it out")
+        if self.style.on and names == ["recordings"]:
+            raise ValueError("style: people on record keep the style they spoke in; leave it out")
         return self
 
     def cells(self, split: Split) -> int:

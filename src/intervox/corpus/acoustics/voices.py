@@ -1,7 +1,8 @@
-"""Voice transformation: new speakers made of a voice by other pitch, vocal tract, breath and rate.
+"""Voice transformation: new speakers, and other styles of one, by WORLD.
 
-WORLD takes speech apart into pitch, spectral envelope and aperiodicity, and puts it together again
-from changed ones. The words stay.
+Another pitch, vocal tract, breath and rate make a new speaker of a voice; another pitch, pitch range,
+rate and spectral tilt another style of the same speaker (``styles``). WORLD takes speech apart into
+pitch, spectral envelope and aperiodicity, and puts it together again from changed ones. The words stay.
 """
 
 import re
@@ -30,6 +31,11 @@ _FRAME_MS = 5.0
 _SEARCH_HZ = (60.0, 500.0)
 _LEAD_SAMPLES = 1600
 _BREATH_FULL_HZ = 4000.0
+_TILT_FROM_HZ = 60.0
+_MOST_OCTAVES = 1.0
+"""A wider contour leaves its median by no more: an octave error of the tracker must not become two."""
+
+_PART = re.compile(r"(?P<name>pitch|formants|breath|rate|range|tilt)(?P<value>[+-]?\d+(?:\.\d+)?)")
 
 Spectra = NDArray[np.float64]
 
@@ -48,17 +54,26 @@ class Transformation:
         0 leaves the voice as it is, 1 makes it all noise above 4 kHz.
     rate
         Ratio of the speeds.
+    range
+        Ratio of the pitch's distances from its median, in octaves.
+    tilt
+        dB per octave that the spectrum of voiced sounds gains towards high frequencies; their power
+        stays.
     """
 
     pitch: float = 1.0
     formants: float = 1.0
     breath: float = 0.0
     rate: float = 1.0
+    range: float = 1.0
+    tilt: float = 0.0
 
     def __str__(self) -> str:
-        return (
+        voice = (
             f"pitch{self.pitch:.2f}/formants{self.formants:.2f}/breath{self.breath:.2f}/rate{self.rate:.2f}"
         )
+        styled = (self.range, self.tilt) != (1, 0)
+        return voice + (f"/range{self.range:.2f}/tilt{self.tilt:+.2f}" if styled else "")
 
     @classmethod
     def parse(cls, label: str) -> "Transformation":
@@ -69,10 +84,10 @@ class Transformation:
         IntervoxError
             The label is no transformation.
         """
-        parts = [re.fullmatch(r"(pitch|formants|breath|rate)(\d+(?:\.\d+)?)", p) for p in label.split("/")]
-        values = {part[1]: float(part[2]) for part in parts if part}
-        ratios = [value for name, value in values.items() if name != "breath"]
-        if len(values) < len(parts) or min(ratios, default=1) <= 0 or values.get("breath", 0) > 1:
+        parts = [_PART.fullmatch(part) for part in label.split("/")]
+        values = {part["name"]: float(part["value"]) for part in parts if part}
+        ratios = [value for name, value in values.items() if name not in ("breath", "tilt")]
+        if len(values) < len(parts) or min(ratios, default=1) <= 0 or not 0 <= values.get("breath", 0) <= 1:
             raise IntervoxError(
                 f"{label!r} is no voice transformation: write it like pitch1.18/formants0.93/breath0.20, "
                 "ratios above 0 and breath from 0 to 1"
@@ -106,7 +121,7 @@ def draw_transformations(count: int, seed: int) -> list[Transformation]:
 
 
 def transform_voice(wave: Waveform, transformation: Transformation, seed: int) -> Waveform:
-    """Let another speaker say the same clip.
+    """Let another speaker, or the same in another style, say the same clip.
 
     Parameters
     ----------
@@ -139,8 +154,8 @@ def transform_voice(wave: Waveform, transformation: Transformation, seed: int) -
     samples = np.pad(wave.astype(np.float64), (lead, _LEAD_SAMPLES))
     pitch, envelope, noise = _analyse(pyworld, samples)
     spoken = pyworld.synthesize(
-        pitch * _pitch_ratio(pitch, transformation.pitch),
-        _stretched(envelope, transformation.formants),
+        _ranged(pitch, transformation.range) * _pitch_ratio(pitch, transformation.pitch),
+        _tilted(_stretched(envelope, transformation.formants), pitch > 0, transformation.tilt),
         _breathed(_stretched(noise, transformation.formants), transformation.breath),
         SAMPLE_RATE,
         _FRAME_MS / transformation.rate,
@@ -168,6 +183,33 @@ def _pitch_ratio(pitch: Spectra, wanted: float) -> float:
         return wanted
     lowest, highest = np.array(F0_RANGE) / np.median(voiced)
     return float(np.clip(wanted, min(lowest, 1.0), max(highest, 1.0)))
+
+
+def _ranged(pitch: Spectra, ratio: float) -> Spectra:
+    """Move the pitch away from its median, or towards it, on the scale of octaves."""
+    voiced = pitch > 0
+    if ratio == 1 or not voiced.any():
+        return pitch
+    median = np.median(pitch[voiced])
+    octaves = ratio * np.log2(pitch[voiced] / median)
+    result = pitch.copy()
+    result[voiced] = median * 2 ** np.clip(octaves, -_MOST_OCTAVES, _MOST_OCTAVES)
+    return result
+
+
+def _tilted(envelope: Spectra, voiced: NDArray[np.bool_], db_per_octave: float) -> Spectra:
+    """Tilt the power spectra of voiced frames and keep the power of each.
+
+    Vocal effort changes the glottal source; with unvoiced sounds as they are, it is no channel.
+    """
+    if not db_per_octave:
+        return envelope
+    hertz = np.linspace(0, SAMPLE_RATE / 2, envelope.shape[1])
+    gain = 10 ** (db_per_octave / 10 * np.log2(np.maximum(hertz, _TILT_FROM_HZ) / 1000))
+    tilted = envelope[voiced] * gain
+    result = envelope.copy()
+    result[voiced] = tilted * (envelope[voiced].sum(axis=1) / tilted.sum(axis=1))[:, None]
+    return result
 
 
 def _stretched(spectra: Spectra, formants: float) -> Spectra:

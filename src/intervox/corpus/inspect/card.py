@@ -16,6 +16,7 @@ from intervox.clips.corpus import numbers, read_about, read_labels, shard_paths,
 from intervox.clips.labels import PIECE
 from intervox.clips.schema import CastingFacts, CorpusFacts, EngineFacts
 from intervox.corpus.acoustics.conditions import disturbance_counts
+from intervox.corpus.inspect.check_clips import factor_columns
 from intervox.recipe.corpus import ON_RECORD
 from intervox.tables import Table, markdown
 
@@ -35,6 +36,9 @@ _QUALITY = {
     "crest_db": "peak over level, dB",
     "duration": "duration, seconds",
 }
+_MOST_VALUES = 12
+"""Of a further factor, that the card names."""
+
 _READ = (
     *("block", "split", "speaker", "content", "engine", "voice", "language", "kind"),
     *("condition", "severity", "error", *_QUALITY),
@@ -56,13 +60,14 @@ def corpus_card(folder: Path) -> str:
     """
     about, _ = read_about(folder)
     labels = read_labels(folder, _READ)
+    schema = pq.read_schema(shard_paths(folder)[0])
     counts = {name: len(tally(labels, name)) for name in ("speaker", "content", "block")}
     recorded = {"recorded", PIECE, *ON_RECORD} & {*tally(labels, "kind"), *tally(labels, "engine")}
     failed = tally(labels, "error").total()
     template = files("intervox.corpus.inspect").joinpath("card.md.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(template).render(
-        front=yaml.safe_dump(_front_matter(folder, labels), sort_keys=False, allow_unicode=True),
+        front=yaml.safe_dump(_front_matter(schema, labels), sort_keys=False, allow_unicode=True),
         cells=labels.num_rows,
         hours=numbers(labels, "duration").sum() / 3600,
         speakers=counts["speaker"],
@@ -75,6 +80,7 @@ def corpus_card(folder: Path) -> str:
         casting=_casting_words(about.casting),
         languages=_languages(labels),
         conditions=_condition_words(labels),
+        factors=_factor_words(folder, factor_columns(schema)),
         failed=f"{failed:,} of {labels.num_rows:,} cells were rejected or failed.",
         quality=_quality_table(labels),
         origin="Part of it is recorded from people, the rest is synthetic"
@@ -84,7 +90,7 @@ def corpus_card(folder: Path) -> str:
     )
 
 
-def _front_matter(folder: Path, labels: pa.Table) -> dict[str, Any]:
+def _front_matter(schema: pa.Schema, labels: pa.Table) -> dict[str, Any]:
     tags = sorted(tally(labels, "language"))
     size = next((name for bound, name in _SIZES.items() if labels.num_rows < bound), "n>1M")
     return {
@@ -99,7 +105,7 @@ def _front_matter(folder: Path, labels: pa.Table) -> dict[str, Any]:
         "configs": [
             {"config_name": "default", "data_files": [{"split": HUB_SPLIT, "path": "audio/*.parquet"}]}
         ],
-        "dataset_info": {"features": _features(pq.read_schema(shard_paths(folder)[0]))},
+        "dataset_info": {"features": _features(schema)},
     }
 
 
@@ -170,6 +176,19 @@ def _condition_words(labels: pa.Table) -> str:
         low, median, high = np.quantile(severity, (0, 0.5, 1))
         words += f"\n\nSeverity runs from {low:.2f} to {high:.2f}, median {median:.2f}."
     return words
+
+
+def _factor_words(folder: Path, factors: list[str]) -> str:
+    if not factors:
+        return ""
+    labels = read_labels(folder, factors)
+    lines = []
+    for factor in factors:
+        values = tally(labels, factor)
+        named = ", ".join(f"{value} ({count:,} cells)" for value, count in values.most_common(_MOST_VALUES))
+        more = f", and {len(values) - _MOST_VALUES:,} more" if len(values) > _MOST_VALUES else ""
+        lines.append(f"- `{factor}`: {named or 'not labelled'}{more}")
+    return "\n".join(lines)
 
 
 def _languages(labels: pa.Table) -> str:

@@ -129,7 +129,7 @@ def scan_shard(path: Path) -> Scan:
 
 
 def factor_columns(schema: pa.Schema) -> list[str]:
-    """Name the columns of strings that are none of ours: further factors, from a recordings manifest."""
+    """Name the columns of strings that are not in every corpus: further factors."""
     known = {*SHARD_SCHEMA.names, "fault", "detail", "digest", "family"}
     return [
         name for name in schema.names if name not in known and _holds(schema.field(name).type, pa.string())

@@ -25,6 +25,7 @@ from intervox.audio import SAMPLE_RATE, Waveform, load_audio
 from intervox.clips.corpus import numbers, read_about, read_audio, read_labels, tally
 from intervox.clips.schema import CorpusFacts, EngineFacts
 from intervox.corpus.acoustics.conditions import disturbance_counts
+from intervox.corpus.inspect.check_clips import factor_columns
 from intervox.errors import IntervoxError
 from intervox.storage import write_bytes
 
@@ -71,6 +72,7 @@ class Tile:
 
     labels: dict[str, Any]
     quality: list[str]
+    factors: list[str]
     media: str = ""
     audio: str = ""
     picture: str = ""
@@ -146,6 +148,7 @@ def _existing(labels: pa.Table, blocks: Sequence[int]) -> list[int]:
 def _grid(labels: pa.Table, number: int) -> Grid:
     """Lay a block's cells out; what is absent from the grid stays an empty list."""
     rows = labels.filter(pc.field("block") == number).to_pylist()
+    known = factor_columns(labels.schema)
     cells = [dict.fromkeys(_SHOWN) | row for row in rows]
     speakers = {str(cell["speaker"]): cell for cell in cells}
     contents = {str(cell["content"]): cell for cell in cells}
@@ -153,7 +156,9 @@ def _grid(labels: pa.Table, number: int) -> Grid:
     places: dict[tuple[str, str], list[Tile]] = {}
     for cell in sorted(cells, key=lambda cell: (cell.get("copy") or 0, cell["cell_id"])):
         quality = [words.format(cell[name]) for name, words in _QUALITY.items() if cell.get(name) is not None]
-        clip = Tile(cell, quality, problem=str(cell.get("error") or ""))
+        factors = [f"{name}: {cell[name]}" for name in known if cell[name]]
+        quality += [cell["transformation"]] if cell["transformation"] else []
+        clip = Tile(cell, quality, factors, problem=str(cell.get("error") or ""))
         places.setdefault((str(cell["speaker"]), str(cell["content"])), []).append(clip)
     grid.rows = [[places.get((speaker, content), []) for content in contents] for speaker in speakers]
     return grid

@@ -14,6 +14,9 @@ import pyarrow as pa
 from intervox.clips.labels import Text
 from intervox.clips.schema import CELL_SCHEMA, Cell, with_factors
 from intervox.corpus.acoustics.conditions import Condition, condition_bank
+from intervox.corpus.acoustics.styles import FACTOR as STYLE
+from intervox.corpus.acoustics.styles import draw_style
+from intervox.corpus.acoustics.voices import Transformation
 from intervox.corpus.plan.blocks import Block, Deck, all_blocks
 from intervox.corpus.plan.people import Cast, Speaker, all_speakers, split_speakers
 from intervox.corpus.plan.texts import texts as inventory
@@ -21,6 +24,7 @@ from intervox.corpus.plan.unlabelled import unlabelled_blocks
 from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError
 from intervox.recipe.corpus import SPLITS, CorpusRecipe
+from intervox.recipe.style import StyleSettings
 from intervox.seeds import rng
 
 _AUDITION = range(12, 29)
@@ -68,8 +72,9 @@ def plan_cells(recipe: CorpusRecipe, seed: int, casting: Cast | None = None) -> 
 
 
 def plan_factors(recipe: CorpusRecipe) -> list[str]:
-    """Name the further columns of a recipe's plan: the factors of its engines' manifests."""
-    return sorted({factor for settings in recipe.engines for factor in load_engine(settings).factors})
+    """Name the further columns of a recipe's plan: the factors of its engines' manifests, and style."""
+    styled = {STYLE} if recipe.style.on else set()
+    return sorted(styled.union(*(load_engine(settings).factors for settings in recipe.engines)))
 
 
 def plan_audition(recipe: CorpusRecipe, seed: int) -> pa.Table:
@@ -83,7 +88,7 @@ def plan_audition(recipe: CorpusRecipe, seed: int) -> pa.Table:
     assert recipe.casting is not None
     random = rng(seed, "design.audition")
     everyone = [speaker for settings in recipe.engines for speaker in all_speakers(settings)]
-    plain = recipe.model_copy(update={"copies": 1, "dry_copy": True})
+    plain = recipe.model_copy(update={"copies": 1, "dry_copy": True, "style": StyleSettings()})
     crossing = _Crossing(plain, seed, Deck([Condition()], random), random)
     rows: list[dict[str, Any]] = []
     languages = sorted({speaker.voice.language for speaker in everyone if not speaker.recorded})
@@ -123,6 +128,7 @@ class _Crossing:
             first_copy = first_id + index * copies
             cell_seed = int(rng(self._seed, "design.cell", first_copy).integers(2**31))
             labels = speaker.source.labels(text.text, speaker.voice.name, cell_seed)
+            transformation, style = self._styled(block.split, speaker, first_copy)
             for copy, condition in enumerate(self._drawn(block.split, copies)):
                 yield Cell(
                     cell_id=first_copy + copy,
@@ -138,11 +144,11 @@ class _Crossing:
                     language=text.language,
                     engine=speaker.engine,
                     voice=speaker.voice.name,
-                    transformation=str(speaker.transformation or ""),
+                    transformation=str(transformation or ""),
                     session=labels.session,
                     seed=cell_seed,
                     copy=copy,
-                    factors=self._unknown | dict(labels.factors),
+                    factors=self._unknown | style | dict(labels.factors),
                 )
 
     def _present(self, block: Block) -> list[Speaker]:
@@ -151,6 +157,18 @@ class _Crossing:
             (one, *one.also)[int(self._random.integers(1 + len(one.also)))] if one.also else one
             for one in block.speakers
         ]
+
+    def _styled(
+        self, split: str, speaker: Speaker, first_copy: int
+    ) -> tuple[Transformation | None, dict[str, str]]:
+        """Say what becomes of a speaker's voice in a rendition, and the style where it is known."""
+        settings = self._recipe.style
+        if speaker.recorded or not settings.on:
+            return speaker.transformation, {}
+        # A stream of its own: a corpus with styles has the speakers, texts and conditions of one without.
+        random = rng(self._seed, "style.rendition", first_copy)
+        style = draw_style(settings, settings.share if split == "train" else settings.held_out, random)
+        return style.of(speaker.transformation), {STYLE: style.name}
 
     def _drawn(self, split: str, copies: int) -> list[Condition]:
         """Draw a rendition's conditions, each another: equal copies would be trivial positives."""

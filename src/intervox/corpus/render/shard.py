@@ -158,8 +158,9 @@ def _recogniser() -> Any:
 
 def _row(cell: Cell, rendition: Rendition, job: ShardJob) -> dict[str, Any]:
     # Another attempt may be another take.
-    labels = _engine(cell, job).labels(cell.text, cell.voice, _seed(cell, rendition.attempt))
-    factors = dict.fromkeys(cell.factors, "") | dict(labels.factors)
+    engine = _engine(cell, job)
+    labels = engine.labels(cell.text, cell.voice, _seed(cell, rendition.attempt))
+    factors = {**cell.factors, **dict.fromkeys(engine.factors, ""), **dict(labels.factors)}
     row = replace(cell, session=labels.session, factors=factors).row()
     row |= {"attempt": rendition.attempt, "error": rendition.error, "audio": None, "duration": 0.0}
     if rendition.verdict:

@@ -125,11 +125,13 @@ def _make(
 def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
     """Hash everything that decides a corpus' bytes."""
     own_texts = recipe.texts.file
+    # Ranges that nothing is drawn from decide no byte.
+    idle = {"max_failures"} if recipe.style.on else {"max_failures", "style"}
     return stable_hash(
         [
             SCHEMA_VERSION,
             __version__,
-            recipe.model_dump(mode="json", exclude={"max_failures"}),
+            recipe.model_dump(mode="json", exclude=idle),
             own_texts.read_text(encoding="utf-8", errors="replace") if own_texts else None,
             seed,
             {settings.name: load_engine(settings).version for settings in recipe.engines},
