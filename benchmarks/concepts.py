@@ -25,7 +25,7 @@ from intervox.engines.base import load_engine
 from intervox.features.extraction import layer_means
 from intervox.metrics.detection import equal_error_rate, error_rates
 from intervox.recipe import FeatureSettings
-from intervox.recipe.corpus import EspeakSettings
+from intervox.recipe.engines import EspeakSettings
 
 TEXTS = (
     "the harbour was quiet before the first boats came in",

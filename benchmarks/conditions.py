@@ -25,7 +25,8 @@ from intervox.corpus.acoustics.rooms import Acoustics, draw_room, load_acoustics
 from intervox.engines.base import load_engine
 from intervox.features.extraction import layer_means
 from intervox.recipe import FeatureSettings
-from intervox.recipe.corpus import ConditionSettings, EspeakSettings
+from intervox.recipe.corpus import ConditionSettings
+from intervox.recipe.engines import EspeakSettings
 
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 ROOMS = 96

@@ -24,13 +24,8 @@ from intervox.corpus.plan.texts import texts
 from intervox.corpus.render.quality import least_evidence, reading_errors
 from intervox.corpus.render.recogniser import Hearing, Recogniser
 from intervox.engines.base import load_engine
-from intervox.recipe.corpus import (
-    EngineSettings,
-    EspeakSettings,
-    KokoroSettings,
-    QualitySettings,
-    TextSettings,
-)
+from intervox.recipe.corpus import QualitySettings, TextSettings
+from intervox.recipe.engines import EngineSettings, EspeakSettings, KokoroSettings
 
 ENGINES: dict[str, EngineSettings] = {
     "espeak": EspeakSettings(voices=320),

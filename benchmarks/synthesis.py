@@ -31,7 +31,8 @@ from intervox.corpus.render.quality import judge
 from intervox.corpus.render.synthesis import empty_job, synthesise
 from intervox.engines.base import load_engine
 from intervox.parallel import default_workers
-from intervox.recipe.corpus import BlockSettings, CorpusRecipe, EspeakSettings, TextSettings
+from intervox.recipe.corpus import BlockSettings, CorpusRecipe, TextSettings
+from intervox.recipe.engines import EspeakSettings
 
 SAMPLE = 4_096
 

@@ -17,13 +17,8 @@ from intervox.corpus.render.shard import Shard, ShardJob, render_shard
 from intervox.corpus.render.synthesis import empty_job, synthesise
 from intervox.errors import IntervoxError
 from intervox.parallel import LOCAL_RAY, Pool, run_jobs
-from intervox.recipe.corpus import (
-    BlockSettings,
-    ConditionSettings,
-    CorpusRecipe,
-    EspeakSettings,
-    TextSettings,
-)
+from intervox.recipe.corpus import BlockSettings, ConditionSettings, CorpusRecipe, TextSettings
+from intervox.recipe.engines import EspeakSettings
 
 SMALL = CorpusRecipe(
     engines=(EspeakSettings(voices=20),),

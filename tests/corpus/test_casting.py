@@ -21,9 +21,9 @@ from intervox.recipe.corpus import (
     CastingSettings,
     ConditionSettings,
     CorpusRecipe,
-    EspeakSettings,
     TextSettings,
 )
+from intervox.recipe.engines import EspeakSettings
 
 
 def table(voices: int, twins: int, texts: int = 6, noise: float = 0.3) -> NDArray[np.float32]:

@@ -29,12 +29,11 @@ from intervox.recipe import Recipe, load_recipe
 from intervox.recipe.corpus import (
     BlockSettings,
     CastingSettings,
-    CommandSettings,
     ConditionSettings,
     CorpusRecipe,
-    EspeakSettings,
     TextSettings,
 )
+from intervox.recipe.engines import CommandSettings, EspeakSettings
 
 ESPEAK = EspeakSettings(voices=30)
 TINY = CorpusRecipe(

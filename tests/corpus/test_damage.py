@@ -26,10 +26,10 @@ from intervox.recipe.corpus import (
     BlockSettings,
     ConditionSettings,
     CorpusRecipe,
-    EspeakSettings,
     QualitySettings,
     TextSettings,
 )
+from intervox.recipe.engines import EspeakSettings
 
 SMALL = CorpusRecipe(
     engines=(EspeakSettings(voices=6),),

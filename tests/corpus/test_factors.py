@@ -22,13 +22,8 @@ from intervox.features.store import Features
 from intervox.model.model import SubspaceModel
 from intervox.parallel import Pool
 from intervox.recipe import EvaluationSettings, Recipe
-from intervox.recipe.corpus import (
-    BlockSettings,
-    CorpusRecipe,
-    EspeakSettings,
-    RecordingsSettings,
-    TextSettings,
-)
+from intervox.recipe.corpus import BlockSettings, CorpusRecipe, TextSettings
+from intervox.recipe.engines import EspeakSettings, RecordingsSettings
 from intervox.recipe.training import SubspaceSettings, TrainingSettings
 from intervox.storage import read_json
 from intervox.training.cells import training_cells

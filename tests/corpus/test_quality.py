@@ -15,7 +15,8 @@ from intervox.corpus.render.quality import judge, measure_signal, reading_errors
 from intervox.corpus.render.recogniser import Recogniser, log_mel
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import EspeakSettings, QualitySettings
+from intervox.recipe.corpus import QualitySettings
+from intervox.recipe.engines import EspeakSettings
 
 SENTENCE = "The captain carried seventeen boxes to the harbour."
 TEXTS = [SENTENCE, "yellow garden", "the old teacher", "Peter laughed quietly", "remember"]

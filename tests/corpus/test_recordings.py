@@ -15,7 +15,8 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.protocols import READERS, check_protocols_are_kept
 from intervox.parallel import Pool
 from intervox.recipe import Recipe
-from intervox.recipe.corpus import BlockSettings, ConditionSettings, RecordingsSettings, TextSettings
+from intervox.recipe.corpus import BlockSettings, ConditionSettings, TextSettings
+from intervox.recipe.engines import RecordingsSettings
 from tests.conftest import Speech
 from tests.corpus.test_corpus import ESPEAK, TINY, assert_crossed, by_block
 

@@ -29,10 +29,9 @@ from intervox.recipe.corpus import (
     CastingSettings,
     ConditionSettings,
     CorpusRecipe,
-    EspeakSettings,
-    RecordingsSettings,
     TextSettings,
 )
+from intervox.recipe.engines import EspeakSettings, RecordingsSettings
 from intervox.recipe.style import STYLE_BOUNDS, StyleSettings
 from intervox.recipe.training import SubspaceSettings
 from intervox.training.refine import check_training

@@ -11,7 +11,8 @@ from intervox.corpus.plan.lexicon import lexicon_languages, load_lexicon
 from intervox.corpus.plan.texts import MAX_CHARACTERS, read_texts, reserved_texts, texts
 from intervox.engines.espeak import EspeakEngine
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import KINDS, EspeakSettings, TextKind, TextSettings
+from intervox.recipe.corpus import KINDS, TextKind, TextSettings
+from intervox.recipe.engines import EspeakSettings
 
 LANGUAGES = lexicon_languages()
 EVERY_KIND = dict.fromkeys(KINDS, 1.0)

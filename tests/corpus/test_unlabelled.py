@@ -22,7 +22,8 @@ from intervox.evaluation.protocols import READERS, check_protocols_are_kept
 from intervox.features.store import Features
 from intervox.parallel import Pool
 from intervox.recipe import Recipe
-from intervox.recipe.corpus import CorpusRecipe, QualitySettings, UnlabelledSettings
+from intervox.recipe.corpus import CorpusRecipe, QualitySettings
+from intervox.recipe.engines import UnlabelledSettings
 from intervox.training.cells import BlockSampler, training_cells
 from intervox.training.losses.multi_positive import _pairs
 from tests.conftest import Speech

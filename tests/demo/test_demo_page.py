@@ -12,7 +12,7 @@ import soundfile as sf
 from intervox.demo.page import Limits
 from intervox.engines.espeak import EspeakEngine
 from intervox.model.loading import load_model
-from intervox.recipe.corpus import EspeakSettings
+from intervox.recipe.engines import EspeakSettings
 from tests.support.browser import BROWSER, FLAGS
 from tests.support.serving import outward_connections, serving
 

@@ -15,7 +15,7 @@ import transformers
 import intervox
 from intervox.engines.base import load_engine
 from intervox.recipe import dump_recipe, load_recipe
-from intervox.recipe.corpus import EspeakSettings
+from intervox.recipe.engines import EspeakSettings
 from tests.backbones.test_backbones import SMALL
 from tests.conftest import ROOT
 from tests.support import documents

@@ -13,7 +13,7 @@ from intervox.audio import SAMPLE_RATE
 from intervox.engines.base import RenderError, Voice
 from intervox.engines.command import CommandEngine
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import CommandSettings
+from intervox.recipe.engines import CommandSettings
 
 SYNTHESISER = """
 import os, subprocess, sys, time, wave

@@ -18,7 +18,7 @@ from intervox.engines.kokoro import KokoroEngine
 from intervox.engines.kokoro_assets import HUB_FILES, check_assets, default_folder, make_assets
 from intervox.engines.kokoro_voices import PRESETS
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import KokoroSettings
+from intervox.recipe.engines import KokoroSettings
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

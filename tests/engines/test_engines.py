@@ -21,7 +21,7 @@ from intervox.engines.kokoro_voices import POOLS, PRESETS, make_voices, parse_vo
 from intervox.engines.phonemes import phonemise
 from intervox.engines.piper import PiperEngine
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import EspeakSettings, KokoroSettings, PiperSettings
+from intervox.recipe.engines import EspeakSettings, KokoroSettings, PiperSettings
 
 
 def is_reproducible(engine: Engine, voices: list[Voice]) -> bool:

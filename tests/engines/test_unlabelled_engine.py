@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from intervox.engines.base import RenderError
 from intervox.engines.unlabelled import FRAMES_PER_SECOND, UnlabelledEngine, cut
 from intervox.errors import IntervoxError, IntervoxWarning
-from intervox.recipe.corpus import CorpusRecipe, UnlabelledSettings
+from intervox.recipe.corpus import CorpusRecipe
+from intervox.recipe.engines import UnlabelledSettings
 from tests.conftest import Speech
 
 

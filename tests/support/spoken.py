@@ -4,7 +4,7 @@ from functools import cache
 
 from intervox.audio import Waveform
 from intervox.engines.base import load_engine
-from intervox.recipe.corpus import EspeakSettings
+from intervox.recipe.engines import EspeakSettings
 
 SENTENCES = (
     "the harbour was quiet before the first boats came in",

@@ -59,7 +59,7 @@ def _engine(name: str) -> Check:
     from pydantic import TypeAdapter, ValidationError
 
     from intervox.engines.base import load_engine
-    from intervox.recipe.corpus import EngineSettings
+    from intervox.recipe.engines import EngineSettings
 
     needed = name == "espeak"
     try:

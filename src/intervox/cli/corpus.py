@@ -137,7 +137,7 @@ def coverage(
     from intervox.corpus.plan.texts import texts
     from intervox.engines.base import load_engine
     from intervox.recipe import load_recipe
-    from intervox.recipe.corpus import ON_RECORD
+    from intervox.recipe.engines import ON_RECORD
     from intervox.tables import markdown
 
     read = load_recipe(recipe)
@@ -156,7 +156,7 @@ def languages(as_json: JsonOption = False) -> None:
     """List the languages that have built-in texts, and all that espeak speaks texts of your own in."""
     from intervox.corpus.plan.lexicon import lexicon_languages
     from intervox.engines.espeak import EspeakEngine
-    from intervox.recipe.corpus import EspeakSettings
+    from intervox.recipe.engines import EspeakSettings
 
     listed = {"texts": lexicon_languages(), "espeak": EspeakEngine(EspeakSettings()).languages()}
     if as_json:

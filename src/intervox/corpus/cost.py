@@ -18,7 +18,8 @@ from intervox.corpus.render.shard import render_shard
 from intervox.corpus.render.synthesis import empty_job
 from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import SPLITS, CorpusRecipe
+from intervox.recipe.corpus import CorpusRecipe
+from intervox.recipe.engines import SPLITS
 from intervox.seeds import rng
 from intervox.storage import check_disk, check_memory
 from intervox.tables import Table

@@ -14,7 +14,7 @@ from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.clips.manifest import FactorValues
 from intervox.engines.phonemes import library_files
 from intervox.errors import IntervoxError, missing_extra
-from intervox.recipe.corpus import EngineSettings
+from intervox.recipe.engines import EngineSettings
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

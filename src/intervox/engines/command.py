@@ -21,7 +21,7 @@ import soundfile as sf
 from intervox.audio import Waveform, load_audio
 from intervox.engines.base import Engine, RenderError, Voice
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import PLACEHOLDERS, CommandSettings
+from intervox.recipe.engines import PLACEHOLDERS, CommandSettings
 
 MAX_BYTES = 64 * 2**20
 MAX_SECONDS = 600

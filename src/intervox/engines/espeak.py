@@ -19,7 +19,7 @@ from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.engines.base import Engine, Voice
 from intervox.engines.phonemes import fresh_library, library_files
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import EspeakSettings
+from intervox.recipe.engines import EspeakSettings
 from intervox.seeds import rng
 from intervox.storage import read_json
 

@@ -31,7 +31,7 @@ from intervox.engines.kokoro_assets import (
 )
 from intervox.engines.kokoro_voices import make_voices, parse_voice
 from intervox.engines.phonemes import phonemise
-from intervox.recipe.corpus import KokoroSettings
+from intervox.recipe.engines import KokoroSettings
 from intervox.seeds import rng
 from intervox.storage import read_json
 

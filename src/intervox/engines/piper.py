@@ -19,7 +19,7 @@ from intervox.audio import Waveform
 from intervox.engines.base import RATE_RANGE, Engine, Voice, check_runtime, finished_clip, open_session
 from intervox.engines.phonemes import phonemise
 from intervox.errors import IntervoxError, missing_extra
-from intervox.recipe.corpus import PiperSettings
+from intervox.recipe.engines import PiperSettings
 from intervox.seeds import rng
 from intervox.storage import file_sha256, read_json, stable_hash
 

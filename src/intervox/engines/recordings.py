@@ -13,7 +13,7 @@ from intervox.clips.manifest import Row, read_manifest
 from intervox.clips.schema import SHARD_SCHEMA
 from intervox.engines.base import Engine, RenderError, RenditionLabels, Voice
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import RecordingsSettings
+from intervox.recipe.engines import RecordingsSettings
 from intervox.storage import stable_hash
 
 

@@ -22,7 +22,7 @@ from intervox.clips.text_files import read_lines
 from intervox.engines.base import Engine, RenderError, Voice
 from intervox.errors import IntervoxError, IntervoxWarning
 from intervox.progress import progress_bar
-from intervox.recipe.corpus import UnlabelledSettings
+from intervox.recipe.engines import UnlabelledSettings
 from intervox.seeds import rng
 from intervox.storage import stable_hash
 

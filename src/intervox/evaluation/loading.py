@@ -36,7 +36,8 @@ from intervox.features.store import Features, extract_frames
 from intervox.metrics.abx import draw_grids
 from intervox.metrics.trials import TrialList
 from intervox.recipe import EvaluationSettings, FeatureSettings
-from intervox.recipe.corpus import ConditionSettings, Split
+from intervox.recipe.corpus import ConditionSettings
+from intervox.recipe.engines import Split
 from intervox.seeds import rng
 from intervox.storage import stable_hash
 

@@ -17,7 +17,7 @@ from intervox.clips.labels import PIECE
 from intervox.clips.schema import CastingFacts, CorpusFacts, EngineFacts
 from intervox.corpus.acoustics.conditions import disturbance_counts
 from intervox.corpus.inspect.check_clips import factor_columns
-from intervox.recipe.corpus import ON_RECORD
+from intervox.recipe.engines import ON_RECORD
 from intervox.tables import Table, markdown
 
 HUB_SPLIT = "cells"

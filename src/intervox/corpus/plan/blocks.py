@@ -10,7 +10,8 @@ import numpy as np
 from intervox.clips.labels import Text
 from intervox.corpus.plan.people import Speaker
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import SPLITS, BlockSettings, CorpusRecipe, RecordingsSettings
+from intervox.recipe.corpus import BlockSettings, CorpusRecipe
+from intervox.recipe.engines import SPLITS, RecordingsSettings
 
 _TRIES = 30
 """Grids that are grown for each recorded block; the largest is taken."""

@@ -23,7 +23,8 @@ from intervox.corpus.plan.texts import texts as inventory
 from intervox.corpus.plan.unlabelled import unlabelled_blocks
 from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError
-from intervox.recipe.corpus import SPLITS, CorpusRecipe
+from intervox.recipe.corpus import CorpusRecipe
+from intervox.recipe.engines import SPLITS
 from intervox.recipe.style import StyleSettings
 from intervox.seeds import rng
 

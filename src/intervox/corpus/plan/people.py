@@ -11,7 +11,8 @@ from intervox.audio import Waveform
 from intervox.clips.schema import CastingFacts
 from intervox.corpus.acoustics.voices import Transformation, draw_transformations
 from intervox.engines.base import Engine, Voice, load_engine
-from intervox.recipe.corpus import SPLITS, CorpusRecipe, EngineSettings, UnlabelledSettings
+from intervox.recipe.corpus import CorpusRecipe
+from intervox.recipe.engines import SPLITS, EngineSettings, UnlabelledSettings
 
 
 class VoiceSpace(Protocol):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from intervox.clips.labels import PIECE, Text
 from intervox.corpus.plan.blocks import Block, Deck
 from intervox.corpus.plan.people import Speaker, all_speakers
-from intervox.recipe.corpus import CorpusRecipe, UnlabelledSettings
+from intervox.recipe.corpus import CorpusRecipe
+from intervox.recipe.engines import UnlabelledSettings
 from intervox.seeds import rng
 
 

@@ -24,7 +24,8 @@ from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError
 from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
-from intervox.recipe.corpus import CastingSettings, ConditionSettings, CorpusRecipe, EngineSettings
+from intervox.recipe.corpus import CastingSettings, ConditionSettings, CorpusRecipe
+from intervox.recipe.engines import EngineSettings
 from intervox.storage import StepFolder, atomic_path, stable_hash, write_bytes, write_json
 
 SCHEMA_VERSION = 2

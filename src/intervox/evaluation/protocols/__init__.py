@@ -43,7 +43,7 @@ from intervox.evaluation.protocols.lists import CNCELEB, VOICES, VOXCELEB1
 from intervox.evaluation.protocols.read import AN4, CMU_ARCTIC, COMMON_VOICE, VCTK, librispeech
 from intervox.metrics.trials import TrialList
 from intervox.recipe import Recipe
-from intervox.recipe.corpus import RecordingsSettings, UnlabelledSettings
+from intervox.recipe.engines import RecordingsSettings, UnlabelledSettings
 
 __all__ = ["READERS", "CorpusReader", "Protocol", "TrialList", "data_folder", "find_protocols"]
 
