@@ -45,7 +45,7 @@ class IntervoxSpeakerEmbedding:
     @property
     def dimension(self) -> int:
         """Of an embedding."""
-        return int(self.model.subspace(self.space).settings.dim)
+        return int(self.model.dims[self.space])
 
     def to(self, _device: torch.device) -> "IntervoxSpeakerEmbedding":
         """Stay where it is: the backbone takes a GPU by itself where there is one."""
