@@ -88,6 +88,7 @@ def test_a_killed_process_and_an_unknown_pool_say_so() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_here")
 def test_ray_makes_the_same_corpus_and_survives_a_killed_worker(tmp_path: Path) -> None:
     import ray

@@ -23,6 +23,9 @@ from tests.support.documents import BUILT_IN, HUB, Reader, blocks, pages, small_
 
 pytestmark = pytest.mark.slow
 
+LONG = ("own-factor.md", "own-data.md", "own-tts.md", "tutorial.md", "wavlm.md", "adaptation.md", "style.md")
+"""Pages that train for minutes."""
+
 WORDS = {"yes": "yes", "no": "no", "stop": "stop"}
 DIGITS = {"0": "zero", "1": "one", "2": "two"}
 PEOPLE = ("alice", "bob", "carol")
@@ -152,7 +155,11 @@ def desk(
     return folder
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.long] * (page.name in LONG)) for page in pages()],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
 def test_a_pages_blocks_do_what_they_say(page: Path, desk: Path, stand_ins: dict[str, str]) -> None:
     reader = Reader(desk, stand_ins)
     reader.copy_recipes(page)

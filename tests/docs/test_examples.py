@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from intervox import SubspaceModel
+from intervox import Embedder, load_model
 from tests.conftest import ROOT
 from tests.support.spoken import SENTENCES, spoken
 
@@ -31,8 +31,8 @@ def load(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def model() -> SubspaceModel:
-    return SubspaceModel.from_pretrained("default")
+def model() -> Embedder:
+    return load_model()
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_examples_do_without_the_toolkit(toolkit: str) -> None:
         assert not [name for name in sys.modules if name.split(".")[0] == toolkit]
 
 
-def test_the_embedding_has_pyannotes_interface(model: SubspaceModel) -> None:
+def test_the_embedding_has_pyannotes_interface(model: Embedder) -> None:
     embed = load("pyannote_embedding").IntervoxSpeakerEmbedding()
-    dim = model.subspace("speaker").settings.dim
+    dim = model.dims["speaker"]
     assert (embed.sample_rate, embed.metric, embed.dimension) == (16_000, "cosine", dim)
     assert embed.to(torch.device("cpu")) is embed
     waves = torch.from_numpy(np.stack([spoken(0)[:24_000], spoken(7)[:24_000]]))
@@ -74,7 +74,7 @@ def test_the_embedding_has_pyannotes_interface(model: SubspaceModel) -> None:
     assert np.isnan(embed(waves[:, None, 8_000 : 8_000 + embed.min_num_samples - 1])).all()
 
 
-def test_a_masked_speaker_is_not_heard(model: SubspaceModel) -> None:
+def test_a_masked_speaker_is_not_heard(model: Embedder) -> None:
     """One second each of two speakers, under masks of a hundred frames as a segmentation gives them."""
     embed = load("pyannote_embedding").IntervoxSpeakerEmbedding()
     first, second = spoken(0)[4_000:20_000], spoken(7)[4_000:20_000]
@@ -99,12 +99,12 @@ def test_masks_may_be_boolean_and_silence_is_nobody() -> None:
     assert np.isnan(embed(wave, silence)).all()
 
 
-def test_the_recognition_has_speechbrains_interface(model: SubspaceModel, clips: Path) -> None:
+def test_the_recognition_has_speechbrains_interface(model: Embedder, clips: Path) -> None:
     recognition = load("speechbrain_verification").IntervoxSpeakerRecognition()
     waves = [
         torch.from_numpy(spoken(*who)) for who in ((0, SENTENCES[0]), (0, SENTENCES[1]), (7, SENTENCES[2]))
     ]
-    assert recognition.encode_batch(waves[0]).shape == (1, 1, model.subspace("speaker").settings.dim)
+    assert recognition.encode_batch(waves[0]).shape == (1, 1, model.dims["speaker"])
     one, same, other = (wave[None] for wave in waves)
     score, prediction = recognition.verify_batch(one, same)
     assert score.shape == prediction.shape == (1, 1)
@@ -118,7 +118,7 @@ def test_the_recognition_has_speechbrains_interface(model: SubspaceModel, clips:
     assert prediction.item() is True
 
 
-def test_another_speaker_in_the_padding_is_not_heard(model: SubspaceModel) -> None:
+def test_another_speaker_in_the_padding_is_not_heard(model: Embedder) -> None:
     recognition = load("speechbrain_verification").IntervoxSpeakerRecognition()
     short, long = torch.from_numpy(spoken(0)[:16_000]), torch.from_numpy(spoken(7)[:32_000])
     silent = torch.stack([torch.cat([short, torch.zeros(16_000)]), long])
@@ -131,7 +131,7 @@ def test_another_speaker_in_the_padding_is_not_heard(model: SubspaceModel) -> No
     assert not torch.allclose(recognition.encode_batch(loud), expected, atol=0.01)
 
 
-def test_datasets_are_mapped(model: SubspaceModel, clips: Path) -> None:
+def test_datasets_are_mapped(model: Embedder, clips: Path) -> None:
     pytest.importorskip("datasets")
     example = load("datasets_map")
     paths = [str(clips / f"{name}.wav") for name in "abc"]

@@ -189,13 +189,13 @@ def test_a_folder_is_uploaded_whole_and_again(
     hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    (folder / "model.int8.onnx").write_bytes(b"small")
+    (folder / "old.onnx").write_bytes(b"small")
     address = push_folder(folder, REPOSITORY, private=True)
     assert address == f"{hub.address}/{REPOSITORY}"
     assert hub.private == [True]
     assert hub.repositories[REPOSITORY] == contents(folder)
     # A graph that is no longer in the folder would be of another model.
-    (folder / "model.int8.onnx").unlink()
+    (folder / "old.onnx").unlink()
     (folder / "model.onnx").write_bytes(b"another")
     push_folder(folder, REPOSITORY)
     assert hub.repositories[REPOSITORY] == contents(folder)
@@ -252,6 +252,7 @@ def test_names_that_no_repository_has(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_command_exports_uploads_and_others_load_it(hub: Hub, tmp_path: Path) -> None:
     model = family_model("hubert-base", tmp_path / "backbone")
     model.save_pretrained(tmp_path / "model")
@@ -291,7 +292,7 @@ def test_the_command_exports_uploads_and_others_load_it(hub: Hub, tmp_path: Path
     card = hub.repositories[REPOSITORY]["README.md"].decode()
     assert "license: mit" in card
     assert "EER 7 %" in card
-    assert "`model.int8.onnx`" in card
+    assert "weights of eight bits" in card
 
     # Somebody else, who has the name alone.
     load = f"""

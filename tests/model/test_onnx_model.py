@@ -1,6 +1,8 @@
 """The model on onnxruntime against the same in PyTorch, and what is said where it can't be opened."""
 
+import copy
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +102,13 @@ def test_a_batch_is_its_clips(speech: Speech) -> None:
         # The mean of a clip's frames, scaled to unit length, is the clip's vector.
         mean = part.mean(axis=0)
         np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-5)
+
+
+def test_it_is_copied_and_sent_to_other_processes(model: OnnxModel, speech: Speech) -> None:
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert (other.name, other.key) == (model.name, model.key)
+        clips = [speech(0.5, 0)]
+        np.testing.assert_array_equal(other.encode(clips)["speaker"], model.encode(clips)["speaker"])
 
 
 def test_torch_comes_out_where_it_is_asked_for(model: OnnxModel, speech: Speech) -> None:

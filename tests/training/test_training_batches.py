@@ -38,11 +38,12 @@ def test_blocks_follow_from_seed_and_step() -> None:
     np.testing.assert_array_equal(known["speaker"], labels["speaker"][batch])
 
 
-def test_a_class_that_is_one_rendition_starts_no_closed_form() -> None:
+def test_a_piece_that_is_a_class_of_its_own_starts_no_closed_form() -> None:
     labels = np.array([0, 0, 1, 1, 2, 2, UNLABELLED, UNLABELLED])
     renditions = np.array([7, 7, 8, 9, 7, 5, 1, 2])
-    found = labels_of_several(labels, renditions)
+    found = labels_of_several(labels, renditions, np.ones(8, bool))
     np.testing.assert_array_equal(found, [UNLABELLED] * 2 + [1, 1, 2, 2] + [UNLABELLED] * 2)
+    np.testing.assert_array_equal(labels_of_several(labels, renditions, np.zeros(8, bool)), labels)
 
 
 def grid(blocks: int = 6, speakers: int = 3, contents: int = 4, copies: int = 2) -> dict[str, np.ndarray]:

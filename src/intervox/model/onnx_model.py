@@ -64,6 +64,7 @@ class OnnxModel(Embedder):
     def __init__(
         self, folder: Path, name: str = "", device: str | None = None, threads: int | None = None
     ) -> None:
+        self._opened = (folder, name, device, threads)
         self.name = name
         self.threads = threads or default_workers()
         with damage_named(name or str(folder)):
@@ -82,6 +83,10 @@ class OnnxModel(Embedder):
             space: {k: list(v) for k, v in sets.items()} for space, sets in (config.measured or {}).items()
         }
         self._session = _session(folder / GRAPH, provider(device), self._key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy or send a model as what it was opened by: a session can't be."""
+        return OnnxModel, self._opened
 
     @property
     def factors(self) -> dict[str, str]:

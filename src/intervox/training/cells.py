@@ -103,15 +103,17 @@ def cells_of(split: str, cells: pa.Table, features: Features, columns: Set[str])
     return TrainingCells(rows, cells["block"].to_numpy()[rows], labels)
 
 
-def labels_of_several(labels: NDArray[np.int64], renditions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Take the label from classes that are one rendition and its copies.
+def labels_of_several(
+    labels: NDArray[np.int64], renditions: NDArray[np.int64], pieces: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Take the label from pieces of unlabelled recordings whose class is one rendition and its copies.
 
     What varies within such a class is the condition alone. A closed form would take all else that tells it
-    from others, as the voice of an unlabelled recording, for what the class is about.
+    from others, as the voice, for what the class is about.
     """
     pairs = np.unique(np.stack([labels, renditions]), axis=1)[0]
     classes, counts = np.unique(pairs, return_counts=True)
-    return np.where(np.isin(labels, classes[counts > 1]), labels, UNLABELLED)
+    return np.where(np.isin(labels, classes[counts > 1]) | ~pieces, labels, UNLABELLED)
 
 
 def check_columns(wanted: Set[str], plan: Collection[str]) -> None:

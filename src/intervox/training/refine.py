@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from intervox.backbones.load import load_backbone
-from intervox.clips.labels import UNLABELLED
+from intervox.clips.labels import PIECE, UNLABELLED
 from intervox.clips.schema import CELL_SCHEMA
 from intervox.corpus.plan.design import plan_factors
 from intervox.errors import IntervoxError
@@ -80,7 +80,7 @@ def refine(cells: pa.Table, features: Features, recipe: Recipe, folder: Path) ->
         validation = _validation(cells, features, recipe) if recipe.training.validate_every else None
         # The others get the main process' start, and a checkpoint holds it.
         if accelerator.is_main_process and not (folder / CHECKPOINT).exists():
-            _prepare(model, chosen, _renditions(cells, chosen), features, recipe)
+            _prepare(model, chosen, _pieces(cells, chosen), features, recipe)
         done = train(model, accelerator, chosen, validation, features, recipe, folder)
         if step:
             model.save_pretrained(folder)
@@ -233,15 +233,17 @@ def _validation(cells: pa.Table, features: Features, recipe: Recipe) -> Validati
     return Validation(held_out, factors, recipe.seed, crop_frames(recipe.training))
 
 
-def _renditions(cells: pa.Table, chosen: TrainingCells) -> NDArray[np.int64]:
-    """Number the rendition of each cell; where the plan does not tell, each is one of its own."""
-    return cells["seed"].to_numpy()[chosen.rows] if "seed" in cells.column_names else chosen.rows
+def _pieces(cells: pa.Table, chosen: TrainingCells) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the number of each cell's rendition, and whether it is a piece of an unlabelled recording."""
+    if not {"seed", "kind"} <= set(cells.column_names):
+        return chosen.rows, np.zeros(len(chosen.rows), bool)
+    return cells["seed"].to_numpy()[chosen.rows], np.array(cells["kind"].to_pylist())[chosen.rows] == PIECE
 
 
 def _prepare(
     model: SubspaceModel,
     chosen: TrainingCells,
-    renditions: NDArray[np.int64],
+    pieces: tuple[NDArray[np.int64], NDArray[np.bool_]],
     features: Features,
     recipe: Recipe,
 ) -> None:
@@ -262,7 +264,7 @@ def _prepare(
         standard = means.sub_(model.mean).div_(model.scale)
         for name, settings in recipe.subspaces.items():
             inputs = model.erased(name, standard) if settings.erase else standard
-            labels = labels_of_several(chosen.labels[settings.factor], renditions)
+            labels = labels_of_several(chosen.labels[settings.factor], *pieces)
             linear = closed_form(settings, inputs.numpy(), labels)
             model.initialise(name, linear.shrunk(settings.reliability))
 
