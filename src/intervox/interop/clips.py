@@ -27,7 +27,7 @@ PIPE = "-"
 _ANY_NAME = "surrogateescape"
 """How Python itself holds names of files that are no UTF-8."""
 
-_FIRST_SECONDS = 10.0
+_FIRST_SECONDS = 30.0
 _MOST_SECONDS = 600.0
 """Sound that is embedded together: little at first, for an early result, then more, for speed."""
 
