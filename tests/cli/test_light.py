@@ -139,6 +139,12 @@ def test_what_needs_training_names_the_extra(words: str, folder: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_the_demo_names_its_own_extra(folder: Path) -> None:
+    done = python(["-m", "intervox", "demo"], folder, absent=(*TRAIN, "gradio"))
+    assert done.returncode == 2
+    assert done.stderr.endswith("pip install intervox[demo]\n")
+
+
 def test_a_plan_needs_neither_engines_nor_what_renders(folder: Path) -> None:
     absent = ("torch", "transformers", "onnxruntime", *ENGINES)
     done = python(["-m", "intervox", "corpus", "plan", "standard"], folder, absent)

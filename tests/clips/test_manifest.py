@@ -92,7 +92,7 @@ def test_half_of_the_labels_are_enough_to_be_measured_on(
     with pytest.raises(IntervoxError, match="lacks the columns"):
         read_manifest(path)
     path.write_text("path\na.wav\n")
-    with pytest.raises(IntervoxError, match="lacks the columns content, speaker"):
+    with pytest.raises(IntervoxError, match="lacks the columns content or speaker: add one of them"):
         read_manifest(path, partial=True)
 
 

@@ -8,15 +8,16 @@ from functools import wraps
 from itertools import accumulate
 from pathlib import Path
 
-from intervox.audio import SAMPLE_RATE, Waveform, load_audio, stream_audio
-from intervox.demo import answers
 from intervox.errors import IntervoxError, missing_extra
-from intervox.model.embedder import Embedder
 
-try:
+try:  # first: what else the page needs comes with the same extra
     import gradio as gr
 except ImportError:
     raise missing_extra("gradio", "demo", "the demo page") from None
+
+from intervox.audio import SAMPLE_RATE, Waveform, load_audio, stream_audio
+from intervox.demo import answers
+from intervox.model.embedder import Embedder
 
 KEPT_SECONDS = 600
 """After so long an uploaded clip is deleted."""
