@@ -80,6 +80,8 @@ _RULES = {
 def plain_problem(problem: "ErrorDetails") -> str:
     """Say of a value what pydantic found wrong with it, as the end of a sentence: "must be a number"."""
     kind = problem["type"]
+    if str(problem["input"]).lower() == "nan":  # which lies in no range, and below and above none
+        return "must be a number"
     context = {name: _number(value) for name, value in problem.get("ctx", {}).items()}
     if kind in _RULES:
         return _RULES[kind].format_map(context)

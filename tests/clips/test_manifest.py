@@ -211,3 +211,15 @@ def test_without_pyarrow_parquet_names_the_extra(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(IntervoxError, match=r"Parquet files needs .*pip install intervox\[train\]"):
         read_manifest(tmp_path / "m.parquet")
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ('{"path": "a.wav", "speaker": {"a": 1}, "content": "x"}', "speaker is not one value"),
+    ('{"path": "a.wav", "speaker": "a", "content": ["x"]}', "content is not one value"),
+    ("[" * 100_000, "line 1 is not usable JSON"),
+])  # fmt: skip
+def test_what_is_no_label_is_refused(line: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(line)
+    with pytest.raises(IntervoxError, match=message):
+        read_manifest(path)

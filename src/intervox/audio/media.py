@@ -25,10 +25,6 @@ _FORMATS = "aac,ac3,amr,ape,asf,caf,matroska,mov,ogg,tta,wv"
 
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 
-_SAYS_LENGTH = ("mov", "matroska")
-"""Demuxers whose lengths come from a header; those of the others are guessed from the bit rate."""
-
-
 _BEGINNINGS = (
     b"\x1aE\xdf\xa3",  # WebM, MKV
     b"#!AMR",
@@ -88,6 +84,7 @@ class AvRecording(Recording):
             raise
         self._channels = self._first.layout.nb_channels
         kind = self._container.format.name
+        # Of other containers a length is guessed from the bit rate.
         if kind.startswith("mov") and self._stream.duration:
             self.promised = float(self._stream.duration * self._stream.time_base)
         elif kind.startswith("matroska") and len(streams) == 1 and self._container.duration:

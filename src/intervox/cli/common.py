@@ -1,7 +1,6 @@
 """What commands share: options, exit codes, and how results and errors are printed."""
 
 import json
-import math
 import os
 import sys
 import warnings
@@ -62,13 +61,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 JsonLinesOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 Item = TypeVar("Item")
-
-
-def a_number(value: float | None) -> float | None:
-    """Refuse NaN, which no range does: it compares with nothing."""
-    if value is not None and math.isnan(value):
-        raise typer.BadParameter("nan is not a number")
-    return value
 
 
 YES, NO, ERROR = 0, 1, 2

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intervox.cli.common import JsonOption, ModelOption, a_number, show_found
+from intervox.cli.common import JsonOption, ModelOption, show_found
 from intervox.errors import IntervoxError
 from intervox.model.files import DEFAULT
 
@@ -93,12 +93,8 @@ def demo(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = 7860,
-    megabytes: Annotated[
-        float, typer.Option(min=0.1, max=1000, callback=a_number, help="Largest file that is taken.")
-    ] = 25.0,
-    minutes: Annotated[
-        float, typer.Option(min=0.1, max=600, callback=a_number, help="Longest clip that is taken.")
-    ] = 10.0,
+    megabytes: Annotated[float, typer.Option(min=0.1, max=1000, help="Largest file that is taken.")] = 25.0,
+    minutes: Annotated[float, typer.Option(min=0.1, max=600, help="Longest clip that is taken.")] = 10.0,
 ) -> None:
     """Show a page that compares two clips and finds a keyword, until Ctrl-C.
 

@@ -80,8 +80,9 @@ def evaluate(
     manifest: Annotated[
         Path | None,
         typer.Option(
+            dir_okay=False,
             help="Measure a model on your own recordings instead of a run: a .csv, .jsonl or .parquet table "
-            "with path, and speaker or content or both."
+            "with path, and speaker or content or both.",
         ),
     ] = None,
     model: ModelOption = None,
@@ -136,13 +137,8 @@ def _check_evaluated(
     protocols: list[str] | None,
 ) -> None:
     """Refuse options that say of more than one thing that it is to be measured."""
-    from intervox.clips.records import MANIFEST_FORMATS
-
     if embeddings is None and protocols:
         raise IntervoxError("--protocol goes with --embeddings: name a run's in evaluation.protocols")
-    if manifest and not (manifest.name.endswith(MANIFEST_FORMATS) and manifest.is_file()):
-        wanted = f"a file that ends in {', '.join(MANIFEST_FORMATS)}"
-        raise IntervoxError(f"--manifest is {manifest}, which is not {wanted}: give one")
     if manifest is None and model is not None:
         raise IntervoxError("--model goes with --manifest: a run measures the model that it trained")
     if manifest and embeddings:

@@ -15,7 +15,6 @@ from intervox.cli.common import (
     JsonLinesOption,
     ModelOption,
     StrictOption,
-    a_number,
     complain,
     open_model,
     say,
@@ -49,7 +48,6 @@ def verify(
         typer.Option(
             min=0,
             max=1,
-            callback=a_number,
             help="Share of strangers that may pass, measured on synthetic voices; such as 0.001.",
             show_default="the model's operating point, 0.01",
         ),
@@ -59,7 +57,6 @@ def verify(
         typer.Option(
             min=1e-9,
             max=1 - 1e-9,
-            callback=a_number,
             help="How probable it is, before a clip is heard, that it has the speaker; changes the "
             "probability, not the decision.",
         ),

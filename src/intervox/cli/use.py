@@ -16,7 +16,6 @@ from intervox.cli.common import (
     JsonLinesOption,
     ModelOption,
     StrictOption,
-    a_number,
     complain,
     open_model,
     say,
@@ -110,7 +109,6 @@ def spot(
         typer.Option(
             min=-1,
             max=1,
-            callback=a_number,
             help="Cosine from which on a keyword is heard.",
             show_default="calibrated",
         ),

@@ -181,6 +181,8 @@ def as_label(value: object) -> str:
 
 def _value(record: Record, name: str) -> str:
     given = record.values.get(name)
+    if isinstance(given, list | dict):
+        raise IntervoxError(f"{record.place}: {name} is not one value: write a text")
     # What is said or where it lies is no label: "nan" may be a word, and "7.0" a file.
     is_written = isinstance(given, str) and name in ("path", "text")
     value = str(given).strip() if is_written else as_label(given)

@@ -124,7 +124,7 @@ def _jsonl(path: Path) -> Table:
 def _json_object(where: str, line: str) -> dict[str, Any]:
     try:
         found = json.loads(line, object_pairs_hook=_each_once)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntervoxError(f"{where} is not usable JSON ({error}): write one object per line") from None
     if not isinstance(found, dict):
         raise IntervoxError(f"{where} is not a JSON object: write one per recording")

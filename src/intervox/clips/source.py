@@ -151,8 +151,8 @@ def check_failures(failed: Sequence[str], total: int, what: str, limit: float, k
     """
     if len(failed) - known > limit * total:
         raise IntervoxError(
-            f"{len(failed):,} of {total:,} {what} failed, more than the {limit:.0%} of max_failures: mend "
-            f"them or raise it; the first: {failed[0]}"
+            f"{len(failed):,} of {total:,} {what} failed, more than {limit:.0%} (a recipe's "
+            f"max_failures): fix them or leave them out; the first: {failed[0]}"
         )
 
 

@@ -32,8 +32,8 @@ from intervox.parallel import default_workers
 AUDIO, LENGTHS = "audio", "lengths"
 """Inputs of a graph: the batch (clips, samples), and how many samples of each row are the clip."""
 
-FRAMES, COUNTS = ".frames", "frame_counts"
-"""Outputs of a graph: a subspace's frames of all clips, one after the other, and how many each clip has."""
+FRAMES = ".frames"
+"""After a subspace's name: the output of a graph with the frames of all clips, one after the other."""
 
 KEY = "key"
 """Of a graph's metadata: ``Embedder.key`` of the model that it was exported from."""

@@ -95,7 +95,7 @@ class Recipe(Part):
 
     name: str = Field("custom", pattern=r"^\w[\w.-]*$")
     seed: int = Field(0, ge=0, lt=2**31)
-    backbone: str = "bundled:whisper-tiny.en"
+    backbone: str = Field("bundled:whisper-tiny.en", min_length=1)
     corpus: CorpusRecipe = CorpusRecipe()
     features: FeatureSettings = FeatureSettings()
     subspaces: dict[str, SubspaceSettings] = Field(

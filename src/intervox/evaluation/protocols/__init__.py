@@ -136,7 +136,7 @@ def _lists_of_own(folder: Path, rows: list[Row]) -> dict[str, TrialList]:
 
 
 def _read(name: str, base: Path, partial: bool) -> Protocol:
-    if format_of(path := Path(name)):
+    if format_of(path := Path(name)) or path.is_file():
         return _of_manifest(path, partial)
     if not name or Path(name).name != name or name in _OURS:
         ours = " or ".join(map(repr, _OURS))
