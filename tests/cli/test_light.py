@@ -7,6 +7,7 @@ import pytest
 import soundfile as sf
 
 from tests.support.absent import TRAIN, python
+from tests.support.corpora import tone_rows, write_corpus
 from tests.support.spoken import SENTENCES, spoken
 
 ENGINES = ("espeakng_loader", "ctranslate2", "pyworld", "ray")
@@ -153,6 +154,14 @@ def test_a_plan_needs_neither_engines_nor_what_renders(folder: Path) -> None:
     assert "the espeak engine needs the package 'espeakng-loader'" in " ".join(done.stdout.split())
     done = python(["-m", "intervox", "engines"], folder, absent)
     assert done.returncode == 2 or "not installed" in done.stdout
+
+
+def test_a_corpus_is_checked_without_what_made_it(tmp_path: Path) -> None:
+    folder = write_corpus(tmp_path / "corpus", tone_rows())
+    absent = ("torch", "transformers", "onnxruntime", *ENGINES)
+    for words in (["check", str(folder)], ["card", str(folder)]):
+        done = python(["-m", "intervox", "corpus", *words], tmp_path, absent)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_names_of_voices_are_those_of_the_installed_engine(monkeypatch: pytest.MonkeyPatch) -> None:

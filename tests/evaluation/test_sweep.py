@@ -1,4 +1,4 @@
-"""Variants of a recipe: which are refused, what is trained, and how they are compared."""
+"""How variants are trained and compared, and what is chosen by."""
 
 import json
 import shutil
@@ -9,262 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from intervox.clips.corpus import Corpus
-from intervox.clips.labels import Clips
 from intervox.errors import IntervoxError
-from intervox.evaluation.representations import BACKBONE, Representation
 from intervox.evaluation.results import Difference, Sweep
 from intervox.evaluation.studies import sweep
 from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
 from intervox.evaluation.studies.variants import (
-    MEASURES,
     Variant,
     choose_variants,
-    measure,
-    parse_vary,
-    train_on,
-    with_content_trials,
 )
-from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, View
 from intervox.evaluation.test_sets import TestSet as Prepared
-from intervox.evaluation.verification import verify
 from intervox.features.store import Features, write_features
 from intervox.recipe import EvaluationSettings, Recipe, load_recipe
 from intervox.storage import write_json
 from intervox.training.refine import refine
 from tests.support.corpora import tone_rows, write_corpus
 from tests.support.intervals import ends
-from tests.support.trials import drawn
-
-LAYERS, DIM = 2, 12
-PEOPLE, TEXTS = 18, 8
-Found = dict[str, Any]
-
-
-class World:
-    """Clips whose first layer is a voice and whose second is a text, and the cells of a plan."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        random = np.random.default_rng(3)
-        self.voices, self.texts = random.normal(size=(PEOPLE, DIM)), random.normal(size=(TEXTS, DIM))
-        self.random = random
-
-    def features(self, name: str, grid: list[tuple[int, int]], noise: float) -> Features:
-        means = np.array([[self.voices[s], self.texts[c]] for s, c in grid])
-        means = np.asarray(means + noise * self.random.normal(size=means.shape), np.float32)
-        count = len(grid)
-        write_features(
-            self.folder / name / "shard-00000.arrow",
-            list(range(count)),
-            means,
-            np.full(count, 50),
-            [None] * count,
-        )
-        about = {"key": name, "backbone": "none", "fingerprint": "f", "window_seconds": 4.0}
-        shape = {"layers": LAYERS, "dim": DIM, "clips": count, "frames": False}
-        write_json(self.folder / name / "features.json", about | shape)
-        return Features(self.folder / name)
-
-    def test_set(self, name: str, people: range, noise: float) -> Prepared:
-        grid = [(s, c) for s in people for c in range(TEXTS) for _ in range(2)]
-        labels = {
-            "speaker": np.array([f"s{s:02d}" for s, _ in grid]),
-            "content": np.array([f"t{c}" for _, c in grid]),
-        }
-        count = len(grid)
-        clips = Clips(
-            np.array([f"{name} {i}" for i in range(count)]), labels, np.ones(count), np.full(count, "")
-        )
-        rows = np.arange(count)
-        views = {
-            condition: View(rows, {BACKBONE: self.features(f"{name}-{condition}", grid, more * noise)}, rows)
-            for condition, more in ((CLEAN, 1.0), (CROSS_CONDITION, 1.5))
-        }
-        return Prepared(name, "none", clips, views, drawn(clips, 2000, EVALUATION_SEED))
-
-
-def small_recipe(**changes: Any) -> Recipe:
-    fields = {
-        "name": "small",
-        "subspaces": {name: {"factor": name, "dim": 6} for name in ("speaker", "content")},
-        "training": {"steps": 3, "blocks_per_step": 2, "warmup_steps": 1, "initialisation": "random"},
-        "evaluation": {"bootstrap": 40, "episodes": 5, "max_trials": 2000},
-    }
-    return Recipe.model_validate(fields | changes)
-
-
-def plan(people: int = 8) -> tuple[pa.Table, list[tuple[int, int]]]:
-    """Make two blocks of half of the people each, every text under two copies, and a test block."""
-    rows: list[Found] = []
-    grid = []
-    for person in range(people):
-        for text in range(TEXTS):
-            for copy in range(2):
-                rows.append(
-                    {
-                        "cell_id": len(rows),
-                        "split": "train",
-                        "block": person * 2 // people,
-                        "speaker": f"s{person:02d}",
-                        "content": f"t{text}",
-                        "engine": "espeak" if person % 4 else "kokoro",
-                        "condition": "noise" if copy else "clean",
-                        "copy": copy,
-                    }
-                )
-                grid.append((person, text))
-    rows.append(rows[-1] | {"cell_id": len(rows), "split": "test", "block": 2})
-    return pa.Table.from_pylist(rows), [*grid, grid[-1]]
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-Setting = tuple[pa.Table, Features]
-
-
-@pytest.fixture
-def corpus(world: World) -> Setting:
-    cells, grid = plan()
-    return cells, world.features("corpus", grid, 0.3)
-
-
-def test_options_are_crossed_and_read_as_yaml() -> None:
-    found = parse_vary(["training.steps=0,5", "subspaces.speaker.layers=[0,1],null", "cells=engine=espeak"])
-    assert list(found) == [
-        "steps=0, layers=[0, 1], cells=engine=espeak",
-        "steps=0, layers=None, cells=engine=espeak",
-        "steps=5, layers=[0, 1], cells=engine=espeak",
-        "steps=5, layers=None, cells=engine=espeak",
-    ]
-    assert list(found.values())[1] == {
-        "training.steps": 0, "subspaces.speaker.layers": None, "cells": "engine=espeak",
-    }  # fmt: skip
-    twice = parse_vary(["subspaces.speaker.dim=2", "subspaces.content.dim=3"])
-    assert list(twice) == ["subspaces.speaker.dim=2, subspaces.content.dim=3"]
-    assert parse_vary([]) == {}
-
-
-@pytest.mark.parametrize(
-    "option", ["training.steps", "training.steps=", "=3", "loss.denominator=[all", "a={"]
-)
-def test_an_option_of_another_form_is_refused(option: str) -> None:
-    with pytest.raises(IntervoxError, match="FIELD=VALUE"):
-        parse_vary([option])
-
-
-def test_a_field_is_varied_once() -> None:
-    with pytest.raises(IntervoxError, match=r"training\.steps is given twice"):
-        parse_vary(["training.steps=1", "training.steps=2"])
-
-
-def test_overrides_reach_the_recipe_and_nothing_else_does(corpus: Setting) -> None:
-    recipe = small_recipe(sweep={"variants": {"few": {"training.steps": 1, "seed": 7}}})
-    further = {"cold": {"subspaces.speaker.temperature": "5e-2", "subspaces.content.layers": [1]}}
-    plain, few, cold = choose_variants(recipe, *corpus, further, 1)
-    assert (plain.name, plain.recipe) == ("recipe", recipe)
-    assert (few.recipe.training.steps, few.recipe.seed) == (1, 7)
-    assert few.recipe.model_copy(update={"training": recipe.training, "seed": 0}) == recipe
-    assert cold.recipe.subspaces["speaker"].temperature == 0.05
-    assert cold.recipe.subspaces["content"].layers == (1,)
-    assert plain.mask.sum() == 8 * TEXTS * 2
-
-
-@pytest.mark.parametrize(
-    ("overrides", "complaint"),
-    [
-        ({"backbone": "x"}, "`backbone` can't be varied"),
-        ({"corpus.copies": 3}, "`corpus.copies` can't be varied"),
-        ({"evaluation.bootstrap": 3}, "`evaluation.bootstrap` can't be varied"),
-        ({"loss.denom": "all"}, "unknown field `loss.denom`.*has denominator"),
-        ({"subspaces.style.dim": 3}, "unknown field `subspaces.style.dim`"),
-        ({"seed.more": 3}, "unknown field `seed.more`"),
-        ({"loss.denominator": "most"}, "`loss.denominator` is 'most': it must be 'all' or 'negatives'"),
-        ({"training.steps": -1}, "`training.steps` is -1: it must be at least 0"),
-        ({"loss": 3}, "`loss` is 3: it must be a mapping"),
-        ({"subspaces.speaker.layers": [0, 9]}, r"layers \[0, 9\].*layers 0 to 1"),
-        ({"subspaces.speaker.factor": "engine"}, "a speaker and a content subspace"),
-        ({"subspaces.speaker.erase": ["mood"]}, "no column 'mood'"),
-        ({"loss.within": "mood"}, "no column 'mood'"),
-        ({"subspaces.speaker.map": "attentive"}, "reads frames"),
-        ({"subspaces.speaker.weight": 0, "subspaces.content.weight": 0}, "every subspace has weight 0"),
-        ({"training.validate_every": 5}, "needs validation cells"),
-        ({"cells": "dry"}, "write clean or COLUMN=VALUE"),
-        ({"cells": "mood=glad"}, "write clean or COLUMN=VALUE"),
-        ({"cells": "engine=piper"}, "no training cell has engine 'piper', but espeak, kokoro"),
-    ],
-)
-def test_a_wrong_variant_is_named(overrides: Found, complaint: str, corpus: Setting) -> None:
-    with pytest.raises(IntervoxError, match=f"variant 'wrong': .*{complaint}"):
-        choose_variants(small_recipe(), *corpus, {"wrong": overrides}, 1)
-
-
-def test_nothing_to_compare_is_refused_but_seeds_alone_are_something(corpus: Setting) -> None:
-    with pytest.raises(IntervoxError, match="nothing to sweep"):
-        choose_variants(small_recipe(), *corpus, {}, 1)
-    assert [v.name for v in choose_variants(small_recipe(), *corpus, {}, 2)] == ["recipe"]
-
-
-def test_cells_are_chosen_and_steps_see_as_many_of_them(corpus: Setting) -> None:
-    cells, _ = corpus
-    further = {"dry": {"cells": "clean"}, "kokoro": {"cells": "engine=kokoro"}}
-    _, dry, kokoro = choose_variants(small_recipe(), *corpus, further, 1)
-    condition, engine = (np.array(cells[name].to_pylist()) for name in ("condition", "engine"))
-    assert set(condition[dry.mask]) == {"clean"}
-    assert dry.mask.sum() == 8 * TEXTS
-    assert dry.recipe.training.blocks_per_step == 4
-    assert set(engine[kokoro.mask]) == {"kokoro"}
-    assert not kokoro.mask[-1]
-    assert kokoro.recipe.training.blocks_per_step == 8
-    split = np.array(train_on(cells, dry.mask)["split"].to_pylist())
-    assert set(split[dry.mask]) == {"train"}
-    assert split[-1] == "test"
-    assert (split == "unused").sum() == 8 * TEXTS
-
-
-def test_measures_are_those_of_the_evaluation(world: World) -> None:
-    test_set = world.test_set("people", range(10), 0.8)
-    settings = small_recipe().evaluation
-    spaces = {
-        "speaker": Representation("speaker", lambda means: np.asarray(means[:, 0])),
-        "content": Representation("content", lambda means: np.asarray(means[:, 1])),
-    }
-    found = measure(spaces, [with_content_trials(test_set, 2000)], settings, MEASURES)
-    assert set(found) == {
-        "people clean different_text", "people clean same_text_impostors", "people clean one_shot",
-        "people clean content_eer", "people clean speaker_leak", "people cross_condition different_text",
-        "people cross_condition content_eer",
-    }  # fmt: skip
-    vectors = {condition: spaces["speaker"].vectors(test_set, condition) for condition in test_set.whole}
-    verified = verify(vectors, test_set.trials, test_set.clips, settings.bootstrap, EVALUATION_SEED)
-    for condition, strata in verified.conditions.items():
-        samples = np.array(found[f"people {condition} different_text"])
-        expected = strata["different_text"]
-        assert samples[0] == pytest.approx(expected.eer, abs=1e-5)
-        assert np.quantile(samples[1:], [0.025, 0.975]) == pytest.approx(expected.eer_interval, abs=1e-5)
-    # The second layer knows the text alone: it tells words, and voices by chance.
-    assert found["people clean content_eer"][0] < 0.2
-    assert found["people clean speaker_leak"][0] == pytest.approx(0.5, abs=0.08)
-    worse = measure({**spaces, "content": spaces["speaker"]}, [with_content_trials(test_set, 2000)],
-                    settings, ["content_eer"])  # fmt: skip
-    assert worse["people clean content_eer"][0] == pytest.approx(0.5, abs=0.08)
-
-
-def test_content_trials_cross_speakers(world: World) -> None:
-    test_set = with_content_trials(world.test_set("people", range(4), 0.1), 2000)
-    clips, trials = test_set.clips, test_set.trials["content"]
-    for pairs, same in ((trials.targets, True), (trials.impostors, False)):
-        first, second = pairs.T
-        assert (clips.speakers[first] != clips.speakers[second]).all()
-        assert ((clips.contents[first] == clips.contents[second]) == same).all()
-    alone = replace(test_set.clips, labels={**clips.labels, "content": clips.speakers})
-    assert "content" not in with_content_trials(replace(test_set, clips=alone, trials={}), 2000).trials
+from tests.support.variants import Found, Setting, World, plan, small_recipe
 
 
 def test_seeds_and_speakers_are_resampled_together() -> None:

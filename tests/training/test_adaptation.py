@@ -1,10 +1,9 @@
-"""Adapting tiny backbones: the gradient, what changes and what does not, and the folder that is left."""
+"""Adapting tiny backbones: the gradient, what changes and what does not, and the command."""
 
 import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +12,20 @@ import pytest
 import torch
 import typer
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from intervox import pipeline
 from intervox.audio import load_audio
-from intervox.backbones.adapted import declare_adapted
 from intervox.backbones.base import Backbone
 from intervox.backbones.load import load_backbone
 from intervox.cli import run as cli_adapt
-from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
-from intervox.features.extraction import extract, layer_means, masked_mean
-from intervox.features.store import Features
+from intervox.features.extraction import extract, masked_mean
 from intervox.model.model import SubspaceModel
-from intervox.recipe import FeatureSettings, Recipe
-from intervox.recipe.training import AdaptationSettings, SubspaceSettings, TrainingSettings
+from intervox.recipe import FeatureSettings
+from intervox.recipe.training import AdaptationSettings, SubspaceSettings
 from intervox.training import adaptation as training
 from intervox.training.adaptation import (
     Vectors,
@@ -43,57 +39,8 @@ from intervox.training.lora import add_lora, save_adapter
 from intervox.training.refine import refine
 from tests.backbones.test_backbones import FAMILIES, save_family
 from tests.conftest import Speech
-from tests.support.corpora import tone_rows, write_corpus
-
-STEPS = 12
-SETTINGS = AdaptationSettings(
-    rank=4, blocks=(0, 2), steps=STEPS, learning_rate=1e-2, warmup_steps=2, checkpoint_every=5
-)
-
-
-@dataclass
-class World:
-    """A refined model of a corpus of tones."""
-
-    corpus: Corpus
-    features: Features
-    recipe: Recipe
-    model: Path
-
-    def adapt(self, folder: Path, **settings: object) -> Path:
-        changed = self.recipe.adaptation.model_copy(update=settings)
-        recipe = self.recipe.model_copy(update={"adaptation": changed})
-        adapt(self.corpus, self.features, recipe, self.model, folder)
-        return folder
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    home = tmp_path_factory.mktemp("adaptation")
-    corpus = Corpus(write_corpus(home / "corpus", tone_rows()))
-    recipe = Recipe(
-        backbone=str(save_family("whisper", home / "base")),
-        features=FeatureSettings(batch_seconds=1.0, window_seconds=0.5),
-        subspaces={
-            "speaker": SubspaceSettings(factor="speaker", dim=6, layers=(0, 1, 3)),
-            "content": SubspaceSettings(factor="content", dim=6, layers=(2, 3)),
-        },
-        training=TrainingSettings(steps=2, initialisation="random"),
-        adaptation=SETTINGS,
-    )
-    features = extract(corpus, load_backbone(recipe.backbone), recipe.features, home / "features")
-    refine(corpus.cells, features, recipe, home / "model")
-    return World(corpus, features, recipe, home / "model")
-
-
-@pytest.fixture(scope="module")
-def adapted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return world.adapt(tmp_path_factory.mktemp("run") / "adapter")
-
-
-@pytest.fixture
-def copy(adapted: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(adapted, tmp_path / "adapter"))
+from tests.support.adaptation import SETTINGS, STEPS, World
+from tests.support.corpora import tone_rows
 
 
 def with_lora(world: World, **settings: object) -> Backbone:
@@ -124,6 +71,8 @@ def gradients(modules: Sequence[nn.Module]) -> dict[str, Tensor]:
 
 
 SECONDS = (0.4, 1.3, 0.2, 0.9, 0.5)
+
+
 WINDOWS = FeatureSettings(window_seconds=0.5)
 
 
@@ -238,25 +187,6 @@ def test_the_loss_falls_and_only_the_chosen_weights_change(world: World, adapted
     assert changed == {f"layers.{n}.self_attn.{p}_proj.weight" for n in (0, 2) for p in "qv"}
 
 
-def test_the_folder_is_in_pefts_format_and_holds_nothing_executable(
-    world: World, adapted: Path, speech: Speech
-) -> None:
-    from peft import PeftModel
-
-    names = {path.name for path in adapted.iterdir()}
-    assert names == {
-        "adaptation.json", "adapter_config.json", "adapter_model.safetensors", "backbone.json", "model",
-        "step.json",
-    }  # fmt: skip
-    base = load_backbone(world.recipe.backbone)
-    about = json.loads((adapted / "backbone.json").read_text())
-    assert (about["base"], about["base_fingerprint"]) == (base.name, base.fingerprint)
-    PeftModel.from_pretrained(base.model, str(adapted))
-    clip = speech(0.8, 3)
-    ours = load_backbone(str(adapted)).forward([clip]).layers
-    torch.testing.assert_close(base.forward([clip]).layers, ours, atol=1e-5, rtol=1e-5)
-
-
 @pytest.mark.slow
 def test_an_interrupted_adaptation_ends_in_the_same_bytes(
     world: World, adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -284,35 +214,6 @@ def test_an_interrupted_adaptation_ends_in_the_same_bytes(
     ):  # fmt: skip
         assert (tmp_path / "cut" / name).read_bytes() == (adapted / name).read_bytes(), name
     assert not (tmp_path / "cut" / "checkpoint.safetensors").exists()
-
-
-def test_a_finished_adapter_is_kept_until_usable_settings_replace_it(
-    world: World, copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weights = (copy / "adapter_model.safetensors").read_bytes()
-    monkeypatch.setattr("intervox.training.adaptation.cached_step", None)
-    world.adapt(copy)
-    with pytest.raises(IntervoxError, match="nonsense"):
-        world.adapt(copy, targets=("nonsense",))
-    assert (copy / "adapter_model.safetensors").read_bytes() == weights
-    monkeypatch.undo()
-    world.adapt(copy, steps=1)
-    assert (copy / "adapter_model.safetensors").read_bytes() != weights
-
-
-def test_maps_trained_with_the_adapter_encode_with_it(world: World, adapted: Path, speech: Speech) -> None:
-    clips = [speech(0.4, 0), speech(1.1, 1)]
-    model = SubspaceModel.from_pretrained(adapted / "model")
-    vectors = model.encode(clips)
-    means, _ = layer_means(load_backbone(str(adapted)), clips, world.recipe.features)
-    expected = model.project(means)
-    for space in ("speaker", "content"):
-        np.testing.assert_allclose(vectors[space], expected[space], atol=1e-5)
-    start = load_file(world.model / "model.safetensors")
-    ours = load_file(adapted / "model" / "model.safetensors")
-    assert torch.equal(start["mean"], ours["mean"])
-    assert any(not torch.equal(start[name], ours[name]) for name in start)
-    assert model.calibration == {}
 
 
 def test_a_steps_cells_are_read_in_their_order(world: World) -> None:
@@ -345,72 +246,6 @@ def test_settings_that_do_not_fit_say_what_there_is(
 def test_a_block_that_no_subspace_sees_is_refused(world: World) -> None:
     with pytest.raises(IntervoxError, match="block 2 comes after layer 2"):
         add_lora(load_backbone(world.recipe.backbone), SETTINGS, 2)
-
-
-def damage_weights(folder: Path) -> None:
-    data = bytearray((folder / "adapter_model.safetensors").read_bytes())
-    data[-5] ^= 1
-    (folder / "adapter_model.safetensors").write_bytes(bytes(data))
-
-
-def forget_weights(folder: Path) -> None:
-    (folder / "adapter_model.safetensors").unlink()
-
-
-def damage_record(folder: Path) -> None:
-    (folder / "backbone.json").write_text("[]")
-
-
-def forget_record(folder: Path) -> None:
-    (folder / "backbone.json").unlink()
-
-
-@pytest.mark.parametrize(
-    ("break_it", "message"),
-    [
-        (damage_weights, "is damaged or was changed"),
-        (forget_weights, "adapter_model.safetensors is missing"),
-        (damage_record, "backbone.json is not what Intervox writes"),
-        (forget_record, "has no usable config.json"),
-    ],
-)
-def test_a_damaged_folder_is_one_sentence(copy: Path, break_it: Any, message: str) -> None:
-    break_it(copy)
-    with pytest.raises(IntervoxError, match=message):
-        load_backbone(str(copy))
-
-
-def test_another_base_is_refused(world: World, copy: Path, tmp_path: Path) -> None:
-    other = save_family("whisper", tmp_path / "other")
-    weights = load_file(other / "model.safetensors")
-    weights["model.encoder.layer_norm.bias"] += 1
-    save_file(weights, other / "model.safetensors", {"format": "pt"})
-    about = json.loads((copy / "backbone.json").read_text())
-    (copy / "backbone.json").write_text(json.dumps(about | {"base": str(other)}))
-    with pytest.raises(IntervoxError, match="not those that the adapter .* was trained on"):
-        load_backbone(str(copy))
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("target_modules", r"layers\.1\.fc1", "other modules"),
-        ("target_modules", "nothing", "nothing"),
-        ("r", 2, "another rank"),
-        ("use_rslora", True, "use_rslora is True"),
-        ("peft_type", "IA3", "peft_type is 'IA3'"),
-        ("megatron_core", "antigravity", "megatron_core is 'antigravity'"),
-    ],
-)
-def test_an_adapter_that_does_not_fit_is_refused(
-    world: World, copy: Path, field: str, value: object, message: str
-) -> None:
-    config = json.loads((copy / "adapter_config.json").read_text())
-    (copy / "adapter_config.json").write_text(json.dumps(config | {field: value}))
-    base = load_backbone(world.recipe.backbone)
-    declare_adapted(copy, base.name, base.fingerprint)
-    with pytest.raises(IntervoxError, match=f"does not fit its base .*({message})"):
-        load_backbone(str(copy))
 
 
 def test_maps_that_pool_frames_are_trained_on_stretches(
