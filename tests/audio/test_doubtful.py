@@ -2,7 +2,6 @@
 
 import io
 import struct
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
+import soxr
 
 from intervox.audio import SAMPLE_RATE, duration_seconds, load_audio, resample_chunks, stream_audio
 from intervox.audio.headers import find_data_chunk
@@ -153,13 +153,14 @@ def test_a_flipped_bit_is_damage(value: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [1, 100, 999, 768_001, 2**31 - 1])
-def test_a_rate_of_no_recording_is_refused_at_once(rate: int, tmp_path: Path) -> None:
-    started = time.monotonic()
+def test_a_rate_of_no_recording_is_refused_before_anything_is_resampled(
+    rate: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(soxr, "ResampleStream", None)  # calling it would end in another error
     for source in everywhere(riff(PCM, rate=rate), tmp_path):
         with pytest.raises(IntervoxError, match=f"sample rate {rate}: give it in Hz"):
             load_audio(source)
     assert duration_seconds(tmp_path / "a.wav") == 0.0
-    assert time.monotonic() - started < 1
 
 
 def test_a_clip_of_days_is_refused_and_a_stream_of_them_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
