@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import soundfile as sf
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -41,6 +40,7 @@ from intervox.evaluation.test_sets import EVALUATION_SEED, has_keywords
 from intervox.metrics.events import TOLERANCE_SECONDS, match_events
 from intervox.model.embedder import Embedder
 from intervox.model.loading import load_model
+from intervox.parallel import default_workers
 
 SHOTS = (1, 3, 5)
 FALSE_ALARMS = 10.0
@@ -251,7 +251,7 @@ def main(options: Any) -> None:
     random = np.random.default_rng(0)
     chosen = random.permutation(np.array(others))[: round(BACKGROUND_MINUTES * 60 / 13)].tolist()
     model = load_model()
-    console.print(f"{torch.get_num_threads()} threads; {options.draws} draws of examples")
+    console.print(f"{default_workers()} threads; {options.draws} draws of examples")
     for table in costs(model, next(iter(keywords.values())), speech, options.rounds):
         console.print(table)
     model.encode = Remembering(model.encode)  # type: ignore[method-assign, assignment, arg-type]

@@ -38,6 +38,9 @@ INTERRUPTED = 128 + signal.SIGINT
 _GRACE_SECONDS = 0.6
 """What an interrupted command has to end by itself; its workers have half of it."""
 
+_TRACKER_WARNING = "ignore::UserWarning:multiprocessing.resource_tracker"
+"""The process that removes the locks of an interrupted command need not tell the user about them."""
+
 _QUIET_THREADS = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "KMP_BLOCKTIME": "0",
@@ -137,6 +140,7 @@ def ended_by_interrupt(say: Callable[[], None]) -> Iterator[None]:
         if number and not ended.wait(_GRACE_SECONDS):
             end()
 
+    sys.warnoptions.append(_TRACKER_WARNING)
     threading.Thread(target=watch, daemon=True).start()
     raising = signal.signal(signal.SIGINT, _interrupt)
     try:
@@ -149,6 +153,7 @@ def ended_by_interrupt(say: Callable[[], None]) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, raising)
         signal.set_wakeup_fd(before)
+        sys.warnoptions.remove(_TRACKER_WARNING)
         told.close()
 
 
