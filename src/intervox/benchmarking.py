@@ -6,6 +6,8 @@ from tempfile import TemporaryDirectory
 
 from numpy.typing import ArrayLike
 
+from intervox.backbones.load import load_backbone
+from intervox.backbones.trained import base_of
 from intervox.errors import IntervoxError
 from intervox.evaluation.baselines.peers import CallableEncoder
 from intervox.evaluation.embeddings import check_space, embedding_test_sets, read_embeddings
@@ -16,6 +18,7 @@ from intervox.evaluation.protocols import Protocol, find_protocols
 from intervox.evaluation.protocols.base import are_known, why_no_keywords, why_no_verification
 from intervox.evaluation.representations import (
     BACKBONE,
+    FROZEN,
     Representation,
     raw_representations,
     subspace_representations,
@@ -75,7 +78,9 @@ def benchmark_model(
     forget_results(home)
     features = FeatureSettings(window_seconds=loaded.window_seconds)
     cache, frames = home / "features", loaded.reads_frames
-    test_sets = load_test_sets(sources(found), {BACKBONE: backbone}, chosen, features, cache, frames)
+    frozen = load_backbone(base_of(loaded.backbone_name))
+    encoders = {BACKBONE: backbone, FROZEN: frozen}
+    test_sets = load_test_sets(sources(found), encoders, chosen, features, cache, frames)
     own = subspace_representations(loaded)
     calibrations = {
         space: line for space, line in loaded.calibration.items() if loaded.factors[space] == "speaker"

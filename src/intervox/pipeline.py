@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from intervox.evaluation.test_sets import TestSet
     from intervox.features.extraction import Encoder
     from intervox.features.store import Features
+    from intervox.features.waves import Waves
 
 SWEEP_PLOT = "sweep.svg"
 
@@ -54,6 +55,11 @@ class Run:
     def features_folder(self, fingerprint: str) -> Path:
         """Where the features of a backbone with this fingerprint are cached."""
         return self.folder / "features" / fingerprint
+
+    @property
+    def waves_folder(self) -> Path:
+        """Where the corpus' audio is kept for training at depth ``blocks``."""
+        return self.folder / "features" / "waves"
 
 
 def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None = None) -> Run:
@@ -102,28 +108,27 @@ def synth(run: Run) -> Corpus:
 
 
 def extract(run: Run) -> None:
-    """Cache the backbone's features of the corpus."""
+    """Cache the backbone's features of the corpus, and its audio where the encoder will be trained."""
     from intervox.backbones.load import load_backbone
-    from intervox.features.extraction import extract as extract_features
+    from intervox.features.waves import decode
 
     corpus = _corpus(run)
     with _logged(run, "extract") as record:
         backbone = load_backbone(run.recipe.backbone)
-        folder = run.features_folder(backbone.fingerprint) / "corpus"
-        features = extract_features(
-            corpus, backbone, run.recipe.features, folder, "extracting", frames=run.recipe.reads_frames
-        )
+        features = _extracted(run, corpus, backbone)
+        if run.recipe.training.depth == "blocks":
+            decode(corpus, run.waves_folder)
         write_json(run.folder / "features" / "current.json", {"fingerprint": backbone.fingerprint})
         record |= {"clips": len(features), "failed": len(features.errors)}
 
 
 def refine(run: Run) -> None:
-    """Train the subspaces."""
+    """Train the subspaces, and the encoder beneath them where the recipe's depth says so."""
     from intervox.training.refine import refine as train
 
     corpus, features = _corpus_and_features(run)
     with _logged(run, "refine"):
-        train(corpus.cells, features, run.recipe, run.folder / "model")
+        train(corpus.cells, features, run.recipe, run.folder / "model", _waves(run, corpus))
 
 
 def evaluate(run: Run) -> Metrics:
@@ -162,8 +167,9 @@ def evaluate(run: Run) -> Metrics:
         model = SubspaceModel.from_pretrained(model_folder)
         peers = [load_peer(name) for name in settings.peers]
         own = held_out(corpus)
-        test_sets = _test_sets(run, own, peers)
-        compared = compared_in_run(model, corpus, features, recipe, peers, run.folder / "baselines")
+        test_sets = _test_sets(run, model.own_backbone(), own, peers)
+        of_own = _extracted(run, corpus, model.own_backbone())
+        compared = compared_in_run(model, corpus, of_own, features, recipe, peers, run.folder / "baselines")
         about = features.about
         backbone = MeasuredBackbone(name=about["backbone"], fingerprint=about["fingerprint"])
         workers = run.pool.workers or default_workers()
@@ -183,15 +189,24 @@ def evaluate(run: Run) -> Metrics:
     return found
 
 
-def _test_sets(run: Run, own: "Source | None", peers: "Sequence[Encoder]" = ()) -> "list[TestSet]":
-    """Extract what is evaluated: held-out cells where there are any, then the protocols."""
+def _test_sets(
+    run: Run, trained: "Backbone | None", own: "Source | None", peers: "Sequence[Encoder]" = ()
+) -> "list[TestSet]":
+    """Extract what is evaluated: held-out cells where there are any, then the protocols.
+
+    Parameters
+    ----------
+    trained
+        The measured model's backbone; without, it is the recipe's.
+    """
     from intervox.backbones.load import load_backbone
     from intervox.evaluation.loading import load_test_sets, sources
     from intervox.evaluation.protocols import find_protocols
-    from intervox.evaluation.representations import BACKBONE
+    from intervox.evaluation.representations import BACKBONE, FROZEN
 
     recipe, settings = run.recipe, run.recipe.evaluation
-    encoders: dict[str, Backbone | Encoder] = {BACKBONE: load_backbone(recipe.backbone)}
+    frozen = load_backbone(recipe.backbone)
+    encoders: dict[str, Backbone | Encoder] = {BACKBONE: trained or frozen, FROZEN: frozen}
     encoders |= {peer.name: peer for peer in peers}
     found = [*([own] if own else []), *sources(find_protocols(settings.protocols, settings.max_clips))]
     features = run.folder / "features"
@@ -204,7 +219,7 @@ def compare_ingredients(run: Run) -> Ingredients:
 
     corpus, features = _corpus_and_features(run)
     with _logged(run, "ingredients"):
-        found = compare(corpus, features, _test_sets(run, None), run.recipe, run.folder / "ingredients")
+        found = compare(corpus, features, _test_sets(run, None, None), run.recipe, run.folder / "ingredients")
         found.write(run.folder / INGREDIENTS)
     return found
 
@@ -229,7 +244,7 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     variants = choose_variants(recipe, corpus.cells, features, parse_vary(vary), repeats)
     with _logged(run, "sweep"):
         own = held_out(corpus)
-        test_sets = _test_sets(replace(run, recipe=recipe), own)
+        test_sets = _test_sets(replace(run, recipe=recipe), None, own)
         if own:
             test_sets[0] = replace(test_sets[0], name=HELD_OUT)
         folder = run.folder / "sweep"
@@ -237,19 +252,6 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
         found.write(run.folder / SWEEP)
         write_bytes(run.folder / SWEEP_PLOT, difference_plot(found).encode())
     return found
-
-
-def adapt(run: Run) -> Path:
-    """Adapt the backbone to the run's corpus, from the run's model on; returns the adapter's folder."""
-    from intervox.training.adaptation import adapt as train
-    from intervox.training.refine import training_record
-
-    corpus, features = _corpus_and_features(run)
-    training_record(run.folder / "model", features, run.recipe)
-    folder = run.folder / "adapter"
-    with _logged(run, "adapt"):
-        train(corpus, features, run.recipe, run.folder / "model", folder)
-    return folder
 
 
 def run(run: Run) -> Metrics:
@@ -272,6 +274,23 @@ def run(run: Run) -> Metrics:
     extract(run)
     refine(run)
     return evaluate(run)
+
+
+def _extracted(run: Run, corpus: Corpus, backbone: "Backbone") -> "Features":
+    """Cache what a backbone makes of the corpus, or read it from an earlier call."""
+    from intervox.features.extraction import extract as extract_features
+
+    folder = run.features_folder(backbone.fingerprint) / "corpus"
+    return extract_features(
+        corpus, backbone, run.recipe.features, folder, "extracting", frames=run.recipe.reads_frames
+    )
+
+
+def _waves(run: Run, corpus: Corpus) -> "Waves | None":
+    """Open the corpus' audio where the recipe trains from it."""
+    from intervox.features.waves import Waves
+
+    return Waves.of(corpus, run.waves_folder) if run.recipe.training.depth == "blocks" else None
 
 
 def _corpus(run: Run) -> Corpus:

@@ -46,6 +46,8 @@ class Backbone(ABC):
         encoder has one, from the hub, a folder or a wheel. Features are cached under it.
     model
         The module that holds the weights.
+    front_end
+        The modules before them, from audio or mel frames to layer 0.
     blocks
         Its transformer blocks: block i makes layer i + 1 of layer i.
     """
@@ -55,6 +57,7 @@ class Backbone(ABC):
     dim: int
     fingerprint: str
     model: Any
+    front_end: Sequence[nn.Module]
     blocks: nn.ModuleList
 
     @property
@@ -73,7 +76,7 @@ class Backbone(ABC):
         """Encode clips of at most 30 s, where Whisper's positional table ends, in one batch.
 
         A clip's real frames are the same to 1e-4 alone and in any batch. Differentiable with regard
-        to weights that require a gradient; none does unless an adapter was added.
+        to weights that require a gradient; none does unless training asked for it.
 
         Parameters
         ----------

@@ -42,7 +42,7 @@ def load_backbone(name: str, device: "str | torch.device | None" = None) -> "Bac
     ----------
     name
         ``bundled:whisper-tiny.en``, a local folder, a Hugging Face hub id such as
-        ``microsoft/wavlm-base-plus``, or the ``adapter`` folder of a run.
+        ``microsoft/wavlm-base-plus``, or the ``backbone`` folder of a trained model.
     device
         Torch device; by default the GPU where there is one.
 
@@ -53,8 +53,8 @@ def load_backbone(name: str, device: "str | torch.device | None" = None) -> "Bac
     """
     import torch
 
-    from intervox.backbones.adapted import ADAPTED, load_adapted
     from intervox.backbones.bundled import bundled_checkpoint
+    from intervox.backbones.trained import TRAINED, load_trained
 
     if not isinstance(name, str | Path):
         raise IntervoxError(f"a backbone can't be {name!r}: give its name, folder or hub id")
@@ -64,8 +64,8 @@ def load_backbone(name: str, device: "str | torch.device | None" = None) -> "Bac
         if not is_hub_id(name):
             raise IntervoxError(f"backbone {name!r} is no folder here and no hub id: {_REMEDY}")
         checkpoint = _on_hub(name)
-    elif (Path(name) / ADAPTED).is_file():
-        return load_adapted(name, lambda base: load_backbone(base, device))
+    elif (Path(name) / TRAINED).is_file():
+        return load_trained(name, lambda base: load_backbone(base, device))
     kind = _model_type(checkpoint)
     if kind not in FAMILIES:
         raise IntervoxError(f"backbone {name!r} is of type {kind!r}: supported are {', '.join(FAMILIES)}")

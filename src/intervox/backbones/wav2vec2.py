@@ -49,6 +49,7 @@ class Wav2Vec2Backbone(Backbone):
         self.model = load_pretrained(AutoModel, checkpoint)
         extractor = load_feature_extractor(checkpoint)
         self._normalise = bool(extractor.do_normalize)
+        self.front_end = (self.model.feature_extractor, self.model.feature_projection)
         self.blocks = self.model.encoder.layers
         config = self.model.config
         self._final_norm = bool(getattr(config, "do_stable_layer_norm", False))

@@ -32,6 +32,7 @@ class WhisperBackbone(Backbone):
 
         self.name = name
         self.model = load_pretrained(WhisperEncoder, checkpoint, key_mapping=_ENCODER_KEYS)
+        self.front_end = (self.model.conv1, self.model.conv2)
         self.blocks = self.model.layers
         self._features = load_feature_extractor(checkpoint)
         config = self.model.config

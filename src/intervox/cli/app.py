@@ -19,7 +19,7 @@ from intervox import __version__
 from intervox.cli.common import JsonOption, help_without_command, show_found
 from intervox.cli.corpus import corpus_app
 from intervox.cli.results import compare, demo, export, tables, trials
-from intervox.cli.run import adapt, evaluate, extract, ingredients, refine, run, sweep, synth
+from intervox.cli.run import evaluate, extract, ingredients, refine, run, sweep, synth
 from intervox.cli.speakers import enrol, match, verify
 from intervox.cli.use import embed, spot
 from intervox.errors import IntervoxError, IntervoxWarning, missing_train, plain_problem
@@ -194,7 +194,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-_RESUMING = (run, synth, extract, refine, evaluate, adapt, sweep, ingredients)
+_RESUMING = (run, synth, extract, refine, evaluate, sweep, ingredients)
 
 
 @app.callback(invoke_without_command=True)

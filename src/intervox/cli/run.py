@@ -1,4 +1,4 @@
-"""The steps of a run, and the studies on top of it: adapt, sweep, ingredients."""
+"""The steps of a run, and the studies on top of it: sweep, ingredients."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +55,7 @@ def synth(
 
 
 def extract(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
-    """Step 2: cache the backbone's layer means of the corpus."""
+    """Step 2: cache the backbone's layer means of the corpus, and at depth `blocks` its audio."""
     from intervox import pipeline
 
     opened = pipeline.open_run(recipe, folder)
@@ -64,7 +64,7 @@ def extract(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) 
 
 
 def refine(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
-    """Step 3: train the subspaces on the cached features."""
+    """Step 3: train the subspaces at the recipe's depth: map, frames or blocks."""
     from intervox import pipeline
 
     opened = pipeline.open_run(recipe, folder)
@@ -147,17 +147,6 @@ def _check_evaluated(
     if (manifest or embeddings) and source is not None and source.name != "DEFAULT":
         option = "--manifest" if manifest else "--embeddings"
         raise IntervoxError(f"{option} measures without a recipe: leave {recipe!r} out")
-
-
-def adapt(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
-    """Adapt the backbone (LoRA) to the recipe's corpus; needs `synth`, `extract` and `refine`.
-
-    Another recipe takes the result as its backbone: FOLDER/adapter.
-    """
-    from intervox import pipeline
-
-    home = pipeline.adapt(pipeline.open_run(recipe, folder))
-    typer.echo(f"adapter in {home}; train on it with `backbone: {home}` in a recipe of another name")
 
 
 def sweep(

@@ -125,11 +125,12 @@ def load_test_sets(
     Parameters
     ----------
     encoders
-        Name that representations use to what turns waveforms into features.
+        Name that representations use to what turns waveforms into features; the model's own backbone
+        first, where there is one.
     folder
         Where the features go, in one folder an encoder's fingerprint, source and condition.
     frames
-        Whether backbones keep every frame of all that is measured, for a model that reads them.
+        Whether the first keeps every frame of all that is measured, for a model that reads them.
     """
     found = list(found)
     rooms = folder / next(iter(encoders.values())).fingerprint
@@ -178,6 +179,7 @@ class _Loader:
 
     def _extract(self, source: ClipSource, name: str, part: str) -> dict[str, Features]:
         title = f"{name}, {part.replace('_', ' ')}"
+        first = next(iter(self.encoders.values())).fingerprint
         return {
             encoder_name: extract(
                 source,
@@ -185,7 +187,7 @@ class _Loader:
                 self.features,
                 self.folder / encoder.fingerprint / name / part,
                 title,
-                self.frames and isinstance(encoder, Backbone),
+                self.frames and encoder.fingerprint == first,
             )
             for encoder_name, encoder in self.encoders.items()
         }
@@ -202,15 +204,23 @@ class _Loader:
         return Listening(composed, windows, View(every, self._extract(windows, given.name, "streams"), every))
 
     def _spoken(self, given: Source, clips: Clips, kept: NDArray[np.int64]) -> Spoken | None:
-        backbone = next(iter(self.encoders.values()))
+        backbones = {name: one for name, one in self.encoders.items() if isinstance(one, Backbone)}
         grids = draw_grids(clips.speakers, clips.contents, rng(EVALUATION_SEED, "abx.grids"))
-        if not self.settings.separation or not grids or not isinstance(backbone, Backbone):
+        if not self.settings.separation or not grids or not backbones:
             return None
         cells = np.unique(np.concatenate([grid.clips.ravel() for grid in grids]))
         chosen = cells[cells >= 0]
-        folder = self.folder / backbone.fingerprint / given.name / "frames"
-        frames = extract_frames(given.source, kept[chosen].tolist(), backbone, folder)
-        return Spoken(grids, chosen, frames)
+        rows = kept[chosen].tolist()
+        return Spoken(
+            grids,
+            chosen,
+            {
+                name: extract_frames(
+                    given.source, rows, one, self.folder / one.fingerprint / given.name / "frames"
+                )
+                for name, one in backbones.items()
+            },
+        )
 
 
 def _severity_views(

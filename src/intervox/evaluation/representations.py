@@ -21,7 +21,10 @@ from intervox.model.model import SubspaceModel
 from intervox.seeds import rng
 
 BACKBONE = "backbone"
-"""The encoder whose layers our subspaces, the raw layers and the baselines read."""
+"""The encoder whose layers our subspaces read: the model's own."""
+
+FROZEN = "frozen"
+"""The foundation model, whose layers the raw rows and the baselines read; it may be the same one."""
 
 MAX_DIM = 256
 MAX_CELLS = 4_000
@@ -143,8 +146,8 @@ def raw_representations(layers: int) -> list[Representation]:
     def at(layer: int, means: Means) -> Vectors:
         return np.asarray(means[:, layer])
 
-    every = [Representation(f"raw.{layer}", partial(at, layer), centred=True) for layer in range(layers)]
-    return [*every, Representation("raw.mean", lambda means: np.asarray(means.mean(axis=1)), centred=True)]
+    every = [Representation(f"raw.{layer}", partial(at, layer), FROZEN, True) for layer in range(layers)]
+    return [*every, Representation("raw.mean", lambda means: np.asarray(means.mean(axis=1)), FROZEN, True)]
 
 
 def linear_spaces(model: SubspaceModel) -> list[str]:
@@ -234,7 +237,7 @@ def _reduced(model: SubspaceModel, training: Means, removed: NDArray[np.float64]
 
 
 def frame_embeddings(model: SubspaceModel, frames: Sequence[Frames]) -> dict[str, list[Vectors]]:
-    """Embed every frame in every subspace, and in every raw layer, standardised.
+    """Embed every frame in every subspace.
 
     For a linear map the mean of the frames' embeddings, before they are scaled to unit length, is
     the embedding of the clip. A map that pools frames gets each as a clip of its own.
@@ -242,20 +245,34 @@ def frame_embeddings(model: SubspaceModel, frames: Sequence[Frames]) -> dict[str
     Parameters
     ----------
     frames
-        One array (frames, layers, dim) per clip, from ``extract_frames``.
+        One array (frames, layers, dim) per clip, from ``extract_frames``, of the model's own backbone.
 
     Returns
     -------
     dict
-        Subspace or ``raw.<layer>`` to one array of unit vectors (frames, dim) per clip.
+        Subspace to one array of unit vectors (frames, dim) per clip.
     """
-    joined = torch.from_numpy(np.concatenate(frames).astype(np.float32))
-    with torch.inference_mode():
-        vectors: dict[str, Vectors] = {name: found.numpy() for name, found in model(joined).items()}
-        standard = model.standardise(joined).numpy()
-    vectors |= {f"raw.{layer}": unit(standard[:, layer]) for layer in range(standard.shape[1])}
-    ends = np.cumsum([len(clip) for clip in frames])[:-1]
-    return {space: np.split(found, ends) for space, found in vectors.items()}
+    joined, ends = _joined(frames)
+    return {space: np.split(found, ends) for space, found in model.project(joined).items()}
+
+
+def raw_frame_embeddings(model: SubspaceModel, frames: Sequence[Frames]) -> dict[str, list[Vectors]]:
+    """Scale every frame of every layer as a model of that backbone standardises it, to unit length.
+
+    Returns
+    -------
+    dict
+        ``raw.<layer>`` to one array of unit vectors (frames, dim) per clip.
+    """
+    joined, ends = _joined(frames)
+    standard = standardised(model, joined)
+    layers = range(standard.shape[1])
+    return {f"raw.{layer}": np.split(unit(standard[:, layer]), ends) for layer in layers}
+
+
+def _joined(frames: Sequence[Frames]) -> tuple[Means, NDArray[np.int64]]:
+    """Join clips' frames, and say where each ends but the last."""
+    return np.concatenate(frames).astype(np.float32), np.cumsum([len(clip) for clip in frames])[:-1]
 
 
 def principal_angles(model: SubspaceModel, seed: int) -> dict[str, PrincipalAngles]:

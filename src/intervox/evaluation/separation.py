@@ -21,11 +21,14 @@ from intervox.evaluation.findings import (
     Reading,
 )
 from intervox.evaluation.representations import (
+    BACKBONE,
+    FROZEN,
     Representation,
     frame_embeddings,
     linear_spaces,
     principal_angles,
     projected,
+    raw_frame_embeddings,
     raw_space,
     rejected,
 )
@@ -60,27 +63,44 @@ class SpaceEvidence:
         The own spaces and, for a linear model, ``residual`` and ``raw``.
     model
         The model that they are of, where there is one: its frames, angles and rejections are measured.
+    frozen
+        A model of the frozen backbone, whose standardisation the raw frames take.
     rejected, projected
         Raw layers without a subspace, and on it alone, by the subspace's name.
     """
 
     spaces: Sequence[Representation]
     model: SubspaceModel | None = None
+    frozen: SubspaceModel | None = None
     rejected: Sequence[Representation] = field(default_factory=tuple)
     projected: Sequence[Representation] = field(default_factory=tuple)
 
     @classmethod
     def of_model(
-        cls, model: SubspaceModel, own: Sequence[Representation], training: Means
+        cls,
+        model: SubspaceModel,
+        own: Sequence[Representation],
+        training: Means,
+        frozen: SubspaceModel,
+        frozen_training: Means,
     ) -> "SpaceEvidence":
-        """Fit what a model is measured beside on training cells' layer means (cells, layers, dim)."""
+        """Fit what a model is measured beside on training cells' layer means (cells, layers, dim).
+
+        Parameters
+        ----------
+        training
+            Of the model's own backbone.
+        frozen, frozen_training
+            A model of the foundation model itself, and the means there.
+        """
         linear = linear_spaces(model)
-        spaces = [*own, Representation(RAW, raw_space(model, training))]
+        spaces = [*own, Representation(RAW, raw_space(frozen, frozen_training), FROZEN)]
         if len(linear) == len(model.subspaces):
             spaces.append(Representation(RESIDUAL, rejected(model, linear, training)))
         return cls(
             spaces,
             model,
+            frozen,
             [Representation(name, rejected(model, [name], training)) for name in linear],
             [Representation(name, projected(model, name)) for name in linear],
         )
@@ -131,8 +151,10 @@ class SpaceEvidence:
         if not self.model or not test_set.spoken:
             return {}
         spoken = test_set.spoken
+        embedded = frame_embeddings(self.model, spoken.frames[BACKBONE])
+        embedded |= raw_frame_embeddings(self.frozen or self.model, spoken.frames[FROZEN])
         errors = {}
-        for space, frames in frame_embeddings(self.model, spoken.frames).items():
+        for space, frames in embedded.items():
             by_clip = dict(zip(spoken.clips.tolist(), frames, strict=True))
             if error := abx_error(by_clip, spoken.grids, repeats, rng(EVALUATION_SEED, "abx.bootstrap")):
                 errors[space] = error

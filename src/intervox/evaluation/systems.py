@@ -32,6 +32,7 @@ from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.seeds import rng
 from intervox.training.cells import TrainingCells, training_cells
+from intervox.training.start import standardised_model
 
 SPEAKER = "speaker"
 
@@ -48,6 +49,7 @@ PLDA_SHRINKAGE = 1e-3
 def compared_in_run(
     model: SubspaceModel,
     corpus: Corpus,
+    own_features: Features,
     features: Features,
     recipe: Recipe,
     peers: Sequence[Encoder],
@@ -57,8 +59,10 @@ def compared_in_run(
 
     Parameters
     ----------
+    own_features
+        Of the corpus, by the model's own backbone.
     features
-        Of the corpus.
+        Of the corpus, by the frozen backbone, which the baselines get; the same where none was trained.
     folder
         Where models of trained baselines go.
 
@@ -68,12 +72,16 @@ def compared_in_run(
         A baseline's extra is not installed.
     """
     chosen = training_cells(corpus.cells, features, set(model.factors.values()))
-    means = features.rows(chosen.rows)
+    frozen, means = model, own_features.rows(chosen.rows)
+    frozen_means = means
+    if features.about["fingerprint"] != own_features.about["fingerprint"]:
+        frozen, frozen_means = standardised_model(features, recipe, chosen.rows), features.rows(chosen.rows)
     own = subspace_representations(model)
     settings = recipe.evaluation
     closed = [name for name in settings.baselines if name in CLOSED_FORM]
-    others = fit_baselines(closed, model, recipe, means, chosen)
-    if OBSERVATIONAL in settings.baselines:
+    others = fit_baselines(closed, frozen, recipe, frozen_means, chosen)
+    # At depth ``blocks`` it would be a second training from the audio: a variant of a sweep.
+    if OBSERVATIONAL in settings.baselines and recipe.training.depth != "blocks":
         others += observational_representations(corpus.cells, features, recipe, folder / OBSERVATIONAL)
     speaker = next((name for name, factor in model.factors.items() if factor == SPEAKER), SPEAKER)
     listed_once = {peer.name: peer for peer in peers}
@@ -82,8 +90,8 @@ def compared_in_run(
         [*own, *raw_representations(features.layers), *others]
         + [peer_representation(peer, speaker) for peer in listed_once.values()],
         ABOUT | ABOUT_PEERS,
-        _scorers(model, features, chosen, recipe),
-        SpaceEvidence.of_model(model, own, means) if settings.separation else None,
+        _scorers(model, own_features, chosen, recipe),
+        SpaceEvidence.of_model(model, own, means, frozen, frozen_means) if settings.separation else None,
     )
 
 

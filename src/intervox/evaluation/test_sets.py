@@ -83,12 +83,12 @@ class Spoken:
     clips
         Clips of the set, ascending.
     frames
-        One array (frames, layers, dim) for each of them.
+        Backbone to one array (frames, layers, dim) for each of them.
     """
 
     grids: list[Grid]
     clips: NDArray[np.int64]
-    frames: list[Frames]
+    frames: dict[str, list[Frames]]
 
 
 @dataclass(frozen=True)

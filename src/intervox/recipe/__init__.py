@@ -17,7 +17,7 @@ from intervox.errors import IntervoxError, plain_problems
 from intervox.recipe.corpus import CorpusRecipe
 from intervox.recipe.parts import Names, Part, Share
 from intervox.recipe.training import (
-    AdaptationSettings,
+    EncoderSettings,
     LossSettings,
     SubspaceSettings,
     SweepSettings,
@@ -104,7 +104,7 @@ class Recipe(Part):
     )
     loss: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
-    adaptation: AdaptationSettings = AdaptationSettings()
+    encoder: EncoderSettings = EncoderSettings()
     sweep: SweepSettings = SweepSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
@@ -119,11 +119,17 @@ class Recipe(Part):
                 )
             if settings.map == "mlp" and self.training.initialisation == "lda":
                 raise ValueError("an mlp map can't start from lda: set training.initialisation: random")
+            if settings.map == "attentive" and self.training.depth == "map":
+                raise ValueError(
+                    f"subspaces.{name}.map: attentive reads frames: set training.depth: frames, or blocks"
+                )
             if settings.factor in settings.erase:
                 raise ValueError(f"subspaces.{name}.erase: a subspace can't lose its own factor")
             layers = settings.layers
             if layers is not None and (not layers or len(set(layers)) < len(layers) or min(layers) < 0):
                 raise ValueError(f"subspaces.{name}.layers: list each layer once, counted from 0")
+        if self.training.depth == "frames" and not self.reads_frames:
+            raise ValueError("training.depth: frames needs a subspace with map: attentive")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""What the recipe says of learning: subspaces, the loss, the training loop, and adapting a backbone."""
+"""What the recipe says of learning: subspaces, the loss, the training loop, and the encoder beneath."""
 
 from typing import Annotated, Literal
 
@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from intervox.recipe.parts import Layers, Names, Part, Share, Weight
 
 Map = Literal["linear", "mlp", "attentive"]
+Depth = Literal["map", "frames", "blocks"]
 
 MOST_STEPS = 10_000_000
 MOST_VARIANTS = 1000
@@ -62,13 +63,17 @@ class LossSettings(Part):
 class TrainingSettings(Part):
     """Optimisation by AdamW; a step sees ``blocks_per_step`` whole blocks.
 
-    The learning rate rises over ``warmup_steps`` and falls to zero by half a cosine.
-    ``batches: observational`` is the control without intervention: as many labels of each factor a
+    ``depth`` is how far it reaches: ``map`` trains the maps on the means of a frozen backbone, ``frames``
+    maps that pool its frames (``map: attentive``), ``blocks`` the backbone's own weights as well, from
+    the audio, as ``encoder`` says. The learning rate rises over ``warmup_steps`` and falls to zero by half
+    a cosine. ``batches: observational`` is the control without intervention: as many labels of each factor a
     step, but of cells that nobody crossed. Every ``validate_every`` steps (0: never) the cells of the
     validation split, of engines that training never hears, are measured, and the best weights are
-    kept. ``crop_seconds`` is the longest stretch of a clip that an attentive map sees in a step.
+    kept. ``crop_seconds`` is the longest stretch of a clip that a step sees at depth ``frames`` or
+    ``blocks``.
     """
 
+    depth: Depth = "map"
     steps: int = Field(400, ge=0, le=MOST_STEPS)
     blocks_per_step: int = Field(8, ge=1, le=10_000)
     batches: Literal["crossed", "observational"] = "crossed"
@@ -83,22 +88,39 @@ class TrainingSettings(Part):
     tensorboard: bool = False
 
 
-class AdaptationSettings(Part):
-    """Low-rank adaptation (LoRA) of the backbone itself, from waveforms, with the recipe's loss.
+class EncoderSettings(Part):
+    """What of the backbone is trained at depth ``blocks``, and how.
 
-    ``blocks`` are the transformer blocks that change (counted from 0), ``targets`` their modules.
+    ``method: full`` trains the weights themselves of ``blocks`` (transformer blocks counted from 0; by
+    default all below the highest layer that a subspace uses) and, with ``front_end``, of the layers before
+    them. ``method: lora`` trains low-rank products of ``rank`` and ``alpha`` beside the blocks' linear
+    modules ``targets`` (Hu et al. 2021). ``learning_rate`` follows the schedule of ``training``. In each step
+    a share of ``warp`` of the speakers is heard as somebody else: played by a factor from ``warp_range``
+    faster, which moves pitch, formants and rate together. A step of more than ``graph_seconds`` of audio
+    computes its activations twice instead of keeping them.
     """
 
+    method: Literal["full", "lora"] = "full"
+    blocks: Layers | None = None
+    front_end: bool = True
+    learning_rate: float = Field(1e-4, gt=0, le=100)
     rank: int = Field(8, ge=1, le=1024)
     alpha: float = Field(16.0, gt=0, le=1e6)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    blocks: Layers = (0, 1)
     targets: Names = ("q_proj", "v_proj")
-    steps: int = Field(100, ge=1, le=MOST_STEPS)
-    blocks_per_step: int = Field(2, ge=1, le=10_000)
-    learning_rate: float = Field(1e-4, gt=0, le=100)
-    warmup_steps: int = Field(10, ge=0, le=MOST_STEPS)
-    checkpoint_every: int = Field(20, ge=1, le=MOST_STEPS)
+    warp: Share = 0.0
+    warp_range: tuple[Annotated[float, Field(ge=0.5, le=2)], Annotated[float, Field(ge=0.5, le=2)]] = (
+        0.86,
+        1.16,
+    )
+    graph_seconds: float = Field(400.0, gt=0, le=1e6)
+
+    @model_validator(mode="after")
+    def _usable(self) -> "EncoderSettings":
+        if self.warp_range[0] > self.warp_range[1]:
+            raise ValueError("warp_range: give the lower bound first")
+        if self.method == "lora" and not self.targets:
+            raise ValueError("targets: name at least one of the blocks' linear modules")
+        return self
 
 
 class SweepSettings(Part):

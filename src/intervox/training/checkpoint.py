@@ -108,7 +108,7 @@ class Progress(BaseModel):
     history, validation
         As in ``TrainingRecord``.
     best
-        State of the model with the best measurement; empty before the first.
+        State of what is trained, by module, at the best measurement; empty before the first.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -116,7 +116,7 @@ class Progress(BaseModel):
     step: int = 0
     history: list[LossRecord] = []
     validation: list[Measurement] = []
-    best: dict[str, Tensor] = Field({}, exclude=True)
+    best: dict[str, dict[str, Tensor]] = Field({}, exclude=True)
 
     @property
     def best_step(self) -> int:
@@ -141,7 +141,8 @@ def save_checkpoint(
     tensors = {
         f"{name}.{key}": t for name, module in modules.items() for key, t in module.state_dict().items()
     }
-    tensors |= {f"{_BEST}.{key}": tensor for key, tensor in progress.best.items()}
+    for name, state in progress.best.items():
+        tensors |= {f"{_BEST}.{name}.{key}": tensor for key, tensor in state.items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"{_OPTIMIZER}.{index}.{key}": tensor for key, tensor in moments.items()}
     with atomic_path(folder / CHECKPOINT) as temporary:
@@ -161,7 +162,8 @@ def load_checkpoint(folder: Path, modules: Mapping[str, nn.Module], optimizer: A
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
         progress = Progress.model_validate_json(file.metadata()[_PROGRESS])
-    progress.best = _part(tensors, _BEST)
+    best = _part(tensors, _BEST)
+    progress.best = {name: found for name in modules if (found := _part(best, name))}
     for name, module in modules.items():
         module.load_state_dict(_part(tensors, name))
     state: dict[int, dict[str, Tensor]] = {}

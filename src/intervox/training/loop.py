@@ -7,6 +7,7 @@ It may be killed at any time: the same command resumes from the last checkpoint 
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,16 +19,15 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
+from intervox.audio import Waveform
 from intervox.errors import missing_extra
-from intervox.features.store import Features
+from intervox.metrics.vectors import Vectors
 from intervox.model.model import SubspaceModel
 from intervox.progress import progress_bar
 from intervox.recipe import Recipe
-from intervox.recipe.training import AdaptationSettings, TrainingSettings
-from intervox.seeds import rng
-from intervox.training.cells import Batch, TrainingCells, make_sampler
+from intervox.recipe.training import TrainingSettings
+from intervox.training.cells import TrainingCells, make_sampler
 from intervox.training.checkpoint import (
     LossRecord,
     Measurement,
@@ -36,12 +36,12 @@ from intervox.training.checkpoint import (
     save_checkpoint,
     state_copy,
 )
+from intervox.training.encoder import TrainableEncoder
+from intervox.training.inputs import Given, Inputs
 from intervox.training.losses import MultiPart, MultiPartLoss
 from intervox.training.validation import Validation
 
 LOG_EVERY = 10
-FRAMES_PER_SECOND = 50
-"""Of most backbones, wav2vec 2.0's kin and Whisper among them."""
 
 _REMEDY = "lower training.learning_rate, set training.clip_gradient, or raise the subspaces' temperature"
 
@@ -50,36 +50,40 @@ Value = TypeVar("Value")
 
 def train(
     model: SubspaceModel,
+    encoder: TrainableEncoder | None,
     accelerator: Accelerator,
     cells: TrainingCells,
+    inputs: Inputs,
     validation: Validation | None,
-    features: Features,
     recipe: Recipe,
     folder: Path,
 ) -> Progress:
-    """Run the steps that are left; the weights to keep are then in ``model``.
+    """Run the steps that are left; the weights to keep are then in ``model`` and ``encoder``.
 
     Parameters
     ----------
     model
         As it starts; on the main process at least.
+    encoder
+        What is trained of the backbone; without, what the inputs hold is of a frozen one.
     cells
         What to train on.
+    inputs
+        Reads them.
     validation
         What to choose the weights by; without it they are the last ones.
     recipe
-        ``subspaces``, ``loss``, ``training`` and ``seed`` are read.
+        ``subspaces``, ``loss``, ``training``, ``encoder`` and ``seed`` are read.
     folder
         Where the checkpoint is, and the TensorBoard log.
     """
     settings, main = recipe.training, accelerator.is_main_process
-    step = Step(model, MultiPart(recipe.subspaces, recipe.loss))
-    optimizer = torch.optim.AdamW(
-        step.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    step = Step(model, MultiPart(recipe.subspaces, recipe.loss), encoder)
+    optimizer = make_optimizer(step, recipe)
     # With several processes this also gives all of them the main one's start.
     prepared, optimizer = accelerator.prepare(step, optimizer)
-    modules: dict[str, nn.Module] = {"model": model, "loss": step.loss}
+    trained = {"model": model} | ({"encoder": encoder} if encoder else {})
+    modules: dict[str, nn.Module] = {**trained, "loss": step.loss}
     done = load_checkpoint(folder, modules, optimizer)
     sampler = make_sampler(cells, [s.factor for s in recipe.subspaces.values()], settings, recipe.seed)
     note = ""
@@ -91,23 +95,23 @@ def train(
             bar.advance(done.step)
         while True:
             if validation and (done.step % settings.validate_every == 0 or done.step == settings.steps):
-                rates = from_main(validation.measure(model, features) if main else None)
+                rates = from_main(validation.measure(partial(step.read, inputs)) if main else None)
                 done.validation.append(Measurement(step=done.step, rates=rates))
                 if done.best_step == done.step:
-                    done.best = state_copy(model)
+                    done.best = {name: state_copy(module) for name, module in trained.items()}
                 _show(log, "validation", done.step, rates | {"mean": done.validation[-1].mean})
             if done.step == settings.steps:
                 break
 
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(done.step, settings)
+                group["lr"] = group["peak"] * schedule(done.step, settings)
             batch = sampler.batch(done.step)
-            states, mask = _read(batch, done.step, model, cells, features, recipe)
+            places = share(len(batch.cells))
+            given = inputs.drawn(cells.rows[batch.cells[places]], done.step, places.tolist())
             labels = {
                 name: torch.from_numpy(part).to(accelerator.device) for name, part in batch.labels.items()
             }
-            mask = None if mask is None else mask.to(accelerator.device)
-            loss: MultiPartLoss = prepared(states.to(accelerator.device), mask, labels)
+            loss: MultiPartLoss = prepared(given, labels)
             optimizer.zero_grad()
             accelerator.backward(loss.total)
             if settings.clip_gradient:
@@ -124,32 +128,41 @@ def train(
                 save_checkpoint(folder, done, modules, optimizer)
             if bar:
                 bar.advance(1, note)
-    if done.best:
-        model.load_state_dict(done.best)
+    for name, state in done.best.items():
+        trained[name].load_state_dict(state)
     return done
 
 
-def learning_rate(step: int, settings: TrainingSettings | AdaptationSettings) -> float:
-    """Rise linearly over the warm-up, then fall to zero by a half cosine.
+def make_optimizer(step: "Step", recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW over maps and loss, and over the encoder with a peak of its own."""
+    heads = [*step.model.parameters(), *step.loss.parameters()]
+    groups = [{"params": heads, "peak": recipe.training.learning_rate}]
+    if step.encoder:
+        groups.append({"params": [*step.encoder.parameters()], "peak": recipe.encoder.learning_rate})
+    return torch.optim.AdamW(groups, weight_decay=recipe.training.weight_decay)
+
+
+def schedule(step: int, settings: TrainingSettings) -> float:
+    """Return the share of the peak learning rate: a linear warm-up, then half a cosine to zero.
 
     Parameters
     ----------
     step
         Counted from 0, below ``settings.steps``.
     """
-    peak = settings.learning_rate
     if step < settings.warmup_steps:
-        return peak * (step + 1) / settings.warmup_steps
+        return (step + 1) / settings.warmup_steps
     done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-    return peak * 0.5 * (1 + math.cos(math.pi * done))
+    return 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Step(nn.Module):
-    """Model and loss as one module: one training in several processes, with the gradient of a single one.
+    """Encoder, where one is trained, model and loss as one module.
 
-    Every process draws the same batch and takes its share of the cells through the model. The vectors
-    of all are gathered, with their gradients, and every process computes the whole loss L: each anchor
-    sees the positives and negatives of the whole batch, not those of one process.
+    One training in several processes has the gradient of a single one. Every process draws the same
+    batch and takes its share of the cells through the model. The vectors of all are gathered, with their
+    gradients, and every process computes the whole loss L: each anchor sees the positives and negatives
+    of the whole batch, not those of one process.
 
     Why the gradient is exact, for W processes with equal weights θ. Process k makes the vectors v_k;
     those of the others are constants to it. As its L is that of the whole batch, what reaches v_k is
@@ -160,25 +173,57 @@ class Step(nn.Module):
     Nothing but the vectors and DDP's mean is ever sent.
     """
 
-    def __init__(self, model: SubspaceModel, loss: MultiPart) -> None:
+    def __init__(self, model: SubspaceModel, loss: MultiPart, encoder: TrainableEncoder | None) -> None:
         super().__init__()
         self.model = model
         self.loss = loss
+        self.encoder = encoder
 
-    def forward(self, states: Tensor, mask: Tensor | None, labels: Mapping[str, Tensor]) -> MultiPartLoss:
+    def forward(self, given: Given, labels: Mapping[str, Tensor]) -> MultiPartLoss:
         """Return the loss of the whole batch.
 
         Parameters
         ----------
-        states, mask
-            Of this process' ``share`` of the cells, as ``SubspaceModel.forward`` takes them.
+        given
+            Of this process' ``share`` of the cells.
         labels
             Column to integers, shape (cells of the whole batch,).
         """
-        vectors = self.model(states, mask)
+        vectors = self.embed(given)
         count = len(next(iter(labels.values())))
         found: MultiPartLoss = self.loss({n: _gather(part)[:count] for n, part in vectors.items()}, labels)
         return found
+
+    def embed(self, given: Given) -> dict[str, Tensor]:
+        """Return the vectors (cells, dim) of every subspace."""
+        if self.encoder is None:
+            assert isinstance(given, tuple), "means or frames"
+            return self._project(*given)
+        assert isinstance(given, list), "audio"
+        encoder = self.encoder
+
+        def compute(waves: list[Waveform]) -> dict[str, Tensor]:
+            return self._project(*encoder(waves))
+
+        positions, parts = zip(*encoder.in_batches(given, compute), strict=True)
+        order = torch.argsort(torch.tensor([place for batch in positions for place in batch]))
+        return {
+            name: torch.cat([part[name] for part in parts])[order.to(self.model.device)] for name in parts[0]
+        }
+
+    def read(self, inputs: Inputs, rows: NDArray[np.int64]) -> dict[str, Vectors]:
+        """Embed cells as they are, without a gradient."""
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(rows), inputs.at_once):
+                found = self.embed(inputs.plain(rows[start : start + inputs.at_once]))
+                parts.append({name: vectors.cpu().numpy() for name, vectors in found.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _project(self, states: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        device = self.model.device
+        vectors: dict[str, Tensor] = self.model(states.to(device), None if mask is None else mask.to(device))
+        return vectors
 
 
 def share(count: int) -> NDArray[np.int64]:
@@ -211,34 +256,6 @@ def _gather(vectors: Tensor) -> Tensor:
 def _processes() -> int:
     there = torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_world_size() if there else 1
-
-
-def _read(
-    batch: Batch,
-    step: int,
-    model: SubspaceModel,
-    cells: TrainingCells,
-    features: Features,
-    recipe: Recipe,
-) -> tuple[Tensor, Tensor | None]:
-    """Read this process' share of a batch: means, or stretches of frames and their mask."""
-    places = share(len(batch.cells))
-    rows = cells.rows[batch.cells[places]]
-    if not model.reads_frames:
-        return torch.from_numpy(features.rows(rows)), None
-    crop = crop_frames(recipe.training)
-    # One clip a call: where a stretch starts must not hang on which process reads it.
-    clips = [
-        torch.from_numpy(features.states(row, crop, rng(recipe.seed, "training.crop", step, place))[0][0])
-        for row, place in zip(rows[:, None], places.tolist(), strict=True)
-    ]
-    lengths = torch.tensor([len(clip) for clip in clips])
-    return pad_sequence(clips, batch_first=True), torch.arange(int(lengths.max())) < lengths[:, None]
-
-
-def crop_frames(settings: TrainingSettings) -> int:
-    """Return how many frames of a clip an attentive map sees at most; at least 1."""
-    return max(1, round(settings.crop_seconds * FRAMES_PER_SECOND))
 
 
 def _note(done: Progress) -> str:

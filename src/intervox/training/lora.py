@@ -1,6 +1,7 @@
 """Low-rank adaptation (LoRA) of a backbone's blocks, and the files that it is kept in."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from intervox.backbones.adapted import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_state, declare_adapted, wrap
 from intervox.backbones.base import Backbone
+from intervox.backbones.trained import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_state, declare_trained, wrap
 from intervox.errors import IntervoxError, missing_extra
-from intervox.recipe.training import AdaptationSettings
+from intervox.recipe.training import EncoderSettings
 from intervox.storage import atomic_path, write_json
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _ADAPTER = "default"
 
 
-def add_lora(backbone: Backbone, settings: AdaptationSettings, highest: int) -> "PeftModel":
+def add_lora(backbone: Backbone, settings: EncoderSettings, blocks: Sequence[int]) -> "PeftModel":
     """Add a trainable ``W + alpha / rank * B A`` to the chosen weights (Hu et al. 2021); B starts at zero.
 
     The backbone is changed in place and computes the same until it is trained. Nothing but the
@@ -31,8 +32,8 @@ def add_lora(backbone: Backbone, settings: AdaptationSettings, highest: int) -> 
 
     Parameters
     ----------
-    highest
-        Last layer that anything is learned from.
+    blocks
+        Numbers of the blocks to adapt.
 
     Returns
     -------
@@ -42,26 +43,23 @@ def add_lora(backbone: Backbone, settings: AdaptationSettings, highest: int) -> 
     Raises
     ------
     IntervoxError
-        ``peft`` is not installed, or a block or target of the settings does not exist.
+        ``peft`` is not installed, or a target of the settings does not exist.
     """
     try:
         from peft import LoraConfig
     except ImportError:
-        raise missing_extra("peft", "adapt", "adapting a backbone") from None
+        raise missing_extra("peft", "adapt", "encoder.method: lora") from None
 
-    names = _target_names(backbone, settings, highest)
+    names = _target_names(backbone, settings, blocks)
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
         # A pattern and not a set of names, whose order in the file would change from run to run.
         target_modules="|".join(re.escape(name) for name in names),
     )
     adapter = wrap(backbone.model, config)
     config.base_model_name_or_path = backbone.name
     backbone.model.eval()
-    for layer in _lora_layers(backbone):
-        layer.lora_dropout.train()
     _reach_weights(backbone)
     return adapter
 
@@ -69,40 +67,29 @@ def add_lora(backbone: Backbone, settings: AdaptationSettings, highest: int) -> 
 def save_adapter(adapter: "PeftModel", backbone: Backbone, folder: Path) -> str:
     """Write the adapter in ``peft``'s format, and which base it belongs to; returns the new fingerprint."""
     config = adapter.peft_config[_ADAPTER].to_dict() | {"inference_mode": True}
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / ADAPTER_CONFIG, config)
     tensors = adapter_state(adapter)
     with atomic_path(folder / ADAPTER_WEIGHTS) as temporary:
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary)
-    return declare_adapted(folder, backbone.name, backbone.fingerprint)
+    return declare_trained(folder, backbone.name, backbone.fingerprint)
 
 
-def _target_names(backbone: Backbone, settings: AdaptationSettings, highest: int) -> list[str]:
+def _target_names(backbone: Backbone, settings: EncoderSettings, blocks: Sequence[int]) -> list[str]:
     """Full names of the linear modules that the settings choose."""
     prefix = next(name for name, module in backbone.model.named_modules() if module is backbone.blocks)
     chosen = []
-    for number in sorted(set(settings.blocks)):
-        if not 0 <= number < len(backbone.blocks):
-            raise IntervoxError(
-                f"adaptation.blocks: there is no block {number}, {backbone.name} has blocks 0 to "
-                f"{len(backbone.blocks) - 1}"
-            )
-        if number >= highest:
-            raise IntervoxError(
-                f"adaptation.blocks: block {number} comes after layer {highest}, the highest that a "
-                "subspace uses: leave it out, or give a subspace a higher layer"
-            )
+    for number in blocks:
         modules = backbone.blocks[number].named_modules()
         linear = [name for name, module in modules if isinstance(module, nn.Linear)]
         for target in settings.targets:
             found = [name for name in linear if f".{name}".endswith(f".{target}")]
             if not found:
                 raise IntervoxError(
-                    f"adaptation.targets: block {number} of {backbone.name} has no linear module "
+                    f"encoder.targets: block {number} of {backbone.name} has no linear module "
                     f"{target!r}, only {', '.join(linear)}"
                 )
             chosen += [f"{prefix}.{number}.{name}" for name in found]
-    if not chosen:
-        raise IntervoxError("adaptation: name at least one of adaptation.blocks and adaptation.targets")
     return list(dict.fromkeys(chosen))
 
 
@@ -116,8 +103,7 @@ def _reach_weights(backbone: Backbone) -> None:
     """Adapt the weight itself of modules that the backbone never calls.
 
     WavLM's attention hands the weights of its projections to one function: an adapter around the
-    module would be trained on nothing, without a word. Dropout, which is of the module's input, does
-    not reach these.
+    module would be trained on nothing, without a word.
     """
     layers = _lora_layers(backbone)
     called: set[nn.Module] = set()

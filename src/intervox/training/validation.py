@@ -5,24 +5,20 @@ in the others (same speaker, other words); impostors differ in all. So an error 
 the subspace tells its factor by something that the other factors do not carry.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intervox.errors import IntervoxError
-from intervox.features.store import Features
 from intervox.metrics.detection import equal_error_rate, error_rates
 from intervox.metrics.trials import draw_factor_trials
 from intervox.metrics.vectors import Vectors, cosine
-from intervox.model.model import SubspaceModel
 from intervox.seeds import rng
 from intervox.training.cells import TrainingCells
 
 MAX_TRIALS = 20_000
 """Of each kind, a subspace."""
-
-_MEANS_AT_ONCE, _CLIPS_AT_ONCE = 4096, 64
 
 
 class Validation:
@@ -36,8 +32,6 @@ class Validation:
         Subspace to its factor.
     seed
         Decides the draw.
-    crop
-        An attentive map sees as many frames of each clip, from its start.
 
     Raises
     ------
@@ -45,7 +39,7 @@ class Validation:
         No subspace has both targets and impostors.
     """
 
-    def __init__(self, cells: TrainingCells, factors: Mapping[str, str], seed: int, crop: int) -> None:
+    def __init__(self, cells: TrainingCells, factors: Mapping[str, str], seed: int) -> None:
         self.trials = {}
         for name, factor in factors.items():
             others, random = sorted(set(factors.values()) - {factor}), rng(seed, "validation.trials")
@@ -58,33 +52,24 @@ class Validation:
                 "others: raise corpus.validation.speakers and contents to at least 2"
             )
         self._rows = cells.rows
-        self._crop = crop
 
-    def measure(self, model: SubspaceModel, features: Features) -> dict[str, float]:
+    def measure(self, embed: Callable[[NDArray[np.int64]], Mapping[str, Vectors]]) -> dict[str, float]:
         """Return each subspace's equal error rate, in [0, 1].
 
         A subspace without trials (a factor that no validation cell is labelled for) has none.
+
+        Parameters
+        ----------
+        embed
+            From rows of the corpus to unit vectors (rows, dim) of every subspace.
         """
         pairs = [pairs for t in self.trials.values() for pairs in (t.targets, t.impostors)]
         used = np.unique(np.concatenate(pairs))
         place = np.zeros(len(self._rows), np.int64)
         place[used] = np.arange(len(used))
-        vectors = self._project(model, features, self._rows[used])
+        vectors = embed(self._rows[used])
         rates = {}
         for name, t in self.trials.items():
             targets, impostors = (cosine(vectors[name], place[kind]) for kind in (t.targets, t.impostors))
             rates[name] = round(equal_error_rate(*error_rates(targets, impostors)), 6)
         return rates
-
-    def _project(
-        self, model: SubspaceModel, features: Features, rows: NDArray[np.int64]
-    ) -> dict[str, Vectors]:
-        size = _CLIPS_AT_ONCE if model.reads_frames else _MEANS_AT_ONCE
-        parts = []
-        for start in range(0, len(rows), size):
-            batch = rows[start : start + size]
-            if model.reads_frames:
-                parts.append(model.project(*features.states(batch, self._crop)))
-            else:
-                parts.append(model.project(features.rows(batch)))
-        return {name: np.concatenate([part[name] for part in parts]) for name in self.trials}

@@ -19,7 +19,12 @@ from intervox.evaluation.baselines.closed_form import (
     svd,
     whitening,
 )
-from intervox.evaluation.representations import Representation, standardised, subspace_representations
+from intervox.evaluation.representations import (
+    FROZEN,
+    Representation,
+    standardised,
+    subspace_representations,
+)
 from intervox.evaluation.test_sets import Means
 from intervox.features.store import Features
 from intervox.metrics.vectors import Vectors, unit
@@ -27,7 +32,8 @@ from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import SubspaceSettings
 from intervox.training.cells import TrainingCells
-from intervox.training.refine import refine, select_layers
+from intervox.training.refine import refine
+from intervox.training.start import select_layers
 
 CLOSED_FORM = {
     "random": Baseline("seeded Gaussian directions", random_projection),
@@ -55,9 +61,9 @@ def fit_baselines(
     names
         Keys of ``CLOSED_FORM``; one that is listed twice is fitted once.
     model
-        Its standardisation is that of all baselines.
+        Of the frozen backbone; its standardisation is that of all baselines.
     means
-        Layer means of the training cells, row i for ``chosen.rows[i]``.
+        The frozen layers' means of the training cells, row i for ``chosen.rows[i]``.
 
     Returns
     -------
@@ -87,7 +93,7 @@ def fit_baselines(
         )
         for name in dict.fromkeys(names):
             embed = _embedder(model, settings, CLOSED_FORM[name].fit(task))
-            result.append(Representation(f"{name}.{space}", embed))
+            result.append(Representation(f"{name}.{space}", embed, FROZEN))
     return result
 
 
