@@ -268,6 +268,15 @@ class Information(Result):
     """What there is to know."""
 
 
+class Kept(Result):
+    """What a space keeps of what the raw layers know of a factor."""
+
+    share: float
+    """Bits, as a share of the raw layers': the better of the two probes on either side."""
+    interval: Interval | None = None
+    """Over the same resampled groups on both sides."""
+
+
 class ProbedFactor(Result):
     """How well one factor can be read from one space."""
 
@@ -283,6 +292,8 @@ class ProbedFactor(Result):
     """Different values of the factor."""
     clips: int
     """Clips that were probed."""
+    kept: Kept | None = None
+    """Beside the raw layers; none where these are not shown to know the factor."""
 
 
 class PrincipalAngles(Result):

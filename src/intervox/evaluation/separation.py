@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from intervox.clips.labels import Clips, Labels
@@ -16,6 +17,7 @@ from intervox.evaluation.findings import (
     Dci,
     Geometry,
     Information,
+    Kept,
     ProbeAccuracy,
     ProbedFactor,
     Reading,
@@ -35,6 +37,7 @@ from intervox.evaluation.representations import (
 from intervox.evaluation.results import RAW, Separation
 from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, Means, TestSet
 from intervox.metrics.abx import abx_error
+from intervox.metrics.bootstrap import interval
 from intervox.metrics.information import block_scores, rv_coefficient, shared_bits
 from intervox.metrics.probes import KINDS, Task, draw_task, probe
 from intervox.metrics.vectors import Vectors
@@ -51,6 +54,8 @@ CONDITION_SEVERITY = "0.50"
 T = TypeVar("T")
 ByFactor = dict[str, dict[str, T]]
 """By factor, then space."""
+
+Bits = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -232,7 +237,31 @@ def separation_matrix(
     dict
         A factor that can't be probed on unseen groups is absent.
     """
-    return _each_cell(data, workers, seeds, lambda vectors, task: _cell(vectors, task, repeats))
+    found = _each_cell(data, workers, seeds, lambda vectors, task: _cell(vectors, task, repeats))
+    return {
+        factor: {
+            space: cell.model_copy(update={"kept": _kept(bits, spaces[RAW][1] if RAW in spaces else None)})
+            for space, (cell, bits) in spaces.items()
+        }
+        for factor, spaces in found.items()
+    }
+
+
+def _kept(bits: Bits, raw: Bits | None) -> Kept | None:
+    """Divide bits by those of the raw layers, where these are shown to know the factor at all.
+
+    Parameters
+    ----------
+    bits, raw
+        Shape (1 + resamples,): the value on all groups, then that of every resample.
+    """
+    if raw is None or raw[0] <= 0:
+        return None
+    resampled = raw[1:][~np.isnan(raw[1:])]
+    if len(resampled) and np.quantile(resampled, 0.025) <= 0:
+        return None
+    share = float(bits[0] / raw[0])
+    return Kept(share=round(share, 5), interval=interval(share, bits[1:] / raw[1:]))
 
 
 def linear_readings(
@@ -279,7 +308,7 @@ def _on_one_thread(measure: Callable[[Vectors, Task], T], vectors: Vectors, task
         return measure(vectors, task)
 
 
-def _cell(vectors: Vectors, task: Task, repeats: int) -> ProbedFactor:
+def _cell(vectors: Vectors, task: Task, repeats: int) -> tuple[ProbedFactor, Bits]:
     accuracies, found = {}, []
     for kind in KINDS:
         real, control = (probe(vectors, task, kind, repeats, shuffled) for shuffled in (False, True))
@@ -292,7 +321,8 @@ def _cell(vectors: Vectors, task: Task, repeats: int) -> ProbedFactor:
             seeds=len({seed for seed, _ in task.folds}),
         )
     linear, mlp = found
-    return ProbedFactor(
+    bits = np.maximum(*(np.append(each.bits.value, each.bits.samples) for each in found))
+    probed = ProbedFactor(
         linear=accuracies["linear"],
         mlp=accuracies["mlp"],
         chance=round(task.chance, 5),
@@ -306,6 +336,7 @@ def _cell(vectors: Vectors, task: Task, repeats: int) -> ProbedFactor:
         classes=task.classes,
         clips=len(task.rows),
     )
+    return probed, bits
 
 
 def geometry(

@@ -78,6 +78,8 @@ class Estimate:
 
     value: float
     interval: Interval | None
+    samples: NDArray[np.float64]
+    """The mean of every resample, the same resamples whatever is probed on a task; NaN for too few groups."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,8 @@ def estimate(values: Sequence[NDArray[np.bool_ | np.float64]], task: Task, repea
     with np.errstate(invalid="ignore"):  # 0/0 is NaN: nothing of a fit was drawn
         means = ((of_fits @ sums) * of_groups).sum(axis=1) / drawn
     value = float(sums.sum() / counts.sum())
-    return Estimate(round(value, 5), interval(value, estimable(means, groups)))
+    samples = estimable(means, groups)
+    return Estimate(round(value, 5), interval(value, samples), samples)
 
 
 def _training_labels(task: Task, fold: int, shuffled: bool) -> Integers:

@@ -37,7 +37,7 @@ class Claim:
     Attributes
     ----------
     headline
-        One line over all human protocols.
+        What is kept of each factor, and the verdicts, over all human protocols.
     sentences
         How much, on whose speech, against what.
     verdicts
@@ -58,7 +58,26 @@ def claim(metrics: Metrics) -> Claim:
         sentences += [*_verification(metrics, protocol), *_keywords(metrics, protocol)]
         if here := [verdict for verdict in found if verdict.protocol == protocol]:
             sentences.append(_separation(protocol, here))
-    return Claim(_headline([v for v in found if v.protocol in humans], bool(humans)), sentences, found)
+    parts = _kept(metrics, humans), _headline([v for v in found if v.protocol in humans], bool(humans))
+    return Claim(" ".join(filter(None, parts)), sentences, found)
+
+
+def _kept(metrics: Metrics, humans: list[str]) -> str:
+    """Say how much of what the raw model knows each subspace keeps, from the least to the most."""
+    made = {space: factor for space, factor in metrics.spaces.items() if factor}
+    clauses = []
+    for space in made:
+        parts = []
+        for factor in dict.fromkeys(made.values()):
+            cells = [metrics.separation[p].matrix.get(factor, {}) for p in humans if p in metrics.separation]
+            shares = [cell[space].kept for cell in cells if space in cell]
+            known = sorted(100 * max(kept.share, 0) for kept in shares if kept)
+            if known:
+                least, most = f"{known[0]:.0f}", f"{known[-1]:.0f}"
+                parts.append(f"{least if least == most else f'{least} to {most}'} % of the {factor}")
+        if parts:
+            clauses.append(f"the {space} subspace keeps {' and '.join(parts)}")
+    return f"Of what the raw model knows, {_listed(clauses)}." if clauses else ""
 
 
 def _headline(verdicts: list[Verdict], any_human: bool) -> str:

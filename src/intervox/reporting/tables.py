@@ -8,6 +8,7 @@ from intervox.reporting.separation_tables import (
     abx_table,
     blocks_table,
     geometry_table,
+    kept_table,
     matrix_table,
     rejection_table,
     separation_table,
@@ -210,6 +211,7 @@ _SECTIONS: dict[str, tuple[Callable[[Metrics], Table], ...]] = {
     ),
     "keywords": (keywords_table, open_set_table, running_table),
     "separation": (
+        kept_table,
         separation_table,
         matrix_table,
         rejection_table,
@@ -225,7 +227,7 @@ _SECTIONS: dict[str, tuple[Callable[[Metrics], Table], ...]] = {
 
 def headline_tables(metrics: Metrics) -> list[Table]:
     """Build the few tables of a README or a model card."""
-    build = (verification_table, decision_table, keywords_table, separation_table)
+    build = (kept_table, verification_table, decision_table, keywords_table, separation_table)
     built = [table(metrics) for table in build]
     return [table for table in built if table.rows]
 
