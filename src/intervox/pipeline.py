@@ -236,6 +236,7 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     """
     from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
     from intervox.evaluation.studies.variants import choose_variants, parse_vary
+    from intervox.features.waves import decode
     from intervox.reporting.figures import difference_plot
 
     recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})
@@ -244,11 +245,15 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     variants = choose_variants(recipe, corpus.cells, features, parse_vary(vary), repeats)
     with _logged(run, "sweep"):
         own = held_out(corpus)
-        test_sets = _test_sets(replace(run, recipe=recipe), None, own)
-        if own:
-            test_sets[0] = replace(test_sets[0], name=HELD_OUT)
+
+        def load(trained: "Backbone | None") -> "list[TestSet]":
+            test_sets = _test_sets(replace(run, recipe=recipe), trained, own)
+            return [replace(test_sets[0], name=HELD_OUT), *test_sets[1:]] if own else test_sets
+
+        audible = any(variant.recipe.training.depth == "blocks" for variant in variants)
+        waves = decode(corpus, run.waves_folder) if audible else None
         folder = run.folder / "sweep"
-        found = compare_variants(corpus.cells, features, test_sets, recipe, variants, repeats, folder)
+        found = compare_variants(corpus.cells, features, waves, load, recipe, variants, repeats, folder)
         found.write(run.folder / SWEEP)
         write_bytes(run.folder / SWEEP_PLOT, difference_plot(found).encode())
     return found
@@ -281,9 +286,10 @@ def _extracted(run: Run, corpus: Corpus, backbone: "Backbone") -> "Features":
     from intervox.features.extraction import extract as extract_features
 
     folder = run.features_folder(backbone.fingerprint) / "corpus"
-    return extract_features(
-        corpus, backbone, run.recipe.features, folder, "extracting", frames=run.recipe.reads_frames
-    )
+    # At depth ``blocks`` it is the trained backbone's frames that maps pool, in training from the audio.
+    moved = backbone.name != run.recipe.backbone
+    frames = run.recipe.reads_frames and (moved or run.recipe.training.depth == "frames")
+    return extract_features(corpus, backbone, run.recipe.features, folder, "extracting", frames=frames)
 
 
 def _waves(run: Run, corpus: Corpus) -> "Waves | None":
@@ -317,7 +323,7 @@ def _corpus_and_features(run: Run) -> tuple[Corpus, "Features"]:
         raise IntervoxError(
             f"{run.folder / 'features'} are of another corpus or backbone: run `intervox extract` first"
         )
-    if run.recipe.reads_frames and not features.has_frames:
+    if run.recipe.training.depth == "frames" and not features.has_frames:
         raise IntervoxError(
             f"{run.folder / 'features'} lack the frames that the recipe reads: run `intervox extract` first"
         )

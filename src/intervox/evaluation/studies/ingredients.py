@@ -172,6 +172,8 @@ def compare_ingredients(
         raise IntervoxError(
             "ingredients are measured on a speaker and a content subspace: add the one missing"
         )
+    if recipe.training.depth == "blocks":
+        raise IntervoxError("ingredients are measured at depth map or frames: a dozen trainings follow")
     if not test_sets:
         raise IntervoxError("ingredients are measured on human corpora: set INTERVOX_DATA to their folder")
     plan = TrainingPlan(corpus.cells)

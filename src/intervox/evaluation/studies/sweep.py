@@ -14,6 +14,8 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
+from intervox.backbones.base import Backbone
+from intervox.backbones.trained import TRAINED
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
 from intervox.evaluation import loading
@@ -30,6 +32,7 @@ from intervox.evaluation.results import (
 from intervox.evaluation.studies.variants import (
     CHOSEN_MEASURES,
     MEASURES,
+    Mask,
     Samples,
     Spaces,
     Variant,
@@ -42,6 +45,7 @@ from intervox.evaluation.studies.variants import (
 )
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet
 from intervox.features.store import Features
+from intervox.features.waves import Waves
 from intervox.metrics.bootstrap import interval
 from intervox.model.model import SubspaceModel
 from intervox.recipe import EvaluationSettings, Recipe, SeveritySettings
@@ -49,6 +53,8 @@ from intervox.seeds import rng
 from intervox.storage import read_json, stable_hash, write_json
 from intervox.training.checkpoint import TrainingRecord
 from intervox.training.refine import refine, training_key
+
+LoadTestSets = Callable[[Backbone | None], Sequence[TestSet]]
 
 SCHEMA_VERSION = 1
 HELD_OUT = "held-out"
@@ -72,7 +78,8 @@ def held_out(corpus: Corpus) -> Source | None:
 def compare_variants(
     cells: pa.Table,
     features: Features,
-    test_sets: Sequence[TestSet],
+    waves: Waves | None,
+    load: LoadTestSets,
     recipe: Recipe,
     variants: Sequence[Variant],
     seeds: int,
@@ -82,10 +89,11 @@ def compare_variants(
 
     Parameters
     ----------
-    cells, features
-        The corpus' plan and its features.
-    test_sets
-        The held-out cells, named ``HELD_OUT``, and the human corpora.
+    cells, features, waves
+        The corpus' plan, its features, and its audio where a variant's depth is ``blocks``.
+    load
+        From a model's own backbone, or None for the frozen one, to the held-out cells, named ``HELD_OUT``,
+        and the human corpora.
     variants
         The recipe itself first.
     seeds
@@ -98,12 +106,14 @@ def compare_variants(
     IntervoxError
         There is nothing to measure on.
     """
+    test_sets = load(None)
     if not test_sets:
         raise IntervoxError(
             "a sweep has nothing to measure on: set corpus.test.blocks, or INTERVOX_DATA to the human corpora"
         )
-    judge = _Judge(test_sets, recipe.evaluation)
-    trained = [[_train(cells, features, v, seed, judge, folder) for seed in range(seeds)] for v in variants]
+    judge = _Judge(test_sets, recipe.evaluation, load)
+    audible = _Audible(cells, features, waves)
+    trained = [[_train(audible, v, seed, judge, folder) for seed in range(seeds)] for v in variants]
     reference = _joint([training.samples for training in trained[0]])
     rows = [
         SweepVariant(
@@ -137,17 +147,37 @@ class _Judge:
         Changes whenever the same vectors could get another figure.
     """
 
-    def __init__(self, test_sets: Sequence[TestSet], settings: EvaluationSettings) -> None:
-        self.test_sets = [with_content_trials(one, settings.max_trials) for one in test_sets]
+    def __init__(
+        self, test_sets: Sequence[TestSet], settings: EvaluationSettings, load: "LoadTestSets"
+    ) -> None:
+        self._load = load
         self.settings = settings
+        self.test_sets = self._with_trials(test_sets)
         limits = [settings.max_trials, settings.bootstrap, settings.episodes]
         self.key = stable_hash([SCHEMA_VERSION, EVALUATION_SEED, limits, *map(_contents, test_sets)])
 
     def samples(self, home: Path, spaces: Callable[[], Spaces]) -> dict[str, Samples]:
-        """Return the samples of every measure, by column."""
+        """Return the samples of every measure of spaces on the frozen backbone, by column."""
+        return self._kept(home, lambda: measure(spaces(), self.test_sets, self.settings, MEASURES))
+
+    def samples_of(self, home: Path, train: Callable[[], SubspaceModel]) -> dict[str, Samples]:
+        """Return the samples of every measure of a model, on its own backbone, by column."""
+
+        def find() -> dict[str, Samples]:
+            model = train()
+            moved = (Path(model.backbone_name) / TRAINED).exists()
+            test_sets = self._with_trials(self._load(model.own_backbone())) if moved else self.test_sets
+            return measure(spaces_of(model), test_sets, self.settings, MEASURES)
+
+        return self._kept(home, find)
+
+    def _with_trials(self, test_sets: Sequence[TestSet]) -> list[TestSet]:
+        return [with_content_trials(one, self.settings.max_trials) for one in test_sets]
+
+    def _kept(self, home: Path, find: Callable[[], dict[str, Samples]]) -> dict[str, Samples]:
         path = home / f"samples-{self.key}.json"
         if not path.exists():
-            write_samples(path, measure(spaces(), self.test_sets, self.settings, MEASURES))
+            write_samples(path, find())
         return read_samples(path)
 
 
@@ -168,26 +198,32 @@ class _Training:
     samples: dict[str, Samples]
 
 
-def _train(
-    cells: pa.Table, features: Features, variant: Variant, offset: int, judge: _Judge, folder: Path
-) -> _Training:
+@dataclass(frozen=True)
+class _Audible:
+    """What every variant is trained on."""
+
+    cells: pa.Table
+    features: Features
+    waves: Waves | None
+
+
+def _train(audible: _Audible, variant: Variant, offset: int, judge: _Judge, folder: Path) -> _Training:
     recipe = variant.recipe.model_copy(update={"seed": variant.recipe.seed + offset})
     kept = np.flatnonzero(variant.mask).tolist()
-    home = folder / stable_hash([training_key(features, recipe), kept])
-    samples = judge.samples(
-        home, lambda: spaces_of(_timed_refine(train_on(cells, variant.mask), features, recipe, home))
-    )
+    home = folder / stable_hash([training_key(audible.features, recipe), kept])
+    samples = judge.samples_of(home, lambda: _timed_refine(audible, variant.mask, recipe, home))
     history = TrainingRecord.read(home / "model").history
     steps = history[-1].step + 1 if history else 0
     return _Training(recipe.seed, steps, _seconds(home), samples)
 
 
-def _timed_refine(cells: pa.Table, features: Features, recipe: Recipe, home: Path) -> SubspaceModel:
+def _timed_refine(audible: _Audible, mask: Mask, recipe: Recipe, home: Path) -> SubspaceModel:
     """Refine, and add the time that it took to that of earlier, interrupted calls."""
     trained = (home / "model" / "training.json").exists()
     before, begun = _seconds(home), time.monotonic()
     try:
-        return refine(cells, features, recipe, home / "model")
+        cells = train_on(audible.cells, mask)
+        return refine(cells, audible.features, recipe, home / "model", audible.waves)
     finally:
         if not trained:
             write_json(home / "time.json", {"seconds": round(before + time.monotonic() - begun, 1)})

@@ -45,7 +45,7 @@ RECIPE = "recipe"
 CELLS = "cells"
 """The field that is no field of the recipe: which of the training cells are kept."""
 
-VARIED = ("subspaces", "loss", "training", "seed")
+VARIED = ("subspaces", "loss", "training", "encoder", "seed")
 """What training reads of a recipe beside the features, which all variants share."""
 
 Overrides = Mapping[str, Any]
@@ -303,10 +303,10 @@ def _check(changed: Recipe, recipe: Recipe, cells: pa.Table, features: Features)
     """Find what would stop a training, or the measuring, only after others had run."""
     if not measured_factors(changed):
         raise IntervoxError("a sweep measures a speaker and a content subspace: add the one missing")
-    if changed.reads_frames and not recipe.reads_frames:
+    if changed.training.depth == "frames" and not features.has_frames:
         raise IntervoxError(
-            "an attentive map reads frames, which this run's features do not keep: make it the recipe's own "
-            "map, and vary the others"
+            "depth `frames` reads frames, which this run's features do not keep: make it the recipe's own "
+            "depth, and vary the others"
         )
     check_settings(changed, features.layers, features.dim, cells.column_names)
     if changed.training.validate_every:
