@@ -45,11 +45,19 @@ class EspeakSettings(_Engine):
     languages: tuple[str, ...] = Field(("en",), min_length=1, max_length=1000)
 
 
+Prosody = Literal["own", "drawn"]
+
+
 class KokoroSettings(_Engine):
-    """Kokoro-82M: 54 presets, and mixtures of two of them as further speakers."""
+    """Kokoro-82M: 54 presets, and mixtures of two of them (above 690: of three) as further speakers.
+
+    With ``prosody: drawn`` a mixture of two has the rhythm and melody of a third preset, so that these
+    tell nothing of the timbre; everything else stays as with ``own``.
+    """
 
     name: Literal["kokoro"]
     voices: int = Field(54, ge=1, le=MOST_VOICES)
+    prosody: Prosody = "own"
     languages: tuple[str, ...] = Field(("en",), min_length=1, max_length=1000)
     folder: Path | None = None
 
