@@ -182,13 +182,12 @@ def test_kokoro_speaks_reproducibly_in_different_voices(kokoro: KokoroEngine) ->
 
 def test_timbre_and_prosody_are_two_halves_of_a_style(kokoro: KokoroEngine) -> None:
     def spoken(speaker: str) -> Waveform:
-        return kokoro.render("seven green apples", f"{speaker}/en/r100", 3)
+        return kokoro.render("The old man bought seven green apples.", f"{speaker}/en/r100", 0)
 
-    heart, adam, borrowed = spoken("af_heart"), spoken("am_adam"), spoken("af_heart~am_adam")
-    assert np.array_equal(heart, spoken("af_heart~af_heart"))
-    assert not np.array_equal(heart, borrowed)
-    # Durations are prosody: the clip is as long as that of the preset which lends it.
-    assert abs(len(borrowed) - len(adam)) < 0.2 * SAMPLE_RATE < abs(len(heart) - len(adam))
+    bella, alex, borrowed = spoken("af_bella"), spoken("pm_alex"), spoken("af_bella~pm_alex")
+    assert not np.array_equal(alex, borrowed)
+    # Durations are prosody: the clip is about as long as that of the preset which lends it.
+    assert abs(len(borrowed) - len(alex)) < 0.5 * abs(len(borrowed) - len(bella))
 
 
 def test_kokoro_has_nothing_to_say_or_too_much(kokoro: KokoroEngine) -> None:
