@@ -1,3 +1,4 @@
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from intervox.audio import SAMPLE_RATE
 from intervox.engines.base import RenderError, Voice
 from intervox.engines.command import CommandEngine
 from intervox.errors import IntervoxError
+from intervox.recipe import load_recipe
 from intervox.recipe.engines import CommandSettings
 
 SYNTHESISER = """
@@ -128,3 +130,17 @@ def test_command_settings_are_checked() -> None:
         settings("say", "{text}", "{output}", voices=3)
     with pytest.raises(IntervoxError, match="the program 'no-such-program' is not installed"):
         CommandEngine(settings("no-such-program", "{text}", "{output}"))
+
+
+@pytest.mark.skipif(shutil.which("text2wave") is None, reason="Debian's festival is not installed")
+def test_a_text_is_never_a_part_of_festivals_program(tmp_path: Path) -> None:
+    """The default recipe's command, with a text that would end a Scheme string or a shell's word."""
+    settings = next(e for e in load_recipe("default").corpus.engines if e.key == "festival-en")
+    assert isinstance(settings, CommandSettings)
+    if not Path("/usr/share/festival/voices/english", settings.speakers[0]).is_dir():
+        pytest.skip("Debian's festvox-kdlpc16k is not installed")
+    engine = CommandEngine(settings)
+    trap = tmp_path / "trap"
+    for text in (f'a") (system "touch {trap}") ("', f"a'; touch {trap}", f"$(touch {trap}) \\", "-help"):
+        assert len(engine.render(text, settings.speakers[0], 0)) > 0.1 * SAMPLE_RATE, text
+    assert not trap.exists()

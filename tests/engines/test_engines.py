@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 import subprocess
@@ -13,11 +14,11 @@ import pytest
 from onnx import TensorProto, helper
 from pydantic import ValidationError
 
-from intervox.audio import SAMPLE_RATE
+from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.engines.base import Engine, RenderError, Voice
 from intervox.engines.espeak import EspeakEngine
 from intervox.engines.kokoro import KokoroEngine, kokoro_phonemes
-from intervox.engines.kokoro_voices import POOLS, PRESETS, make_voices, parse_voice
+from intervox.engines.kokoro_voices import POOLS, PRESETS, TWINS, Spoken, make_voices, parse_voice
 from intervox.engines.phonemes import phonemise
 from intervox.engines.piper import PiperEngine
 from intervox.errors import IntervoxError
@@ -87,11 +88,11 @@ def test_kokoro_families_share_no_preset() -> None:
     voices = make_voices(600, ("en",))
     assert len({voice.name.split("/")[0] for voice in voices}) == 600
     for voice in voices:
-        weights, _, _ = parse_voice(voice.name)
+        weights = parse_voice(voice.name).timbre
         assert sum(weights.values()) == pytest.approx(1)
         assert set(weights) <= set(POOLS[int(voice.family.removeprefix("pool-")) - 1])
-    assert {next(iter(parse_voice(voice.name)[0])) for voice in voices[:54]} == set(PRESETS)
-    pairs = {frozenset(parse_voice(voice.name)[0]) for voice in voices[54:244]}
+    assert {next(iter(parse_voice(voice.name).timbre)) for voice in voices[:54]} == set(PRESETS)
+    pairs = {frozenset(parse_voice(voice.name).timbre) for voice in voices[54:244]}
     assert len(pairs) == 190, "the first mixtures are all of different pairs"
     for count in (12, 54, 100, 300):
         spread = Counter(voice.family for voice in voices[:count]).values()
@@ -100,17 +101,60 @@ def test_kokoro_families_share_no_preset() -> None:
     assert make_voices(20, ("en",)) == voices[:20]
 
 
+def test_the_voices_of_earlier_corpora_keep_their_names_and_order() -> None:
+    names = "\n".join(voice.name for voice in make_voices(690, ("en",)))
+    assert hashlib.sha256(names.encode()).hexdigest()[:16] == "375d3bdda6725984"
+
+
+def test_mixtures_of_three_follow_with_the_prosody_of_a_fourth() -> None:
+    voices = make_voices(1166, ("en",))
+    timbres = {frozenset(parse_voice(voice.name).timbre.items()) for voice in voices}
+    assert len(timbres) == len(voices), "another prosody alone is no new speaker"
+    for voice in voices[690:]:
+        spoken = parse_voice(voice.name)
+        pool = POOLS[int(voice.family.removeprefix("pool-")) - 1]
+        assert len(spoken.timbre) == 3
+        assert sum(spoken.timbre.values()) == pytest.approx(1)
+        assert not any(twins <= set(spoken.timbre) for twins in TWINS)
+        (prosody,) = spoken.prosody
+        assert prosody in set(pool) - set(spoken.timbre)
+
+
+def test_drawn_prosody_changes_the_prosody_of_mixtures_alone() -> None:
+    own, drawn = make_voices(300, ("en",)), make_voices(300, ("en",), "drawn")
+    assert make_voices(60, ("en",), "drawn") == make_voices(90, ("en",), "drawn")[:60]
+    for before, after in zip(own, drawn, strict=True):
+        spoken, other = parse_voice(before.name), parse_voice(after.name)
+        assert (before.family, before.language) == (after.family, after.language)
+        assert (spoken.timbre, spoken.language, spoken.rate) == (other.timbre, other.language, other.rate)
+        if len(spoken.timbre) == 1:
+            assert before == after
+        else:
+            (prosody,) = other.prosody
+            assert prosody in POOLS[int(after.family.removeprefix("pool-")) - 1]
+            assert prosody not in other.timbre
+    borrowed = Counter(next(iter(parse_voice(voice.name).prosody)) for voice in drawn if "+" in voice.name)
+    assert len(borrowed) > 45, "prosody is drawn from nearly every preset"
+
+
 def test_kokoro_languages() -> None:
     voices = make_voices(12, ("en", "fr", "pt"))
     assert Counter(voice.language for voice in voices) == {"en": 4, "fr": 4, "pt": 4}
     assert all(voice.name.startswith("f") for voice in voices if voice.language == "fr")
     assert len({voice.name.split("/")[0] for voice in voices}) == 12, "nobody speaks two languages"
-    assert parse_voice("bf_emma/en/r95") == ({"bf_emma": 1.0}, "en-gb", 0.95)
+    emma = {"bf_emma": 1.0}
+    assert parse_voice("bf_emma/en/r95") == Spoken(emma, emma, "en-gb", 0.95)
     with pytest.raises(IntervoxError, match="does not speak 'de' here: choose of en, es"):
         make_voices(4, ("de",))
     with pytest.raises(IntervoxError, match="voices for 'en', 2000 were asked for: lower `voices`"):
         make_voices(2000, ("en",))
-    for name in ("af_heart", "af_nobody/en/r100", "af_heart*x/en/r100", "af_heart/en/fast"):
+    for name in (
+        "af_heart",
+        "af_nobody/en/r100",
+        "af_heart*x/en/r100",
+        "af_heart/en/fast",
+        "af_heart~/en/r100",
+    ):
         with pytest.raises(IntervoxError, match="kokoro has no voice"):
             parse_voice(name)
 
@@ -134,6 +178,16 @@ def test_kokoro_speaks_reproducibly_in_different_voices(kokoro: KokoroEngine) ->
         assert np.abs(wave[:160]).max() < 0.1, "cut close to the speech, with a margin"
     assert len({wave.tobytes() for wave in waves}) == 3
     assert not np.array_equal(waves[0], kokoro.render("hello there", voices[0].name, 4))
+
+
+def test_timbre_and_prosody_are_two_halves_of_a_style(kokoro: KokoroEngine) -> None:
+    def spoken(speaker: str) -> Waveform:
+        return kokoro.render("The old man bought seven green apples.", f"{speaker}/en/r100", 0)
+
+    bella, alex, borrowed = spoken("af_bella"), spoken("pm_alex"), spoken("af_bella~pm_alex")
+    assert not np.array_equal(alex, borrowed)
+    # Durations are prosody: the clip is about as long as that of the preset which lends it.
+    assert abs(len(borrowed) - len(alex)) < 0.5 * abs(len(borrowed) - len(bella))
 
 
 def test_kokoro_has_nothing_to_say_or_too_much(kokoro: KokoroEngine) -> None:

@@ -179,7 +179,7 @@ def estimate_cost(table: pa.Table, recipe: CorpusRecipe, seed: int, workers: int
         chosen = pa.array(random.choice(seeds, min(SAMPLE, len(seeds)), replace=False))
         tried = cells.filter(pc.is_in(cells["seed"], chosen))
         try:
-            load_engine(next(settings for settings in recipe.engines if settings.name == name)).check()
+            load_engine(next(settings for settings in recipe.engines if settings.key == name)).check()
             # The first cell also loads the engine, which a long run does once.
             render_shard(replace(job, cells=read_cells(tried.slice(0, 1))))
         except IntervoxError as error:

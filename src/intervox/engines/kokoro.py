@@ -1,5 +1,8 @@
 """Kokoro-82M through ONNX Runtime: 54 presets and mixtures of them, a third of real time on one core.
 
+A style vector has a half for timbre (the decoder reads it) and one for prosody (the predictor of durations,
+pitch and energy reads it). A voice may take the two from different presets.
+
 The graph draws no random numbers, so the same arguments give the same samples. They are those of
 one kind of processor: int8 arithmetic may round differently on another.
 """
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 _SAMPLE_RATE = 24_000
+_PROSODY = slice(128, 256)
+"""Of a style vector; what comes before it is timbre."""
 
 _TIE = "^"
 _SYLLABIC = re.compile("(\\S)\u0329")
@@ -96,12 +101,12 @@ class KokoroEngine(Engine):
         return vocabulary
 
     def voices(self) -> list[Voice]:
-        return make_voices(self._settings.voices, self._settings.languages)
+        return make_voices(self._settings.voices, self._settings.languages, self._settings.prosody)
 
     def render(self, text: str, voice: str, seed: int) -> Waveform:
         """Speak ``text``; the seed moves the rate, as Kokoro has no other choice to make."""
-        weights, language, rate = parse_voice(voice)
-        symbols = kokoro_phonemes(text, language)
+        spoken = parse_voice(voice)
+        symbols = kokoro_phonemes(text, spoken.language)
         ids = [self._vocabulary[symbol] for symbol in symbols if symbol in self._vocabulary]
         if not ids:
             return np.zeros(0, np.float32)
@@ -110,11 +115,12 @@ class KokoroEngine(Engine):
                 f"kokoro reads {STYLE_SHAPE[0] - 1} symbols at once and the text {text[:40]!r}... has "
                 f"{len(ids)}: shorten it"
             )
-        style = sum(np.float32(weight) * self._preset(preset)[len(ids)] for preset, weight in weights.items())
-        speed = rate * rng(seed, "kokoro.take").uniform(*RATE_RANGE)
+        style = self._mixed(spoken.timbre, len(ids))
+        style[_PROSODY] = self._mixed(spoken.prosody, len(ids))[_PROSODY]
+        speed = spoken.rate * rng(seed, "kokoro.take").uniform(*RATE_RANGE)
         inputs = {
             self._tokens: np.array([[0, *ids, 0]], np.int64),
-            "style": np.asarray(style, np.float32)[None],
+            "style": style[None],
             "speed": np.array([speed], np.float32),
         }
         return finished_clip(self._session.run(None, inputs)[0].reshape(-1), _SAMPLE_RATE)
@@ -128,6 +134,11 @@ class KokoroEngine(Engine):
         """The graph's name for the symbols, the one thing in which the two exports differ."""
         names: list[str] = [given.name for given in self._session.get_inputs()]
         return next(name for name in names if name not in ("style", "speed"))
+
+    def _mixed(self, weights: dict[str, float], symbols: int) -> NDArray[np.float32]:
+        """Return the style vector of some presets, shape (256,)."""
+        parts = (np.float32(weight) * self._preset(preset)[symbols] for preset, weight in weights.items())
+        return np.asarray(sum(parts), np.float32)
 
     def _read_preset(self, preset: str) -> NDArray[np.float32]:
         """Return a preset's style vectors by number of symbols, shape (510, 256)."""

@@ -1,14 +1,22 @@
-"""Kokoro's speakers: 54 presets, and mixtures of two of them.
+"""Kokoro's speakers: 54 presets, mixtures of them, and mixtures with the prosody of another preset.
 
 A speaker's name spells how it is made: ``af_heart`` is a preset, ``af_heart*0.70+am_adam*0.30`` a
-mixture. A voice adds the language it speaks and its usual rate: ``af_heart/en/r104``.
+mixture, and ``af_heart*0.70+am_adam*0.30~am_echo`` has that mixture's timbre and the prosody of
+``am_echo``. A voice adds the language it speaks and its usual rate: ``af_heart/en/r104``.
+
+Timbre makes a speaker: the one list has no two of the same, whatever their prosody. A preset's timbre with
+another one's prosody is close to the same speaker in another mood (docs/corpora.md has the figures).
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations, zip_longest
+
+import numpy as np
 
 from intervox.engines.base import Voice
 from intervox.errors import IntervoxError
+from intervox.recipe.engines import Prosody
 from intervox.seeds import rng
 
 POOLS = (
@@ -48,8 +56,34 @@ WEIGHTS = (0.5, 0.7, 0.3)
 BASE_RATE = (0.9, 1.1)
 
 
-def make_voices(count: int, languages: tuple[str, ...]) -> list[Voice]:
+@dataclass(frozen=True)
+class Spoken:
+    """What a voice's name spells.
+
+    Attributes
+    ----------
+    timbre, prosody
+        Preset to weight; the two halves of the style vector are mixed apart.
+    language
+        Tag to transcribe the text in.
+    rate
+        Ratio to Kokoro's usual one.
+    """
+
+    timbre: dict[str, float]
+    prosody: dict[str, float]
+    language: str
+    rate: float
+
+
+def make_voices(count: int, languages: tuple[str, ...], prosody: Prosody = "own") -> list[Voice]:
     """Return ``count`` voices, the languages in turn; every speaker speaks one language.
+
+    Parameters
+    ----------
+    prosody
+        Where a mixture of two takes it from: its own presets, or another one that is ``drawn``. The
+        voices are the same in all else.
 
     Raises
     ------
@@ -81,37 +115,51 @@ def make_voices(count: int, languages: tuple[str, ...]) -> list[Voice]:
         taken.update(name for name, _ in chosen[language])
     in_turn = zip_longest(*([(language, *item) for item in chosen[language]] for language in languages))
     random = rng(0, "kokoro.voices")
+    borrowed = _borrowed() if prosody == "drawn" else {}
     return [
-        Voice(f"{name}/{language}/r{round(100 * random.uniform(*BASE_RATE))}", f"pool-{pool}", language)
+        Voice(
+            f"{borrowed.get(name, name)}/{language}/r{round(100 * random.uniform(*BASE_RATE))}",
+            f"pool-{pool}",
+            language,
+        )
         for language, name, pool in (item for turn in in_turn for item in turn if item)
     ]
 
 
-def parse_voice(voice: str) -> tuple[dict[str, float], str, float]:
-    """Return the presets and their weights, the language tag to speak, and the rate.
+def parse_voice(voice: str) -> Spoken:
+    """Read what ``make_voices`` wrote.
 
     Raises
     ------
     IntervoxError
-        The name is not one that ``make_voices`` gives.
+        The name is not one of those.
     """
     try:
         speaker, language, rate = voice.split("/")
-        parts = [part.partition("*") for part in speaker.split("+")]
-        weights = {preset: float(weight or 1) for preset, _, weight in parts}
-        spoken = {"en": "en-gb" if speaker.startswith("b") else "en-us", "pt": "pt-br"}
-        named = spoken.get(language, language), int(rate.removeprefix("r")) / 100
+        timbre, borrows, prosody = speaker.partition("~")
+        weights = _weights(timbre)
+        tags = {"en": "en-gb" if speaker.startswith("b") else "en-us", "pt": "pt-br"}
+        speed = int(rate.removeprefix("r")) / 100
+        return Spoken(weights, _weights(prosody) if borrows else weights, tags.get(language, language), speed)
     except ValueError:
-        weights, named = {}, ("", 0.0)
-    if not weights or not set(weights) <= set(PRESETS):
-        raise IntervoxError(f"kokoro has no voice {voice!r}: see `intervox engines`")
-    return weights, *named
+        raise IntervoxError(f"kokoro has no voice {voice!r}: see `intervox engines`") from None
+
+
+def _weights(mixture: str) -> dict[str, float]:
+    parts = [part.partition("*") for part in mixture.split("+")]
+    weights = {preset: float(weight or 1) for preset, _, weight in parts}
+    if not set(weights) <= set(PRESETS):
+        raise ValueError(mixture)
+    return weights
 
 
 def _speakers() -> list[tuple[str, int]]:
-    """List presets, then mixtures, each with its pool; any first few are spread over the pools."""
-    pools = [[(name, number) for name in _of_pool(pool, number)] for number, pool in enumerate(POOLS, 1)]
-    return [item for turn in zip_longest(*pools) for item in turn if item]
+    """List presets, mixtures of two, then of three, each with its pool, spread over the pools in turn."""
+    found: list[tuple[str, int]] = []
+    for of_pool in (_of_pool, _threes):
+        pools = [[(name, number) for name in of_pool(pool, number)] for number, pool in enumerate(POOLS, 1)]
+        found += [item for turn in zip_longest(*pools) for item in turn if item]
+    return found
 
 
 def _of_pool(pool: tuple[str, ...], number: int) -> Iterator[str]:
@@ -126,3 +174,28 @@ def _of_pool(pool: tuple[str, ...], number: int) -> Iterator[str]:
                 yield f"{second}*{1 - weight:.2f}+{first}*{weight:.2f}"
             else:
                 yield f"{first}*{weight:.2f}+{second}*{1 - weight:.2f}"
+
+
+def _threes(pool: tuple[str, ...], number: int) -> Iterator[str]:
+    """Yield a pool's even mixtures of three, each with the prosody of a preset that is none of them."""
+    random = rng(number, "kokoro.threes")
+    threes = [three for three in combinations(pool, 3) if not any(twins <= set(three) for twins in TWINS)]
+    for index in random.permutation(len(threes)):
+        first, second, third = random.permutation(threes[index]).tolist()
+        yield _borrowing(f"{first}*0.34+{second}*0.33+{third}*0.33", pool, random)
+
+
+def _borrowed() -> dict[str, str]:
+    """Give every mixture of two the prosody of a third preset of its pool, drawn for each by itself."""
+    return {
+        name: _borrowing(name, pool, random)
+        for number, pool in enumerate(POOLS, 1)
+        for random in (rng(number, "kokoro.prosody"),)
+        for name in _of_pool(pool, number)
+        if "+" in name
+    }
+
+
+def _borrowing(mixture: str, pool: tuple[str, ...], random: np.random.Generator) -> str:
+    others = [preset for preset in pool if preset not in mixture]
+    return f"{mixture}~{others[int(random.integers(len(others)))]}"

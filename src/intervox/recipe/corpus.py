@@ -177,8 +177,10 @@ class CorpusRecipe(Part):
     @model_validator(mode="after")
     def _usable(self) -> "CorpusRecipe":
         names = [engine.name for engine in self.engines]
-        if not names or len(set(names)) < len(names):
-            raise ValueError("engines: name at least one, and each once")
+        if not names or len({engine.key for engine in self.engines}) < len(names):
+            raise ValueError(
+                "engines: name at least one, and each once; several commands each need a `label`"
+            )
         if not self.train.blocks:
             raise ValueError("train.blocks: at least 1")
         if names == ["unlabelled"]:

@@ -24,10 +24,16 @@ class _Engine(Part):
     of train is a held-out engine.
     """
 
+    name: str
     voices: int | None = Field(None, ge=1, le=MOST_VOICES)
     transformed: int = Field(0, ge=0, le=MOST_VOICES)
     share: float = Field(1.0, gt=0, le=1e6)
     splits: tuple[Split, ...] = Field(SPLITS, max_length=3)
+
+    @property
+    def key(self) -> str:
+        """What tells it from the recipe's other engines: the value of the column ``engine``."""
+        return self.name
 
     @field_validator("splits")
     @classmethod
@@ -45,11 +51,19 @@ class EspeakSettings(_Engine):
     languages: tuple[str, ...] = Field(("en",), min_length=1, max_length=1000)
 
 
+Prosody = Literal["own", "drawn"]
+
+
 class KokoroSettings(_Engine):
-    """Kokoro-82M: 54 presets, and mixtures of two of them as further speakers."""
+    """Kokoro-82M: 54 presets, and mixtures of two of them (above 690: of three) as further speakers.
+
+    With ``prosody: drawn`` a mixture of two has the rhythm and melody of a third preset, so that these
+    tell nothing of the timbre; everything else stays as with ``own``.
+    """
 
     name: Literal["kokoro"]
     voices: int = Field(54, ge=1, le=MOST_VOICES)
+    prosody: Prosody = "own"
     languages: tuple[str, ...] = Field(("en",), min_length=1, max_length=1000)
     folder: Path | None = None
 
@@ -127,15 +141,21 @@ class CommandSettings(_Engine):
     ``command`` is a list of arguments in which ``{text}``, ``{voice}``, ``{language}``, ``{seed}``
     and ``{output}`` (the WAV file to write) are filled in; no shell sees it. It runs in an empty folder,
     so name files by their full path. If a text may begin with a dash, write ``--text={text}``.
+    ``label`` is what the corpus calls it; each of several commands in one recipe needs another.
     """
 
     name: Literal["command"]
+    label: str = Field("command", pattern=r"^[a-z][a-z0-9-]{0,39}$")
     command: tuple[str, ...] = Field(min_length=1, max_length=1000)
     speakers: tuple[str, ...] = Field(min_length=1, max_length=MOST_VOICES)
     language: str = "en"
     timeout_seconds: float = Field(60.0, gt=0, le=3600)
     version: str = "unknown"
     licence: str = "as its owner states"
+
+    @property
+    def key(self) -> str:
+        return self.label
 
     @field_validator("command")
     @classmethod

@@ -80,7 +80,7 @@ def _synthetic_blocks(
 ) -> Iterator[Block]:
     """Deal speakers and texts of one language into each block, every engine by its share."""
     settings: BlockSettings = getattr(recipe, split)
-    shares: dict[str, float] = {engine.name: engine.share for engine in recipe.engines}
+    shares: dict[str, float] = {engine.key: engine.share for engine in recipe.engines}
     languages = Counter(speaker.voice.language for speaker in speakers)
     turns = Turns({language: float(count) for language, count in languages.items()})
     dealers = {
@@ -191,7 +191,7 @@ def _recorded_blocks(
         if not isinstance(settings, RecordingsSettings):
             continue
         people: dict[str, list[Speaker]] = {
-            split: [s for s in speakers[split] if s.engine == settings.name] for split in SPLITS
+            split: [s for s in speakers[split] if s.engine == settings.key] for split in SPLITS
         }
         said = _split_recorded_texts(recipe, people, texts, random)
         for split in (split for split in SPLITS if people[split]):

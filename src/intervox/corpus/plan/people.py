@@ -89,12 +89,12 @@ def all_speakers(settings: EngineSettings, casting: Cast | None = None) -> list[
     everyone += [(voices[index % len(voices)], change) for index, change in enumerate(changes)]
     speakers: dict[str, Speaker] = {}
     for voice, change in everyone:
-        name = f"{settings.name}:{voice.name}" + (f"~{change}" if change else "")
+        name = f"{settings.key}:{voice.name}" + (f"~{change}" if change else "")
         label = casting.labels.get(name, name) if casting else name
         if label is None:
             continue
         texts = None if takes is None else takes.get(voice.name, frozenset())
-        speaker = Speaker(label, settings.name, voice, change, texts, engine)
+        speaker = Speaker(label, settings.key, voice, change, texts, engine)
         first = speakers.setdefault(label, speaker)
         if first is not speaker:
             speakers[label] = replace(first, also=(*first.also, speaker))

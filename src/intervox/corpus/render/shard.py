@@ -108,7 +108,7 @@ def _seed(cell: Cell, attempt: int) -> int:
 
 
 def _engine(cell: Cell, job: ShardJob) -> Engine:
-    return load_engine(next(s for s in job.recipe.engines if s.name == cell.engine))
+    return load_engine(next(s for s in job.recipe.engines if s.key == cell.engine))
 
 
 def _judged(

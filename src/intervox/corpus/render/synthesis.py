@@ -135,7 +135,7 @@ def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
             recipe.model_dump(mode="json", exclude=idle),
             own_texts.read_text(encoding="utf-8", errors="replace") if own_texts else None,
             seed,
-            {settings.name: load_engine(settings).version for settings in recipe.engines},
+            {settings.key: load_engine(settings).version for settings in recipe.engines},
             noise_key(recipe.conditions),
             lexicons_key(),
         ]
@@ -209,7 +209,7 @@ def _finish(
         schema=SCHEMA_VERSION,
         key=key,
         seed=seed,
-        engines={settings.name: _engine(settings, table) for settings in recipe.engines},
+        engines={settings.key: _engine(settings, table) for settings in recipe.engines},
         casting=casting.figures if casting else None,
         cells=table.num_rows,
         renditions=table.filter(pc.field("copy") == 0).num_rows,
@@ -235,6 +235,6 @@ def _forget_unrendered(shards: dict[Path, pa.Table]) -> None:
 
 def _engine(settings: EngineSettings, table: pa.Table) -> EngineFacts:
     engine = load_engine(settings)
-    used = set(table.filter(pc.field("engine") == settings.name)["voice"].unique().to_pylist())
+    used = set(table.filter(pc.field("engine") == settings.key)["voice"].unique().to_pylist())
     voices = [VoiceFacts(**vars(voice)) for voice in engine.voices() if voice.name in used]
     return EngineFacts(version=engine.version, licence=engine.licence, voices=tuple(voices))
