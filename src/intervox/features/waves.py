@@ -25,6 +25,7 @@ class Waves:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         paths = sorted(folder.glob("samples-*.npy"))
         self._samples = [np.load(path, mmap_mode="r") for path in paths]
         ends = [np.load(folder / path.name.replace("samples", "ends")) for path in paths]
@@ -49,8 +50,8 @@ class Waves:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def read(self, row: int, start: int = 0, length: int | None = None) -> Waveform:
-        """Copy a stretch of one clip: samples in [-1, 1], or all from ``start`` on.
+    def read(self, row: int, length: int | None = None) -> Waveform:
+        """Copy one clip, or its first samples: in [-1, 1].
 
         Raises
         ------
@@ -60,15 +61,10 @@ class Waves:
         first, last = self._bounds(row)
         if first == last:
             raise IntervoxError(f"cell {row} has no audio: run `intervox corpus check`")
-        stop = last if length is None else min(last, first + start + length)
+        stop = last if length is None else min(last, first + length)
         shard = int(np.searchsorted(self._starts, row, side="right")) - 1
-        samples: Waveform = self._samples[shard][first + start : stop].astype(np.float32)
+        samples: Waveform = self._samples[shard][first:stop].astype(np.float32)
         return samples / np.float32(_FULL_SCALE)
-
-    def length(self, row: int) -> int:
-        """Return how many samples a clip has."""
-        first, last = self._bounds(row)
-        return last - first
 
     def _bounds(self, row: int) -> tuple[int, int]:
         shard = int(np.searchsorted(self._starts, row, side="right")) - 1

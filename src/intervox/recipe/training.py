@@ -96,8 +96,9 @@ class EncoderSettings(Part):
     them. ``method: lora`` trains low-rank products of ``rank`` and ``alpha`` beside the blocks' linear
     modules ``targets`` (Hu et al. 2021). ``learning_rate`` follows the schedule of ``training``. In each step
     a share of ``warp`` of the speakers is heard as somebody else: played by a factor from ``warp_range``
-    faster, which moves pitch, formants and rate together. A step of more than ``graph_seconds`` of audio
-    computes its activations twice instead of keeping them.
+    faster, which moves pitch, formants and rate together. A share of ``fresh_conditions`` of the disturbed
+    cells is made anew in each step, from the dry copy under a condition of the corpus' bank. A step of
+    more than ``graph_seconds`` of audio computes its activations twice instead of keeping them.
     """
 
     method: Literal["full", "lora"] = "full"
@@ -112,6 +113,7 @@ class EncoderSettings(Part):
         0.86,
         1.16,
     )
+    fresh_conditions: Share = 0.0
     graph_seconds: float = Field(400.0, gt=0, le=1e6)
 
     @model_validator(mode="after")

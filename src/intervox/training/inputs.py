@@ -16,6 +16,7 @@ from intervox.features.store import Features
 from intervox.features.waves import Waves
 from intervox.recipe.training import EncoderSettings, TrainingSettings
 from intervox.seeds import rng
+from intervox.training.fresh import FreshConditions
 
 FRAMES_PER_SECOND = 50
 """Of most backbones, wav2vec 2.0's kin and Whisper among them."""
@@ -81,13 +82,15 @@ class FrameStretches(Inputs):
 
 
 class AudioStretches(Inputs):
-    """The audio of a stretch; in a step some speakers are heard as somebody else.
+    """The audio of a stretch; in a step some speakers are heard as somebody else, some in another room.
 
     Parameters
     ----------
     speakers
         Shape (cells,): who speaks in each row of the corpus. All cells of one are warped alike in a step,
         so that the labels stay true.
+    fresh
+        What makes conditions anew, where the settings ask for it.
     """
 
     at_once = 64
@@ -98,13 +101,15 @@ class AudioStretches(Inputs):
         speakers: NDArray[np.int64],
         training: TrainingSettings,
         encoder: EncoderSettings,
+        fresh: FreshConditions | None,
         seed: int,
     ) -> None:
+        self._fresh = fresh
         self._waves, self._speakers, self._settings, self._seed = waves, speakers, encoder, seed
         self._length = round(training.crop_seconds * SAMPLE_RATE)
 
     def plain(self, rows: NDArray[np.int64]) -> Given:
-        return [self._waves.read(int(row), 0, self._length) for row in rows]
+        return [self._waves.read(int(row), self._length) for row in rows]
 
     def drawn(self, rows: NDArray[np.int64], step: int, places: Sequence[int]) -> Given:
         return [self._one(int(row), step, place) for row, place in zip(rows, places, strict=True)]
@@ -112,10 +117,17 @@ class AudioStretches(Inputs):
     def _one(self, row: int, step: int, place: int) -> Waveform:
         factor = self._warp(int(self._speakers[row]), step)
         length = round(self._length * factor)
-        spare = max(0, self._waves.length(row) - length)
-        start = int(rng(self._seed, "training.crop", step, place).integers(spare + 1))
-        wave = self._waves.read(row, start, length)
+        clip = self._heard(row, step, place)
+        start = int(rng(self._seed, "training.crop", step, place).integers(max(0, len(clip) - length) + 1))
+        wave = clip[start : start + length]
         return wave if factor == 1 else soxr.resample(wave, SAMPLE_RATE * factor, SAMPLE_RATE, "MQ")
+
+    def _heard(self, row: int, step: int, place: int) -> Waveform:
+        """Read a clip as the corpus has it, or its dry copy under another condition."""
+        random = rng(self._seed, "training.condition", step, place)
+        if not self._fresh or self._fresh.dry[row] < 0 or random.random() >= self._settings.fresh_conditions:
+            return self._waves.read(row)
+        return self._fresh.disturb(self._waves.read(int(self._fresh.dry[row])), random)
 
     def _warp(self, speaker: int, step: int) -> float:
         """Draw how much faster a speaker is played in a step; 1 leaves the voice as it is.

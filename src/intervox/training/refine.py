@@ -22,6 +22,7 @@ from intervox.storage import StepFolder, check_memory, stable_hash
 from intervox.training.cells import check_columns, no_validation_cells, training_cells, validation_cells
 from intervox.training.checkpoint import CHECKPOINT, TrainingRecord
 from intervox.training.encoder import TrainableEncoder
+from intervox.training.fresh import FreshConditions
 from intervox.training.inputs import AudioStretches, FrameStretches, Inputs, Means
 from intervox.training.loop import from_main, train
 from intervox.training.losses import MultiPart
@@ -109,7 +110,8 @@ def _inputs(cells: pa.Table, features: Features, recipe: Recipe, waves: Waves | 
             "training.depth: blocks reads the audio of a corpus: run `intervox extract` first"
         )
     speakers = np.unique(np.asarray(cells["speaker"].to_pylist()), return_inverse=True)[1]
-    return AudioStretches(waves, speakers, settings, recipe.encoder, recipe.seed)
+    fresh = FreshConditions(cells, recipe, waves.folder) if recipe.encoder.fresh_conditions else None
+    return AudioStretches(waves, speakers, settings, recipe.encoder, fresh, recipe.seed)
 
 
 def _on_own_backbone(
