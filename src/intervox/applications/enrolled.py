@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from intervox.applications.estimator import Estimator
+from intervox.applications.normalise import Cohort
 from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
 from intervox.errors import IntervoxError
 from intervox.model.decision import EVEN, Calibration, logit
@@ -72,6 +73,8 @@ class Enrolled(Estimator):
         self.model = model
         self.space = space
         self.threshold = threshold
+        self.cohort: Cohort | None = None
+        """What scores are normalised by, where ``calibrate`` has set it."""
         self._known: dict[str, _Examples] = {}
         self._loaded: dict[str, Embedder] = {}
 
@@ -191,8 +194,18 @@ class Enrolled(Estimator):
             raise IntervoxError(f"{name!r} is not enrolled: there are {', '.join(self.classes_) or 'none'}")
 
     def decision_function(self, X: Iterable[AudioSource]) -> NDArray[np.float32]:
-        """Score clips against every name: cosines, shape (clips, names)."""
-        return self.model_.similarity(self._embed(X), self.prototypes_)
+        """Score clips against every name: shape (clips, names).
+
+        Cosines, or with a cohort what ``Cohort.scores`` makes of them.
+        """
+        return self.scores(self._embed(X))
+
+    def scores(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score unit vectors (clips, dim) of the subspace against every name: shape (clips, names)."""
+        prototypes = self.prototypes_
+        if self.cohort is None:
+            return self.model_.similarity(vectors, prototypes)
+        return self.cohort.scores(vectors, prototypes)
 
     def predict_proba(self, X: Iterable[AudioSource]) -> NDArray[np.float64]:
         """Return the calibrated probability that a clip is of a name, at even odds.
@@ -204,13 +217,13 @@ class Enrolled(Estimator):
             classifier: a row sums to less than 1 for a stranger.
         """
         vectors, seconds = self._examples(X)
-        scores = self.model_.similarity(vectors, self.prototypes_)
+        scores = self.scores(vectors)
         return self._calibration.probability(scores, seconds[:, None], self._enrolled_seconds)
 
     def predict(self, X: Iterable[AudioSource]) -> NDArray[np.str_]:
         """Name each clip: the closest name, or ``unknown`` below the threshold; shape (clips,)."""
         vectors, seconds = self._examples(X)
-        scores = self.model_.similarity(vectors, self.prototypes_)
+        scores = self.scores(vectors)
         closest = scores.argmax(axis=1)
         least = np.full(len(scores), self.threshold_)
         if self.threshold is None:
@@ -230,9 +243,11 @@ class Enrolled(Estimator):
         # A threshold found with NumPy is a scalar of its own.
         text = json.dumps(asdict(about), default=lambda value: value.item())
         # One array for all: a name may be anything, a tensor's name may not.
-        sums = {"sums": np.stack([known.sum for known in self._known.values()])} if self._known else {}
+        arrays = {"sums": np.stack([known.sum for known in self._known.values()])} if self._known else {}
+        if self.cohort:
+            arrays["cohort"] = self.cohort.vectors
         with atomic_path(Path(path)) as temporary:
-            save_file(sums, temporary, {_METADATA: text})
+            save_file(arrays, temporary, {_METADATA: text})
 
     @classmethod
     def load(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Self:
@@ -248,7 +263,7 @@ class Enrolled(Estimator):
         IntervoxError
             The file is missing, damaged, of another kind or of another model.
         """
-        about, sums = _read(Path(path), cls.__name__)
+        about, sums, cohort = _read(Path(path), cls.__name__)
         source = model if model is not None else about.model
         if not source:
             raise IntervoxError(f"{path} does not say which model it belongs to: give the model")
@@ -260,6 +275,7 @@ class Enrolled(Estimator):
             )
         for row, (name, count) in zip(sums, about.counts.items(), strict=True):
             loaded._known[name] = _Examples(row, count, about.seconds[name])
+        loaded.cohort = cohort
         return loaded
 
     def _embed(self, clips: Iterable[AudioSource]) -> NDArray[np.float32]:
@@ -294,7 +310,7 @@ def _checked(name: str) -> str:
     return str(name)
 
 
-def _read(path: Path, kind: str) -> tuple[_About, NDArray[np.float32]]:
+def _read(path: Path, kind: str) -> tuple[_About, NDArray[np.float32], Cohort | None]:
     if not path.is_file():
         raise IntervoxError(f"{path} is not a file: make it with `intervox enrol` or save")
     try:
@@ -302,8 +318,9 @@ def _read(path: Path, kind: str) -> tuple[_About, NDArray[np.float32]]:
         with safe_open(path, framework="numpy") as file:
             about = _About(**json.loads(file.metadata()[_METADATA]))
             sums = file.get_tensor("sums") if about.counts else np.zeros((0, 0), np.float32)
+            cohort = Cohort(file.get_tensor("cohort")) if "cohort" in set(file.keys()) else None
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise IntervoxError(f"{path} is no file of enrolled names: make it with `intervox enrol`") from error
     if about.kind != kind:
         raise IntervoxError(f"{path} is the file of a {about.kind}, not of a {kind}: give the other one")
-    return about, sums
+    return about, sums, cohort

@@ -1,23 +1,105 @@
 """Is this the speaker? Enrolled people, scores, probabilities and a threshold of a chosen rate."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intervox.applications.enrolled import Enrolled
+from intervox.applications.enrolled import UNKNOWN, Enrolled
+from intervox.applications.normalise import Cohort
 from intervox.audio import AudioSource
 from intervox.errors import IntervoxError
-from intervox.model.decision import EVEN, Decision
+from intervox.model.decision import EVEN, Decision, logit
 
 MIN_FALSE_ACCEPTS = 3
 """A rate is set where at least so many scores lie above the threshold: fewer say nothing about it."""
 
+LEAST_PEOPLE = 5
+"""Fewer strangers show no rate, however many clips there are of them."""
+
+_RESAMPLES = 1000
+_CANDIDATES = 3
+
 _MOST_AVERAGED = 5
 """Most of the references' speakers have at least so many cells."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Somebody whom a clip may be of.
+
+    Attributes
+    ----------
+    score
+        As ``SpeakerVerifier.decision_function`` gives it.
+    probability
+        That it is this one, of all who are enrolled and nobody of them.
+    """
+
+    name: str
+    score: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who of the enrolled a clip is of.
+
+    Attributes
+    ----------
+    name
+        ``unknown`` where the closest one's score is below the threshold.
+    probability
+        That it is this one or, of ``unknown``, that it is nobody enrolled.
+    threshold
+        Minimum score to be taken for somebody. By default the operating point, the higher the more people
+        are enrolled: a stranger is taken for any of them as rarely as for one.
+    candidates
+        The closest ones, closest first.
+    """
+
+    name: str
+    probability: float
+    threshold: float
+    candidates: list[Candidate]
+
+
+@dataclass(frozen=True)
+class ShownRate:
+    """How often strangers are accepted at a threshold, and what stands behind the figure.
+
+    Attributes
+    ----------
+    threshold
+        Minimum score that is accepted.
+    rate, interval
+        Share of comparisons that are accepted, and its central 95 % over resamples of the people.
+    comparisons, people
+        How many stand behind the rate.
+    cohort_clips
+        Clips of others that normalise scores; 0 without.
+    """
+
+    threshold: float
+    rate: float
+    interval: tuple[float, float]
+    comparisons: int
+    people: int
+    cohort_clips: int
+
+    @classmethod
+    def of(cls, scores: Sequence[NDArray[np.float32]], threshold: float, cohort_clips: int) -> "ShownRate":
+        """Count, in scores of one array per person."""
+        accepted = np.array([(found >= threshold).sum() for found in scores])
+        counts = np.array([found.size for found in scores])
+        drawn = np.random.default_rng(0).integers(len(scores), size=(_RESAMPLES, len(scores)))
+        low, high = np.quantile(accepted[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [0.025, 0.975])
+        rate = float(accepted.sum() / counts.sum())
+        return cls(threshold, rate, (float(low), float(high)), int(counts.sum()), len(scores), cohort_clips)
 
 
 class SpeakerVerifier(Enrolled):
@@ -52,11 +134,48 @@ class SpeakerVerifier(Enrolled):
         """
         self.check_name(name)
         vectors, seconds = self._examples([clip])
-        score = float(
-            self.model_.similarity(vectors, self.prototypes_)[0, self.classes_.tolist().index(name)]
-        )
+        score = float(self.scores(vectors)[0, self.classes_.tolist().index(name)])
         known = self.seconds_[name], float(seconds[0])
         return self.model_.decide(score, self.space, known, self.threshold, prior, name)
+
+    def identify(self, clip: AudioSource, prior: float = EVEN) -> "Identity":
+        """Say who of the enrolled a clip is of, or nobody.
+
+        Parameters
+        ----------
+        prior
+            How probable it is, before anything is heard, that it is of anybody enrolled, each alike.
+
+        Raises
+        ------
+        IntervoxError
+            Nobody is enrolled, or the clip can't be embedded.
+        """
+        vectors, seconds = self._examples([clip])
+        return self.identity(vectors[0], float(seconds[0]), prior)
+
+    def identity(self, vector: NDArray[np.float32], seconds: float, prior: float = EVEN) -> "Identity":
+        """Say whose a unit vector (dim,) of some seconds of speech is; as ``identify``."""
+        names, scores = self.classes_, self.scores(vector[None])[0]
+        odds = self._calibration.log_odds(scores, seconds, self._enrolled_seconds)
+        # Of nobody, of each: the evidence for a name is its odds against a stranger.
+        weights = np.append(-logit(prior, "prior"), odds - np.log(len(names)))
+        shares = np.exp(weights - weights.max())
+        shares /= shares.sum()
+        order = np.argsort(-scores)
+        best = int(order[0])
+        # A stranger has as many chances to be taken for somebody as there are names.
+        least = self._calibration.score_at(
+            self._accept_at + np.log(len(names)), seconds, self._enrolled_seconds[best]
+        )
+        threshold = float(least) if self.threshold is None else self.threshold
+        accepted = bool(scores[best] >= threshold)
+        return Identity(
+            str(names[best]) if accepted else UNKNOWN,
+            float(shares[best + 1] if accepted else shares[0]),
+            threshold,
+            [Candidate(str(names[i]), float(scores[i]), float(shares[i + 1])) for i in order[:_CANDIDATES]],
+        )
 
     def set_false_accept_rate(self, rate: float, impostors: Iterable[AudioSource] | None = None) -> Self:
         """Choose the threshold by how often a stranger may be accepted.
@@ -86,6 +205,58 @@ class SpeakerVerifier(Enrolled):
         factor = self.model_.factors[self.space]
         scores = references.impostor_scores(self.space, factor, min(examples, _MOST_AVERAGED))
         return self.set_threshold(scores, rate)
+
+    def calibrate(
+        self,
+        others: Mapping[str, Iterable[AudioSource]],
+        rate: float = 0.01,
+        anybody: bool = False,
+        normalise: bool = True,
+    ) -> "ShownRate":
+        """Set the threshold, and by default a cohort, on people who are not enrolled.
+
+        Half of the people, drawn with a fixed seed, become the cohort that scores are normalised by; the
+        threshold is set on the other half.
+
+        Parameters
+        ----------
+        others
+            Person to clips, recorded as clips will be. Clips of one person are not independent: the
+            interval is over people.
+        rate
+            Share of comparisons of a stranger with somebody enrolled that may be accepted, in (0, 1).
+        anybody
+            Let the rate be that of strangers who are taken for anybody enrolled, as ``identify`` asks.
+        normalise
+            Whether to set a cohort; without, an earlier one is dropped.
+
+        Raises
+        ------
+        IntervoxError
+            There are too few people, clips or comparisons to show the rate. Nothing is changed then.
+        """
+        _check_rate(rate)
+        if len(others) < (1 + normalise) * LEAST_PEOPLE:
+            raise IntervoxError(
+                f"{len(others)} other people are too few: give at least {(1 + normalise) * LEAST_PEOPLE}, in a "
+                "folder each" + ("; half as many do without normalisation" if normalise else "")
+            )
+        vectors = {name: self._examples(clips)[0] for name, clips in others.items()}
+        order = np.random.default_rng(0).permutation(sorted(vectors)).tolist()
+        cohort, tried = (order[::2], order[1::2]) if normalise else ([], order)
+        before = self.cohort, self.threshold
+        self.cohort = Cohort(np.concatenate([vectors[name] for name in cohort])) if cohort else None
+        try:
+            scores = {name: self.scores(vectors[name]) for name in tried}
+            if anybody:
+                scores = {name: found.max(axis=1, keepdims=True) for name, found in scores.items()}
+            self.set_threshold(np.concatenate(list(scores.values())), rate)
+        except IntervoxError:
+            self.cohort, self.threshold = before
+            raise
+        return ShownRate.of(
+            list(scores.values()), self.threshold_, len(self.cohort.vectors) if self.cohort else 0
+        )
 
     def set_threshold(self, scores: NDArray[np.floating], rate: float) -> Self:
         """Put the threshold where a share of scores that should be refused is accepted.

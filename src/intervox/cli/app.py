@@ -18,6 +18,7 @@ import typer
 from intervox import __version__
 from intervox.cli.common import JsonOption, help_without_command, show_found
 from intervox.cli.corpus import corpus_app
+from intervox.cli.people import calibrate, identify
 from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import evaluate, extract, ingredients, refine, run, sweep, synth
 from intervox.cli.speakers import enrol, match, verify
@@ -209,7 +210,7 @@ def _about(
 
 
 for command in (
-    *(embed, verify, match, enrol, spot, export, demo),
+    *(embed, verify, match, enrol, identify, calibrate, spot, export, demo),
     *_RESUMING,
     *(compare, tables, trials),
     *(backbones, engines, assets, doctor),

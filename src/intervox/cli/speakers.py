@@ -25,6 +25,7 @@ from intervox.cli.common import (
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
+    from intervox.applications.normalise import Cohort
     from intervox.metrics.vectors import Vectors
     from intervox.model.decision import Decision
     from intervox.model.embedder import Embedder
@@ -283,10 +284,14 @@ class _Reference:
     vector: "Vectors"
     seconds: float
     threshold: float | None
+    cohort: "Cohort | None" = None
 
     def decide(self, vectors: "dict[str, Vectors]", seconds: float, prior: float) -> "Decision":
         """Compare a clip of some seconds, by its vectors, with the speaker."""
-        score = float(vectors[self.space] @ self.vector)
+        heard = vectors[self.space]
+        score = float(heard @ self.vector)
+        if self.cohort:
+            score = float(self.cohort.scores(heard[None], self.vector[None])[0, 0])
         lengths = self.seconds, seconds
         return self.model.decide(score, self.space, lengths, self.threshold, prior, self.name)
 
@@ -324,4 +329,5 @@ def _enrolled_reference(path: Path, speaker: str | None, model: str | None, rate
         verifier.set_false_accept_rate(rate)
     vector = verifier.prototypes_[names.index(name)]
     seconds = verifier.seconds_[name]
-    return _Reference(name, verifier.model_, verifier.space, vector, seconds, verifier.threshold)
+    kept = verifier.threshold, verifier.cohort
+    return _Reference(name, verifier.model_, verifier.space, vector, seconds, *kept)

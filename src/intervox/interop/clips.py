@@ -121,6 +121,24 @@ def names_in(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     return found, skipped
 
 
+def people_in(folder: Path) -> dict[str, list[str]]:
+    """Find clips of people: a sub-folder for each or, where there are none, a clip for each.
+
+    Raises
+    ------
+    IntervoxError
+        There is no such folder, or no audio file in it.
+    """
+    if not folder.is_dir():
+        raise IntervoxError(f"{folder} is no folder: give one with a sub-folder of clips for each person")
+    clips, others = _sorted_out(folder)
+    found, skipped = ({clip: [clip] for clip in clips}, others) if clips else _by_folder(others)
+    if not found:
+        raise IntervoxError(f"{folder} holds no audio files: put a sub-folder for each person there")
+    warn_of_skipped(skipped, str(folder))
+    return found
+
+
 def _by_folder(entries: Iterable[str]) -> tuple[dict[str, list[str]], list[str]]:
     """Return the clips of every folder by its name, and what is skipped."""
     found: dict[str, list[str]] = {}
