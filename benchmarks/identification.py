@@ -51,7 +51,9 @@ def prototypes(vectors: Vectors, speakers: NDArray[np.str_], names: NDArray[np.s
     ]
 
 
-def measure(scores: Callable[[Vectors], Vectors], known: Vectors, owner: Any, strangers: list[Vectors]) -> Any:
+def measure(
+    scores: Callable[[Vectors], Vectors], known: Vectors, owner: Any, strangers: list[Vectors]
+) -> Any:
     """Return the shares of known clips that get their name, and of strangers who get any."""
     highest = np.sort(scores(strangers[0]).max(axis=1))
     threshold = highest[-max(1, int(RATE * len(highest)))]
@@ -81,7 +83,10 @@ def main(options: argparse.Namespace) -> None:
             known, rest = prototypes(vectors, speakers, usable[:count])
             owner = np.repeat(np.arange(count), [len(own) for own in rest])
             own = vectors[np.concatenate(rest)]
-            ways = {"": lambda v, k=known: v @ k.T, ", s-norm": lambda v, k=known: Cohort(cohort).scores(v, k)}
+            ways = {
+                "": lambda v, k=known: v @ k.T,
+                ", s-norm": lambda v, k=known: Cohort(cohort).scores(v, k),
+            }
             for way, scores in ways.items():
                 figures = measure(scores, own, owner, [setting, tested])
                 table.add_row(system + way, str(count), *(f"{figure:.1f}" for figure in figures))

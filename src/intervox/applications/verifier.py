@@ -237,10 +237,9 @@ class SpeakerVerifier(Enrolled):
         """
         _check_rate(rate)
         if len(others) < (1 + normalise) * LEAST_PEOPLE:
-            raise IntervoxError(
-                f"{len(others)} other people are too few: give at least {(1 + normalise) * LEAST_PEOPLE}, in a "
-                "folder each" + ("; half as many do without normalisation" if normalise else "")
-            )
+            without = "; half as many do without normalisation" if normalise else ""
+            least = (1 + normalise) * LEAST_PEOPLE
+            raise IntervoxError(f"{len(others)} other people are too few: give at least {least}{without}")
         vectors = {name: self._examples(clips)[0] for name, clips in others.items()}
         order = np.random.default_rng(0).permutation(sorted(vectors)).tolist()
         cohort, tried = (order[::2], order[1::2]) if normalise else ([], order)

@@ -96,8 +96,8 @@ def calibrate(
     others: Annotated[
         Path,
         typer.Option(
-            help="Folder of people who are not enrolled, recorded as clips will be: a sub-folder for each, or "
-            "a clip for each."
+            help="Folder of people who are not enrolled, recorded as clips will be: a sub-folder, or a clip, "
+            "for each."
         ),
     ],
     false_accept_rate: Annotated[
@@ -142,10 +142,11 @@ def calibrate(
         verifier.save(people)
     low, high = (f"{100 * bound:.2g}" for bound in shown.interval)
     whom = "strangers are taken for somebody" if anybody else "comparisons with a stranger are accepted"
+    behind = f"in {shown.comparisons:,} comparisons with {shown.people} people"
     cohort = f"; scores are normalised by {shown.cohort_clips:,} other clips" if shown.cohort_clips else ""
     say(
         {"people": str(people)} | asdict(shown),
-        f"{people}: threshold {shown.threshold:.3f}; {100 * shown.rate:.2g} % of {whom} (95 % interval {low} to "
-        f"{high} %), in {shown.comparisons:,} comparisons with {shown.people} people{cohort}",
+        f"{people}: threshold {shown.threshold:.3f}; {100 * shown.rate:.2g} % of {whom} (95 % interval "
+        f"{low} to {high} %), {behind}{cohort}",
         as_json,
     )
