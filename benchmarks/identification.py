@@ -17,6 +17,7 @@ from rich.table import Table
 from intervox.applications.normalise import Cohort
 from intervox.audio import load_audio
 from intervox.errors import IntervoxError
+from intervox.evaluation.baselines.peers import load_peer
 from intervox.evaluation.loading import protocol_clips
 from intervox.evaluation.protocols import find_protocols
 from intervox.model.loading import load_model
@@ -32,10 +33,8 @@ def embedders(peers: bool) -> dict[str, Embed]:
     model = load_model()
     found: dict[str, Embed] = {"intervox": lambda paths: model.encode(paths)["speaker"]}
     if peers:
-        from resemblyzer import VoiceEncoder  # type: ignore[import-untyped]
-
-        voice = VoiceEncoder("cpu", verbose=False)
-        found["Resemblyzer"] = lambda paths: np.stack([voice.embed_utterance(load_audio(p)) for p in paths])
+        peer = load_peer("resemblyzer")
+        found["Resemblyzer"] = lambda paths: peer.encode([load_audio(path) for path in paths])[0][:, 0]
     return found
 
 

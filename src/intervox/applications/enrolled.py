@@ -25,6 +25,8 @@ UNKNOWN = "unknown"
 """What ``predict`` says of a clip that is close enough to nobody."""
 
 _METADATA = "intervox"
+_ELSEWHERE = ("model", "people", "speaker")
+"""Parameters that a file of names does without: they have files of their own, or belong to one use."""
 
 
 @dataclass
@@ -236,8 +238,7 @@ class Enrolled(Estimator):
 
     def save(self, path: str | Path) -> None:
         """Write names and prototypes into one ``.safetensors`` file; the model stays where it is."""
-        parameters = self.get_params()
-        del parameters["model"]
+        parameters = {name: value for name, value in self.get_params().items() if name not in _ELSEWHERE}
         model, kind = self.model_, type(self).__name__
         about = _About(kind, model.name, model.key, parameters, self.counts_, self.seconds_)
         # A threshold found with NumPy is a scalar of its own.

@@ -144,12 +144,15 @@ class Window:
         Which of the names.
     score
         How alike they are; ``NOTHING`` of silence.
+    voice
+        Its vector in the speaker subspace, shape (dim,), where somebody asks who speaks.
     """
 
     start: float
     end: float
     column: int = 0
     score: float = NOTHING
+    voice: NDArray[np.float32] | None = None
 
 
 def sliding_windows(

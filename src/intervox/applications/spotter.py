@@ -1,15 +1,17 @@
 """Is this word said, and where? Keywords known by a few examples, in clips, recordings and live sound."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intervox.applications.enrolled import Enrolled
+from intervox.applications.enrolled import UNKNOWN, Enrolled
 from intervox.applications.live import Window, confirmed_peaks, sliding_windows
+from intervox.applications.verifier import SpeakerVerifier
 from intervox.audio import (
     MIN_SAMPLES,
     SAMPLE_RATE,
@@ -51,6 +53,9 @@ class Detection:
         Cosine of the window with the keyword's examples, in [-1, 1].
     probability
         Calibrated, at the prior of ``KeywordSpotter``.
+    speaker, speaker_probability
+        Who of the spotter's ``people`` says it, or ``unknown``, and how probable that is; None where nobody
+        asks.
     """
 
     keyword: str
@@ -58,6 +63,8 @@ class Detection:
     end: float
     score: float
     probability: float
+    speaker: str | None = None
+    speaker_probability: float | None = None
 
 
 class KeywordSpotter(Enrolled):
@@ -84,6 +91,11 @@ class KeywordSpotter(Enrolled):
     prior
         How probable a keyword is in a window before anything is heard. One window in a hundred
         means one keyword in 25 seconds; where it is rarer than that, a lower prior saves false alarms.
+    people
+        Whoever is enrolled there is told apart: detections say who speaks, from the same pass of the
+        encoder, by the windows around the keyword.
+    speaker
+        One of ``people``: a keyword counts in this voice only.
 
     Examples
     --------
@@ -101,8 +113,13 @@ class KeywordSpotter(Enrolled):
         window_seconds: float | None = None,
         hop_seconds: float = HOP_SECONDS,
         prior: float = 0.01,
+        people: SpeakerVerifier | None = None,
+        speaker: str | None = None,
     ) -> None:
         super().__init__(model, space, threshold)
+        self.people = people
+        self.speaker = speaker
+        self._recent: deque[Window] = deque()
         self.window_seconds = window_seconds
         self.hop_seconds = hop_seconds
         self.prior = prior
@@ -262,6 +279,16 @@ class KeywordSpotter(Enrolled):
             )
         self.model_.probability(np.zeros(1), self.space, self.prior)
         assert len(self.prototypes_)
+        if self.people is not None:
+            assert len(self.people.prototypes_)
+            if self.people.model_.key != self.model_.key:
+                raise IntervoxError(
+                    "keywords and people were enrolled with different models: use one for both"
+                )
+            if self.speaker is not None:
+                self.people.check_name(self.speaker)
+        elif self.speaker is not None:
+            raise IntervoxError(f"people are needed to know {self.speaker!r} by: give those enrolled")
         self.model_.ready()
 
     def _windows(self, sound: Iterable[Waveform]) -> Iterator[Window]:
@@ -271,25 +298,47 @@ class KeywordSpotter(Enrolled):
         for starts, waves in sliding_windows(sound, window, hop):
             begins = np.maximum(starts, 0)
             spoken = [i for i, wave in enumerate(waves) if _may_hold_speech(wave)]
-            vectors = self.model_.encode([waves[index] for index in spoken])[self.space]
-            found = dict(zip(spoken, similarity(vectors, prototypes), strict=True))
+            vectors = self.model_.encode([waves[index] for index in spoken])
+            found = dict(zip(spoken, similarity(vectors[self.space], prototypes), strict=True))
+            voices = dict(zip(spoken, vectors[self.people.space], strict=True)) if self.people else {}
             for index, (begin, wave) in enumerate(zip(begins.tolist(), waves, strict=True)):
                 times = begin / SAMPLE_RATE, (begin + len(wave)) / SAMPLE_RATE
                 if index in found:
                     column = int(found[index].argmax())
-                    yield Window(*times, column, float(found[index][column]))
+                    yield Window(*times, column, float(found[index][column]), voices.get(index))
                 else:
                     yield Window(*times)
 
     def _detections(self, windows: Iterable[Window]) -> Iterator[Detection]:
         self.closest_ = None
+        # Those before a peak as far as they overlap it, and as many after it as are known by then.
+        around = int(self.window_seconds_ / self.hop_seconds) + self._distance
+        self._recent = deque(maxlen=around + 1)
         for peak in confirmed_peaks(self._noted(windows), self.scan_threshold_, self._distance):
-            yield self._detection(peak)
+            found = self._attributed(self._detection(peak))
+            if self.speaker is None or found.speaker == self.speaker:
+                yield found
+
+    def _attributed(self, found: Detection) -> Detection:
+        """Say who of the people speaks in a detection, by all windows whose middle lies in it."""
+        if self.people is None:
+            return found
+        near = [w for w in self._recent if found.start <= (w.start + w.end) / 2 <= found.end]
+        voices = np.stack([window.voice for window in near if window.voice is not None]).sum(axis=0)
+        seconds = max(w.end for w in near) - min(w.start for w in near)
+        vector = np.asarray(voices / np.linalg.norm(voices), np.float32)
+        if self.speaker is None:
+            identity = self.people.identity(vector, seconds)
+            return replace(found, speaker=identity.name, speaker_probability=identity.probability)
+        decision = self.people.decision(vector, seconds, self.speaker)
+        name = self.speaker if decision.accepted else UNKNOWN
+        return replace(found, speaker=name, speaker_probability=decision.probability)
 
     def _noted(self, windows: Iterable[Window]) -> Iterator[Window]:
         """Pass windows on, and remember the one that is most like a keyword."""
         best = -np.inf
         for window in windows:
+            self._recent.append(window)
             if window.score > best:
                 best, self.closest_ = window.score, self._detection(window)
             yield window

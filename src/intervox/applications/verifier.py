@@ -134,8 +134,14 @@ class SpeakerVerifier(Enrolled):
         """
         self.check_name(name)
         vectors, seconds = self._examples([clip])
-        score = float(self.scores(vectors)[0, self.classes_.tolist().index(name)])
-        known = self.seconds_[name], float(seconds[0])
+        return self.decision(vectors[0], float(seconds[0]), name, prior)
+
+    def decision(
+        self, vector: NDArray[np.float32], seconds: float, name: str, prior: float = EVEN
+    ) -> Decision:
+        """Compare a unit vector (dim,) of some seconds of speech with an enrolled speaker; as ``verify``."""
+        score = float(self.scores(vector[None])[0, self.classes_.tolist().index(name)])
+        known = self.seconds_[name], seconds
         return self.model_.decide(score, self.space, known, self.threshold, prior, name)
 
     def identify(self, clip: AudioSource, prior: float = EVEN) -> "Identity":

@@ -113,6 +113,12 @@ def spot(
             show_default="calibrated",
         ),
     ] = None,
+    people: Annotated[
+        Path | None, typer.Option(help="A file of `intervox enrol`: say who of them speaks each keyword.")
+    ] = None,
+    speaker: Annotated[
+        str | None, typer.Option(help="One of --people: count a keyword in this voice only.")
+    ] = None,
     microphone: Annotated[
         bool, typer.Option("--microphone", help="Listen until Ctrl-C instead of reading clips.")
     ] = False,
@@ -133,9 +139,11 @@ def spot(
     intervox spot meeting.wav --examples words/yes --examples words/no
     intervox spot 'calls/*.wav' --examples help='recordings/help-*.wav' --json
     intervox spot --microphone --keywords words.safetensors
+    intervox spot door.wav --examples words/open --people people.safetensors --speaker alice
     ffmpeg -i stream.mp3 -f wav - | intervox spot - --examples words
     """
     from intervox.applications.spotter import KeywordSpotter
+    from intervox.applications.verifier import SpeakerVerifier
     from intervox.interop.clips import PIPE, expand
     from intervox.interop.clips import examples as find_examples
 
@@ -154,6 +162,10 @@ def spot(
                 typer.echo(json.dumps({"keyword": name, "warning": warning}))
     if threshold is not None:
         spotter.threshold = threshold
+    if speaker is not None and people is None:
+        raise IntervoxError("--speaker is one of --people: give a file of `intervox enrol`")
+    if people is not None:
+        spotter.people, spotter.speaker = SpeakerVerifier.load(people, spotter.model_), speaker
     found = failed = False
     if raw and PIPE not in paths:
         raise IntervoxError("--raw says what comes through a pipe: give - as the recording")
@@ -162,12 +174,7 @@ def spot(
         try:
             for detection in _detections(spotter, path, microphone, raw):
                 found = heard = True
-                say(
-                    {"clip": path, **asdict(detection)},
-                    f"{path}: {detection.start:.2f}-{detection.end:.2f} s  {detection.keyword}  "
-                    f"(cosine {detection.score:.3f}, probability {detection.probability:.3f})",
-                    as_json,
-                )
+                say({"clip": path, **asdict(detection)}, f"{path}: {_said(detection)}", as_json)
             if not heard:
                 _say_nothing(path, spotter, as_json)
         except IntervoxError as error:
@@ -177,6 +184,17 @@ def spot(
             if not microphone:
                 raise
     raise typer.Exit(ERROR if failed else YES if found else NO)
+
+
+def _said(found: "Detection") -> str:
+    """Put a detection into words."""
+    words = (
+        f"{found.start:.2f}-{found.end:.2f} s  {found.keyword}  (cosine {found.score:.3f}, probability "
+        f"{found.probability:.3f})"
+    )
+    if found.speaker is None or found.speaker_probability is None:
+        return words
+    return f"{words}, said by {found.speaker} (probability {found.speaker_probability:.3f})"
 
 
 def _named(clips: list[str] | None, from_list: str | None) -> "tuple[Iterable[NamedPath], int | None]":
