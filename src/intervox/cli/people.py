@@ -82,12 +82,11 @@ def _said(found: "Identity", known: bool) -> str:
     from intervox.model.decision import in_percent
 
     closest, *others = found.candidates
-    sure = in_percent(found.probability)
+    about = f"probability {in_percent(closest.probability)}, score {closest.score:.3f}"
     if not known:
-        score = f"score {closest.score:.3f}, threshold {found.threshold:.3f}"
-        return f"nobody enrolled  (probability {sure}; the closest is {closest.name}, {score})"
+        return f"nobody enrolled  (the closest is {closest.name}: {about}, threshold {found.threshold:.3f})"
     rest = f"; next {others[0].name}, {in_percent(others[0].probability)}" if others else ""
-    return f"{found.name}  (probability {sure}, score {closest.score:.3f}{rest})"
+    return f"{found.name}  ({about}{rest})"
 
 
 @while_read()
