@@ -78,13 +78,14 @@ def main(options: argparse.Namespace) -> None:
         vectors = unit(np.asarray(embed(paths), np.float32))
         groups = np.array_split(usable[people:], 3)
         cohort, setting, tested = (vectors[np.isin(speakers, group)] for group in groups)
+        others = Cohort(cohort)
         for count in options.people:
             known, rest = prototypes(vectors, speakers, usable[:count])
             owner = np.repeat(np.arange(count), [len(own) for own in rest])
             own = vectors[np.concatenate(rest)]
             ways = {
                 "": lambda v, k=known: v @ k.T,
-                ", s-norm": lambda v, k=known: Cohort(cohort).scores(v, k),
+                ", s-norm": lambda v, k=known, c=others: c.scores(v, k),
             }
             for way, scores in ways.items():
                 figures = measure(scores, own, owner, [setting, tested])

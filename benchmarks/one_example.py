@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from intervox.applications.spotter import WEAK_STABILITY, KeywordSpotter
+from intervox.applications.spotter import KeywordSpotter
+from intervox.applications.stability import WEAK_STABILITY
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
 from intervox.clips.manifest import Row
 from intervox.evaluation.protocols import find_protocols

@@ -11,9 +11,10 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
+from intervox.applications.detections import Detection
 from intervox.applications.enrolled import UNKNOWN
 from intervox.applications.live import microphone_chunks
-from intervox.applications.spotter import Detection, KeywordSpotter
+from intervox.applications.spotter import KeywordSpotter
 from intervox.audio import SAMPLE_RATE, Waveform, load_audio
 from intervox.errors import IntervoxError
 from intervox.evaluation.streams import Stream, StreamWindows

@@ -212,7 +212,7 @@ def test_a_keyword_with_one_example_is_warned_of(
     assert warned["ann"] == ""
     assert "only one example of 'cat'" in warned["cat"]
     assert f"warning: {warned['cat']}" in error
-    monkeypatch.setattr("intervox.applications.spotter.WEAK_STABILITY", 1.1)
+    monkeypatch.setattr("intervox.applications.stability.WEAK_STABILITY", 1.1)
     _, output, error = run("spot", "people/ann/a.wav", "--examples", "cat=people/cat/c.wav", "--json")
     assert "and a weak one" in lines(output)[0]["warning"]
     assert "and a weak one" in error

@@ -1,17 +1,15 @@
 """People or keywords that are known by a few examples: enrol, compare, accept or refuse, keep in a file."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from intervox.applications.estimator import Estimator
+from intervox.applications.name_files import About, damaged, read, write
 from intervox.applications.normalise import Cohort
 from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, load_audio
 from intervox.errors import IntervoxError
@@ -19,12 +17,10 @@ from intervox.model.decision import EVEN, Calibration, logit
 from intervox.model.embedder import Embedder, is_one_clip
 from intervox.model.files import DEFAULT
 from intervox.model.loading import load_model
-from intervox.storage import atomic_path
 
 UNKNOWN = "unknown"
 """What ``predict`` says of a clip that is close enough to nobody."""
 
-_METADATA = "intervox"
 _ELSEWHERE = ("model", "people", "speaker")
 """Parameters that a file of names does without: they have files of their own, or belong to one use."""
 
@@ -36,18 +32,6 @@ class _Examples:
     sum: NDArray[np.float32]
     count: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class _About:
-    """The metadata of a file of names; its one tensor has a row for each, in the order of ``counts``."""
-
-    kind: str
-    model: str
-    key: str
-    parameters: dict[str, Any]
-    counts: dict[str, int]
-    seconds: dict[str, float]
 
 
 class Enrolled(Estimator):
@@ -131,6 +115,11 @@ class Enrolled(Estimator):
     def _accept_at(self) -> float:
         """Log odds from which a clip is accepted, where no threshold is set."""
         return self._calibration.accept_at
+
+    @property
+    def _name_at(self) -> float:
+        """Log odds from which a clip is given the closest name, where no threshold is set."""
+        return self._accept_at
 
     def score_at(self, probability: float, prior: float = EVEN) -> float:
         """Return the cosine at which "the same" has a probability, given a prior; both in (0, 1)."""
@@ -229,7 +218,7 @@ class Enrolled(Estimator):
         closest = scores.argmax(axis=1)
         least = np.full(len(scores), self.threshold_)
         if self.threshold is None:
-            least = self._calibration.score_at(self._accept_at, seconds, self._enrolled_seconds[closest])
+            least = self._calibration.score_at(self._name_at, seconds, self._enrolled_seconds[closest])
         return np.where(scores.max(axis=1) >= least, self.classes_[closest], UNKNOWN)
 
     @property
@@ -240,15 +229,8 @@ class Enrolled(Estimator):
         """Write names and prototypes into one ``.safetensors`` file; the model stays where it is."""
         parameters = {name: value for name, value in self.get_params().items() if name not in _ELSEWHERE}
         model, kind = self.model_, type(self).__name__
-        about = _About(kind, model.name, model.key, parameters, self.counts_, self.seconds_)
-        # A threshold found with NumPy is a scalar of its own.
-        text = json.dumps(asdict(about), default=lambda value: value.item())
-        # One array for all: a name may be anything, a tensor's name may not.
-        arrays = {"sums": np.stack([known.sum for known in self._known.values()])} if self._known else {}
-        if self.cohort:
-            arrays["cohort"] = self.cohort.vectors
-        with atomic_path(Path(path)) as temporary:
-            save_file(arrays, temporary, {_METADATA: text})
+        about = About(kind, model.name, model.key, parameters, self.counts_, self.seconds_)
+        write(Path(path), about, [known.sum for known in self._known.values()], self.cohort)
 
     @classmethod
     def load(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Self:
@@ -264,7 +246,7 @@ class Enrolled(Estimator):
         IntervoxError
             The file is missing, damaged, of another kind or of another model.
         """
-        about, sums, cohort = _read(Path(path), cls.__name__)
+        about, sums, cohort = read(Path(path), cls.__name__)
         source = model if model is not None else about.model
         if not source:
             raise IntervoxError(f"{path} does not say which model it belongs to: give the model")
@@ -274,7 +256,11 @@ class Enrolled(Estimator):
                 f"{path} was enrolled with another model than {loaded.model_.name or 'this one'}: give that "
                 "model, or enrol again"
             )
-        for row, (name, count) in zip(sums, about.counts.items(), strict=True):
+        dim = loaded.model_.dims[loaded.space]
+        rows = np.zeros((0, dim), np.float32) if sums is None else sums
+        if rows.shape != (len(about.counts), dim) or (cohort and cohort.vectors.shape[1] != dim):
+            raise damaged(Path(path))
+        for row, (name, count) in zip(rows, about.counts.items(), strict=True):
             loaded._known[name] = _Examples(row, count, about.seconds[name])
         loaded.cohort = cohort
         return loaded
@@ -309,19 +295,3 @@ def _checked(name: str) -> str:
     if not isinstance(name, str) or not name or name == UNKNOWN or not name.isprintable():
         raise IntervoxError(f"{name!r} can't be a name: give a text, and not {UNKNOWN!r}")
     return str(name)
-
-
-def _read(path: Path, kind: str) -> tuple[_About, NDArray[np.float32], Cohort | None]:
-    if not path.is_file():
-        raise IntervoxError(f"{path} is not a file: make it with `intervox enrol` or save")
-    try:
-        path.open("rb").close()  # with an error that names the file
-        with safe_open(path, framework="numpy") as file:
-            about = _About(**json.loads(file.metadata()[_METADATA]))
-            sums = file.get_tensor("sums") if about.counts else np.zeros((0, 0), np.float32)
-            cohort = Cohort(file.get_tensor("cohort")) if "cohort" in set(file.keys()) else None
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise IntervoxError(f"{path} is no file of enrolled names: make it with `intervox enrol`") from error
-    if about.kind != kind:
-        raise IntervoxError(f"{path} is the file of a {about.kind}, not of a {kind}: give the other one")
-    return about, sums, cohort

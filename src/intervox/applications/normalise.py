@@ -1,6 +1,7 @@
 """Adaptive score normalisation: what a cosine means for this clip and this person, beside a cohort."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ class Cohort:
         mean, deviation = self._usual
         return np.asarray((of_clips + of_names) / 2 * deviation + mean, np.float32)
 
-    @property
+    @cached_property
     def _usual(self) -> tuple[float, float]:
         """Mean and deviation that a cohort clip itself has, on average."""
         mean, deviation = self._nearest(self.vectors, itself=True)

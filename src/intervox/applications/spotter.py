@@ -2,20 +2,20 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intervox.applications.enrolled import UNKNOWN, Enrolled
+from intervox.applications.detections import Detection, attributed, check_people
+from intervox.applications.enrolled import Enrolled
 from intervox.applications.live import Window, confirmed_peaks, sliding_windows
+from intervox.applications.stability import disturbed, may_hold_speech
 from intervox.applications.verifier import SpeakerVerifier
 from intervox.audio import (
     MIN_SAMPLES,
     SAMPLE_RATE,
-    SILENCE,
     AudioSource,
     Waveform,
     load_audio,
@@ -31,40 +31,8 @@ from intervox.model.files import DEFAULT
 _LONGEST_WINDOW = 30.0
 """Seconds that somebody may ask for: no keyword is longer."""
 
-WEAK_STABILITY = 0.88
-"""Below this, an example is weak: see ``KeywordSpotter.stability``. Chosen by Speech Commands' figures."""
-
-_MARGIN = SAMPLE_RATE // 8
-"""Samples of silence on either side of an example that is slightly disturbed."""
-
 WINDOW_BOUNDS = (0.5, 2.0)
 """Seconds: a shorter window says too little of a word, a longer one holds several."""
-
-
-@dataclass(frozen=True)
-class Detection:
-    """A keyword in a recording.
-
-    Attributes
-    ----------
-    start, end
-        Of the window in which it was found, in seconds.
-    score
-        Cosine of the window with the keyword's examples, in [-1, 1].
-    probability
-        Calibrated, at the prior of ``KeywordSpotter``.
-    speaker, speaker_probability
-        Who of the spotter's ``people`` says it, or ``unknown``, and how probable that is; None where nobody
-        asks.
-    """
-
-    keyword: str
-    start: float
-    end: float
-    score: float
-    probability: float
-    speaker: str | None = None
-    speaker_probability: float | None = None
 
 
 class KeywordSpotter(Enrolled):
@@ -250,11 +218,10 @@ class KeywordSpotter(Enrolled):
         return self
 
     def stability(self, example: AudioSource) -> float:
-        """Say how little slight disturbances move an example: the mean cosine with five copies of it.
+        """Say how little slight disturbances move an example: the mean cosine with ``disturbed`` copies.
 
-        One lacks a tenth of its length at either end, one a seventh at the start, one a seventh at the
-        end; one has silence around it, one white noise 15 dB below it. It is what best tells how many
-        of the clips of a keyword a single example of it will find: see ``docs/spotting.md``.
+        It is what best tells how many of the clips of a keyword a single example of it will find: see
+        ``docs/spotting.md``.
 
         Raises
         ------
@@ -262,7 +229,7 @@ class KeywordSpotter(Enrolled):
             The example can't be embedded.
         """
         wave = load_audio(example)
-        copies = [wave, *filter(_may_hold_speech, _disturbed(wave))]
+        copies = [wave, *filter(may_hold_speech, disturbed(wave))]
         first, *others = self._embed(copies)
         return float(np.mean(np.stack(others) @ first))
 
@@ -279,16 +246,7 @@ class KeywordSpotter(Enrolled):
             )
         self.model_.probability(np.zeros(1), self.space, self.prior)
         assert len(self.prototypes_)
-        if self.people is not None:
-            assert len(self.people.prototypes_)
-            if self.people.model_.key != self.model_.key:
-                raise IntervoxError(
-                    "keywords and people were enrolled with different models: use one for both"
-                )
-            if self.speaker is not None:
-                self.people.check_name(self.speaker)
-        elif self.speaker is not None:
-            raise IntervoxError(f"people are needed to know {self.speaker!r} by: give those enrolled")
+        check_people(self.people, self.speaker, self.model_)
         self.model_.ready()
 
     def _windows(self, sound: Iterable[Waveform]) -> Iterator[Window]:
@@ -297,7 +255,7 @@ class KeywordSpotter(Enrolled):
         window, hop = (round(SAMPLE_RATE * each) for each in (self.window_seconds_, self.hop_seconds))
         for starts, waves in sliding_windows(sound, window, hop):
             begins = np.maximum(starts, 0)
-            spoken = [i for i, wave in enumerate(waves) if _may_hold_speech(wave)]
+            spoken = [i for i, wave in enumerate(waves) if may_hold_speech(wave)]
             vectors = self.model_.encode([waves[index] for index in spoken])
             found = dict(zip(spoken, similarity(vectors[self.space], prototypes), strict=True))
             voices = dict(zip(spoken, vectors[self.people.space], strict=True)) if self.people else {}
@@ -315,24 +273,13 @@ class KeywordSpotter(Enrolled):
         around = int(self.window_seconds_ / self.hop_seconds) + self._distance
         self._recent = deque(maxlen=around + 1)
         for peak in confirmed_peaks(self._noted(windows), self.scan_threshold_, self._distance):
-            found = self._attributed(self._detection(peak))
+            found = self._detection(peak)
+            if self.people is not None:
+                found = attributed(found, self._recent, self.people, self.speaker)
             if self.speaker is None or found.speaker == self.speaker:
                 yield found
-
-    def _attributed(self, found: Detection) -> Detection:
-        """Say who of the people speaks in a detection, by all windows whose middle lies in it."""
-        if self.people is None:
-            return found
-        near = [w for w in self._recent if found.start <= (w.start + w.end) / 2 <= found.end]
-        voices = np.stack([window.voice for window in near if window.voice is not None]).sum(axis=0)
-        seconds = max(w.end for w in near) - min(w.start for w in near)
-        vector = np.asarray(voices / np.linalg.norm(voices), np.float32)
-        if self.speaker is None:
-            identity = self.people.identity(vector, seconds)
-            return replace(found, speaker=identity.name, speaker_probability=identity.probability)
-        decision = self.people.decision(vector, seconds, self.speaker)
-        name = self.speaker if decision.accepted else UNKNOWN
-        return replace(found, speaker=name, speaker_probability=decision.probability)
+            elif self.closest_ and self.closest_.start == found.start:
+                self.closest_ = found  # and whoever says it is why it is dropped
 
     def _noted(self, windows: Iterable[Window]) -> Iterator[Window]:
         """Pass windows on, and remember the one that is most like a keyword."""
@@ -347,20 +294,3 @@ class KeywordSpotter(Enrolled):
         probability = self.model_.probability(np.array(window.score), self.space, self.prior)
         keyword = str(self.classes_[window.column])
         return Detection(keyword, window.start, window.end, window.score, float(probability))
-
-
-def _disturbed(wave: Waveform) -> list[Waveform]:
-    """Cut, surround and blur an example slightly."""
-    tenth, seventh = len(wave) // 10, len(wave) // 7
-    noise = np.random.default_rng(0).normal(size=len(wave)) * np.sqrt(np.mean(wave**2)) * 10 ** (-15 / 20)
-    return [
-        wave[tenth : len(wave) - tenth],
-        wave[seventh:],
-        wave[: len(wave) - seventh],
-        np.pad(wave, _MARGIN),
-        np.asarray(wave + noise, np.float32),
-    ]
-
-
-def _may_hold_speech(wave: Waveform) -> bool:
-    return len(wave) >= MIN_SAMPLES and bool(np.abs(wave).max() >= SILENCE)

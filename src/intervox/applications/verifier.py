@@ -1,8 +1,7 @@
 """Is this the speaker? Enrolled people, scores, probabilities and a threshold of a chosen rate."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Self
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intervox.applications.enrolled import UNKNOWN, Enrolled
+from intervox.applications.identity import Candidate, Identity, ShownRate
 from intervox.applications.normalise import Cohort
 from intervox.audio import AudioSource
 from intervox.errors import IntervoxError
@@ -21,85 +21,10 @@ MIN_FALSE_ACCEPTS = 3
 LEAST_PEOPLE = 5
 """Fewer strangers show no rate, however many clips there are of them."""
 
-_RESAMPLES = 1000
 _CANDIDATES = 3
 
 _MOST_AVERAGED = 5
 """Most of the references' speakers have at least so many cells."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Somebody whom a clip may be of.
-
-    Attributes
-    ----------
-    score
-        As ``SpeakerVerifier.decision_function`` gives it.
-    probability
-        That it is this one, of all who are enrolled and nobody of them.
-    """
-
-    name: str
-    score: float
-    probability: float
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who of the enrolled a clip is of.
-
-    Attributes
-    ----------
-    name
-        ``unknown`` where the closest one's score is below the threshold.
-    probability
-        That it is this one or, of ``unknown``, that it is nobody enrolled.
-    threshold
-        Minimum score to be taken for somebody. By default the operating point, the higher the more people
-        are enrolled: a stranger is taken for any of them as rarely as for one.
-    candidates
-        The closest ones, closest first.
-    """
-
-    name: str
-    probability: float
-    threshold: float
-    candidates: list[Candidate]
-
-
-@dataclass(frozen=True)
-class ShownRate:
-    """How often strangers are accepted at a threshold, and what stands behind the figure.
-
-    Attributes
-    ----------
-    threshold
-        Minimum score that is accepted.
-    rate, interval
-        Share of comparisons that are accepted, and its central 95 % over resamples of the people.
-    comparisons, people
-        How many stand behind the rate.
-    cohort_clips
-        Clips of others that normalise scores; 0 without.
-    """
-
-    threshold: float
-    rate: float
-    interval: tuple[float, float]
-    comparisons: int
-    people: int
-    cohort_clips: int
-
-    @classmethod
-    def of(cls, scores: Sequence[NDArray[np.float32]], threshold: float, cohort_clips: int) -> "ShownRate":
-        """Count, in scores of one array per person."""
-        accepted = np.array([(found >= threshold).sum() for found in scores])
-        counts = np.array([found.size for found in scores])
-        drawn = np.random.default_rng(0).integers(len(scores), size=(_RESAMPLES, len(scores)))
-        low, high = np.quantile(accepted[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [0.025, 0.975])
-        rate = float(accepted.sum() / counts.sum())
-        return cls(threshold, rate, (float(low), float(high)), int(counts.sum()), len(scores), cohort_clips)
 
 
 class SpeakerVerifier(Enrolled):
@@ -118,6 +43,11 @@ class SpeakerVerifier(Enrolled):
     >>> verifier.verify("who.wav", "alice").accepted  # doctest: +SKIP
     True
     """
+
+    @property
+    def _name_at(self) -> float:
+        """Log odds from which a clip is named: a stranger has as many chances to be taken for somebody."""
+        return self._accept_at + math.log(max(1, len(self._known)))
 
     def verify(self, clip: AudioSource, name: str, prior: float = EVEN) -> Decision:
         """Say whether a clip is of an enrolled speaker.
@@ -144,7 +74,7 @@ class SpeakerVerifier(Enrolled):
         known = self.seconds_[name], seconds
         return self.model_.decide(score, self.space, known, self.threshold, prior, name)
 
-    def identify(self, clip: AudioSource, prior: float = EVEN) -> "Identity":
+    def identify(self, clip: AudioSource, prior: float = EVEN) -> Identity:
         """Say who of the enrolled a clip is of, or nobody.
 
         Parameters
@@ -160,7 +90,7 @@ class SpeakerVerifier(Enrolled):
         vectors, seconds = self._examples([clip])
         return self.identity(vectors[0], float(seconds[0]), prior)
 
-    def identity(self, vector: NDArray[np.float32], seconds: float, prior: float = EVEN) -> "Identity":
+    def identity(self, vector: NDArray[np.float32], seconds: float, prior: float = EVEN) -> Identity:
         """Say whose a unit vector (dim,) of some seconds of speech is; as ``identify``."""
         names, scores = self.classes_, self.scores(vector[None])[0]
         odds = self._calibration.log_odds(scores, seconds, self._enrolled_seconds)
@@ -170,10 +100,7 @@ class SpeakerVerifier(Enrolled):
         shares /= shares.sum()
         order = np.argsort(-scores)
         best = int(order[0])
-        # A stranger has as many chances to be taken for somebody as there are names.
-        least = self._calibration.score_at(
-            self._accept_at + np.log(len(names)), seconds, self._enrolled_seconds[best]
-        )
+        least = self._calibration.score_at(self._name_at, seconds, self._enrolled_seconds[best])
         threshold = float(least) if self.threshold is None else self.threshold
         accepted = bool(scores[best] >= threshold)
         return Identity(
@@ -203,6 +130,11 @@ class SpeakerVerifier(Enrolled):
         _check_rate(rate)
         if impostors is not None:
             return self.set_threshold(self.decision_function(impostors), rate)
+        if self.cohort is not None:
+            raise IntervoxError(
+                "scores are normalised by a cohort, those of the model's references are not: set the rate "
+                "with `intervox calibrate`, or give impostors"
+            )
         references = self.model_.references
         if references is None:
             raise IntervoxError("this model has no references: give clips of people who are not enrolled")
@@ -218,7 +150,7 @@ class SpeakerVerifier(Enrolled):
         rate: float = 0.01,
         anybody: bool = False,
         normalise: bool = True,
-    ) -> "ShownRate":
+    ) -> ShownRate:
         """Set the threshold, and by default a cohort, on people who are not enrolled.
 
         Half of the people, drawn with a fixed seed, become the cohort that scores are normalised by; the
@@ -246,6 +178,8 @@ class SpeakerVerifier(Enrolled):
             without = "; half as many do without normalisation" if normalise else ""
             least = (1 + normalise) * LEAST_PEOPLE
             raise IntervoxError(f"{len(others)} other people are too few: give at least {least}{without}")
+        if both := sorted({*others} & {*self._known}):
+            raise IntervoxError(f"{both[0]!r} is enrolled: calibrate with clips of other people")
         vectors = {name: self._examples(clips)[0] for name, clips in others.items()}
         order = np.random.default_rng(0).permutation(sorted(vectors)).tolist()
         cohort, tried = (order[::2], order[1::2]) if normalise else ([], order)

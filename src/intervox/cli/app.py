@@ -18,10 +18,10 @@ import typer
 from intervox import __version__
 from intervox.cli.common import JsonOption, help_without_command, show_found
 from intervox.cli.corpus import corpus_app
-from intervox.cli.people import calibrate, identify
+from intervox.cli.people import calibrate, enrol, identify
 from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import evaluate, extract, ingredients, refine, run, sweep, synth
-from intervox.cli.speakers import enrol, match, verify
+from intervox.cli.speakers import match, verify
 from intervox.cli.use import embed, spot
 from intervox.errors import IntervoxError, IntervoxWarning, missing_train, plain_problem
 from intervox.parallel import ended_by_interrupt, quiet_threads

@@ -124,7 +124,7 @@ def complain(clip: str, error: IntervoxError, as_json: bool) -> None:
 
 def warn_of_one_example(spotter: "KeywordSpotter", keyword: str, example: "AudioSource") -> str:
     """Print on standard error, and return, what it costs that a keyword has this example alone."""
-    from intervox.applications.spotter import WEAK_STABILITY
+    from intervox.applications.stability import WEAK_STABILITY
 
     stability = spotter.stability(example)
     weak = (

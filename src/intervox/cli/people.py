@@ -1,5 +1,6 @@
-"""The commands that tell many people apart: identify, calibrate."""
+"""The commands that enrol names, and tell many people apart: enrol, identify, calibrate."""
 
+import json
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
@@ -16,16 +17,110 @@ from intervox.cli.common import (
     ModelOption,
     StrictOption,
     complain,
+    open_model,
     say,
+    warn_of_one_example,
     watched,
     while_read,
 )
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
-    from intervox.applications.verifier import Identity
+    from intervox.applications.identity import Identity
+
+_SUFFIX = ".safetensors"
 
 PeopleArgument = Annotated[Path, typer.Argument(help="File of `intervox enrol`.")]
+
+
+@while_read()
+def enrol(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Of the person or keyword; or, without clips, a folder with a sub-folder of examples for "
+            "each name."
+        ),
+    ],
+    into: Annotated[Path, typer.Option(help="File of names, .safetensors, to make or add to.")],
+    clips: Annotated[
+        list[str] | None, typer.Argument(help="Audio files, quoted patterns, or -.", show_default=False)
+    ] = None,
+    keyword: Annotated[
+        bool, typer.Option("--keyword", help="Enrol a keyword for `intervox spot`, not a speaker.")
+    ] = False,
+    model: ModelOption = None,
+    strict: StrictOption = False,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """Enrol speakers, or keywords, from clips: one is enough, three are better.
+
+    Give a name and its clips, or a folder in which each sub-folder is a name and holds its clips;
+    other files there are skipped. The file keeps vectors, not sound. A name that is there already
+    gets further examples. If a clip can't be embedded, the file stays as it was.
+
+    \b
+    intervox enrol alice alice-*.wav --into people.safetensors
+    intervox enrol people/ --into people.safetensors
+    intervox verify people.safetensors new.wav --speaker alice
+    intervox enrol --keyword yes 'yes/*.wav' --into words.safetensors
+    intervox enrol --keyword words/ --into words.safetensors
+    """
+    from filelock import FileLock
+
+    from intervox.applications.spotter import KeywordSpotter
+    from intervox.applications.verifier import SpeakerVerifier
+    from intervox.audio import load_audio
+    from intervox.interop.clips import open_clip
+
+    if into.suffix != _SUFFIX:
+        raise IntervoxError(f"{into} is no file of names: let it end in {_SUFFIX}")
+    found = _examples(name, clips, as_json)
+    total = sum(map(len, found.values()))
+    kind = KeywordSpotter if keyword else SpeakerVerifier
+    warnings: dict[str, str] = {}
+    into.parent.mkdir(parents=True, exist_ok=True)
+    # Two that enrol into one file at a time take turns: neither loses what the other adds.
+    with FileLock(into.with_name(f".{into.name}.lock")):
+        enrolled = kind.load(into, model) if into.exists() else kind(open_model(model))
+        read = watched(chain.from_iterable(found.values()), total, "enrolling", prints=False)
+        for each, paths in found.items():
+            # Kept where it is the only one: a pipe can't be read again.
+            alone = [load_audio(open_clip(next(read)))] if len(paths) == 1 else None
+            enrolled.enrol(each, alone or map(open_clip, islice(read, len(paths))))
+            if alone and isinstance(enrolled, KeywordSpotter) and enrolled.counts_[each] == 1:
+                warnings[each] = warn_of_one_example(enrolled, each, alone[0])
+        enrolled.save(into)
+    names = enrolled.classes_.tolist()
+    for each in found:
+        examples = enrolled.counts_[each]
+        said = f"{examples} example{'' if examples == 1 else 's'}"
+        warning = {"warning": warnings[each]} if each in warnings else {}
+        say(
+            {"name": each, "examples": examples, "names": names, "into": str(into)} | warning,
+            f"{each}: {said}; {into} knows {', '.join(names)}",
+            as_json,
+        )
+
+
+def _examples(name: str, clips: list[str] | None, as_json: bool) -> dict[str, list[str]]:
+    """Return name to clips: of one name, or of every sub-folder; say what is skipped there."""
+    from intervox.clips.paths import find_path, warn_of_skipped
+    from intervox.interop.clips import expand, names_in
+
+    if clips:
+        return {name: expand(clips)}
+    folder = Path(find_path(name))
+    if not folder.is_dir():
+        raise IntervoxError(
+            f"no clips are given for {name!r}: name some, or give a folder with a sub-folder for each name"
+        )
+    found, skipped = names_in(folder)
+    warn_of_skipped(skipped, name)
+    if as_json:
+        for path in skipped:
+            typer.echo(json.dumps({"skipped": path}))
+    return found
 
 
 @while_read()

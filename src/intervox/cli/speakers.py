@@ -1,8 +1,6 @@
-"""The commands that compare clips, and that know whom or what to compare with: verify, match, enrol."""
+"""The commands that compare clips: verify, match."""
 
-import json
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +16,6 @@ from intervox.cli.common import (
     complain,
     open_model,
     say,
-    warn_of_one_example,
     watched,
     while_read,
 )
@@ -108,9 +105,9 @@ def verify(
         figures = {name: round(getattr(found, name), 5) for name in ("score", "threshold", "probability")}
         say(
             {"clip": clip, "reference": known.name, **figures, "prior": prior, "same": found.accepted},
-            f"{clip}: {'same' if found.accepted else 'different'} speaker  (cosine {found.score:.3f}, "
-            f"threshold {found.threshold:.3f}, probability {in_percent(found.probability)} at a prior of "
-            f"{_percent(prior)})",
+            f"{clip}: {'same' if found.accepted else 'different'} speaker  ({known.measure} "
+            f"{found.score:.3f}, threshold {found.threshold:.3f}, probability {in_percent(found.probability)} "
+            f"at a prior of {_percent(prior)})",
             as_json,
         )
     measured = known.model.measured.get(known.space)
@@ -184,96 +181,6 @@ def _said(found: "Match") -> str:
     return f"partly the same words, {100 * found.share:.0f} % of the speech  ({sure}); differs at {places}"
 
 
-@while_read()
-def enrol(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="Of the person or keyword; or, without clips, a folder with a sub-folder of examples for "
-            "each name."
-        ),
-    ],
-    into: Annotated[Path, typer.Option(help="File of names, .safetensors, to make or add to.")],
-    clips: Annotated[
-        list[str] | None, typer.Argument(help="Audio files, quoted patterns, or -.", show_default=False)
-    ] = None,
-    keyword: Annotated[
-        bool, typer.Option("--keyword", help="Enrol a keyword for `intervox spot`, not a speaker.")
-    ] = False,
-    model: ModelOption = None,
-    strict: StrictOption = False,
-    as_json: JsonLinesOption = False,
-) -> None:
-    """Enrol speakers, or keywords, from clips: one is enough, three are better.
-
-    Give a name and its clips, or a folder in which each sub-folder is a name and holds its clips;
-    other files there are skipped. The file keeps vectors, not sound. A name that is there already
-    gets further examples. If a clip can't be embedded, the file stays as it was.
-
-    \b
-    intervox enrol alice alice-*.wav --into people.safetensors
-    intervox enrol people/ --into people.safetensors
-    intervox verify people.safetensors new.wav --speaker alice
-    intervox enrol --keyword yes 'yes/*.wav' --into words.safetensors
-    intervox enrol --keyword words/ --into words.safetensors
-    """
-    from filelock import FileLock
-
-    from intervox.applications.spotter import KeywordSpotter
-    from intervox.applications.verifier import SpeakerVerifier
-    from intervox.audio import load_audio
-    from intervox.interop.clips import open_clip
-
-    if into.suffix != _ENROLLED:
-        raise IntervoxError(f"{into} is no file of names: let it end in {_ENROLLED}")
-    found = _examples(name, clips, as_json)
-    total = sum(map(len, found.values()))
-    kind = KeywordSpotter if keyword else SpeakerVerifier
-    warnings: dict[str, str] = {}
-    into.parent.mkdir(parents=True, exist_ok=True)
-    # Two that enrol into one file at a time take turns: neither loses what the other adds.
-    with FileLock(into.with_name(f".{into.name}.lock")):
-        enrolled = kind.load(into, model) if into.exists() else kind(open_model(model))
-        read = watched(chain.from_iterable(found.values()), total, "enrolling", prints=False)
-        for each, paths in found.items():
-            # Kept where it is the only one: a pipe can't be read again.
-            alone = [load_audio(open_clip(next(read)))] if len(paths) == 1 else None
-            enrolled.enrol(each, alone or map(open_clip, islice(read, len(paths))))
-            if alone and isinstance(enrolled, KeywordSpotter) and enrolled.counts_[each] == 1:
-                warnings[each] = warn_of_one_example(enrolled, each, alone[0])
-        enrolled.save(into)
-    names = enrolled.classes_.tolist()
-    for each in found:
-        examples = enrolled.counts_[each]
-        said = f"{examples} example{'' if examples == 1 else 's'}"
-        warning = {"warning": warnings[each]} if each in warnings else {}
-        say(
-            {"name": each, "examples": examples, "names": names, "into": str(into)} | warning,
-            f"{each}: {said}; {into} knows {', '.join(names)}",
-            as_json,
-        )
-
-
-def _examples(name: str, clips: list[str] | None, as_json: bool) -> dict[str, list[str]]:
-    """Return name to clips: of one name, or of every sub-folder; say what is skipped there."""
-    from intervox.clips.paths import find_path, warn_of_skipped
-    from intervox.interop.clips import expand, names_in
-
-    if clips:
-        return {name: expand(clips)}
-    folder = Path(find_path(name))
-    if not folder.is_dir():
-        raise IntervoxError(
-            f"no clips are given for {name!r}: name some, or give a folder with a sub-folder for each name"
-        )
-    found, skipped = names_in(folder)
-    warn_of_skipped(skipped, name)
-    if as_json:
-        for path in skipped:
-            typer.echo(json.dumps({"skipped": path}))
-    return found
-
-
 @dataclass(frozen=True)
 class _Reference:
     """A speaker with whom clips are compared: a unit vector (dim,), and the threshold if one is set."""
@@ -285,6 +192,11 @@ class _Reference:
     seconds: float
     threshold: float | None
     cohort: "Cohort | None" = None
+
+    @property
+    def measure(self) -> str:
+        """What the score is called."""
+        return "normalised score" if self.cohort else "cosine"
 
     def decide(self, vectors: "dict[str, Vectors]", seconds: float, prior: float) -> "Decision":
         """Compare a clip of some seconds, by its vectors, with the speaker."""

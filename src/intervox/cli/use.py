@@ -26,7 +26,8 @@ from intervox.cli.common import (
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
-    from intervox.applications.spotter import Detection, KeywordSpotter
+    from intervox.applications.detections import Detection
+    from intervox.applications.spotter import KeywordSpotter
     from intervox.interop.lists import NamedPath
     from intervox.interop.vectors import VectorWriter
     from intervox.metrics.vectors import Vectors
@@ -258,5 +259,6 @@ def _say_nothing(clip: str, spotter: "KeywordSpotter", as_json: bool) -> None:
     best = "it is silent"
     if closest:
         place = f"{closest.keyword} at {closest.start:.2f}-{closest.end:.2f} s"
-        best = f"the best is {place} (cosine {closest.score:.3f}, threshold {threshold:.3f})"
+        voice = f", said by {closest.speaker}" if closest.speaker else ""
+        best = f"the best is {place}{voice} (cosine {closest.score:.3f}, threshold {threshold:.3f})"
     typer.echo(f"{clip}: nothing found; {best}", err=True)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from intervox.applications.spotter import Detection, KeywordSpotter
+from intervox.applications.detections import Detection
+from intervox.applications.spotter import KeywordSpotter
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError
 from intervox.metrics.events import HOP_SECONDS
