@@ -1,6 +1,6 @@
 """People or keywords that are known by a few examples: enrol, compare, accept or refuse, keep in a file."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -151,8 +151,14 @@ class Enrolled(Estimator):
             self._add(name, vectors[own], seconds[own])
         return self
 
-    def enrol(self, name: str, clips: Iterable[AudioSource]) -> Self:
+    def enrol(self, name: str, clips: Iterable[AudioSource], as_one: bool = False) -> Self:
         """Add a name, or further examples of a known one.
+
+        Parameters
+        ----------
+        as_one
+            Let all the clips together count as one example: their mean, as long as they are on average. For
+            many renditions of one synthesiser, beside which a recording should still count.
 
         Raises
         ------
@@ -164,8 +170,16 @@ class Enrolled(Estimator):
         vectors, seconds = self._examples(clips)
         if not len(vectors):
             raise IntervoxError(f"no clips are given to enrol {name!r}: one is enough, three are better")
+        if as_one:
+            mean = vectors.mean(axis=0, keepdims=True)
+            vectors, seconds = mean / np.linalg.norm(mean), seconds.mean(keepdims=True)
         self._add(checked, vectors, seconds)
         return self
+
+    def prototype(self, clips: Iterable[AudioSource]) -> NDArray[np.float32]:
+        """Return what clips would be known by, without enrolling them: a unit vector (dim,)."""
+        mean = self._examples(clips)[0].mean(axis=0)
+        return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
     def forget(self, name: str) -> Self:
         """Take a name out.
@@ -230,7 +244,7 @@ class Enrolled(Estimator):
         parameters = {name: value for name, value in self.get_params().items() if name not in _ELSEWHERE}
         model, kind = self.model_, type(self).__name__
         about = About(kind, model.name, model.key, parameters, self.counts_, self.seconds_)
-        write(Path(path), about, [known.sum for known in self._known.values()], self.cohort)
+        write(Path(path), about, [known.sum for known in self._known.values()], self._further())
 
     @classmethod
     def load(cls, path: str | Path, model: Embedder | str | Path | None = None) -> Self:
@@ -246,7 +260,7 @@ class Enrolled(Estimator):
         IntervoxError
             The file is missing, damaged, of another kind or of another model.
         """
-        about, sums, cohort = read(Path(path), cls.__name__)
+        about, sums, further = read(Path(path), cls.__name__)
         source = model if model is not None else about.model
         if not source:
             raise IntervoxError(f"{path} does not say which model it belongs to: give the model")
@@ -258,12 +272,20 @@ class Enrolled(Estimator):
             )
         dim = loaded.model_.dims[loaded.space]
         rows = np.zeros((0, dim), np.float32) if sums is None else sums
-        if rows.shape != (len(about.counts), dim) or (cohort and cohort.vectors.shape[1] != dim):
+        if rows.shape != (len(about.counts), dim) or any(each.shape[1] != dim for each in further.values()):
             raise damaged(Path(path))
         for row, (name, count) in zip(rows, about.counts.items(), strict=True):
             loaded._known[name] = _Examples(row, count, about.seconds[name])
-        loaded.cohort = cohort
+        loaded._take(further)
         return loaded
+
+    def _further(self) -> dict[str, NDArray[np.float32]]:
+        """Return what a file holds beside the names."""
+        return {"cohort": self.cohort.vectors} if self.cohort else {}
+
+    def _take(self, further: Mapping[str, NDArray[np.float32]]) -> None:
+        """Take what a file holds beside the names."""
+        self.cohort = Cohort(further["cohort"]) if "cohort" in further else None
 
     def _embed(self, clips: Iterable[AudioSource]) -> NDArray[np.float32]:
         return self.model_.encode(clips)[self.space]

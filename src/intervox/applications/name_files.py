@@ -1,7 +1,7 @@
 """Files of enrolled names: vectors and what belongs to them, without sound."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from intervox.applications.normalise import Cohort
 from intervox.errors import IntervoxError
 from intervox.storage import atomic_path
 
 _METADATA = "intervox"
+
+FURTHER = ("cohort", "rivals")
+"""Arrays (any, dim) beside the names: what scores are normalised by, and what sounds like a keyword."""
+
+Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -30,20 +34,18 @@ class About:
     seconds: dict[str, float]
 
 
-def write(path: Path, about: About, sums: Sequence[NDArray[np.float32]], cohort: Cohort | None) -> None:
-    """Write names, the sum of each one's vectors, and what scores are normalised by."""
+def write(path: Path, about: About, sums: Sequence[Vectors], further: Mapping[str, Vectors]) -> None:
+    """Write names, the sum of each one's vectors, and further vectors by what they are (``FURTHER``)."""
     # A threshold found with NumPy is a scalar of its own.
     text = json.dumps(asdict(about), default=lambda value: value.item())
     # One array for all: a name may be anything, a tensor's name may not.
-    arrays = {"sums": np.stack(sums)} if sums else {}
-    if cohort:
-        arrays["cohort"] = cohort.vectors
+    arrays = dict(further) | ({"sums": np.stack(sums)} if sums else {})
     with atomic_path(path) as temporary:
         save_file(arrays, temporary, {_METADATA: text})
 
 
-def read(path: Path, kind: str) -> tuple[About, NDArray[np.float32] | None, Cohort | None]:
-    """Read what ``write`` wrote, of a kind of names: about them, their sums (names, dim) if any, the cohort.
+def read(path: Path, kind: str) -> tuple[About, Vectors | None, dict[str, Vectors]]:
+    """Read what ``write`` wrote of a kind of names: about them, their sums (names, dim) if any, the further.
 
     Raises
     ------
@@ -57,14 +59,16 @@ def read(path: Path, kind: str) -> tuple[About, NDArray[np.float32] | None, Coho
         with safe_open(path, framework="numpy") as file:
             about = About(**json.loads(file.metadata()[_METADATA]))
             sums = file.get_tensor("sums") if about.counts else None
-            cohort = file.get_tensor("cohort") if "cohort" in set(file.keys()) else None
+            there = set(file.keys())
+            further = {name: file.get_tensor(name) for name in FURTHER if name in there}
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise damaged(path) from error
     if about.kind != kind:
         raise IntervoxError(f"{path} is the file of a {about.kind}, not of a {kind}: give the other one")
-    if any(array is not None and not _are_vectors(array) for array in (sums, cohort)):
+    arrays = [*further.values(), *([] if sums is None else [sums])]
+    if not all(map(_are_vectors, arrays)) or len({array.shape[1] for array in arrays}) > 1:
         raise damaged(path)
-    return about, sums, None if cohort is None else Cohort(cohort)
+    return about, sums, further
 
 
 def damaged(path: Path) -> IntervoxError:
@@ -72,5 +76,5 @@ def damaged(path: Path) -> IntervoxError:
     return IntervoxError(f"{path} is no file of enrolled names: make it with `intervox enrol`")
 
 
-def _are_vectors(array: NDArray[np.float32]) -> bool:
+def _are_vectors(array: Vectors) -> bool:
     return array.ndim == 2 and array.dtype == np.float32 and bool(np.isfinite(array).all())

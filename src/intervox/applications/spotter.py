@@ -1,7 +1,7 @@
 """Is this word said, and where? Keywords known by a few examples, in clips, recordings and live sound."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from intervox.applications.detections import Detection, attributed, check_people
 from intervox.applications.enrolled import Enrolled
-from intervox.applications.live import Window, confirmed_peaks, sliding_windows
+from intervox.applications.live import NOTHING, Window, confirmed_peaks, sliding_windows
 from intervox.applications.stability import disturbed, may_hold_speech
 from intervox.applications.verifier import SpeakerVerifier
 from intervox.audio import (
@@ -87,6 +87,9 @@ class KeywordSpotter(Enrolled):
         super().__init__(model, space, threshold)
         self.people = people
         self.speaker = speaker
+        self.rivals: NDArray[np.float32] | None = None
+        """What sounds like a keyword and is none: unit vectors (rivals, dim). Only what is closer to a keyword
+        than to all of them counts."""
         self._recent: deque[Window] = deque()
         self.window_seconds = window_seconds
         self.hop_seconds = hop_seconds
@@ -124,6 +127,20 @@ class KeywordSpotter(Enrolled):
         Before it is heard, a clip is some keyword as likely as not, and each of them alike.
         """
         return self.model_.probability(self.decision_function(X), self.space, self._clip_prior)
+
+    def scores(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        scores = super().scores(vectors)
+        if self.rivals is None or not len(vectors):
+            return scores
+        lost = (vectors @ self.rivals.T).max(axis=1) > scores.max(axis=1)
+        return np.where(lost[:, None], np.float32(NOTHING), scores)
+
+    def _further(self) -> dict[str, NDArray[np.float32]]:
+        return super()._further() | ({} if self.rivals is None else {"rivals": self.rivals})
+
+    def _take(self, further: Mapping[str, NDArray[np.float32]]) -> None:
+        super()._take(further)
+        self.rivals = further.get("rivals")
 
     def scan(self, source: AudioSource) -> Iterator[Detection]:
         """Find keywords in a recording of any length, in memory that does not grow with it.
@@ -251,13 +268,12 @@ class KeywordSpotter(Enrolled):
 
     def _windows(self, sound: Iterable[Waveform]) -> Iterator[Window]:
         """Score every window as soon as it is heard."""
-        prototypes, similarity = self.prototypes_, self.model_.similarity
         window, hop = (round(SAMPLE_RATE * each) for each in (self.window_seconds_, self.hop_seconds))
         for starts, waves in sliding_windows(sound, window, hop):
             begins = np.maximum(starts, 0)
             spoken = [i for i, wave in enumerate(waves) if may_hold_speech(wave)]
             vectors = self.model_.encode([waves[index] for index in spoken])
-            found = dict(zip(spoken, similarity(vectors[self.space], prototypes), strict=True))
+            found = dict(zip(spoken, self.scores(vectors[self.space]), strict=True))
             voices = dict(zip(spoken, vectors[self.people.space], strict=True)) if self.people else {}
             for index, (begin, wave) in enumerate(zip(begins.tolist(), waves, strict=True)):
                 times = begin / SAMPLE_RATE, (begin + len(wave)) / SAMPLE_RATE

@@ -22,7 +22,8 @@ from intervox.cli.people import calibrate, enrol, identify
 from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import evaluate, extract, ingredients, refine, run, sweep, synth
 from intervox.cli.speakers import match, verify
-from intervox.cli.use import embed, spot
+from intervox.cli.spot import spot
+from intervox.cli.use import embed
 from intervox.errors import IntervoxError, IntervoxWarning, missing_train, plain_problem
 from intervox.parallel import ended_by_interrupt, quiet_threads
 

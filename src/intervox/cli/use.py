@@ -1,9 +1,7 @@
-"""The commands that take any recordings: ``embed`` and ``spot``."""
+"""The command that embeds any recordings."""
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +9,6 @@ import typer
 
 from intervox.cli.common import (
     ERROR,
-    NO,
     YES,
     JsonLinesOption,
     ModelOption,
@@ -19,21 +16,17 @@ from intervox.cli.common import (
     complain,
     open_model,
     say,
-    warn_of_one_example,
     watched,
     while_read,
 )
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
-    from intervox.applications.detections import Detection
-    from intervox.applications.spotter import KeywordSpotter
     from intervox.interop.lists import NamedPath
     from intervox.interop.vectors import VectorWriter
     from intervox.metrics.vectors import Vectors
 
 _SPEAKER = "speaker"
-_MICROPHONE = "microphone"
 
 
 @while_read()
@@ -92,112 +85,6 @@ def embed(
     raise typer.Exit(ERROR if failed else YES)
 
 
-@while_read()
-def spot(
-    clips: Annotated[
-        list[str] | None,
-        typer.Argument(help="Recordings of any length, quoted patterns, or - for a pipe, heard as it comes."),
-    ] = None,
-    examples: Annotated[
-        list[str] | None,
-        typer.Option(help="A keyword's folder, a folder of such folders, or NAME=PATTERN; may be repeated."),
-    ] = None,
-    keywords: Annotated[
-        Path | None, typer.Option(help="A file of `intervox enrol --keyword` instead.")
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=-1,
-            max=1,
-            help="Cosine from which on a keyword is heard.",
-            show_default="calibrated",
-        ),
-    ] = None,
-    people: Annotated[
-        Path | None, typer.Option(help="A file of `intervox enrol`: say who of them speaks each keyword.")
-    ] = None,
-    speaker: Annotated[
-        str | None, typer.Option(help="One of --people: count a keyword in this voice only.")
-    ] = None,
-    microphone: Annotated[
-        bool, typer.Option("--microphone", help="Listen until Ctrl-C instead of reading clips.")
-    ] = False,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Standard input is 16 kHz mono s16le, not a WAV file.")
-    ] = False,
-    model: ModelOption = None,
-    strict: StrictOption = False,
-    as_json: JsonLinesOption = False,
-) -> None:
-    """Find keywords in recordings of any length, from examples of each.
-
-    The exit code is 0 if something was found, 1 if nothing was, and 2 after an error. A recording in
-    which nothing is found has its best score named on standard error, and with --json a line
-    {"clip", "found": false, "threshold", "closest"}.
-
-    \b
-    intervox spot meeting.wav --examples words/yes --examples words/no
-    intervox spot 'calls/*.wav' --examples help='recordings/help-*.wav' --json
-    intervox spot --microphone --keywords words.safetensors
-    intervox spot door.wav --examples words/open --people people.safetensors --speaker alice
-    ffmpeg -i stream.mp3 -f wav - | intervox spot - --examples words
-    """
-    from intervox.applications.spotter import KeywordSpotter
-    from intervox.applications.verifier import SpeakerVerifier
-    from intervox.interop.clips import PIPE, expand
-    from intervox.interop.clips import examples as find_examples
-
-    if bool(examples) == (keywords is not None):
-        raise IntervoxError("say what to listen for: --examples FOLDER, or --keywords FILE")
-    if bool(clips) == microphone:
-        raise IntervoxError("say where to listen: name recordings, - for a pipe, or --microphone")
-    paths = [_MICROPHONE] if microphone else expand(clips or [])
-    enrolled = find_examples(examples or [])
-    spotter = KeywordSpotter.load(keywords, model) if keywords else KeywordSpotter(open_model(model))
-    for name, files in enrolled.items():
-        spotter.enrol(name, files)
-        if len(files) == 1:
-            warning = warn_of_one_example(spotter, name, files[0])
-            if as_json:
-                typer.echo(json.dumps({"keyword": name, "warning": warning}))
-    if threshold is not None:
-        spotter.threshold = threshold
-    if speaker is not None and people is None:
-        raise IntervoxError("--speaker is one of --people: give a file of `intervox enrol`")
-    if people is not None:
-        spotter.people, spotter.speaker = SpeakerVerifier.load(people, spotter.model_), speaker
-    found = failed = False
-    if raw and PIPE not in paths:
-        raise IntervoxError("--raw says what comes through a pipe: give - as the recording")
-    for path in paths:
-        heard = False
-        try:
-            for detection in _detections(spotter, path, microphone, raw):
-                found = heard = True
-                say({"clip": path, **asdict(detection)}, f"{path}: {_said(detection)}", as_json)
-            if not heard:
-                _say_nothing(path, spotter, as_json)
-        except IntervoxError as error:
-            failed = True
-            complain(path, error, as_json)
-        except KeyboardInterrupt:
-            if not microphone:
-                raise
-    raise typer.Exit(ERROR if failed else YES if found else NO)
-
-
-def _said(found: "Detection") -> str:
-    """Put a detection into words."""
-    words = (
-        f"{found.start:.2f}-{found.end:.2f} s  {found.keyword}  (cosine {found.score:.3f}, probability "
-        f"{found.probability:.3f})"
-    )
-    if found.speaker is None or found.speaker_probability is None:
-        return words
-    return f"{words}, said by {found.speaker} (probability {found.speaker_probability:.3f})"
-
-
 def _named(clips: list[str] | None, from_list: str | None) -> "tuple[Iterable[NamedPath], int | None]":
     """Return names and paths of what is to be embedded, and how many where that is known."""
     from intervox.interop.clips import expand, listed
@@ -238,27 +125,3 @@ def _put(
             if writer:
                 writer.skip(clip)
     return good, failed
-
-
-def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: bool) -> "Iterator[Detection]":
-    from intervox.applications.live import microphone_chunks, piped_chunks
-    from intervox.interop.clips import PIPE, open_clip
-
-    if microphone:
-        return spotter.stream(microphone_chunks())
-    return spotter.stream(*piped_chunks(raw)) if path == PIPE else spotter.scan(open_clip(path))
-
-
-def _say_nothing(clip: str, spotter: "KeywordSpotter", as_json: bool) -> None:
-    """Say how far a recording without a detection is from one."""
-    closest, threshold = spotter.closest_, spotter.scan_threshold_
-    if as_json:
-        about = asdict(closest) if closest else None
-        typer.echo(json.dumps({"clip": clip, "found": False, "threshold": threshold, "closest": about}))
-        return
-    best = "it is silent"
-    if closest:
-        place = f"{closest.keyword} at {closest.start:.2f}-{closest.end:.2f} s"
-        voice = f", said by {closest.speaker}" if closest.speaker else ""
-        best = f"the best is {place}{voice} (cosine {closest.score:.3f}, threshold {threshold:.3f})"
-    typer.echo(f"{clip}: nothing found; {best}", err=True)
