@@ -88,8 +88,8 @@ class KeywordSpotter(Enrolled):
         self.people = people
         self.speaker = speaker
         self.rivals: NDArray[np.float32] | None = None
-        """What sounds like a keyword and is none: unit vectors (rivals, dim). Only what is closer to a keyword
-        than to all of them counts."""
+        """What sounds like a keyword and is none: unit vectors (rivals, dim); what is closer to one of them
+        than to any keyword does not count."""
         self._recent: deque[Window] = deque()
         self.window_seconds = window_seconds
         self.hop_seconds = hop_seconds

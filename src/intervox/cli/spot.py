@@ -121,8 +121,8 @@ def spot(
     if threshold is not None:
         spotter.threshold = threshold
     if false_alarms_per_hour is not None:
-        heard = watched(others, len(others), "listening to the background", prints=False)
-        spotter.set_false_alarms_per_hour(false_alarms_per_hour, map(open_clip, heard))
+        quiet = watched(others, len(others), "listening to the background", prints=False)
+        spotter.set_false_alarms_per_hour(false_alarms_per_hour, map(open_clip, quiet))
     found = failed = False
     if raw and PIPE not in paths:
         raise IntervoxError("--raw says what comes through a pipe: give - as the recording")
@@ -198,7 +198,7 @@ def _say_nothing(clip: str, spotter: "KeywordSpotter", as_json: bool) -> None:
         about = asdict(closest) if closest else None
         typer.echo(json.dumps({"clip": clip, "found": False, "threshold": threshold, "closest": about}))
         return
-    best = "it is silent"
+    best = "it is silent" if spotter.rivals is None else "it is silent, or only near misses are said"
     if closest:
         place = f"{closest.keyword} at {closest.start:.2f}-{closest.end:.2f} s"
         voice = f", said by {closest.speaker}" if closest.speaker else ""
