@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from intervox.training.adaptation import (
+    adapt,
+)
+
 from intervox.clips.corpus import Corpus
 from intervox.features.store import Features
 from intervox.recipe import Recipe
 from intervox.recipe.training import AdaptationSettings
-from intervox.training.adaptation import (
-    adapt,
-)
 
 STEPS = 12
 

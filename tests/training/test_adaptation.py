@@ -12,6 +12,14 @@ import pytest
 import torch
 import typer
 import yaml
+from intervox.training.adaptation import (
+    Vectors,
+    adapt,
+    cached_step,
+    encode_with_gradient,
+    micro_batches,
+    read_waves,
+)
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
@@ -27,14 +35,6 @@ from intervox.model.model import SubspaceModel
 from intervox.recipe import FeatureSettings
 from intervox.recipe.training import AdaptationSettings, SubspaceSettings
 from intervox.training import adaptation as training
-from intervox.training.adaptation import (
-    Vectors,
-    adapt,
-    cached_step,
-    encode_with_gradient,
-    micro_batches,
-    read_waves,
-)
 from intervox.training.lora import add_lora, save_adapter
 from intervox.training.refine import refine
 from tests.backbones.test_backbones import FAMILIES, save_family

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from intervox.backbones.adapted import declare_adapted
 from safetensors.torch import load_file, save_file
 
-from intervox.backbones.adapted import declare_adapted
 from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
 from intervox.features.extraction import layer_means

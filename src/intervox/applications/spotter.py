@@ -229,9 +229,12 @@ class KeywordSpotter(Enrolled):
                 f"give at least {60 / rate:,.1f} minutes, or allow more"
             )
         rising = np.sort(np.concatenate(peaks))
-        if len(rising) <= allowed:
+        if len(rising) > allowed:
+            self.threshold = float(np.nextafter(np.float32(rising[-allowed - 1]), np.float32(2)))
+        elif self.rivals is None:
             raise IntervoxError("the background is almost silent: give recordings of what will be heard")
-        self.threshold = float(np.nextafter(np.float32(rising[-allowed - 1]), np.float32(2)))
+        else:  # rivals take nearly all of it: no threshold lets more pass than the rate allows
+            self.threshold = self.score_at(0.5, self.prior)
         return self
 
     def stability(self, example: AudioSource) -> float:
