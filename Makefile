@@ -59,6 +59,7 @@ bench: .venv/dev-ready
 	$(BIN)/python benchmarks/light.py
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/spotting.py
+	$(BIN)/python benchmarks/typed.py
 	$(BIN)/python benchmarks/thresholds.py
 
 # The figures of the pages, and the measured table of docs/conditions.md.
