@@ -43,7 +43,10 @@ from intervox.training.validation import Validation
 
 LOG_EVERY = 10
 
-_REMEDY = "lower training.learning_rate, set training.clip_gradient, or raise the subspaces' temperature"
+_REMEDY = (
+    "lower training.learning_rate (at depth blocks encoder.learning_rate too), set training.clip_gradient, "
+    "or raise the subspaces' temperature"
+)
 
 Value = TypeVar("Value")
 

@@ -61,6 +61,8 @@ def refine(
         the features, or the loss is not finite.
     """
     check_memory_for(recipe, features.about["layers"], features.about["dim"])
+    if Path(recipe.backbone).resolve() == (folder / OWN_BACKBONE).resolve():
+        raise IntervoxError(f"{recipe.backbone} is what this run would write: give the recipe another name")
     # The only process, or one of those that a launcher started; the launcher's precision is not asked.
     accelerator = Accelerator(mixed_precision="no")
     key = training_key(features, recipe)
