@@ -20,7 +20,7 @@ from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.storage import StepFolder, check_memory, stable_hash
 from intervox.training.cells import check_columns, no_validation_cells, training_cells, validation_cells
-from intervox.training.checkpoint import CHECKPOINT, TrainingRecord
+from intervox.training.checkpoint import CHECKPOINT, Progress, TrainingRecord
 from intervox.training.encoder import TrainableEncoder
 from intervox.training.fresh import FreshConditions
 from intervox.training.inputs import AudioStretches, FrameStretches, Inputs, Means
@@ -65,12 +65,13 @@ def refine(
         raise IntervoxError(f"{recipe.backbone} is what this run would write: give the recipe another name")
     # The only process, or one of those that a launcher started; the launcher's precision is not asked.
     accelerator = Accelerator(mixed_precision="no")
+    # Before the folder is opened: settings that can't be used must not cost an earlier model.
+    encoder = _encoder(features, recipe, accelerator) if recipe.training.depth == "blocks" else None
     key = training_key(features, recipe)
     step = StepFolder(folder, key) if accelerator.is_main_process else None
     if not from_main(step.complete if step else None):
         torch.manual_seed(recipe.seed)
         model = bare_model(features, recipe)
-        encoder = _encoder(features, recipe, accelerator) if recipe.training.depth == "blocks" else None
         chosen = training_cells(cells, features, label_columns(recipe))
         inputs = _inputs(cells, features, recipe, waves)
         validation = _validation(cells, features, recipe) if recipe.training.validate_every else None
@@ -79,17 +80,18 @@ def refine(
             prepare(model, cells, chosen, features, recipe)
         done = train(model, encoder, accelerator, chosen, inputs, validation, recipe, folder)
         if step:
-            if encoder:
-                model = _on_own_backbone(model, encoder, features, recipe, folder)
-            model.save_pretrained(folder)
-            record = TrainingRecord(
-                key=key, history=done.history, validation=done.validation, best_step=done.best_step
-            )
-            record.write(folder)
-            step.finish()
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            _keep(_on_own_backbone(model, encoder, features, recipe, folder), done, step)
     accelerator.wait_for_everyone()
     return SubspaceModel.from_pretrained(folder)
+
+
+def _keep(model: SubspaceModel, done: Progress, step: StepFolder) -> None:
+    """Write the model and how it was trained; the checkpoint goes last."""
+    model.save_pretrained(step.path)
+    logged = {"history": done.history, "validation": done.validation, "best_step": done.best_step}
+    TrainingRecord(key=step.key, **logged).write(step.path)
+    step.finish()
+    (step.path / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _encoder(features: Features, recipe: Recipe, accelerator: Accelerator) -> TrainableEncoder:
@@ -98,6 +100,7 @@ def _encoder(features: Features, recipe: Recipe, accelerator: Accelerator) -> Tr
         raise IntervoxError(
             f"the weights of {recipe.backbone} are not those of the features: run `intervox extract` first"
         )
+    torch.manual_seed(recipe.seed)  # LoRA starts from random numbers
     return TrainableEncoder(backbone, recipe)
 
 
@@ -117,9 +120,11 @@ def _inputs(cells: pa.Table, features: Features, recipe: Recipe, waves: Waves | 
 
 
 def _on_own_backbone(
-    model: SubspaceModel, encoder: TrainableEncoder, features: Features, recipe: Recipe, folder: Path
+    model: SubspaceModel, encoder: TrainableEncoder | None, features: Features, recipe: Recipe, folder: Path
 ) -> SubspaceModel:
-    """Keep the trained backbone beside the maps, which are of it from now on."""
+    """Keep a trained backbone beside the maps, which are of it from now on."""
+    if encoder is None:
+        return model
     home = folder / OWN_BACKBONE
     own = bare_model(features, recipe, str(home), encoder.save(home))
     own.load_state_dict(model.state_dict())
