@@ -31,15 +31,12 @@ def test_samples_are_those_of_the_corpus_within_sixteen_bits(corpus: Corpus, tmp
     assert len(waves) == corpus.clip_count == 24
     for cell, wave in clips(corpus).items():
         if wave is None:
-            assert waves.length(cell) == 0
             continue
-        assert waves.length(cell) == len(wave)
         found = waves.read(cell)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, wave, rtol=0, atol=1.01 * HALF_A_STEP)
-        np.testing.assert_array_equal(waves.read(cell, 1000, 500), found[1000:1500])
-        np.testing.assert_array_equal(waves.read(cell, 1000), found[1000:])
-        np.testing.assert_array_equal(waves.read(cell, 1000, 10**6), found[1000:])
+        np.testing.assert_array_equal(waves.read(cell, 500), found[:500])
+        np.testing.assert_array_equal(waves.read(cell, 10**6), found)
 
 
 def test_a_clip_that_failed_has_no_audio(corpus: Corpus, tmp_path: Path) -> None:
@@ -56,7 +53,8 @@ def test_a_shard_of_failures_alone_is_kept_in_its_place(tmp_path: Path) -> None:
     last = clips(corpus)[2 * SHARD_SIZE]
     assert last is not None
     np.testing.assert_allclose(waves.read(2 * SHARD_SIZE), last, rtol=0, atol=1.01 * HALF_A_STEP)
-    assert waves.length(SHARD_SIZE) == 0
+    with pytest.raises(IntervoxError, match=f"cell {SHARD_SIZE} has no audio"):
+        waves.read(SHARD_SIZE)
 
 
 def test_what_is_louder_than_full_scale_is_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +69,7 @@ def test_what_is_louder_than_full_scale_is_clipped(tmp_path: Path, monkeypatch: 
         return list(found)
 
     monkeypatch.setattr(Corpus, "load_shard", loud)
-    start = decode(corpus, tmp_path / "waves").read(0, 0, 3)
+    start = decode(corpus, tmp_path / "waves").read(0, 3)
     np.testing.assert_allclose(start, [1, -1, 0.5], atol=1e-4)
 
 

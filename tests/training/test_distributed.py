@@ -76,7 +76,7 @@ def encoder_gradients(home: Path, settings: dict[str, Any]) -> dict[str, NDArray
     labels = {name: torch.from_numpy(values) for name, values in batch.labels.items()}
     places = share(len(batch.cells))
     speakers = np.unique(np.asarray(world.corpus.cells["speaker"].to_pylist()), return_inverse=True)[1]
-    inputs = AudioStretches(world.waves, speakers, recipe.training, recipe.encoder, 0)
+    inputs = AudioStretches(world.waves, speakers, recipe.training, recipe.encoder, None, 0)
     given = inputs.drawn(chosen.rows[batch.cells[places]], 0, places.tolist())
     total = prepared(given, labels).total
     accelerator.backward(total)

@@ -355,7 +355,7 @@ def test_validation_hears_the_trained_encoder(
     assert rates.keys() == {"speaker", "content"}
 
     def embed(rows: np.ndarray) -> dict[str, Any]:
-        return model.encode([world.waves.read(int(row), 0, 4800) for row in rows])
+        return model.encode([world.waves.read(int(row), 4800) for row in rows])
 
     assert real(validation, embed) == pytest.approx(rates, abs=0.02)
 

@@ -13,6 +13,7 @@ from intervox.audio import Waveform
 from intervox.clips.corpus import Corpus
 from intervox.features.waves import Waves, decode
 from intervox.recipe.training import EncoderSettings, TrainingSettings
+from intervox.training.fresh import FreshConditions
 from intervox.training.inputs import AudioStretches, FrameStretches, Given, Means
 from tests.support.corpora import Row, tone_rows, write_corpus
 from tests.support.crossed import crossed_corpus
@@ -78,9 +79,11 @@ def ramps(tmp_path_factory: pytest.TempPathFactory) -> Waves:
 SPEAKERS = np.repeat(np.arange(12), 2)
 
 
-def stretches(waves: Waves, seed: int = 0, crop: float = 0.5, **encoder: Any) -> AudioStretches:
+def stretches(
+    waves: Waves, seed: int = 0, crop: float = 0.5, fresh: FreshConditions | None = None, **encoder: Any
+) -> AudioStretches:
     training = TrainingSettings(crop_seconds=crop)
-    return AudioStretches(waves, SPEAKERS, training, EncoderSettings.model_validate(encoder), seed)
+    return AudioStretches(waves, SPEAKERS, training, EncoderSettings.model_validate(encoder), fresh, seed)
 
 
 def read(inputs: AudioStretches, step: int) -> list[NDArray[np.float32]]:
