@@ -83,7 +83,7 @@ def _recipe(home: Path) -> Recipe:
             depth="blocks", steps=STEPS, warmup_steps=2, learning_rate=1e-2, checkpoint_every=5,
             blocks_per_step=2, initialisation="random",
         ),
-        encoder=EncoderSettings(learning_rate=1e-2),
+        encoder=EncoderSettings(learning_rate=1e-2, map_steps=0),
     )  # fmt: skip
 
 

@@ -139,6 +139,18 @@ def test_the_start_is_the_model_of_the_frozen_backbone(
             np.testing.assert_allclose(model.encode(clips)[space], expected[space], atol=1e-5)
 
 
+def test_the_maps_are_trained_before_the_encoder(world: World, tmp_path: Path, speech: Speech) -> None:
+    recipe = world.varied({"steps": 0}, map_steps=6, **FULL)
+    home = world.train(tmp_path / "deep", recipe)
+    shallow = {"depth": "map", "steps": 6, "blocks_per_step": TrainingSettings().blocks_per_step}
+    maps = refine(world.corpus.cells, world.features, world.varied(shallow), tmp_path / "map")
+    clips = [speech(0.3, 0), speech(1.2, 1)]
+    for space, vectors in SubspaceModel.from_pretrained(home).encode(clips).items():
+        np.testing.assert_allclose(vectors, maps.encode(clips)[space], atol=1e-5)
+    kept = [path / "model.safetensors" for path in (tmp_path / "deep-maps", tmp_path / "map")]
+    assert kept[0].read_bytes() == kept[1].read_bytes()
+
+
 def test_blocks_above_the_highest_layer_rest(world: World, speech: Speech) -> None:
     lower = {
         "speaker": SubspaceSettings(factor="speaker", dim=4, layers=(0, 2)),

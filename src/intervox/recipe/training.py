@@ -94,16 +94,19 @@ class EncoderSettings(Part):
     ``method: full`` trains the weights themselves of ``blocks`` (transformer blocks counted from 0; by
     default all below the highest layer that a subspace uses) and, with ``front_end``, of the layers before
     them. ``method: lora`` trains low-rank products of ``rank`` and ``alpha`` beside the blocks' linear
-    modules ``targets`` (Hu et al. 2021). ``learning_rate`` follows the schedule of ``training``. In each step
-    a share of ``warp`` of the speakers is heard as somebody else: played by a factor from ``warp_range``
-    faster, which moves pitch, formants and rate together. A share of ``fresh_conditions`` of the disturbed
-    cells is made anew in each step, from the dry copy under a condition of the corpus' bank. A step of
-    more than ``graph_seconds`` of audio computes its activations twice instead of keeping them.
+    modules ``targets`` (Hu et al. 2021). The maps are first trained for ``map_steps`` steps on the frozen
+    backbone, unless one of them pools frames: a step costs a thousandth there. ``learning_rate`` follows
+    the schedule of ``training``. In each step a share of ``warp`` of the speakers is heard as somebody
+    else: played by a factor from ``warp_range`` faster, which moves pitch, formants and rate together. A
+    share of ``fresh_conditions`` of the disturbed cells is made anew in each step, from the dry copy under
+    a condition of the corpus' bank. A step of more than ``graph_seconds`` of audio computes its
+    activations twice instead of keeping them.
     """
 
     method: Literal["full", "lora"] = "full"
     blocks: Layers | None = None
     front_end: bool = True
+    map_steps: int = Field(400, ge=0, le=MOST_STEPS)
     learning_rate: float = Field(1e-4, gt=0, le=100)
     rank: int = Field(8, ge=1, le=1024)
     alpha: float = Field(16.0, gt=0, le=1e6)

@@ -18,6 +18,7 @@ from intervox.features.waves import Waves
 from intervox.model.files import OWN_BACKBONE
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
+from intervox.recipe.training import TrainingSettings
 from intervox.storage import StepFolder, check_memory, stable_hash
 from intervox.training.cells import check_columns, no_validation_cells, training_cells, validation_cells
 from intervox.training.checkpoint import CHECKPOINT, Progress, TrainingRecord
@@ -75,14 +76,28 @@ def refine(
         chosen = training_cells(cells, features, label_columns(recipe))
         inputs = _inputs(cells, features, recipe, waves)
         validation = _validation(cells, features, recipe) if recipe.training.validate_every else None
+        if maps := _maps_first(cells, features, recipe, folder):
+            model.load_state_dict(maps.state_dict())
         # The others get the main process' start, and a checkpoint holds it.
-        if accelerator.is_main_process and not (folder / CHECKPOINT).exists():
+        elif accelerator.is_main_process and not (folder / CHECKPOINT).exists():
             prepare(model, cells, chosen, features, recipe)
         done = train(model, encoder, accelerator, chosen, inputs, validation, recipe, folder)
         if step:
             _keep(_on_own_backbone(model, encoder, features, recipe, folder), done, step)
     accelerator.wait_for_everyone()
     return SubspaceModel.from_pretrained(folder)
+
+
+def _maps_first(cells: pa.Table, features: Features, recipe: Recipe, folder: Path) -> SubspaceModel | None:
+    """Train the maps alone on the frozen backbone, where the encoder is to follow."""
+    steps = recipe.encoder.map_steps
+    if recipe.training.depth != "blocks" or recipe.reads_frames or not steps:
+        return None
+    of_a_step = TrainingSettings().blocks_per_step
+    shallow = {"depth": "map", "steps": steps, "blocks_per_step": of_a_step}
+    training = recipe.training.model_copy(update=shallow)
+    maps = folder.with_name(f"{folder.name}-maps")
+    return refine(cells, features, recipe.model_copy(update={"training": training}), maps)
 
 
 def _keep(model: SubspaceModel, done: Progress, step: StepFolder) -> None:
