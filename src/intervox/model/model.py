@@ -60,6 +60,8 @@ class SubspaceModel(
         The numbers of ``Matching``; its centre and metric are among the weights.
     references
         Factor to the labels of the references, one a line; their vectors are among the weights.
+    shared
+        ``SharedSettings`` as a dictionary, where a subspace has ``map: shared``.
 
     Attributes
     ----------
@@ -85,8 +87,9 @@ class SubspaceModel(
         references: dict[str, str] | None = None,
         measured: dict[str, dict[str, list[float]]] | None = None,
         matching: dict[str, Any] | None = None,
+        shared: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(backbone, layers, dim, subspaces, fingerprint, window_seconds)
+        super().__init__(backbone, layers, dim, subspaces, fingerprint, window_seconds, shared or {})
         self.name = ""
         self._calibration = _calibrations(calibration or {})
         self._measured = measured or {}

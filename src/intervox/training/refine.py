@@ -49,7 +49,7 @@ def refine(
     features
         Of the same corpus and the recipe's backbone, row i for ``cell_id`` i.
     recipe
-        ``subspaces``, ``loss``, ``training``, ``encoder``, ``features`` and ``seed`` are read.
+        ``subspaces``, ``shared``, ``loss``, ``training``, ``encoder``, ``features`` and ``seed`` are read.
     folder
         Where the model goes, and its ``TrainingRecord``; at depth ``blocks`` also its own backbone.
     waves
@@ -74,6 +74,7 @@ def refine(
         torch.manual_seed(recipe.seed)
         model = bare_model(features, recipe)
         chosen = training_cells(cells, features, label_columns(recipe))
+        recipe = recipe.model_copy(update={"training": recipe.training.over(len(chosen.rows))})
         inputs = _inputs(cells, features, recipe, waves)
         validation = _validation(cells, features, recipe) if recipe.training.validate_every else None
         if maps := _maps_first(cells, features, recipe, folder):
@@ -164,7 +165,7 @@ def check_settings(recipe: Recipe, layers: int, dim: int, plan: Collection[str])
     check_columns(label_columns(recipe), plan)
     check_memory_for(recipe, layers, dim)
     settings = {name: one.model_dump(mode="json") for name, one in recipe.subspaces.items()}
-    SubspaceModel(recipe.backbone, layers, dim, settings)
+    SubspaceModel(recipe.backbone, layers, dim, settings, shared=recipe.shared.model_dump())
     MultiPart(recipe.subspaces, recipe.loss)
 
 
@@ -176,24 +177,39 @@ def check_memory_for(recipe: Recipe, layers: int, dim: int) -> None:
     layers, dim
         Of the backbone.
     """
-    weights = 0
-    for settings in recipe.subspaces.values():
-        used = layers if settings.layers is None else len(settings.layers)
-        inputs = dim * (used if settings.combine == "concat" else 1)
-        mlp = settings.map == "mlp"
-        weights += settings.width * (inputs + settings.dim) if mlp else inputs * settings.dim
     check_memory(
-        "training the subspaces", _BYTES_A_WEIGHT * weights, "lower dim or width, or name fewer layers"
+        "training the subspaces",
+        _BYTES_A_WEIGHT * _weights(recipe, layers, dim),
+        "lower dim or width, or name fewer layers",
     )
     whole = recipe.training.initialisation == "lda" or any(one.erase for one in recipe.subspaces.values())
     train, split = recipe.corpus.train, recipe.corpus.cells("train")
+    shuffled = recipe.training.batches == "shuffled"
     step = recipe.training.blocks_per_step * train.speakers * train.contents * recipe.corpus.copies
-    cells = split if whole else min(step, split)
+    cells = split if whole else min(recipe.training.cells_per_step if shuffled else step, split)
     check_memory(
         f"the layer means of {cells:,} training cells, {layers} × {dim} numbers each,",
         4 * cells * layers * dim,
-        "lower corpus.train.blocks" if whole else "lower training.blocks_per_step",
+        "lower corpus.train.blocks"
+        if whole
+        else f"lower training.{'cells_per_step' if shuffled else 'blocks_per_step'}",
     )
+
+
+def _weights(recipe: Recipe, layers: int, dim: int) -> int:
+    """Count the weights of all maps but for their biases."""
+    own, shared = 0, 0
+    for settings in recipe.subspaces.values():
+        used = layers if settings.layers is None else len(settings.layers)
+        inputs = dim * (used if settings.combine == "concat" else 1)
+        if settings.map == "mlp":
+            own += settings.width * (inputs + settings.dim)
+        elif settings.map == "shared":
+            shared = recipe.shared.width * (inputs + (recipe.shared.hidden - 1) * recipe.shared.width)
+            own += recipe.shared.width * settings.dim
+        else:
+            own += inputs * settings.dim
+    return own + shared
 
 
 def check_training(recipe: Recipe) -> None:
@@ -220,6 +236,7 @@ def training_key(features: Features, recipe: Recipe) -> str:
             SCHEMA_VERSION,
             features.about["key"],
             {name: settings.model_dump(mode="json") for name, settings in recipe.subspaces.items()},
+            recipe.shared.model_dump(),
             recipe.loss.model_dump(),
             recipe.training.model_dump(exclude={"checkpoint_every", "tensorboard"}),
             recipe.seed,
