@@ -63,7 +63,7 @@ VARIANTS: Found = {
 def compared(corpus: Setting, sets: list[Prepared], folder: Path, seeds: int = 2) -> Sweep:
     recipe = small_recipe()
     variants = choose_variants(recipe, *corpus, VARIANTS, seeds)
-    return compare_variants(*corpus, sets, recipe, variants, seeds, folder)
+    return compare_variants(*corpus, None, lambda _: sets, recipe, variants, seeds, folder)
 
 
 def test_variants_are_compared_with_the_recipe(corpus: Setting, sets: list[Prepared], tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def test_an_interrupted_sweep_goes_on(
     trained: list[tuple[int, int]] = []
 
     def limited(limit: int) -> Callable[..., Any]:
-        def call(cells: Any, features: Any, recipe: Recipe, folder: Path) -> Any:
+        def call(cells: Any, features: Any, recipe: Recipe, folder: Path, waves: Any) -> Any:
             if len(trained) == limit:
                 raise KeyboardInterrupt
             trained.append((recipe.training.steps, recipe.seed))
-            return refine(cells, features, recipe, folder)
+            return refine(cells, features, recipe, folder, waves)
 
         return call
 
