@@ -50,7 +50,7 @@ USES: dict[str, set[str]] = {
 
 HELP = (
     *("verify", "match", "embed", "enrol", "spot", "export", "demo", "run", "synth", "extract", "refine"),
-    *("evaluate", "adapt", "sweep", "ingredients", "compare", "tables", "trials", "backbones", "engines"),
+    *("evaluate", "sweep", "ingredients", "compare", "tables", "trials", "backbones", "engines"),
     *("assets", "doctor", "corpus plan", "corpus manifest", "corpus check", "corpus show", "corpus card"),
     *("corpus coverage", "corpus languages"),
 )

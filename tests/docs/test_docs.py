@@ -23,7 +23,7 @@ from tests.support.documents import BUILT_IN, HUB, Reader, blocks, pages, small_
 
 pytestmark = pytest.mark.slow
 
-LONG = ("own-factor.md", "own-data.md", "own-tts.md", "tutorial.md", "wavlm.md", "adaptation.md", "style.md")
+LONG = ("own-factor.md", "own-data.md", "own-tts.md", "tutorial.md", "wavlm.md", "depth.md", "style.md")
 """Pages that train for minutes."""
 
 WORDS = {"yes": "yes", "no": "no", "stop": "stop"}

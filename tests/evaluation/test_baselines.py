@@ -14,6 +14,7 @@ from intervox.clips.labels import UNLABELLED
 from intervox.errors import IntervoxError
 from intervox.evaluation.baselines import ABOUT, CLOSED_FORM, fit_baselines, observational_representations
 from intervox.evaluation.baselines.closed_form import Affine, Task, within
+from intervox.evaluation.representations import FROZEN
 from intervox.features.store import Features, write_features
 from intervox.model.model import SubspaceModel
 from intervox.recipe import EvaluationSettings, Recipe
@@ -207,6 +208,7 @@ def fitted(names: list[str], plan: Recipe) -> tuple[SubspaceModel, list[NDArray[
     labels = {"speaker": speaker, "content": content}
     chosen = TrainingCells(np.arange(len(means)), block, labels)
     found = fit_baselines(names, model, plan, means, chosen)
+    assert {r.encoder for r in found} == {FROZEN}
     return model, [r.embed(means[:9]) for r in found], [r.name for r in found]
 
 

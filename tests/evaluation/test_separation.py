@@ -79,6 +79,36 @@ def test_a_planted_leak_is_found_and_grows_with_its_share() -> None:
     assert {cell.chance for cell in cells} == {0.1}
 
 
+def test_what_is_kept_is_a_share_of_what_raw_layers_know() -> None:
+    clips = crossed_clips(10, 8, 4)
+    code = codes(clips)
+    both = unit(code["content"] + code["speaker"])
+    spaces = {"raw": both, "all": both, "half": unit(code["content"] + 0.45 * code["speaker"])}
+    spaces["none"] = unit(code["content"])
+    found = separation_matrix({"speaker": factor_data(clips, {"clean": spaces})["speaker"]}, 200)["speaker"]
+    kept = {space: cell.kept for space, cell in found.items()}
+    assert all(kept.values())
+    # The same vectors on both sides: every resample has the same ratio.
+    assert (kept["all"].share, kept["all"].interval) == (1.0, "all resamples equal")
+    better = {space: max(cell.information.bits, cell.information.mlp_bits) for space, cell in found.items()}
+    for space in ("half", "none"):
+        assert kept[space].share == pytest.approx(better[space] / better["raw"], abs=1e-4)
+    low, high = ends(kept["half"].interval)
+    assert 0 < low < kept["half"].share < high < 1
+    assert kept["none"].share < 0.05
+
+
+def test_nothing_is_kept_of_what_raw_layers_are_not_shown_to_know() -> None:
+    clips = crossed_clips(10, 8, 4)
+    code = codes(clips)
+    spaces = {"raw": unit(code["content"]), "own": unit(code["speaker"])}
+    data = {"speaker": factor_data(clips, {"clean": spaces})["speaker"]}
+    assert {cell.kept for cell in separation_matrix(data, 100)["speaker"].values()} == {None}
+    del spaces["raw"]
+    data = {"speaker": factor_data(clips, {"clean": spaces})["speaker"]}
+    assert separation_matrix(data, 100)["speaker"]["own"].kept is None
+
+
 def test_the_matrix_has_every_factor_that_can_be_probed_on_unseen_groups() -> None:
     clips = crossed_clips(9, 6, 2)
     code = codes(clips)

@@ -63,7 +63,7 @@ VARIANTS: Found = {
 def compared(corpus: Setting, sets: list[Prepared], folder: Path, seeds: int = 2) -> Sweep:
     recipe = small_recipe()
     variants = choose_variants(recipe, *corpus, VARIANTS, seeds)
-    return compare_variants(*corpus, sets, recipe, variants, seeds, folder)
+    return compare_variants(*corpus, None, lambda _: sets, recipe, variants, seeds, folder)
 
 
 def test_variants_are_compared_with_the_recipe(corpus: Setting, sets: list[Prepared], tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def test_an_interrupted_sweep_goes_on(
     trained: list[tuple[int, int]] = []
 
     def limited(limit: int) -> Callable[..., Any]:
-        def call(cells: Any, features: Any, recipe: Recipe, folder: Path) -> Any:
+        def call(cells: Any, features: Any, recipe: Recipe, folder: Path, waves: Any) -> Any:
             if len(trained) == limit:
                 raise KeyboardInterrupt
             trained.append((recipe.training.steps, recipe.seed))
-            return refine(cells, features, recipe, folder)
+            return refine(cells, features, recipe, folder, waves)
 
         return call
 
@@ -170,9 +170,6 @@ def test_what_is_not_measured_is_not_extracted() -> None:
 
 def test_the_papers_comparison_can_be_trained(tmp_path: Path) -> None:
     recipe = load_recipe("paper")
-    conditions = recipe.corpus.conditions
-    assert (recipe.corpus.dry_copy, recipe.corpus.copies, conditions.clean) == (True, 2, 0)
-    assert all(s.combine == "sum" and s.layers is None for s in recipe.subspaces.values())
     cells, _ = plan()
     write_features(
         tmp_path / "shard-00000.arrow", [0], np.zeros((1, 6, 384), np.float32), np.ones(1, np.int64), [None]
@@ -180,7 +177,7 @@ def test_the_papers_comparison_can_be_trained(tmp_path: Path) -> None:
     about = {"backbone": recipe.backbone, "layers": 6, "dim": 384, "clips": 1, "frames": False}
     write_json(tmp_path / "features.json", about)
     variants: list[Variant] = choose_variants(recipe, cells, Features(tmp_path), {}, 1)
-    assert len(variants) == 9
+    assert len(variants) == 11
     unlike = {(v.recipe.model_dump_json(), v.mask.tobytes()) for v in variants}
     assert len(unlike) == len(variants)
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile as sf
 import torch
 
-from intervox import SubspaceModel
+from intervox import SubspaceModel, load_model
 from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
 from intervox.model.files import default_model_folder
@@ -119,6 +119,29 @@ def test_every_family_and_map_gives_the_vectors_of_pytorch(family: str, tmp_path
     for name, vectors in wanted.items():
         assert vectors.std(axis=0).max() > 0.01
         np.testing.assert_allclose(found[name], vectors, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.slow
+def test_subspaces_of_one_network_are_exported(tmp_path: Path) -> None:
+    backbone = load_backbone(str(save_family("hubert-base", tmp_path / "backbone")))
+    # Halves of unlike size, and in an order that files do not keep.
+    spaces = {
+        name: {"factor": name, "dim": dim, "layers": [2], "map": "shared"}
+        for name, dim in (("speaker", 5), ("content", 3))
+    }
+    shared = {"width": 9, "hidden": 3}
+    model = SubspaceModel(
+        str(tmp_path / "backbone"), backbone.layers, backbone.dim, spaces, backbone.fingerprint, shared=shared
+    )
+    model.save_pretrained(tmp_path / "saved")
+    exported = export_folder(SubspaceModel.from_pretrained(tmp_path / "saved"), tmp_path / "exported")
+    clips = made_clips(0.5)[:3]
+    wanted, found = model.encode(clips), run_graph(exported.graph, clips)
+    loaded = load_model(tmp_path / "exported").encode(clips)
+    for name, dim in (("speaker", 5), ("content", 3)):
+        assert wanted[name].shape == (3, dim)
+        np.testing.assert_allclose(found[name], wanted[name], atol=TOLERANCE, rtol=0)
+        np.testing.assert_allclose(loaded[name], wanted[name], atol=TOLERANCE, rtol=0)
 
 
 def test_all_families_are_tested() -> None:

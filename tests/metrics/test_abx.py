@@ -11,7 +11,7 @@ from intervox.audio import Waveform
 from intervox.backbones.base import Backbone, HiddenStates
 from intervox.clips.labels import Clips
 from intervox.clips.source import Clip, ClipSource
-from intervox.evaluation.representations import frame_embeddings
+from intervox.evaluation.representations import frame_embeddings, raw_frame_embeddings
 from intervox.features.store import extract_frames
 from intervox.metrics.abx import Grid, abx_error, draw_grids, dtw_distances
 from intervox.metrics.vectors import unit
@@ -166,13 +166,16 @@ def test_the_mean_of_the_frames_is_the_clip() -> None:
     model = SubspaceModel("none", 3, 5, spaces)
     torch.nn.init.normal_(model.mean)
     clip = torch.randn(7, 3, 5).numpy()
-    found = frame_embeddings(model, [clip.astype(np.float16), clip[:2].astype(np.float16)])
-    assert {name: [len(part) for part in parts] for name, parts in found.items()} == {
-        "word": [7, 2],
+    clips = [clip.astype(np.float16), clip[:2].astype(np.float16)]
+    found, raw = frame_embeddings(model, clips), raw_frame_embeddings(model, clips)
+    assert {name: [len(part) for part in parts] for name, parts in found.items()} == {"word": [7, 2]}
+    assert {name: [len(part) for part in parts] for name, parts in raw.items()} == {
         "raw.0": [7, 2],
         "raw.1": [7, 2],
         "raw.2": [7, 2],
     }
+    standard = model.standardise(torch.from_numpy(clips[1].astype(np.float32))).numpy()[:, 2]
+    assert raw["raw.2"][1] == pytest.approx(standard / np.linalg.norm(standard, axis=1)[:, None], abs=1e-5)
     still = np.repeat(clip[:1], 5, axis=0)
     alone = frame_embeddings(model, [still.astype(np.float16)])["word"][0]
     assert alone == pytest.approx(np.repeat(model.project(clip[:1])["word"], 5, axis=0), abs=5e-3)

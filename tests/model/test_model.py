@@ -31,7 +31,7 @@ from tests.backbones.test_backbones import save_family
 from tests.conftest import Speech
 
 LAYERS, DIM = 3, 5
-MAPS = ["linear", "mlp", "attentive"]
+MAPS = ["linear", "mlp", "shared", "attentive"]
 SPEAKER: dict[str, Any] = {"factor": "speaker", "dim": 3, "width": 7, "layers": [0, 2]}
 
 
@@ -77,7 +77,7 @@ def test_padding_changes_nothing(kind: str) -> None:
     np.testing.assert_allclose(projected["speaker"], together["speaker"].detach(), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("kind", ["linear", "mlp", "shared"])
 def test_maps_that_read_means_average_real_frames(kind: str) -> None:
     model = a_model(kind)
     frames, mask = some_frames()
@@ -128,7 +128,7 @@ def test_linear_parts_are_what_the_model_computes(combine: str) -> None:
 
 
 def test_an_attentive_map_has_a_linear_part_but_no_linear_subspace() -> None:
-    assert set(a_model("mlp").maps()) == {"content"}
+    assert set(a_model("mlp").maps()) == set(a_model("shared").maps()) == {"content"}
     model = a_model("attentive")
     assert set(model.maps()) == {"speaker", "content"}
     assert linear_spaces(model) == ["content"]

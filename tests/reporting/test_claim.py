@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from intervox.evaluation.results import Metrics
 from intervox.evaluation.separation import factor_data, separation_matrix
 from intervox.metrics.vectors import Vectors, unit
 from intervox.reporting.claim import claim
+from intervox.reporting.separation_tables import kept_table
 from intervox.reporting.verdicts import verdicts
 from tests.reporting.test_tables import bare_metrics
 from tests.support.clips import grid
@@ -63,6 +65,28 @@ def test_separated_is_what_no_probe_and_no_trial_finds(clean: dict[str, Any]) ->
     assert claim(Metrics.model_validate(clean)).headline.startswith(
         "Separated on human speech: in each of 2 cases"
     )
+
+
+def test_the_headline_says_first_what_is_kept(clean: dict[str, Any]) -> None:
+    other = json.loads(json.dumps(clean["separation"]["people"]))
+    clean["separation"]["others"] = other
+    clean["protocols"]["others"] = clean["protocols"]["people"]
+    shares = {
+        "speaker": {"speaker": (0.91, 1.04), "content": (0.12, -0.01)},
+        "content": {"content": (0.8, 0.8)},
+    }
+    for factor, spaces in shares.items():
+        for space, values in spaces.items():
+            for protocol, share in zip(("people", "others"), values, strict=True):
+                clean["separation"][protocol]["matrix"][factor][space]["kept"] = {"share": share}
+    metrics = Metrics.model_validate(clean)
+    assert claim(metrics).headline.startswith(
+        "Of what the raw model knows, the speaker subspace keeps 91 to 104 % of the speaker and the content "
+        "subspace keeps 0 to 12 % of the speaker and 80 % of the content. Separated on human speech"
+    )
+    table = kept_table(metrics)
+    assert table.header == ["protocol", "speaker: speaker", "content: speaker", "content: content"]
+    assert table.rows == [["people", "91.0", "12.0", "80.0"], ["others", "104.0", "-1.0", "80.0"]]
 
 
 @pytest.mark.parametrize(

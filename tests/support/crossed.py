@@ -69,7 +69,11 @@ def crossed_recipe(
     loss: Mapping[str, object] | None = None,
     **subspace: object,
 ) -> Recipe:
-    """Two subspaces of 8 dims, started at random; what is given replaces the small defaults."""
+    """Two subspaces of 8 dims, started at random; what is given replaces the small defaults.
+
+    A map that pools frames is trained at depth ``frames``.
+    """
+    depth = "frames" if subspace.get("map") == "attentive" else "map"
     small = {"steps": 30, "blocks_per_step": 2, "learning_rate": 3e-3, "checkpoint_every": 10}
     return Recipe(
         subspaces={
@@ -77,5 +81,7 @@ def crossed_recipe(
             for name in ("speaker", "content")
         },
         loss=LossSettings.model_validate(loss or {}),
-        training=TrainingSettings.model_validate(small | {"initialisation": "random"} | dict(training or {})),
+        training=TrainingSettings.model_validate(
+            small | {"initialisation": "random", "depth": depth} | dict(training or {})
+        ),
     )

@@ -29,7 +29,6 @@ from tests.conftest import ROOT
 
 PARSED = {
     "intervox run paper": "the desk has its finished run",
-    "intervox run standard": "the desk has its finished run",
     "README.md: intervox export --out exported --int8": "docs/export.md runs it",
     "docs/tutorial.md: intervox export --model runs/mine/model --out exported": "docs/export.md runs one",
     "intervox assets kokoro": "downloads; tests/engines/test_engine_assets.py has its files",
@@ -94,7 +93,6 @@ TINY: dict[str, Any] = {
     },
     "subspaces": {name: {"factor": name, "layers": [2], "dim": 16} for name in ("speaker", "content")},
     "training": {"steps": 5, "blocks_per_step": 2},
-    "adaptation": {"steps": 1, "blocks_per_step": 1},
     "evaluation": {
         "protocols": ["fsdd"], "bootstrap": 10, "episodes": 5, "max_trials": 1000, "baselines": ["lda"],
         "seeds": 1, "running_minutes": 0.1, "severities": {"disturbances": []},
@@ -120,7 +118,8 @@ SMALLER: dict[str, dict[str, Any]] = {
     "style.yaml": TINY | {"evaluation": _ALONE},
     "mood.yaml": {"subspaces": {"mood": {"layers": [2]}}},
     "wavlm.yaml": _BRIEF | {"evaluation": _ALONE},
-    "adapted.yaml": TINY | {"evaluation": _ALONE},
+    "deep.yaml": merged(TINY, {"training": {"steps": 2}, "evaluation": _ALONE}),
+    "again.yaml": TINY | {"evaluation": _ALONE},
 }
 """Recipes on a page that take too long: they are checked as printed, and run with these changes."""
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from intervox.clips.labels import Clips
-from intervox.evaluation.representations import BACKBONE
+from intervox.evaluation.representations import BACKBONE, FROZEN
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, View
 from intervox.evaluation.test_sets import TestSet as Prepared
 from intervox.features.store import Features, write_features
@@ -58,10 +58,10 @@ class World:
             np.array([f"{name} {i}" for i in range(count)]), labels, np.ones(count), np.full(count, "")
         )
         rows = np.arange(count)
-        views = {
-            condition: View(rows, {BACKBONE: self.features(f"{name}-{condition}", grid, more * noise)}, rows)
-            for condition, more in ((CLEAN, 1.0), (CROSS_CONDITION, 1.5))
-        }
+        views = {}
+        for condition, more in ((CLEAN, 1.0), (CROSS_CONDITION, 1.5)):
+            features = self.features(f"{name}-{condition}", grid, more * noise)
+            views[condition] = View(rows, {BACKBONE: features, FROZEN: features}, rows)
         return Prepared(name, "none", clips, views, drawn(clips, 2000, EVALUATION_SEED))
 
 

@@ -15,12 +15,13 @@ from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import TrainingSettings
 from intervox.training import loop
-from intervox.training import refine as training
+from intervox.training import start as training
 from intervox.training.cells import training_cells
 from intervox.training.checkpoint import TrainingRecord
-from intervox.training.loop import Step, learning_rate
+from intervox.training.loop import Step, schedule
 from intervox.training.losses import MultiPart
-from intervox.training.refine import check_settings, mean_and_deviation, refine, training_key
+from intervox.training.refine import check_settings, refine, training_key
+from intervox.training.start import mean_and_deviation
 from tests.support.crossed import crossed_corpus
 from tests.support.crossed import crossed_recipe as recipe
 
@@ -146,7 +147,7 @@ def test_a_killed_training_ends_in_the_same_bytes(
     plan = recipe(*settings, map=kind)
     refine(cells, features, plan, tmp_path / "whole")
     calls = 0
-    real = learning_rate
+    real = schedule
 
     def fails_late(step: int, settings: TrainingSettings) -> float:
         nonlocal calls
@@ -155,11 +156,11 @@ def test_a_killed_training_ends_in_the_same_bytes(
             raise KeyboardInterrupt
         return real(step, settings)
 
-    monkeypatch.setattr(loop, "learning_rate", fails_late)
+    monkeypatch.setattr(loop, "schedule", fails_late)
     with pytest.raises(KeyboardInterrupt):
         refine(cells, features, plan, tmp_path / "cut")
     assert (tmp_path / "cut" / "checkpoint.safetensors").exists() == (call > plan.training.checkpoint_every)
-    monkeypatch.setattr(loop, "learning_rate", real)
+    monkeypatch.setattr(loop, "schedule", real)
     refine(cells, features, plan, tmp_path / "cut")
     for name in ("model.safetensors", "training.json", "config.json"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -194,8 +195,8 @@ def test_standardisation_is_exact_in_chunks(world: World, monkeypatch: pytest.Mo
 
 
 def test_the_learning_rate_warms_up_and_falls_by_half_a_cosine() -> None:
-    settings = TrainingSettings(steps=12, warmup_steps=2, learning_rate=1.0)
-    rates = [learning_rate(step, settings) for step in (0, 1, 2, 7, 11)]
+    settings = TrainingSettings(steps=12, warmup_steps=2)
+    rates = [schedule(step, settings) for step in (0, 1, 2, 7, 11)]
     # 0.5 (1 + cos(0.9 π))
     assert rates == pytest.approx([0.5, 1, 1, 0.5, 0.02447174])
 
@@ -247,10 +248,10 @@ def test_every_parameter_has_a_gradient_whatever_the_batch(world: World, kind: s
     plan = recipe(loss=EVERYTHING[1], map=kind)
     spaces = {name: settings.model_dump(mode="json") for name, settings in plan.subspaces.items()}
     model = SubspaceModel("none", features.layers, features.dim, spaces)
-    step = Step(model, MultiPart(plan.subspaces, plan.loss))
+    step = Step(model, MultiPart(plan.subspaces, plan.loss), None)
     labels = {name: torch.full((6,), UNLABELLED) for name in ("speaker", "content", "condition", "engine")}
     states, mask = (torch.from_numpy(part) for part in features.states(np.arange(6)))
-    step(states, mask, labels).total.backward()
+    step((states, mask), labels).total.backward()
     assert [name for name, p in step.named_parameters() if p.requires_grad and p.grad is None] == []
 
 

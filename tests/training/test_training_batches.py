@@ -3,15 +3,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from intervox.clips.labels import UNLABELLED
 from intervox.features.store import Features
-from intervox.model.model import SubspaceModel
-from intervox.training import loop
 from intervox.training.cells import BlockSampler, ObservationalSampler, labels_of_several, training_cells
 from tests.support.crossed import crossed_corpus
-from tests.support.crossed import crossed_recipe as recipe
 
 World = tuple[pa.Table, Features]
 
@@ -97,26 +93,3 @@ def test_all_blocks_are_the_most_that_a_step_sees(world: World, tmp_path: Path) 
     factors = ["speaker", "content"]
     many = ObservationalSampler(chosen.blocks, chosen.labels, 50, 0, factors).batch(3)
     assert len(np.unique(many.labels["speaker"][many.labels["speaker"] != UNLABELLED])) == 3
-
-
-def test_stretches_of_frames_follow_from_seed_step_and_place(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cells, features = world
-    plan = recipe({"crop_seconds": 0.08}, map="attentive")
-    chosen = training_cells(cells, features, {"speaker", "content"})
-    spaces = {name: settings.model_dump(mode="json") for name, settings in plan.subspaces.items()}
-    model = SubspaceModel("none", features.layers, features.dim, spaces)
-    batch = BlockSampler(chosen.blocks, chosen.labels, 2, 0).batch(5)
-    states, mask = loop._read(batch, 5, model, chosen, features, plan)
-    assert mask is not None
-    assert states.shape[1] == mask.shape[1] == 4
-    assert mask.sum(dim=1).tolist() == np.minimum(features.frames[chosen.rows[batch.cells]], 4).tolist()
-    later = loop._read(batch, 6, model, chosen, features, plan)[0]
-    assert not torch.equal(states, later)
-    # The second of two processes reads what the only one has in these places.
-    monkeypatch.setattr(loop, "share", lambda count: np.arange(count // 2, count))
-    half, of_half = loop._read(batch, 5, model, chosen, features, plan)
-    assert torch.equal(half, states[len(states) // 2 :])
-    assert of_half is not None
-    assert torch.equal(of_half, mask[len(states) // 2 :])

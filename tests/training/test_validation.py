@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from intervox.errors import IntervoxError
 from intervox.features.store import Features
 from intervox.metrics import detection
-from intervox.model.model import SubspaceModel
+from intervox.metrics.vectors import Vectors
 from intervox.training import loop
 from intervox.training.checkpoint import LossRecord, Measurement, Progress, TrainingRecord
+from intervox.training.loop import Step
 from intervox.training.refine import refine
 from intervox.training.validation import Validation
 from tests.support.crossed import crossed_corpus, crossed_recipe
@@ -51,8 +53,9 @@ def scripted(monkeypatch: pytest.MonkeyPatch, figures: list[float]) -> list[dict
     """Let validation give these figures; returns the states that it measures."""
     seen: list[dict[str, np.ndarray]] = []
 
-    def measure(_self: Validation, model: SubspaceModel, _features: Features) -> dict[str, float]:
-        seen.append({name: tensor.numpy().copy() for name, tensor in model.state_dict().items()})
+    def measure(_self: Validation, embed: partial[dict[str, Vectors]]) -> dict[str, float]:
+        step: Step = embed.func.__self__  # type: ignore[attr-defined]
+        seen.append({name: tensor.numpy().copy() for name, tensor in step.model.state_dict().items()})
         return {"speaker": figures[len(seen) - 1], "content": figures[len(seen) - 1]}
 
     monkeypatch.setattr(Validation, "measure", measure)

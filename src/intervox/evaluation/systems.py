@@ -74,14 +74,16 @@ def compared_in_run(
     chosen = training_cells(corpus.cells, features, set(model.factors.values()))
     frozen, means = model, own_features.rows(chosen.rows)
     frozen_means = means
-    if features.about["fingerprint"] != own_features.about["fingerprint"]:
+    if features.about["fingerprint"] != own_features.about["fingerprint"] or not recipe.training.standardise:
         frozen, frozen_means = standardised_model(features, recipe, chosen.rows), features.rows(chosen.rows)
     own = subspace_representations(model)
     settings = recipe.evaluation
     closed = [name for name in settings.baselines if name in CLOSED_FORM]
     others = fit_baselines(closed, frozen, recipe, frozen_means, chosen)
-    # At depth ``blocks`` it would be a second training from the audio: a variant of a sweep.
-    if OBSERVATIONAL in settings.baselines and recipe.training.depth != "blocks":
+    # It is the control of crossed blocks. At depth ``blocks`` it would be a second training from the audio: a
+    # variant of a sweep.
+    controlled = recipe.training.depth != "blocks" and recipe.training.batches == "crossed"
+    if OBSERVATIONAL in settings.baselines and controlled:
         others += observational_representations(corpus.cells, features, recipe, folder / OBSERVATIONAL)
     speaker = next((name for name, factor in model.factors.items() if factor == SPEAKER), SPEAKER)
     listed_once = {peer.name: peer for peer in peers}

@@ -68,7 +68,7 @@ class _Heads(nn.Module):
     def __init__(self, model: SubspaceModel, layers: int, one_clip: bool) -> None:
         super().__init__()
         settings = {name: model.subspace(name).settings for name in model.subspaces}
-        heads = Heads(model.mean.shape[0], model.mean.shape[1], settings)
+        heads = Heads(model.mean.shape[0], model.mean.shape[1], settings, model.shared_settings)
         state = model.state_dict()
         heads.load_state_dict({name: state[name] for name in heads.state_dict()})
         heads.mean, heads.scale = heads.mean[:layers], heads.scale[:layers]

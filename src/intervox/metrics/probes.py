@@ -7,7 +7,7 @@ factor right by recognising a clip's other factor.
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -78,7 +78,7 @@ class Estimate:
 
     value: float
     interval: Interval | None
-    samples: NDArray[np.float64]
+    samples: NDArray[np.float64] = field(compare=False, repr=False)
     """The mean of every resample, the same resamples whatever is probed on a task; NaN for too few groups."""
 
 

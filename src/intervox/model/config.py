@@ -58,12 +58,14 @@ def read_config(path: Path) -> Config:
 def check_trained(path: Path) -> None:
     """Raise an ``IntervoxError`` that names the field unless a configuration is one that PyTorch can load."""
     # The recipe's types take longer to import than a model to open.
-    from intervox.recipe.training import SubspaceSettings
+    from intervox.recipe.training import SharedSettings, SubspaceSettings
 
     read_config(path)
     try:
-        for settings in json.loads(path.read_bytes())["subspaces"].values():
+        found = json.loads(path.read_bytes())
+        for settings in found["subspaces"].values():
             SubspaceSettings.model_validate(settings)
+        SharedSettings.model_validate(found.get("shared") or {})
     except ValidationError as error:
         raise _damaged(path, error) from None
 

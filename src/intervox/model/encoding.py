@@ -26,7 +26,7 @@ class ClipEncoder(Heads, Embedder):
     ----------
     backbone
         Name for ``load_backbone``.
-    layers, dim, subspaces
+    layers, dim, subspaces, shared
         As of ``Heads``.
     fingerprint
         Of the backbone that it was trained on; encoding with other weights is refused.
@@ -42,8 +42,9 @@ class ClipEncoder(Heads, Embedder):
         subspaces: Mapping[str, Any],
         fingerprint: str,
         window_seconds: float,
+        shared: Mapping[str, Any],
     ) -> None:
-        super().__init__(layers, dim, subspaces)
+        super().__init__(layers, dim, subspaces, shared)
         self.backbone_name = backbone
         self.fingerprint = fingerprint
         self.window_seconds = window_seconds

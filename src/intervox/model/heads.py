@@ -11,8 +11,8 @@ from torch.nn.functional import normalize
 
 from intervox.errors import IntervoxError
 from intervox.model.closed_form import Erasure, Labels, LinearMap, fit_erasure
-from intervox.model.maps import TRANSFORMS, Transform
-from intervox.recipe.training import SubspaceSettings
+from intervox.model.maps import TRANSFORMS, SharedLayers, Transform
+from intervox.recipe.training import SharedSettings, SubspaceSettings
 
 
 class Subspace(nn.Module):
@@ -24,13 +24,15 @@ class Subspace(nn.Module):
         Layers, how they are combined, the kind of map and its dim.
     layers, dim
         Of the backbone.
+    shared
+        Where the map is ``shared``: of the network that its inputs come through.
     """
 
     map: Transform
     erase_read: Tensor
     erase_write: Tensor
 
-    def __init__(self, settings: SubspaceSettings, layers: int, dim: int) -> None:
+    def __init__(self, settings: SubspaceSettings, layers: int, dim: int, shared: SharedSettings) -> None:
         super().__init__()
         used = list(range(layers) if settings.layers is None else settings.layers)
         if not used or max(used) >= layers or min(used) < 0:
@@ -39,8 +41,9 @@ class Subspace(nn.Module):
         self.used = used
         self._layers = layers
         self.layer_logits = nn.Parameter(torch.zeros(len(used)))
-        width = dim * len(used) if settings.combine == "concat" else dim
-        self.map = TRANSFORMS[settings.map](width, settings)
+        self.width = dim * len(used) if settings.combine == "concat" else dim
+        kind = TRANSFORMS[settings.map]
+        self.map = kind(shared.width if kind.is_shared else self.width, settings)
         if settings.erase:
             size = dim * len(used)
             count = min(size, len(settings.erase) * settings.erased_directions)
@@ -74,7 +77,9 @@ class Subspace(nn.Module):
         # Scaled so that equal weights leave every layer as it is.
         return (chosen * (weights * len(weights))[:, None]).flatten(-2)
 
-    def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, states: Tensor, mask: Tensor | None = None, shared: SharedLayers | None = None
+    ) -> Tensor:
         """Map standardised states to vectors (cells, dim), before they are scaled to unit length.
 
         Parameters
@@ -83,8 +88,10 @@ class Subspace(nn.Module):
             Means (cells, layers, dim), or frames (cells, time, layers, dim) where the map reads them.
         mask
             Of the frames: shape (cells, time).
+        shared
+            What the inputs go through first, where the map is ``shared``.
         """
-        inputs = self.combine(states)
+        inputs = self.combine(states) if shared is None else shared(self.combine(states))
         vectors: Tensor = self.map(inputs) if mask is None else self.map(inputs, mask)
         return vectors
 
@@ -115,19 +122,25 @@ class Heads(nn.Module):
         Shape of one clip's layer means.
     subspaces
         Name to ``SubspaceSettings`` or its dictionary; any list of factors.
+    shared
+        ``SharedSettings`` or its dictionary: of the network of those with ``map: shared``.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, layers: int, dim: int, subspaces: Mapping[str, Any]) -> None:
+    def __init__(
+        self, layers: int, dim: int, subspaces: Mapping[str, Any], shared: SharedSettings | Mapping[str, Any]
+    ) -> None:
         super().__init__()
+        self.shared_settings = SharedSettings.model_validate(shared)
         settings = {name: SubspaceSettings.model_validate(given) for name, given in subspaces.items()}
         self.subspaces = nn.ModuleDict()
         for name, own in settings.items():
             if hasattr(self.subspaces, name):
                 raise IntervoxError(f"subspaces: {name!r} can't be a name, torch uses it: choose another")
-            self.subspaces[name] = Subspace(own, layers, dim)
+            self.subspaces[name] = Subspace(own, layers, dim, self.shared_settings)
+        self.shared = self._shared_layers()
         self.register_buffer("mean", torch.zeros(layers, dim))
         self.register_buffer("scale", torch.ones(layers, dim))
 
@@ -169,7 +182,9 @@ class Heads(nn.Module):
         means = self.standardise(means)
         frames = self.standardise(frames) if self.reads_frames else frames
         return {
-            name: subspace(frames, mask) if subspace.map.reads_frames else subspace(means)
+            name: subspace(frames, mask)
+            if subspace.map.reads_frames
+            else subspace(means, shared=self.shared if subspace.map.is_shared else None)
             for name, subspace in self._items()
         }
 
@@ -251,6 +266,17 @@ class Heads(nn.Module):
         subspace = self.subspaces[name]
         assert isinstance(subspace, Subspace)
         return subspace
+
+    def _shared_layers(self) -> SharedLayers | None:
+        sharing = {name: subspace for name, subspace in self._items() if subspace.map.is_shared}
+        inputs = {(*subspace.used, subspace.settings.combine) for subspace in sharing.values()}
+        if len(inputs) > 1:
+            raise IntervoxError(
+                f"subspaces {', '.join(sharing)} have map: shared, one network on one input: give them the "
+                "same layers and combine"
+            )
+        widths = [subspace.width for subspace in sharing.values()]
+        return SharedLayers(widths[0], self.shared_settings) if widths else None
 
     def _items(self) -> Iterator[tuple[str, Subspace]]:
         for name in self.subspaces:

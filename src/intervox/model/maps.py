@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from intervox.model.closed_form import LinearMap
-from intervox.recipe.training import Map, SubspaceSettings
+from intervox.recipe.training import Map, SharedSettings, SubspaceSettings
 
 
 class Transform(nn.Module):
@@ -24,11 +24,14 @@ class Transform(nn.Module):
         Whether it looks at frames; all others read a clip's mean.
     is_linear
         Whether it is its linear part and nothing else.
+    is_shared
+        Whether its inputs come through ``SharedLayers``.
     """
 
     title: ClassVar[str]
     reads_frames: ClassVar[bool] = False
     is_linear: ClassVar[bool] = False
+    is_shared: ClassVar[bool] = False
 
     def linear_part(self) -> Tensor | None:
         """Return the matrix (dim, width) that the mean of the inputs goes through, or None."""
@@ -79,6 +82,30 @@ class Mlp(nn.Sequential, Transform):
 
     def __init__(self, width: int, settings: SubspaceSettings) -> None:
         super().__init__(nn.Linear(width, settings.width), nn.GELU(), nn.Linear(settings.width, settings.dim))
+
+
+class SharedLayers(nn.Sequential):
+    """Matrices with a ReLU after each, ``hidden`` of them: the network of all ``Shared`` maps but its end."""
+
+    def __init__(self, width: int, settings: SharedSettings) -> None:
+        super().__init__()
+        for size in (width, *[settings.width] * (settings.hidden - 1)):
+            self.extend([nn.Linear(size, settings.width), nn.ReLU()])
+
+
+class Shared(nn.Linear, Transform):
+    """A subspace's part of one network's output: these are the rows of the last matrix that give it.
+
+    With ``SharedLayers`` of two layers and two subspaces it is the network of Cox & Barker 2026, whose output
+    is cut in half. Rows of their own start, learn and decay exactly as rows of one matrix do, and no order of
+    the subspaces has to be kept.
+    """
+
+    title = "MLP"
+    is_shared = True
+
+    def __init__(self, width: int, settings: SubspaceSettings) -> None:
+        super().__init__(width, settings.dim)
 
 
 _LEAST_VARIANCE = 1e-4
@@ -134,5 +161,6 @@ class Attentive(Transform):
 TRANSFORMS: dict[Map, type[Transform]] = {
     "linear": Linear,
     "mlp": Mlp,
+    "shared": Shared,
     "attentive": Attentive,
 }

@@ -60,6 +60,8 @@ class SubspaceModel(
         The numbers of ``Matching``; its centre and metric are among the weights.
     references
         Factor to the labels of the references, one a line; their vectors are among the weights.
+    shared
+        ``SharedSettings`` as a dictionary, where a subspace has ``map: shared``.
 
     Attributes
     ----------
@@ -85,8 +87,9 @@ class SubspaceModel(
         references: dict[str, str] | None = None,
         measured: dict[str, dict[str, list[float]]] | None = None,
         matching: dict[str, Any] | None = None,
+        shared: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(backbone, layers, dim, subspaces, fingerprint, window_seconds)
+        super().__init__(backbone, layers, dim, subspaces, fingerprint, window_seconds, shared or {})
         self.name = ""
         self._calibration = _calibrations(calibration or {})
         self._measured = measured or {}
@@ -213,9 +216,10 @@ class SubspaceModel(
     def generate_model_card(self, *_arguments: Any, **_options: Any) -> ModelCard:
         """Describe a model that was not measured yet; a run's evaluation writes the real card."""
         spaces = ", ".join(f"{name} ({factor})" for name, factor in self.factors.items())
+        backbone = "a backbone of their own" if Path(self.backbone_name).is_dir() else self.backbone_name
         return ModelCard(
             "---\nlibrary_name: intervox\nlicense: apache-2.0\n---\n\n"
-            f"# Intervox subspaces of {self.backbone_name}\n\n{spaces}. Not measured: the card of the "
+            f"# Intervox subspaces of {backbone}\n\n{spaces}. Not measured: the card of the "
             "run that made it (`model/README.md`) has the figures.\n"
         )
 

@@ -19,6 +19,7 @@ from intervox.recipe.parts import Names, Part, Share
 from intervox.recipe.training import (
     EncoderSettings,
     LossSettings,
+    SharedSettings,
     SubspaceSettings,
     SweepSettings,
     TrainingSettings,
@@ -102,6 +103,7 @@ class Recipe(Part):
         {"speaker": SubspaceSettings(factor="speaker"), "content": SubspaceSettings(factor="content")},
         max_length=100,
     )
+    shared: SharedSettings = SharedSettings()
     loss: LossSettings = LossSettings()
     training: TrainingSettings = TrainingSettings()
     encoder: EncoderSettings = EncoderSettings()
@@ -117,8 +119,11 @@ class Recipe(Part):
                 raise ValueError(
                     f"subspaces: {name!r} can't be a name; use lower-case letters, no reserved word"
                 )
-            if settings.map == "mlp" and self.training.initialisation == "lda":
-                raise ValueError("an mlp map can't start from lda: set training.initialisation: random")
+            if settings.map in ("mlp", "shared") and self.training.initialisation == "lda":
+                raise ValueError(
+                    f"subspaces.{name}.map: {settings.map} can't start from lda: set "
+                    "training.initialisation: random"
+                )
             if settings.map == "attentive" and self.training.depth == "map":
                 raise ValueError(
                     f"subspaces.{name}.map: attentive reads frames: set training.depth: frames, or blocks"

@@ -146,6 +146,9 @@ def make_sampler(
     """Choose the sampler that ``training.batches`` names; ``factors`` are those of the subspaces."""
     if settings.batches == "crossed":
         return BlockSampler(cells.blocks, cells.labels, settings.blocks_per_step, seed)
+    if settings.batches == "shuffled":
+        # Each cell is a block of its own.
+        return BlockSampler(np.arange(len(cells.rows)), cells.labels, settings.cells_per_step, seed)
     return ObservationalSampler(cells.blocks, cells.labels, settings.blocks_per_step, seed, factors)
 
 

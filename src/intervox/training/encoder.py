@@ -47,10 +47,10 @@ class TrainableEncoder(nn.Module):
         self.settings, self._features = recipe.encoder, recipe.features
         self._backbone = (backbone,)
         blocks = trained_blocks(backbone, recipe.encoder, self.highest)
-        self._adapter = (
-            add_lora(backbone, recipe.encoder, blocks) if recipe.encoder.method == "lora" else None
-        )
-        if not self._adapter:
+        lora = recipe.encoder.method == "lora"
+        # In a tuple, as the backbone is: peft's view holds every frozen weight.
+        self._adapter = (add_lora(backbone, recipe.encoder, blocks) if lora else None,)
+        if not lora:
             front_end = backbone.front_end if recipe.encoder.front_end else ()
             for module in (*front_end, *(backbone.blocks[number] for number in blocks)):
                 module.requires_grad_(True)
@@ -99,8 +99,8 @@ class TrainableEncoder(nn.Module):
 
     def save(self, folder: Path) -> str:
         """Write the trained weights and which base they belong to; returns the new fingerprint."""
-        if self._adapter:
-            return save_adapter(self._adapter, self.backbone, folder)
+        if adapter := self._adapter[0]:
+            return save_adapter(adapter, self.backbone, folder)
         return save_weights(dict(zip(self._names, self.weights, strict=True)), self.backbone, folder)
 
 

@@ -26,7 +26,6 @@ from intervox.metrics.vectors import Vectors
 from intervox.model.model import SubspaceModel
 from intervox.progress import progress_bar
 from intervox.recipe import Recipe
-from intervox.recipe.training import TrainingSettings
 from intervox.training.cells import TrainingCells, make_sampler
 from intervox.training.checkpoint import (
     LossRecord,
@@ -39,11 +38,15 @@ from intervox.training.checkpoint import (
 from intervox.training.encoder import TrainableEncoder
 from intervox.training.inputs import Given, Inputs
 from intervox.training.losses import MultiPart, MultiPartLoss
+from intervox.training.schedule import momentum, schedule
 from intervox.training.validation import Validation
 
 LOG_EVERY = 10
 
-_REMEDY = "lower training.learning_rate, set training.clip_gradient, or raise the subspaces' temperature"
+_REMEDY = (
+    "lower training.learning_rate (at depth blocks encoder.learning_rate too), set training.clip_gradient, "
+    "or raise the subspaces' temperature"
+)
 
 Value = TypeVar("Value")
 
@@ -105,6 +108,7 @@ def train(
 
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * schedule(done.step, settings)
+                group["betas"] = (momentum(done.step, settings), group["betas"][1])
             batch = sampler.batch(done.step)
             places = share(len(batch.cells))
             given = inputs.drawn(cells.rows[batch.cells[places]], done.step, places.tolist())
@@ -140,20 +144,6 @@ def make_optimizer(step: "Step", recipe: Recipe) -> torch.optim.Optimizer:
     if step.encoder:
         groups.append({"params": [*step.encoder.parameters()], "peak": recipe.encoder.learning_rate})
     return torch.optim.AdamW(groups, weight_decay=recipe.training.weight_decay)
-
-
-def schedule(step: int, settings: TrainingSettings) -> float:
-    """Return the share of the peak learning rate: a linear warm-up, then half a cosine to zero.
-
-    Parameters
-    ----------
-    step
-        Counted from 0, below ``settings.steps``.
-    """
-    if step < settings.warmup_steps:
-        return (step + 1) / settings.warmup_steps
-    done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Step(nn.Module):

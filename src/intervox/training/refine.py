@@ -18,9 +18,10 @@ from intervox.features.waves import Waves
 from intervox.model.files import OWN_BACKBONE
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
+from intervox.recipe.training import TrainingSettings
 from intervox.storage import StepFolder, check_memory, stable_hash
 from intervox.training.cells import check_columns, no_validation_cells, training_cells, validation_cells
-from intervox.training.checkpoint import CHECKPOINT, TrainingRecord
+from intervox.training.checkpoint import CHECKPOINT, Progress, TrainingRecord
 from intervox.training.encoder import TrainableEncoder
 from intervox.training.fresh import FreshConditions
 from intervox.training.inputs import AudioStretches, FrameStretches, Inputs, Means
@@ -48,7 +49,7 @@ def refine(
     features
         Of the same corpus and the recipe's backbone, row i for ``cell_id`` i.
     recipe
-        ``subspaces``, ``loss``, ``training``, ``encoder``, ``features`` and ``seed`` are read.
+        ``subspaces``, ``shared``, ``loss``, ``training``, ``encoder``, ``features`` and ``seed`` are read.
     folder
         Where the model goes, and its ``TrainingRecord``; at depth ``blocks`` also its own backbone.
     waves
@@ -61,33 +62,52 @@ def refine(
         the features, or the loss is not finite.
     """
     check_memory_for(recipe, features.about["layers"], features.about["dim"])
+    if Path(recipe.backbone).resolve() == (folder / OWN_BACKBONE).resolve():
+        raise IntervoxError(f"{recipe.backbone} is what this run would write: give the recipe another name")
     # The only process, or one of those that a launcher started; the launcher's precision is not asked.
     accelerator = Accelerator(mixed_precision="no")
+    # Before the folder is opened: settings that can't be used must not cost an earlier model.
+    encoder = _encoder(features, recipe, accelerator) if recipe.training.depth == "blocks" else None
     key = training_key(features, recipe)
     step = StepFolder(folder, key) if accelerator.is_main_process else None
     if not from_main(step.complete if step else None):
         torch.manual_seed(recipe.seed)
         model = bare_model(features, recipe)
-        encoder = _encoder(features, recipe, accelerator) if recipe.training.depth == "blocks" else None
         chosen = training_cells(cells, features, label_columns(recipe))
+        recipe = recipe.model_copy(update={"training": recipe.training.over(len(chosen.rows))})
         inputs = _inputs(cells, features, recipe, waves)
         validation = _validation(cells, features, recipe) if recipe.training.validate_every else None
+        if maps := _maps_first(cells, features, recipe, folder):
+            model.load_state_dict(maps.state_dict())
         # The others get the main process' start, and a checkpoint holds it.
-        if accelerator.is_main_process and not (folder / CHECKPOINT).exists():
+        elif accelerator.is_main_process and not (folder / CHECKPOINT).exists():
             prepare(model, cells, chosen, features, recipe)
         done = train(model, encoder, accelerator, chosen, inputs, validation, recipe, folder)
         if step:
-            if encoder:
-                model = _on_own_backbone(model, encoder, features, recipe, folder)
-            model.save_pretrained(folder)
-            record = TrainingRecord(
-                key=key, history=done.history, validation=done.validation, best_step=done.best_step
-            )
-            record.write(folder)
-            step.finish()
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            _keep(_on_own_backbone(model, encoder, features, recipe, folder), done, step)
     accelerator.wait_for_everyone()
     return SubspaceModel.from_pretrained(folder)
+
+
+def _maps_first(cells: pa.Table, features: Features, recipe: Recipe, folder: Path) -> SubspaceModel | None:
+    """Train the maps alone on the frozen backbone, where the encoder is to follow."""
+    steps = recipe.encoder.map_steps
+    if recipe.training.depth != "blocks" or recipe.reads_frames or not steps:
+        return None
+    of_a_step = TrainingSettings().blocks_per_step
+    shallow = {"depth": "map", "steps": steps, "blocks_per_step": of_a_step}
+    training = recipe.training.model_copy(update=shallow)
+    maps = folder.with_name(f"{folder.name}-maps")
+    return refine(cells, features, recipe.model_copy(update={"training": training}), maps)
+
+
+def _keep(model: SubspaceModel, done: Progress, step: StepFolder) -> None:
+    """Write the model and how it was trained; the checkpoint goes last."""
+    model.save_pretrained(step.path)
+    logged = {"history": done.history, "validation": done.validation, "best_step": done.best_step}
+    TrainingRecord(key=step.key, **logged).write(step.path)
+    step.finish()
+    (step.path / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _encoder(features: Features, recipe: Recipe, accelerator: Accelerator) -> TrainableEncoder:
@@ -96,6 +116,7 @@ def _encoder(features: Features, recipe: Recipe, accelerator: Accelerator) -> Tr
         raise IntervoxError(
             f"the weights of {recipe.backbone} are not those of the features: run `intervox extract` first"
         )
+    torch.manual_seed(recipe.seed)  # LoRA starts from random numbers
     return TrainableEncoder(backbone, recipe)
 
 
@@ -115,9 +136,11 @@ def _inputs(cells: pa.Table, features: Features, recipe: Recipe, waves: Waves | 
 
 
 def _on_own_backbone(
-    model: SubspaceModel, encoder: TrainableEncoder, features: Features, recipe: Recipe, folder: Path
+    model: SubspaceModel, encoder: TrainableEncoder | None, features: Features, recipe: Recipe, folder: Path
 ) -> SubspaceModel:
-    """Keep the trained backbone beside the maps, which are of it from now on."""
+    """Keep a trained backbone beside the maps, which are of it from now on."""
+    if encoder is None:
+        return model
     home = folder / OWN_BACKBONE
     own = bare_model(features, recipe, str(home), encoder.save(home))
     own.load_state_dict(model.state_dict())
@@ -142,7 +165,7 @@ def check_settings(recipe: Recipe, layers: int, dim: int, plan: Collection[str])
     check_columns(label_columns(recipe), plan)
     check_memory_for(recipe, layers, dim)
     settings = {name: one.model_dump(mode="json") for name, one in recipe.subspaces.items()}
-    SubspaceModel(recipe.backbone, layers, dim, settings)
+    SubspaceModel(recipe.backbone, layers, dim, settings, shared=recipe.shared.model_dump())
     MultiPart(recipe.subspaces, recipe.loss)
 
 
@@ -154,24 +177,39 @@ def check_memory_for(recipe: Recipe, layers: int, dim: int) -> None:
     layers, dim
         Of the backbone.
     """
-    weights = 0
-    for settings in recipe.subspaces.values():
-        used = layers if settings.layers is None else len(settings.layers)
-        inputs = dim * (used if settings.combine == "concat" else 1)
-        mlp = settings.map == "mlp"
-        weights += settings.width * (inputs + settings.dim) if mlp else inputs * settings.dim
     check_memory(
-        "training the subspaces", _BYTES_A_WEIGHT * weights, "lower dim or width, or name fewer layers"
+        "training the subspaces",
+        _BYTES_A_WEIGHT * _weights(recipe, layers, dim),
+        "lower dim or width, or name fewer layers",
     )
     whole = recipe.training.initialisation == "lda" or any(one.erase for one in recipe.subspaces.values())
     train, split = recipe.corpus.train, recipe.corpus.cells("train")
+    shuffled = recipe.training.batches == "shuffled"
     step = recipe.training.blocks_per_step * train.speakers * train.contents * recipe.corpus.copies
-    cells = split if whole else min(step, split)
+    cells = split if whole else min(recipe.training.cells_per_step if shuffled else step, split)
     check_memory(
         f"the layer means of {cells:,} training cells, {layers} × {dim} numbers each,",
         4 * cells * layers * dim,
-        "lower corpus.train.blocks" if whole else "lower training.blocks_per_step",
+        "lower corpus.train.blocks"
+        if whole
+        else f"lower training.{'cells_per_step' if shuffled else 'blocks_per_step'}",
     )
+
+
+def _weights(recipe: Recipe, layers: int, dim: int) -> int:
+    """Count the weights of all maps but for their biases."""
+    own, shared = 0, 0
+    for settings in recipe.subspaces.values():
+        used = layers if settings.layers is None else len(settings.layers)
+        inputs = dim * (used if settings.combine == "concat" else 1)
+        if settings.map == "mlp":
+            own += settings.width * (inputs + settings.dim)
+        elif settings.map == "shared":
+            shared = recipe.shared.width * (inputs + (recipe.shared.hidden - 1) * recipe.shared.width)
+            own += recipe.shared.width * settings.dim
+        else:
+            own += inputs * settings.dim
+    return own + shared
 
 
 def check_training(recipe: Recipe) -> None:
@@ -198,6 +236,7 @@ def training_key(features: Features, recipe: Recipe) -> str:
             SCHEMA_VERSION,
             features.about["key"],
             {name: settings.model_dump(mode="json") for name, settings in recipe.subspaces.items()},
+            recipe.shared.model_dump(),
             recipe.loss.model_dump(),
             recipe.training.model_dump(exclude={"checkpoint_every", "tensorboard"}),
             recipe.seed,

@@ -22,6 +22,7 @@ def bare_model(
 ) -> SubspaceModel:
     """Make the recipe's subspaces, nothing fitted yet, on the backbone of some features or on another."""
     about = features.about
+    shared = any(settings.map == "shared" for settings in recipe.subspaces.values())
     return SubspaceModel(
         backbone or about["backbone"],
         about["layers"],
@@ -29,6 +30,7 @@ def bare_model(
         {name: settings.model_dump(mode="json") for name, settings in recipe.subspaces.items()},
         fingerprint or about["fingerprint"],
         about["window_seconds"],
+        shared=recipe.shared.model_dump() if shared else None,
     )
 
 
@@ -52,7 +54,8 @@ def prepare(
 
     The standardisation reads some rows at a time; the others hold those of all cells, in fp32.
     """
-    _standardise(model, features, chosen.rows)
+    if recipe.training.standardise:
+        _standardise(model, features, chosen.rows)
     erasing = [name for name, settings in recipe.subspaces.items() if settings.erase]
     from_lda = recipe.training.initialisation == "lda"
     if not (erasing or from_lda):

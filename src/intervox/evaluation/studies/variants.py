@@ -45,7 +45,7 @@ RECIPE = "recipe"
 CELLS = "cells"
 """The field that is no field of the recipe: which of the training cells are kept."""
 
-VARIED = ("subspaces", "loss", "training", "encoder", "seed")
+VARIED = ("subspaces", "shared", "loss", "training", "encoder", "seed")
 """What training reads of a recipe beside the features, which all variants share."""
 
 Overrides = Mapping[str, Any]

@@ -11,10 +11,12 @@ from intervox.recipe.training import LossSettings, SubspaceSettings
 from intervox.training.losses.adversary import Adversary
 from intervox.training.losses.coupling import CrossCovariance
 from intervox.training.losses.multi_positive import multi_positive_loss
+from intervox.training.losses.orthogonality import Orthogonality
 
 PARTS: dict[str, Callable[[Mapping[str, SubspaceSettings], LossSettings], nn.Module]] = {
     "adversary": Adversary,
     "cross_covariance": CrossCovariance,
+    "orthogonality": Orthogonality,
 }
 """The parts beside the contrasts, by the field of ``LossSettings`` that weighs them.
 
@@ -52,10 +54,10 @@ def columns(subspaces: Mapping[str, SubspaceSettings], settings: LossSettings) -
 class MultiPart(nn.Module):
     """One multi-positive contrastive loss a space, and parts that keep the spaces apart.
 
-    ``L = sum_a weight_a L_a + sum_p weight_p L_p`` (Cox & Barker 2026 have the contrastive losses and
-    an orthogonality part, whose form is ours). In a fully crossed block every positive of one space is
-    a hard negative of another: two cells of one speaker and two texts attract in the speaker space and
-    repel in the content space. Neither factor can serve as a shortcut to the other.
+    ``L = sum_a weight_a L_a + sum_p weight_p L_p`` (Cox & Barker 2026 have the contrastive losses with
+    ``denominator: all`` and the part ``orthogonality``, all of weight 1). In a fully crossed block every
+    positive of one space is a hard negative of another: two cells of one speaker and two texts attract in
+    the speaker space and repel in the content space. Neither factor can serve as a shortcut to the other.
 
     A part of weight 0 is not computed. What a part learns, such as an adversary's heads, is among the
     parameters, to be trained with the model's.
