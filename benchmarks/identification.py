@@ -7,6 +7,7 @@ third is tested. The same clips for all systems, in one run.
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,10 @@ def embedders(peers: bool) -> dict[str, Embed]:
 
 def unit(vectors: Vectors) -> Vectors:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+def cosines(known: Vectors, vectors: Vectors) -> Vectors:
+    return np.asarray(vectors @ known.T)
 
 
 def prototypes(vectors: Vectors, speakers: NDArray[np.str_], names: NDArray[np.str_]) -> tuple[Vectors, Any]:
@@ -83,10 +88,7 @@ def main(options: argparse.Namespace) -> None:
             known, rest = prototypes(vectors, speakers, usable[:count])
             owner = np.repeat(np.arange(count), [len(own) for own in rest])
             own = vectors[np.concatenate(rest)]
-            ways = {
-                "": lambda v, k=known: v @ k.T,
-                ", s-norm": lambda v, k=known, c=others: c.scores(v, k),
-            }
+            ways = {"": partial(cosines, known), ", s-norm": partial(others.scores, prototypes=known)}
             for way, scores in ways.items():
                 figures = measure(scores, own, owner, [setting, tested])
                 table.add_row(system + way, str(count), *(f"{figure:.1f}" for figure in figures))

@@ -26,6 +26,7 @@ from intervox.training.inputs import AudioStretches
 from intervox.training.loop import Step, make_optimizer
 from intervox.training.losses import MultiPart
 from intervox.training.refine import check_training, refine
+from intervox.training.schedule import schedule
 from intervox.training.validation import Validation
 from tests.backbones.test_backbones import FAMILIES, save_family
 from tests.conftest import Speech
@@ -288,7 +289,7 @@ def test_an_interrupted_training_ends_in_the_same_bytes(
     # The best weights are those of an earlier step: they have to outlive the interruption.
     scores = {0: 0.5, 3: 0.2, 6: 0.4, 9: 0.3, 12: 0.25}
     steps: list[int] = []
-    real = loop.schedule
+    real = schedule
 
     def scripted(_self: Validation, embed: Any) -> dict[str, float]:
         embed(np.array([16, 18]))

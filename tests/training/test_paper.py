@@ -20,7 +20,7 @@ from intervox.recipe import Recipe, load_recipe
 from intervox.recipe.training import LossSettings, SubspaceSettings, TrainingSettings
 from intervox.training import loop
 from intervox.training.cells import TrainingCells, make_sampler, training_cells
-from intervox.training.checkpoint import TrainingRecord
+from intervox.training.checkpoint import TrainingRecord, save_checkpoint
 from intervox.training.inputs import Means
 from intervox.training.losses import MultiPart
 from intervox.training.refine import check_settings, refine
@@ -46,10 +46,8 @@ class Plain:
 
     def __init__(self, model: SubspaceModel, steps: int) -> None:
         weights = model.state_dict()
-        sizes = [DIM] * 4
-        self.network = nn.Sequential(
-            nn.Linear(*sizes[:2]), nn.ReLU(), nn.Linear(*sizes[1:3]), nn.ReLU(), nn.Linear(*sizes[2:])
-        ).double()
+        first, second, last = (nn.Linear(DIM, DIM) for _ in range(3))
+        self.network = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last).double()
         with torch.no_grad():
             for kind in ("weight", "bias"):
                 for place in (0, 2):
@@ -223,7 +221,7 @@ def test_the_papers_training_is_saved_loaded_and_resumed(
         if done.step == 14:
             raise KeyboardInterrupt
 
-    save = loop.save_checkpoint
+    save = save_checkpoint
     monkeypatch.setattr(loop, "save_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):
         refine(cells, features, recipe, tmp_path / "killed")

@@ -18,9 +18,10 @@ from intervox.training import loop
 from intervox.training import start as training
 from intervox.training.cells import training_cells
 from intervox.training.checkpoint import TrainingRecord
-from intervox.training.loop import Step, schedule
+from intervox.training.loop import Step
 from intervox.training.losses import MultiPart
 from intervox.training.refine import check_settings, refine, training_key
+from intervox.training.schedule import schedule
 from intervox.training.start import mean_and_deviation
 from tests.support.crossed import crossed_corpus
 from tests.support.crossed import crossed_recipe as recipe
