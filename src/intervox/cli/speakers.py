@@ -105,9 +105,9 @@ def verify(
         figures = {name: round(getattr(found, name), 5) for name in ("score", "threshold", "probability")}
         say(
             {"clip": clip, "reference": known.name, **figures, "prior": prior, "same": found.accepted},
-            f"{clip}: {'same' if found.accepted else 'different'} speaker  ({known.measure} {found.score:.3f}, "
-            f"threshold {found.threshold:.3f}, probability {in_percent(found.probability)} at a prior of "
-            f"{_percent(prior)})",
+            f"{clip}: {'same' if found.accepted else 'different'} speaker  ({known.measure} "
+            f"{found.score:.3f}, threshold {found.threshold:.3f}, probability "
+            f"{in_percent(found.probability)} at a prior of {_percent(prior)})",
             as_json,
         )
     measured = known.model.measured.get(known.space)
