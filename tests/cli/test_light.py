@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 
+from intervox import SpeakerVerifier
 from tests.support.absent import TRAIN, python
 from tests.support.corpora import tone_rows, write_corpus
 from tests.support.spoken import SENTENCES, spoken
@@ -40,7 +41,10 @@ USES: dict[str, set[str]] = {
     "verify a.wav b.wav": MODEL,
     "match a.wav b.wav": MODEL,
     "enrol alice a.wav --into people.safetensors": MODEL,
+    "identify known.safetensors a.wav": MODEL,
+    "calibrate known.safetensors --others others --no-normalise --false-accept-rate 0.5": MODEL,
     "spot a.wav --examples word=b.wav": MODEL,
+    "spot a.wav --examples word=b.wav --people known.safetensors --speaker ann": MODEL,
     "engines": CORPUS | {"espeakng_loader", "onnxruntime", "rich"},
     "backbones": BARE | {"numpy", "rich", "safetensors"},
     "corpus languages": CORPUS | {"espeakng_loader"},
@@ -49,7 +53,21 @@ USES: dict[str, set[str]] = {
 """Command to all the watched packages that it may load."""
 
 HELP = (
-    *("verify", "match", "embed", "enrol", "spot", "export", "demo", "run", "synth", "extract", "refine"),
+    *(
+        "verify",
+        "match",
+        "embed",
+        "enrol",
+        "identify",
+        "calibrate",
+        "spot",
+        "export",
+        "demo",
+        "run",
+        "synth",
+        "extract",
+        "refine",
+    ),
     *("evaluate", "adapt", "sweep", "ingredients", "compare", "tables", "trials", "backbones", "engines"),
     *("assets", "doctor", "corpus plan", "corpus manifest", "corpus check", "corpus show", "corpus card"),
     *("corpus coverage", "corpus languages"),
@@ -59,10 +77,12 @@ HELP = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with two clips, a.wav and b.wav."""
+    """Return a folder with clips a.wav and b.wav, known.safetensors, and others/ of six people."""
     folder = tmp_path_factory.mktemp("light")
-    for name, speaker in (("a", 0), ("b", 1)):
+    (folder / "others").mkdir()
+    for name, speaker in (("a", 0), ("b", 1), *((f"others/{voice}", voice) for voice in range(2, 8))):
         sf.write(folder / f"{name}.wav", spoken(speaker, SENTENCES[0]), 16_000)
+    SpeakerVerifier().enrol("ann", [folder / "a.wav"]).save(folder / "known.safetensors")
     return folder
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from intervox.applications.normalise import Cohort
+from intervox.applications.normalise import LEAST, Cohort
 from intervox.errors import IntervoxError
 from intervox.storage import atomic_path
 
@@ -62,7 +62,7 @@ def read(path: Path, kind: str) -> tuple[About, NDArray[np.float32] | None, Coho
         raise damaged(path) from error
     if about.kind != kind:
         raise IntervoxError(f"{path} is the file of a {about.kind}, not of a {kind}: give the other one")
-    if any(array is not None and not _are_vectors(array) for array in (sums, cohort)):
+    if not _are_vectors(sums, 1) or not _are_vectors(cohort, LEAST):
         raise damaged(path)
     return about, sums, None if cohort is None else Cohort(cohort)
 
@@ -72,5 +72,9 @@ def damaged(path: Path) -> IntervoxError:
     return IntervoxError(f"{path} is no file of enrolled names: make it with `intervox enrol`")
 
 
-def _are_vectors(array: NDArray[np.float32]) -> bool:
-    return array.ndim == 2 and array.dtype == np.float32 and bool(np.isfinite(array).all())
+def _are_vectors(array: NDArray[np.float32] | None, least: int) -> bool:
+    """Say whether an array that is there holds so many finite vectors."""
+    if array is None:
+        return True
+    floats = array.ndim == 2 and array.dtype == np.float32
+    return floats and len(array) >= least and bool(np.isfinite(array).all())

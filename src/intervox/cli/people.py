@@ -239,7 +239,7 @@ def calibrate(
     behind = f"in {shown.comparisons:,} comparisons with {shown.people} people"
     cohort = f"; scores are normalised by {shown.cohort_clips:,} other clips" if shown.cohort_clips else ""
     say(
-        {"people": str(people)} | asdict(shown),
+        {"file": str(people)} | asdict(shown),
         f"{people}: threshold {shown.threshold:.3f}; {100 * shown.rate:.2g} % of {whom} (95 % interval "
         f"{low} to {high} %), {behind}{cohort}",
         as_json,

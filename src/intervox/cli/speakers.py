@@ -106,8 +106,8 @@ def verify(
         say(
             {"clip": clip, "reference": known.name, **figures, "prior": prior, "same": found.accepted},
             f"{clip}: {'same' if found.accepted else 'different'} speaker  ({known.measure} "
-            f"{found.score:.3f}, threshold {found.threshold:.3f}, probability {in_percent(found.probability)} "
-            f"at a prior of {_percent(prior)})",
+            f"{found.score:.3f}, threshold {found.threshold:.3f}, probability "
+            f"{in_percent(found.probability)} at a prior of {_percent(prior)})",
             as_json,
         )
     measured = known.model.measured.get(known.space)
