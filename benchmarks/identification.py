@@ -63,6 +63,11 @@ def measure(
     return 100 * np.mean(closest == owner), 100 * named.mean(), 100 * taken.mean()
 
 
+def ways(known: Vectors, others: Cohort) -> dict[str, Callable[[Vectors], Vectors]]:
+    """How clips are scored against prototypes: cosines, and those normalised."""
+    return {"": lambda clips: clips @ known.T, ", s-norm": lambda clips: others.scores(clips, known)}
+
+
 def main(options: argparse.Namespace) -> None:
     protocol = find_protocols(("speech_commands",), None)[0]
     clips = protocol_clips(protocol)
@@ -83,11 +88,7 @@ def main(options: argparse.Namespace) -> None:
             known, rest = prototypes(vectors, speakers, usable[:count])
             owner = np.repeat(np.arange(count), [len(own) for own in rest])
             own = vectors[np.concatenate(rest)]
-            ways = {
-                "": lambda v, k=known: v @ k.T,
-                ", s-norm": lambda v, k=known, c=others: c.scores(v, k),
-            }
-            for way, scores in ways.items():
+            for way, scores in ways(known, others).items():
                 figures = measure(scores, own, owner, [setting, tested])
                 table.add_row(system + way, str(count), *(f"{figure:.1f}" for figure in figures))
     Console().print(table)

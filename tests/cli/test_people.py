@@ -43,7 +43,7 @@ def coloured(random: np.random.Generator, pole: float) -> Waveform:
     white = random.normal(size=12_000)
     for index in range(1, len(white)):
         white[index] += pole * white[index - 1]
-    return (0.1 * white / np.abs(white).max()).astype(np.float32)
+    return np.asarray(0.1 * white / np.abs(white).max(), np.float32)
 
 
 def test_each_clip_gets_a_name_or_none(run: Run, people: Path) -> None:

@@ -23,6 +23,7 @@ from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import evaluate, extract, ingredients, refine, run, sweep, synth
 from intervox.cli.speakers import match, verify
 from intervox.cli.use import embed, spot
+from intervox.cli.who import who
 from intervox.errors import IntervoxError, IntervoxWarning, missing_train, plain_problem
 from intervox.parallel import ended_by_interrupt, quiet_threads
 
@@ -210,7 +211,7 @@ def _about(
 
 
 for command in (
-    *(embed, verify, match, enrol, identify, calibrate, spot, export, demo),
+    *(embed, verify, match, enrol, identify, calibrate, spot, who, export, demo),
     *_RESUMING,
     *(compare, tables, trials),
     *(backbones, engines, assets, doctor),
