@@ -57,7 +57,7 @@ class Turn:
     probability: float
 
 
-class _Span(NamedTuple):
+class Span(NamedTuple):
     """What one window stands for: it is heard in full, and speaks for the time that is nearest to it."""
 
     start: float
@@ -102,12 +102,14 @@ def who(
     spans, vectors = listen(stream_audio(source), known)
     if not spans:
         return []
-    return _named(spans, vectors, known) if people else _numbered(spans, vectors, known, speakers)
+    if people is not None:
+        return named_turns(spans, vectors, people)
+    return numbered_turns(spans, vectors, known, speakers)
 
 
-def listen(sound: Iterable[Waveform], known: SpeakerVerifier) -> tuple[list[_Span], Vectors]:
+def listen(sound: Iterable[Waveform], known: SpeakerVerifier) -> tuple[list[Span], Vectors]:
     """Embed the speech of a recording, window by window: what each stands for, and vectors (windows, dim)."""
-    spans: list[_Span] = []
+    spans: list[Span] = []
     vectors = [np.zeros((0, known.model_.dims[known.space]), np.float32)]
     waiting: list[Waveform] = []
     for part in speech_parts(sound):
@@ -122,7 +124,7 @@ def listen(sound: Iterable[Waveform], known: SpeakerVerifier) -> tuple[list[_Spa
     return spans, np.concatenate(vectors)
 
 
-def _windows(part: Part) -> Iterator[tuple[_Span, Waveform]]:
+def _windows(part: Part) -> Iterator[tuple[Span, Waveform]]:
     """Cut a stretch of speech into windows that overlap; the last one ends with it."""
     window, hop = (round(SAMPLE_RATE * seconds) for seconds in (WINDOW_SECONDS, HOP_SECONDS))
     last = max(0, len(part.wave) - window)
@@ -131,10 +133,10 @@ def _windows(part: Part) -> Iterator[tuple[_Span, Waveform]]:
     edges = np.array([0, *(middles[1:] + middles[:-1]) / 2, len(part.wave)]) + part.start
     for start, begin, end in zip(starts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         wave = part.wave[start : start + window]
-        yield _Span(begin / SAMPLE_RATE, end / SAMPLE_RATE, len(wave) / SAMPLE_RATE), wave
+        yield Span(begin / SAMPLE_RATE, end / SAMPLE_RATE, len(wave) / SAMPLE_RATE), wave
 
 
-def _named(spans: list[_Span], vectors: Vectors, people: SpeakerVerifier) -> list[Turn]:
+def named_turns(spans: list[Span], vectors: Vectors, people: SpeakerVerifier) -> list[Turn]:
     """Name the turns of a recording by the people enrolled, or nobody."""
     nobody = np.zeros((len(spans), 1))
     states = viterbi(np.hstack([nobody, _evidence(spans, vectors, people)]), SWITCH)
@@ -146,10 +148,10 @@ def _named(spans: list[_Span], vectors: Vectors, people: SpeakerVerifier) -> lis
     return turns
 
 
-def _numbered(
-    spans: list[_Span], vectors: Vectors, known: SpeakerVerifier, speakers: int | None
+def numbered_turns(
+    spans: list[Span], vectors: Vectors, known: SpeakerVerifier, speakers: int | None
 ) -> list[Turn]:
-    """Number the voices of a recording, in the order in which they are heard."""
+    """Number the voices of a recording, in the order in which they are heard; nobody ``known`` counts."""
     voices = SpeakerVerifier(known.model_, known.space)
     labels = cluster(vectors, same_voice(known), round(LEAST_SECONDS / HOP_SECONDS), speakers)
     lengths = np.array([span.end - span.start for span in spans])
@@ -177,7 +179,7 @@ def same_voice(known: SpeakerVerifier) -> float:
 
 
 def _shares(
-    spans: list[_Span], vectors: Vectors, rows: NDArray[np.int64], known: SpeakerVerifier
+    spans: list[Span], vectors: Vectors, rows: NDArray[np.int64], known: SpeakerVerifier
 ) -> NDArray[np.float64]:
     """Say how probable nobody and each name is, by all windows of a turn: shape (1 + names,)."""
     seconds = max(sum(spans[row].end - spans[row].start for row in rows), spans[rows[0]].seconds)
@@ -185,7 +187,7 @@ def _shares(
     return known.posterior(known.scores(vector[None])[0], seconds)
 
 
-def _evidence(spans: list[_Span], vectors: Vectors, known: SpeakerVerifier) -> NDArray[np.float64]:
+def _evidence(spans: list[Span], vectors: Vectors, known: SpeakerVerifier) -> NDArray[np.float64]:
     """Weigh each window by the share of it that it stands for, as windows overlap."""
     seconds = np.array([span.seconds for span in spans])
     shares = np.array([span.end - span.start for span in spans]) / seconds
@@ -224,7 +226,7 @@ def viterbi(evidence: NDArray[np.float64], switch: float) -> NDArray[np.int64]:
 
 
 def _stretches(
-    spans: list[_Span], states: NDArray[np.int64]
+    spans: list[Span], states: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], float, float]]:
     """Yield the windows of each stretch in one state, and its start and end; a long pause ends it as well."""
     pauses = np.array([after.start - span.end for span, after in pairwise(spans)])
