@@ -213,8 +213,7 @@ def _about(
 for command in (
     *(embed, verify, match, enrol, identify, calibrate, spot, who, export, demo),
     *_RESUMING,
-    *(compare, tables, trials),
-    *(backbones, engines, assets, doctor),
+    *(compare, tables, trials, backbones, engines, assets, doctor),
 ):
     app.command()(command)
 app.add_typer(corpus_app, name="corpus")
