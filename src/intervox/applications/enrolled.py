@@ -148,7 +148,7 @@ class Enrolled(Estimator):
         self._known.clear()
         for name in dict.fromkeys(names):
             own = [other == name for other in names]
-            self._add(name, vectors[own], seconds[own])
+            self.add(name, vectors[own], seconds[own])
         return self
 
     def enrol(self, name: str, clips: Iterable[AudioSource], as_one: bool = False) -> Self:
@@ -173,8 +173,15 @@ class Enrolled(Estimator):
         if as_one:
             mean = vectors.mean(axis=0, keepdims=True)
             vectors, seconds = mean / np.linalg.norm(mean), seconds.mean(keepdims=True)
-        self._add(checked, vectors, seconds)
+        self.add(checked, vectors, seconds)
         return self
+
+    def add(self, name: str, vectors: NDArray[np.float32], seconds: NDArray[np.float64]) -> None:
+        """Enrol examples that are embedded already: vectors (clips, dim) and their lengths (clips,)."""
+        known = self._known.setdefault(name, _Examples(np.zeros(vectors.shape[1], np.float32), 0, 0.0))
+        known.sum = np.asarray(known.sum + vectors.sum(axis=0), np.float32)
+        known.count += len(vectors)
+        known.seconds += float(seconds.sum())
 
     def prototype(self, clips: Iterable[AudioSource]) -> NDArray[np.float32]:
         """Return what clips would be known by, without enrolling them: a unit vector (dim,)."""
@@ -302,12 +309,6 @@ class Enrolled(Estimator):
                 yield wave
 
         return self._embed(timed()), np.array(seconds)
-
-    def _add(self, name: str, vectors: NDArray[np.float32], seconds: NDArray[np.float64]) -> None:
-        known = self._known.setdefault(name, _Examples(np.zeros(vectors.shape[1], np.float32), 0, 0.0))
-        known.sum = np.asarray(known.sum + vectors.sum(axis=0), np.float32)
-        known.count += len(vectors)
-        known.seconds += float(seconds.sum())
 
     def __sklearn_is_fitted__(self) -> bool:
         return bool(self._known)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from intervox.applications.normalise import LEAST
 from intervox.errors import IntervoxError
 from intervox.storage import atomic_path
 
@@ -66,7 +67,7 @@ def read(path: Path, kind: str) -> tuple[About, Vectors | None, dict[str, Vector
     if about.kind != kind:
         raise IntervoxError(f"{path} is the file of a {about.kind}, not of a {kind}: give the other one")
     arrays = [*further.values(), *([] if sums is None else [sums])]
-    if not all(map(_are_vectors, arrays)) or len({array.shape[1] for array in arrays}) > 1:
+    if not all(map(_are_vectors, arrays)) or len(further.get("cohort", range(LEAST))) < LEAST:
         raise damaged(path)
     return about, sums, further
 
@@ -77,4 +78,4 @@ def damaged(path: Path) -> IntervoxError:
 
 
 def _are_vectors(array: Vectors) -> bool:
-    return array.ndim == 2 and array.dtype == np.float32 and bool(np.isfinite(array).all())
+    return array.ndim == 2 and len(array) > 0 and array.dtype == np.float32 and bool(np.isfinite(array).all())

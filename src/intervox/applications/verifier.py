@@ -74,6 +74,37 @@ class SpeakerVerifier(Enrolled):
         known = self.seconds_[name], seconds
         return self.model_.decide(score, self.space, known, self.threshold, prior, name)
 
+    def evidence(self, vectors: NDArray[np.float32], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weigh unit vectors (clips, dim) of some seconds each (clips,) against every name.
+
+        Returns
+        -------
+        ndarray
+            Shape (clips, names): log odds of each name against a stranger; where a threshold is set, by how
+            much they exceed those at it.
+        """
+        known = self._enrolled_seconds
+        odds = self._calibration.log_odds(self.scores(vectors), seconds[:, None], known)
+        if self.threshold is None:
+            return odds
+        return odds - self._calibration.log_odds(self.threshold, seconds[:, None], known)
+
+    def posterior(
+        self, scores: NDArray[np.float32], seconds: float, prior: float = EVEN
+    ) -> NDArray[np.float64]:
+        """Say how probable it is, given scores (names,) of some seconds of speech, that nobody speaks or who.
+
+        Returns
+        -------
+        ndarray
+            Shape (1 + names,), of sum 1: nobody enrolled, then every name; before, each name is as likely.
+        """
+        odds = self._calibration.log_odds(scores, seconds, self._enrolled_seconds)
+        # The evidence for a name is its odds against a stranger.
+        weights = np.append(-logit(prior, "prior"), odds - np.log(len(scores)))
+        shares = np.exp(weights - weights.max())
+        return np.asarray(shares / shares.sum())
+
     def identify(self, clip: AudioSource, prior: float = EVEN) -> Identity:
         """Say who of the enrolled a clip is of, or nobody.
 
@@ -93,11 +124,7 @@ class SpeakerVerifier(Enrolled):
     def identity(self, vector: NDArray[np.float32], seconds: float, prior: float = EVEN) -> Identity:
         """Say whose a unit vector (dim,) of some seconds of speech is; as ``identify``."""
         names, scores = self.classes_, self.scores(vector[None])[0]
-        odds = self._calibration.log_odds(scores, seconds, self._enrolled_seconds)
-        # Of nobody, of each: the evidence for a name is its odds against a stranger.
-        weights = np.append(-logit(prior, "prior"), odds - np.log(len(names)))
-        shares = np.exp(weights - weights.max())
-        shares /= shares.sum()
+        shares = self.posterior(scores, seconds, prior)
         order = np.argsort(-scores)
         best = int(order[0])
         least = self._calibration.score_at(self._name_at, seconds, self._enrolled_seconds[best])

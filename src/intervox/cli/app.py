@@ -24,6 +24,7 @@ from intervox.cli.run import evaluate, extract, ingredients, refine, run, sweep,
 from intervox.cli.speakers import match, verify
 from intervox.cli.spot import spot
 from intervox.cli.use import embed
+from intervox.cli.who import who
 from intervox.errors import IntervoxError, IntervoxWarning, missing_train, plain_problem
 from intervox.parallel import ended_by_interrupt, quiet_threads
 
@@ -211,10 +212,9 @@ def _about(
 
 
 for command in (
-    *(embed, verify, match, enrol, identify, calibrate, spot, export, demo),
+    *(embed, verify, match, enrol, identify, calibrate, spot, who, export, demo),
     *_RESUMING,
-    *(compare, tables, trials),
-    *(backbones, engines, assets, doctor),
+    *(compare, tables, trials, backbones, engines, assets, doctor),
 ):
     app.command()(command)
 app.add_typer(corpus_app, name="corpus")

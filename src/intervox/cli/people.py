@@ -1,6 +1,7 @@
 """The commands that enrol names, and tell many people apart: enrol, identify, calibrate."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
@@ -49,6 +50,12 @@ def enrol(
     keyword: Annotated[
         bool, typer.Option("--keyword", help="Enrol a keyword for `intervox spot`, not a speaker.")
     ] = False,
+    trim: Annotated[
+        bool,
+        typer.Option(
+            "--trim", help="Cut silence before and after the speech of each clip; needs the extra `vad`."
+        ),
+    ] = False,
     model: ModelOption = None,
     strict: StrictOption = False,
     as_json: JsonLinesOption = False,
@@ -57,7 +64,8 @@ def enrol(
 
     Give a name and its clips, or a folder in which each sub-folder is a name and holds its clips;
     other files there are skipped. The file keeps vectors, not sound. A name that is there already
-    gets further examples. If a clip can't be embedded, the file stays as it was.
+    gets further examples. If a clip can't be embedded, the file stays as it was. Silence around the speech
+    counts as part of an example: cut it, or let --trim cut it.
 
     \b
     intervox enrol alice alice-*.wav --into people.safetensors
@@ -70,11 +78,16 @@ def enrol(
 
     from intervox.applications.spotter import KeywordSpotter
     from intervox.applications.verifier import SpeakerVerifier
-    from intervox.audio import load_audio
+    from intervox.audio import AudioSource, Waveform, load_audio
     from intervox.interop.clips import open_clip
 
     if into.suffix != _SUFFIX:
         raise IntervoxError(f"{into} is no file of names: let it end in {_SUFFIX}")
+    load: Callable[[AudioSource], Waveform] = load_audio
+    if trim:
+        from intervox.applications.vad import trimmed
+
+        load = trimmed
     found = _examples(name, clips, as_json)
     total = sum(map(len, found.values()))
     kind = KeywordSpotter if keyword else SpeakerVerifier
@@ -86,8 +99,8 @@ def enrol(
         read = watched(chain.from_iterable(found.values()), total, "enrolling", prints=False)
         for each, paths in found.items():
             # Kept where it is the only one: a pipe can't be read again.
-            alone = [load_audio(open_clip(next(read)))] if len(paths) == 1 else None
-            enrolled.enrol(each, alone or map(open_clip, islice(read, len(paths))))
+            alone = [load(open_clip(next(read)))] if len(paths) == 1 else None
+            enrolled.enrol(each, alone or map(load, map(open_clip, islice(read, len(paths)))))
             if alone and isinstance(enrolled, KeywordSpotter) and enrolled.counts_[each] == 1:
                 warnings[each] = warn_of_one_example(enrolled, each, alone[0])
         enrolled.save(into)
@@ -239,7 +252,7 @@ def calibrate(
     behind = f"in {shown.comparisons:,} comparisons with {shown.people} people"
     cohort = f"; scores are normalised by {shown.cohort_clips:,} other clips" if shown.cohort_clips else ""
     say(
-        {"people": str(people)} | asdict(shown),
+        {"file": str(people)} | asdict(shown),
         f"{people}: threshold {shown.threshold:.3f}; {100 * shown.rate:.2g} % of {whom} (95 % interval "
         f"{low} to {high} %), {behind}{cohort}",
         as_json,
