@@ -117,7 +117,7 @@ def test_what_single_words_lack_the_next_kind_gives() -> None:
 
 
 def test_a_language_without_lexicon_names_those_that_have_one() -> None:
-    with pytest.raises(IntervoxError, match=r"no built-in texts in 'ja', only in de, en, .*texts\.file"):
+    with pytest.raises(IntervoxError, match=r"no built-in texts in 'ja', only in cs, de, en, .*texts\.file"):
         texts(TextSettings(), ["ja"], 0)
 
 

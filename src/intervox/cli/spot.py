@@ -52,9 +52,7 @@ def spot(
     keywords: Annotated[Path | None, typer.Option(help="A file of `intervox enrol --keyword`.")] = None,
     false_alarms_per_hour: Annotated[
         float | None,
-        typer.Option(
-            min=0, help="Set the threshold by this rate, on --background.", show_default="calibrated"
-        ),
+        typer.Option(min=1e-6, max=1e6, help="Set the threshold by this rate on --background."),
     ] = None,
     background: Annotated[
         list[str] | None,
