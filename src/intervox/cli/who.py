@@ -32,7 +32,9 @@ def who(
     ] = None,
     speakers: Annotated[
         int | None,
-        typer.Option(min=1, help="How many speak in each recording, without --people.", show_default="found"),
+        typer.Option(
+            min=1, max=1000, help="How many speak in each recording, without --people.", show_default="found"
+        ),
     ] = None,
     rttm: Annotated[Path | None, typer.Option(help="File to write in RTTM, for scoring tools.")] = None,
     model: ModelOption = None,
