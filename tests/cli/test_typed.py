@@ -11,6 +11,7 @@ from intervox import typed
 from intervox.applications.enrolled import UNKNOWN
 from intervox.applications.spotter import KeywordSpotter
 from intervox.audio import Waveform
+from intervox.cli import spot
 from intervox.engines.base import load_engine
 from intervox.errors import IntervoxError
 from intervox.recipe.engines import EspeakSettings
@@ -157,6 +158,18 @@ def test_wrong_options_are_one_sentence(run: Run, clips: Path, words: tuple[str,
     assert error.startswith("error: ")
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+def test_without_the_synthesiser_the_extra_is_named(
+    run: Run, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spot, "find_spec", lambda _: None)
+    code, output, error = run("spot", "a.wav", "--text", "zero")
+    assert (code, output) == (2, "")
+    assert error == (
+        "error: a typed keyword needs the package 'espeakng-loader', which is not installed: pip install "
+        "intervox[espeak]\n"
+    )
 
 
 def test_the_threshold_follows_the_background(run: Run, clips: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,7 @@ from intervox.cli.common import (
     watched,
     while_read,
 )
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, missing_extra
 
 if TYPE_CHECKING:
     from intervox.applications.detections import Detection
@@ -156,6 +157,8 @@ def _spotter(
     enrolled = find_examples(examples)
     spotter = KeywordSpotter.load(keywords, model) if keywords else KeywordSpotter(open_model(model))
     if texts:
+        if find_spec("espeakng_loader") is None:
+            raise missing_extra("espeakng-loader", "espeak", "a typed keyword")
         from intervox.typed import enrol_typed
 
         for text in dict.fromkeys(texts):
