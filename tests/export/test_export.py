@@ -223,6 +223,16 @@ def test_subspaces_may_have_the_names_of_values_inside(tmp_path: Path) -> None:
     assert run_graph(tmp_path / "model.onnx", [clip]).keys() == spaces.keys()
 
 
+def test_a_graph_does_not_say_where_it_was_made(
+    traced: tuple[SubspaceModel, graph.Parts], exported: Exported
+) -> None:
+    parts = [part.SerializeToString() for part in (traced[1].encoder, traced[1].heads)]
+    for data in (*parts, exported.graph.read_bytes(), (default_model_folder() / "model.onnx").read_bytes()):
+        assert b"stack_trace" not in data
+        assert b"site-packages" not in data
+        assert b"export/encoders" not in data
+
+
 def test_a_graph_that_differs_is_not_written(tiny: SubspaceModel, tmp_path: Path) -> None:
     tiny.mean += 0.1
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx
 import torch
-from onnx import FunctionProto, ModelProto, compose, helper, inliner, parser
+from onnx import FunctionProto, GraphProto, ModelProto, compose, helper, inliner, parser
 from torch import Tensor, nn
 
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE
@@ -298,4 +298,17 @@ def _trace(
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    traced = program.model_proto
+    forget_origin(traced.graph)
+    return traced
+
+
+def forget_origin(graph: GraphProto) -> None:
+    """Take away where each node came from: the exporter keeps stack traces, with paths of this machine."""
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                forget_origin(inner)
