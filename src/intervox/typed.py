@@ -63,7 +63,7 @@ def enrol_typed(
     Parameters
     ----------
     engine
-        ``espeak``, or ``kokoro``, which sounds like people and takes fifty times as long.
+        ``espeak``, or ``kokoro``, which sounds more like people and takes much longer.
     language
         BCP 47 tag of what is typed.
 
@@ -76,9 +76,9 @@ def enrol_typed(
         raise IntervoxError(f"typed keywords are said by {' or '.join(ENGINES)}, not by {engine!r}")
     speaker = load_engine(ENGINES[engine](voices=VOICES, languages=(language,)))
     speaker.check()
-    near = near_misses(text, language)
     if not phonemes(text, language):
         raise IntervoxError(f"nothing can be said of {text!r}: type a word or a phrase")
+    near = near_misses(text, language)
     with progress_bar(f"saying {text}", 2 * VOICES + len(near) * RIVAL_VOICES, "clips") as bar:
 
         def said(word: str, voices: int, disturbed: bool) -> Iterator[Waveform]:

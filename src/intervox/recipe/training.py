@@ -130,7 +130,7 @@ class EncoderSettings(Part):
     default all below the highest layer that a subspace uses) and, with ``front_end``, of the layers before
     them. ``method: lora`` trains low-rank products of ``rank`` and ``alpha`` beside the blocks' linear
     modules ``targets`` (Hu et al. 2021). The maps are first trained for ``map_steps`` steps on the frozen
-    backbone, unless one of them pools frames: a step costs a thousandth there. ``learning_rate`` follows
+    backbone, unless one of them pools frames: a step is cheap there. ``learning_rate`` follows
     the schedule of ``training``. In each step a share of ``warp`` of the speakers is heard as somebody
     else: played by a factor from ``warp_range`` faster, which moves pitch, formants and rate together. A
     share of ``fresh_conditions`` of the disturbed cells is made anew in each step, from the dry copy under
