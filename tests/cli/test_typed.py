@@ -188,6 +188,10 @@ def test_the_threshold_follows_the_background(run: Run, clips: Path) -> None:
     assert "error" not in error
     (found,) = lines(output)
     assert (code, found["keyword"]) == (0, "captain")
+    sf.write(clips / "silence.wav", np.zeros(16_000 * 60, np.float32), 16_000)
+    code, _, error = run(*given, "--false-alarms-per-hour", "120", "--background", "silence.wav")
+    assert code == 2
+    assert "almost silent" in error
     code, _, error = run(*given, "--false-alarms-per-hour", "0.5", "--background", "background.wav")
     assert code == 2
     assert "too few for 0.5 false alarms an hour" in error

@@ -1,4 +1,4 @@
-"""Tiny encoders in a step: their gradient, where they start, and every family trained where it is asked to."""
+"""Tiny encoders in a step: their gradient, where they start, and every family trained where asked."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

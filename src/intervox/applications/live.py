@@ -146,6 +146,8 @@ class Window:
         How alike they are; ``NOTHING`` of silence.
     voice
         Its vector in the speaker subspace, shape (dim,), where somebody asks who speaks.
+    heard
+        Whether it is loud and long enough to be compared at all.
     """
 
     start: float
@@ -153,6 +155,7 @@ class Window:
     column: int = 0
     score: float = NOTHING
     voice: NDArray[np.float32] | None = None
+    heard: bool = False
 
 
 def sliding_windows(

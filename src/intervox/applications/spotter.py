@@ -216,12 +216,13 @@ class KeywordSpotter(Enrolled):
             raise IntervoxError(f"the rate is {rate}: give false alarms an hour, a number above 0")
         if is_one_clip(background):
             raise IntervoxError("background is a list of recordings: write [recording]")
-        peaks, seconds = [np.zeros(0)], 0.0
+        peaks, seconds, heard = [np.zeros(0)], 0.0, 0
         for source in background:
             windows = list(self._windows(stream_audio(source)))
             scores = np.array([window.score for window in windows])
             peaks.append(scores[pick_peaks(scores, self._distance)])
             seconds += windows[-1].end
+            heard += sum(window.heard for window in windows)
         allowed = int(rate * seconds / 3600)
         if not allowed:
             raise IntervoxError(
@@ -231,7 +232,7 @@ class KeywordSpotter(Enrolled):
         rising = np.sort(np.concatenate(peaks))
         if len(rising) > allowed:
             self.threshold = float(np.nextafter(np.float32(rising[-allowed - 1]), np.float32(2)))
-        elif self.rivals is None:
+        elif self.rivals is None or heard <= allowed:
             raise IntervoxError("the background is almost silent: give recordings of what will be heard")
         else:  # rivals take nearly all of it: no threshold lets more pass than the rate allows
             self.threshold = self.score_at(0.5, self.prior)
@@ -282,7 +283,7 @@ class KeywordSpotter(Enrolled):
                 times = begin / SAMPLE_RATE, (begin + len(wave)) / SAMPLE_RATE
                 if index in found:
                     column = int(found[index].argmax())
-                    yield Window(*times, column, float(found[index][column]), voices.get(index))
+                    yield Window(*times, column, float(found[index][column]), voices.get(index), True)
                 else:
                     yield Window(*times)
 
