@@ -1,6 +1,6 @@
 # make quickstart   set up, run the whole path, say where the report is
 # make standard     set up, and run the recipe with two engines and all checks
-# make model        set up, and rebuild the model in the package (needs flite, see docs/default.md)
+# make model        set up, and rebuild the model in the package (needs flite and festival, see docs/default.md)
 # make demo         set up, and open the demo page on this machine
 # make docs         set up, build the documentation site, and say where it is
 # make test         set up, then lint, types and the fast tests
@@ -19,13 +19,10 @@ standard: .venv/standard-ready
 	$(BIN)/intervox run standard
 
 # The model that comes with the package: corpus, training, evaluation, then the folder with its hashes.
-PACKAGED := src/intervox/model/default
 model: .venv/model-ready
 	$(BIN)/intervox assets kokoro
 	$(BIN)/intervox run default
-	$(BIN)/intervox export --model runs/default --int8 --out build/default
-	cp $(addprefix build/default/,config.json model.safetensors model.onnx README.md) $(PACKAGED)
-	cd $(PACKAGED) && sha256sum config.json model.safetensors model.onnx README.md > SHA256SUMS
+	$(BIN)/python benchmarks/calibrate.py --model runs/default
 
 demo: .venv/demo-ready
 	$(BIN)/intervox demo
@@ -87,7 +84,7 @@ clean:
 	touch $@
 
 .venv/model-ready: .venv/standard-ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[piper,voices,export]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[piper,voices,adapt,export]"
 	touch $@
 
 .venv/demo-ready: .venv/run-ready
