@@ -19,6 +19,9 @@ from safetensors import SafetensorError
 
 from intervox.errors import IntervoxError
 
+GENERATION = "0.1.0"
+"""Part of every step's key. Raise it when code makes other bytes of the same settings."""
+
 
 def cache_folder() -> Path:
     """Return where models made ready for use are kept: ``$INTERVOX_CACHE``, or the user's cache folder."""

@@ -12,6 +12,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
+from intervox.errors import install_command
 from intervox.interop.clips import examples
 from tests.cli.test_bad_input import is_one_sentence
 from tests.support.commands import Run, lines, start
@@ -167,7 +168,7 @@ def test_without_a_microphone_the_mend_is_named(
     code, output, error = run("spot", "--microphone", "--examples", "words")
     assert (code, output) == (2, "")
     assert is_one_sentence(error)
-    assert "pip install intervox[microphone]" in error
+    assert install_command("microphone") in error
 
 
 @pytest.mark.parametrize(

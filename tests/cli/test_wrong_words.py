@@ -16,6 +16,7 @@ import pytest
 import soundfile as sf
 
 from intervox.cli import app as cli
+from intervox.errors import install_command
 from intervox.model.files import default_model_folder
 from intervox.recipe import names
 from tests.cli.test_bad_input import is_one_sentence, run_main
@@ -253,7 +254,7 @@ def test_a_missing_extra_of_a_command_is_named(
     code, _, error = run_main(monkeypatch, capsys, *words)
     assert code == 2
     assert is_one_sentence(error)
-    assert f"pip install intervox[{extra}]" in error
+    assert install_command(extra) in error
 
 
 @pytest.mark.parametrize(

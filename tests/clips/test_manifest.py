@@ -209,7 +209,7 @@ def test_reading_lists_loads_nothing_heavy() -> None:
 
 def test_without_pyarrow_parquet_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(IntervoxError, match=r"Parquet files needs .*pip install intervox\[train\]"):
+    with pytest.raises(IntervoxError, match=r"Parquet files needs .*pip install .*\[train\]"):
         read_manifest(tmp_path / "m.parquet")
 
 

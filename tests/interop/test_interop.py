@@ -199,7 +199,7 @@ def test_kaldi_names_have_no_spaces(tmp_path: Path) -> None:
 
 def test_without_kaldiio_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kaldiio", None)
-    with pytest.raises(IntervoxError, match=r"pip install intervox\[kaldi\]"):
+    with pytest.raises(IntervoxError, match=r"pip install .*\[kaldi\]"):
         write(tmp_path / "v.ark", {"a": np.ones((1, 2), np.float32)}, ["u"])
 
 

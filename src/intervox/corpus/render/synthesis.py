@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from intervox import __version__
 from intervox.clips.corpus import ABOUT, PLAN, Corpus, read_parquet, shard_path
 from intervox.clips.schema import CELL_SCHEMA, CorpusFacts, EngineFacts, VoiceFacts, read_cells
 from intervox.clips.source import check_failures
@@ -26,7 +25,7 @@ from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
 from intervox.recipe.corpus import CastingSettings, ConditionSettings, CorpusRecipe
 from intervox.recipe.engines import EngineSettings
-from intervox.storage import StepFolder, atomic_path, stable_hash, write_bytes, write_json
+from intervox.storage import GENERATION, StepFolder, atomic_path, stable_hash, write_bytes, write_json
 
 SCHEMA_VERSION = 2
 """Of the corpus' format."""
@@ -131,7 +130,7 @@ def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
     return stable_hash(
         [
             SCHEMA_VERSION,
-            __version__,
+            GENERATION,
             recipe.model_dump(mode="json", exclude=idle),
             own_texts.read_text(encoding="utf-8", errors="replace") if own_texts else None,
             seed,
