@@ -1,4 +1,4 @@
-"""The one exception that is the user's to mend, and the one warning."""
+"""The one exception that is the user's to fix, and the one warning."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 class IntervoxError(Exception):
     """Something the caller can put right.
 
-    The message is one sentence that names the file, field or value and the mend. The command line
+    The message is one sentence that names the file, field or value and the remedy. The command line
     prints it without a traceback and exits with code 2.
     """
 

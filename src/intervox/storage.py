@@ -139,7 +139,7 @@ def _blamed_on(path: Path) -> Iterator[None]:
                 "again; everything finished so far is kept"
             ) from error
         if isinstance(error, OSError) and error.errno and f".{path.name}.{os.getpid()}@" in str(error):
-            # The temporary name is ours: what the caller gave is what they can mend.
+            # The temporary name is ours: what the caller gave is what they can fix.
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
 
@@ -219,7 +219,7 @@ def free_memory() -> int:
         return free
 
 
-def check_memory(what: str, needed: float, mend: str) -> None:
+def check_memory(what: str, needed: float, remedy: str) -> None:
     """Refuse what can't fit into memory, before the system kills it without a word.
 
     Parameters
@@ -229,11 +229,11 @@ def check_memory(what: str, needed: float, mend: str) -> None:
     """
     if needed > (free := free_memory()):
         raise IntervoxError(
-            f"{what} takes at least {_gib(needed)} of memory, and {_gib(free)} are free: {mend}"
+            f"{what} takes at least {_gib(needed)} of memory, and {_gib(free)} are free: {remedy}"
         )
 
 
-def check_disk(what: str, needed: float, folder: Path, mend: str) -> None:
+def check_disk(what: str, needed: float, folder: Path, remedy: str) -> None:
     """Refuse to begin what the disk can't hold.
 
     Parameters
@@ -246,7 +246,7 @@ def check_disk(what: str, needed: float, folder: Path, mend: str) -> None:
     home = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if needed > (free := shutil.disk_usage(home).free):
         raise IntervoxError(
-            f"{what} takes at least {_gib(needed)} on disk, and {_gib(free)} are free in {home}: {mend}"
+            f"{what} takes at least {_gib(needed)} on disk, and {_gib(free)} are free in {home}: {remedy}"
         )
 
 

@@ -176,7 +176,7 @@ def test_without_a_microphone_the_mend_is_named(
     [
         ((), "say where to listen"),
         (("talk.wav", "--microphone"), "say where to listen"),
-        (("talk.wav", "--examples", "words/marmalade/1.wav"), "is no folder of examples"),
+        (("talk.wav", "--examples", "words/marmalade/1.wav"), "is not a folder of examples"),
         (("talk.wav", "--examples", "empty"), "holds no audio files"),
         (("talk.wav", "--examples", "yes=none/*.wav"), "no file matches"),
         (("talk.wav", "--keywords", "gone.safetensors"), "gone.safetensors is not a file"),

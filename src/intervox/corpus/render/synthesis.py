@@ -38,7 +38,7 @@ def synthesise(
     pool: Pool | None = None,
     casting: Cast | None = None,
 ) -> Corpus:
-    """Render the corpus of a recipe into ``folder``, or go on where an earlier call stopped.
+    """Render the corpus of a recipe into ``folder``, or resume an earlier call.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def synthesise(
     folder
         A new or empty folder, or one that this function made.
     pool
-        Where the shards are made; by default in one process a core.
+        Where the shards are made; by default in one process per core.
     casting
         Merges or leaves out near-duplicate voices, and measures how far each rendition lies from
         its own.
@@ -94,7 +94,7 @@ def _make(
     plan: Callable[[], pa.Table],
     casting: Cast | None = None,
 ) -> Corpus:
-    """Lay out a plan and render it, or go on where an earlier call stopped."""
+    """Lay out a plan and render it, or resume an earlier call."""
     for settings in recipe.engines:
         load_engine(settings).check()
     key = corpus_key(recipe, seed)
@@ -222,7 +222,7 @@ def _finish(
 
 
 def _forget_unrendered(shards: dict[Path, pa.Table]) -> None:
-    """Delete the shards with cells that could not be rendered, so that a mended engine gets another try.
+    """Delete the shards with cells that could not be rendered, so that a fixed engine gets another try.
 
     What was rendered and rejected was measured; it would be rejected again.
     """
