@@ -110,7 +110,8 @@ def _pair(source: Any, name: str) -> tuple[NDArray[Any], Any]:
     except (ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise IntervoxError(
-            f"{name} is not an array of numbers ({reason}): give numbers shaped (samples,) or (samples, channels)"
+            f"{name} is not an array of numbers ({reason}): "
+            "give numbers shaped (samples,) or (samples, channels)"
         ) from None
 
 
