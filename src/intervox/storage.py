@@ -101,10 +101,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
             mode = temporary.stat().st_mode
             yield temporary
             temporary.chmod(mode)
+            _flush(temporary)
             os.replace(temporary, path)
         finally:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def _flush(path: Path) -> None:
+    """Wait until the disk has a file: otherwise a power cut may leave its name with nothing behind it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager
