@@ -118,6 +118,11 @@ def _npz(**members: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def _zeros() -> bytes:
+    """Return a megabyte that unpacks to a gigabyte."""
+    return _npz(embedding=_npy((2**18, 2**10)) + bytes(2**30))
+
+
 def _pickled() -> bytes:
     buffer = io.BytesIO()
     array = np.array([_Bomb()], object)
@@ -244,7 +249,7 @@ _BY_KIND: dict[str, dict[str, Make]] = {
     "vectors": {
         "a pickle in .npz": _vectors(embedding=_pickled(), path=_pickled()),
         "terabytes in .npz": _vectors(embedding=_npy((2**32, 256)), path=_npy((2**32,), "<U9")),
-        "a zip bomb": _vectors(embedding=_npy((2_000_000, 512)) + bytes(2**30)),
+        "a zip bomb": _file("v.npz", _zeros, "evaluate", "--embeddings", "v.npz"),
         "names that climb out of .npz": _vectors(**{"../../embedding": _npy((1, 2)) + bytes(8)}),
     },
     "sounds": {
