@@ -1,4 +1,4 @@
-"""The site has a page for each command, with all that its help says, and tables where a page asks for them."""
+"""The site has a page for each command, with all that its help says, and tables where pages ask for them."""
 
 import runpy
 from pathlib import Path
