@@ -4,11 +4,12 @@
 # make demo         set up, and open the demo page on this machine
 # make docs         set up, build the documentation site, and say where it is
 # make test         set up, then lint, types and the fast tests
+# make hardness     set up, then kills, damage, full disks, hostile files and crowds, with their counts
 # make slow         set up, then the tests of pages, site, notebook, browser and kills
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart standard model demo docs test lint unit slow bench figures readme clean
+.PHONY: quickstart standard model demo docs test lint unit slow hardness bench figures readme clean
 
 quickstart: .venv/run-ready
 	$(BIN)/intervox run quickstart
@@ -38,6 +39,8 @@ lint: .venv/dev-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python tools/prose.py
 
 # A worker a core, and a thread a worker.
 unit: .venv/dev-ready
@@ -47,6 +50,11 @@ unit: .venv/dev-ready
 SLOW := slow
 slow: .venv/dev-ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "$(SLOW)"
+
+# Kills, damage, full disks, hostile files and crowds: the counts go into docs/hardness.md. SHARE=0.01 for a try.
+SHARE := 1
+hardness: .venv/dev-ready
+	$(BIN)/python -m hardness --share $(SHARE)
 
 bench: .venv/dev-ready
 	$(BIN)/python benchmarks/extraction.py

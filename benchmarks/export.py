@@ -74,7 +74,7 @@ def one_by_one(model: SubspaceModel, waves: Sequence[Waveform]) -> Vectors:
 
 def speeds(ways: dict[str, Encode], rounds: int) -> Table:
     """Time every way on clips of one length, in turn; the ratio is to PyTorch clip by clip."""
-    table = Table("seconds a clip", *(f"{name}, × real time (ratio)" for name in ways))
+    table = Table("seconds per clip", *(f"{name}, × real time (ratio)" for name in ways))
     for seconds, count in ((1.0, 60), (4.0, 20), (30.0, 3)):
         random = np.random.default_rng(0)
         waves = [random.normal(0, 0.1, round(seconds * SAMPLE_RATE)).astype(np.float32) for _ in range(count)]

@@ -147,4 +147,4 @@ if __name__ == "__main__":
     console.print(roc_table(kinds, scores(heard, said), scores(misheard, instead)))
     console.print(refusal_table(kinds, above))
     seconds = sum(map(len, waves)) / SAMPLE_RATE / len(waves)
-    print(f"{seconds:.2f} s a clip; listening {spent / len(waves):.3f} s, {cpu / len(waves):.3f} s of CPU")
+    print(f"{seconds:.2f} s per clip; listening {spent / len(waves):.3f} s, {cpu / len(waves):.3f} s of CPU")

@@ -94,8 +94,8 @@ def print_stages(recipe: CorpusRecipe, folder: Path) -> float:
             rendering.render_shard(shard)
         total = time.perf_counter() - begun
     for stage, seconds in sorted(spent.items(), key=lambda item: -item[1]):
-        print(f"{stage:<10} {seconds / total:5.0%}  {1000 * seconds / len(cells):6.2f} ms a cell")
-    print(f"{'all':<10}        {1000 * total / len(cells):6.2f} ms a cell in one process")
+        print(f"{stage:<10} {seconds / total:5.0%}  {1000 * seconds / len(cells):6.2f} ms per cell")
+    print(f"{'all':<10}        {1000 * total / len(cells):6.2f} ms per cell in one process")
     return len(cells) / total
 
 

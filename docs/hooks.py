@@ -1,29 +1,71 @@
-"""What the site takes from the code: the tables of the recipe's fields, from its schema.
+"""What the site takes from elsewhere: the fields of recipes, tables of other pages, pages of the repository.
 
-MkDocs calls ``on_page_markdown`` for every page; in ``reference/recipe.md`` the line ``{{ recipe }}``
-becomes one section for each part of the recipe.
+MkDocs calls ``on_page_markdown`` for every page. The line ``{{ recipe }}`` becomes one section for each part
+of the recipe, from its schema; ``{{ table PAGE#SECTION }}`` becomes the first table of that section.
 """
 
 import inspect
 import json
+import re
 import types
 import typing
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from markdown.extensions.toc import slugify
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from intervox.recipe import Recipe
 from intervox.recipe.parts import Part
 
-PLACE = "{{ recipe }}"
+DOCS = Path(__file__).parent
+RECIPE = "{{ recipe }}"
+TABLE = re.compile(r"\{\{ table ([\w/-]+\.md)#([\w-]+) \}\}")
+OF_THE_REPOSITORY = {
+    "changelog.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "security.md": "SECURITY.md",
+}
+"""Page of the site to the file at the repository's top."""
+
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥", "pattern": "pattern"}
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", type(None): "none"}
 
 
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that lie at the repository's top."""
+    for page, name in OF_THE_REPOSITORY.items():
+        text = (DOCS.parent / name).read_text(encoding="utf-8")
+        text = re.sub(r"\]\(docs/", "](", text)
+        text = re.sub(r"\[([^\]]+)\]\(LICENSE\)", r"\1", text)
+        files.append(File.generated(config, page, content=text))
+    return files
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the recipe's tables where a page asks for them."""
-    return markdown.replace(PLACE, recipe_reference()) if PLACE in markdown else markdown
+    """Put the recipe's tables, and tables of other pages, where a page asks for them."""
+    markdown = TABLE.sub(lambda found: table_of(DOCS / found[1], found[2]), markdown)
+    return markdown.replace(RECIPE, recipe_reference()) if RECIPE in markdown else markdown
+
+
+def table_of(page: Path, section: str) -> str:
+    """Return the first table of a section.
+
+    Raises
+    ------
+    LookupError
+        There is no such section, or no table in it.
+    """
+    parts = re.split(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for title, text in zip(parts[1::2], parts[2::2], strict=True):
+        if slugify(title, "-") == section and (
+            found := re.search(r"^\|.*\n(?:\|.*\n?)+", text, re.MULTILINE)
+        ):
+            return found[0]
+    raise LookupError(f"{page.name} has no table under {section!r}")
 
 
 def recipe_reference() -> str:

@@ -66,7 +66,7 @@ class IntervoxSpeakerRecognition:
         wavs1, wavs2, wav1_lens, wav2_lens
             As of ``encode_batch``.
         threshold
-            Cosine from which on a speaker is the same; by default where the calibrated probability of
+            Minimum cosine for the same speaker; by default where the calibrated probability of
             that is a half at even odds. SpeechBrain's 0.25 belongs to its own embeddings.
 
         Returns

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from intervox.recipe import Recipe, load_recipe
     from intervox.training.losses import MultiPart
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "Decision",
@@ -75,6 +75,8 @@ if not TYPE_CHECKING:  # a type checker that sees __getattr__ would take any nam
 
     def __getattr__(name: str) -> object:
         """Import public names on first use: ``import intervox`` itself must cost nothing."""
+        if name == "__version__":
+            return _version()
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         try:
@@ -83,6 +85,16 @@ if not TYPE_CHECKING:  # a type checker that sees __getattr__ would take any nam
             from intervox.errors import missing_train
 
             raise missing_train(error, f"intervox.{name}") from error
+
+
+def _version() -> str:
+    """Return what the tag said when the package was built or installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("intervox")
+    except PackageNotFoundError:  # run from its source alone
+        return "0+uninstalled"
 
 
 def __dir__() -> list[str]:

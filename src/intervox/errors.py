@@ -1,4 +1,4 @@
-"""The one exception that is the user's to mend, and the one warning."""
+"""The one exception that is the user's to fix, and the one warning."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 class IntervoxError(Exception):
     """Something the caller can put right.
 
-    The message is one sentence that names the file, field or value and the mend. The command line
+    The message is one sentence that names the file, field or value and the remedy. The command line
     prints it without a traceback and exits with code 2.
     """
 
@@ -22,8 +22,32 @@ class IntervoxWarning(IntervoxError, UserWarning):  # noqa: N818 - a warning tha
 def missing_extra(package: str, extra: str, purpose: str) -> IntervoxError:
     """Say which optional dependency is absent and how to install it."""
     return IntervoxError(
-        f"{purpose} needs the package {package!r}, which is not installed: pip install intervox[{extra}]"
+        f"{purpose} needs the package {package!r}, which is not installed: {install_command(extra)}"
     )
+
+
+def install_command(extra: str) -> str:
+    """Return the command that adds an extra to this installation, from where it came.
+
+    An installation from a checkout or a file is not on the package index, where another version, or
+    another package, may have the name.
+    """
+    import json
+    import shlex
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        record = distribution("intervox").read_text("direct_url.json")  # PEP 610
+    except PackageNotFoundError:
+        record = None
+    origin = json.loads(record) if record else {}
+    if not origin.get("url"):
+        return f"pip install intervox[{extra}]"
+    if "dir_info" not in origin:
+        return "pip install " + shlex.quote(f"intervox[{extra}] @ {origin['url']}")
+    editable = "-e " if origin["dir_info"].get("editable") else ""
+    return f"pip install {editable}" + shlex.quote(f"{unquote(urlsplit(origin['url']).path)}[{extra}]")
 
 
 def missing_train(error: ModuleNotFoundError, purpose: str) -> Exception:

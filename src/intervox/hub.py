@@ -11,7 +11,7 @@ _PATIENCE = 3.0
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name that is no folder here may be one on the hub, USER/NAME; a path never is."""
+    """Whether a name that is not a folder here may be one on the hub, USER/NAME; a path never is."""
     path = Path(name)
     return bool(_HUB_ID.fullmatch(name)) and not path.exists() and not path.parent.exists()
 

@@ -14,13 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from intervox import __version__
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError, missing_extra
 from intervox.evaluation.results import INGREDIENTS, SWEEP, Ingredients, Metrics, Sweep
 from intervox.parallel import Pool, default_workers
 from intervox.recipe import Recipe, dump_recipe, load_recipe
-from intervox.storage import read_json, stable_hash, write_bytes, write_json
+from intervox.storage import GENERATION, read_json, stable_hash, write_bytes, write_json
 
 if TYPE_CHECKING:
     from intervox.backbones.base import Backbone
@@ -159,7 +158,7 @@ def evaluate(run: Run) -> Metrics:
     model_folder = run.folder / "model"
     training = training_record(model_folder, features, recipe)
     measured_on = protocols_key(find_protocols(settings.protocols, settings.max_clips))
-    key = stable_hash([__version__, training.key, corpus.key, recipe.model_dump(mode="json"), measured_on])
+    key = stable_hash([GENERATION, training.key, corpus.key, recipe.model_dump(mode="json"), measured_on])
     with _logged(run, "evaluate"):
         if finished := finished_results(run.folder, key):
             return finished

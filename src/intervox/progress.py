@@ -19,7 +19,7 @@ from rich.table import Column
 console = Console(stderr=True)
 
 _WIDE = 110
-"""Columns of a terminal from which on there is room for notes beside the rate."""
+"""The fewest columns of a terminal with room for notes beside the rate."""
 
 
 class Bar:

@@ -19,6 +19,9 @@ from safetensors import SafetensorError
 
 from intervox.errors import IntervoxError
 
+GENERATION = "0.1.0"
+"""Part of every step's key. Raise it when code makes other bytes of the same settings."""
+
 
 def cache_folder() -> Path:
     """Return where models made ready for use are kept: ``$INTERVOX_CACHE``, or the user's cache folder."""
@@ -98,10 +101,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
             mode = temporary.stat().st_mode
             yield temporary
             temporary.chmod(mode)
+            _flush(temporary)
             os.replace(temporary, path)
         finally:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def _flush(path: Path) -> None:
+    """Wait until the disk has a file: otherwise a power cut may leave its name with nothing behind it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -136,7 +146,7 @@ def _blamed_on(path: Path) -> Iterator[None]:
                 "again; everything finished so far is kept"
             ) from error
         if isinstance(error, OSError) and error.errno and f".{path.name}.{os.getpid()}@" in str(error):
-            # The temporary name is ours: what the caller gave is what they can mend.
+            # The temporary name is ours: what the caller gave is what they can fix.
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
 
@@ -216,7 +226,7 @@ def free_memory() -> int:
         return free
 
 
-def check_memory(what: str, needed: float, mend: str) -> None:
+def check_memory(what: str, needed: float, remedy: str) -> None:
     """Refuse what can't fit into memory, before the system kills it without a word.
 
     Parameters
@@ -226,11 +236,11 @@ def check_memory(what: str, needed: float, mend: str) -> None:
     """
     if needed > (free := free_memory()):
         raise IntervoxError(
-            f"{what} takes at least {_gib(needed)} of memory, and {_gib(free)} are free: {mend}"
+            f"{what} takes at least {_gib(needed)} of memory, and {_gib(free)} are free: {remedy}"
         )
 
 
-def check_disk(what: str, needed: float, folder: Path, mend: str) -> None:
+def check_disk(what: str, needed: float, folder: Path, remedy: str) -> None:
     """Refuse to begin what the disk can't hold.
 
     Parameters
@@ -243,7 +253,7 @@ def check_disk(what: str, needed: float, folder: Path, mend: str) -> None:
     home = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if needed > (free := shutil.disk_usage(home).free):
         raise IntervoxError(
-            f"{what} takes at least {_gib(needed)} on disk, and {_gib(free)} are free in {home}: {mend}"
+            f"{what} takes at least {_gib(needed)} on disk, and {_gib(free)} are free in {home}: {remedy}"
         )
 
 

@@ -205,7 +205,7 @@ def test_a_damaged_file_is_refused(cohort: NDArray[np.generic], array: str, tmp_
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
     save_file(load_file(path) | {array: cohort}, path, metadata)
-    with pytest.raises(IntervoxError, match="people.safetensors is no file of enrolled names"):
+    with pytest.raises(IntervoxError, match="people.safetensors is not a file of enrolled names"):
         SpeakerVerifier.load(path, Given())
 
 

@@ -338,7 +338,7 @@ def test_a_microphone_gives_chunks_until_it_stops(monkeypatch: pytest.MonkeyPatc
     [
         (lambda: sounddevice(error=PortAudioError("Invalid sample rate")), "Invalid sample rate"),
         (lambda: sounddevice(error=ValueError("No input device matching 'x'")), "choose another device"),
-        (lambda: None, r"pip install intervox\[microphone\]"),
+        (lambda: None, r"pip install .*\[microphone\]"),
     ],
 )
 def test_without_a_microphone_the_mend_is_named(

@@ -187,7 +187,7 @@ def test_what_is_no_sound_is_refused(source: Any, tmp_path: Path) -> None:
 
 
 def test_a_row_without_sound_is_refused() -> None:
-    with pytest.raises(IntervoxError, match="a mapping with the keys text is no clip"):
+    with pytest.raises(IntervoxError, match="a mapping with the keys text is not a clip"):
         load_audio({"text": "yes"})
     with pytest.raises(IntervoxError, match="a mapping with the keys path, bytes"):
         load_audio({"path": None, "bytes": None})

@@ -13,6 +13,7 @@ import pytest
 import soundfile as sf
 
 from intervox.cli import app as cli
+from intervox.errors import install_command
 from intervox.storage import atomic_path
 from tests.conftest import Speech
 
@@ -174,7 +175,7 @@ def test_a_missing_extra_is_named(
     code, _, error = run_main(monkeypatch, capsys, *words, "--folder", str(folder))
     assert code == 2
     assert is_one_sentence(error)
-    assert f"pip install intervox[{extra}]" in error
+    assert install_command(extra) in error
 
 
 def test_a_full_disk_keeps_what_was_there(

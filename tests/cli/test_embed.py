@@ -73,7 +73,7 @@ def test_what_systems_leave_beside_clips_is_one_warning(run: Run, clips: Path) -
         (clips / name).touch()
     code, output, error = run("embed", "[aTd]*")
     assert (code, [line["clip"] for line in lines(output)]) == (0, ["a.wav"])
-    assert error == "warning: skipped 2 entries that are no clips in '[aTd]*', such as Thumbs.db\n"
+    assert error == "warning: skipped 2 entries that are not clips in '[aTd]*', such as Thumbs.db\n"
 
 
 def test_manifests_are_lists(run: Run, clips: Path) -> None:

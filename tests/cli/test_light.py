@@ -7,6 +7,7 @@ import pytest
 import soundfile as sf
 
 from intervox import SpeakerVerifier
+from intervox.errors import install_command
 from tests.support.absent import TRAIN, python
 from tests.support.corpora import tone_rows, write_corpus
 from tests.support.spoken import SENTENCES, spoken
@@ -139,7 +140,7 @@ except intervox.IntervoxError as error:
     first, second = done.stdout.splitlines()
     for said in (first, second):
         assert "needs the package" in said
-        assert said.endswith("pip install intervox[train]")
+        assert said.endswith(install_command("train"))
 
 
 @pytest.mark.parametrize("words", ["run mini", "evaluate mini", "corpus plan mini", "tables", "compare a b"])
@@ -147,14 +148,14 @@ def test_what_needs_training_names_the_extra(words: str, folder: Path) -> None:
     done = python(["-m", "intervox", *words.split()], folder, absent=TRAIN)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
-    assert done.stderr.endswith("pip install intervox[train]\n")
+    assert done.stderr.endswith(f"{install_command('train')}\n")
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_demo_names_its_own_extra(folder: Path) -> None:
     done = python(["-m", "intervox", "demo"], folder, absent=(*TRAIN, "gradio"))
     assert done.returncode == 2
-    assert done.stderr.endswith("pip install intervox[demo]\n")
+    assert done.stderr.endswith(f"{install_command('demo')}\n")
 
 
 def test_a_plan_needs_neither_engines_nor_what_renders(folder: Path) -> None:

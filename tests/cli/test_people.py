@@ -153,8 +153,8 @@ def test_what_cannot_be_shown_loses_nothing(run: Run, others: Path) -> None:
         person.rename(others / "mixed" / person.name)
     (others / "mixed" / "p03" / "2.wav").write_text("no audio")
     for folder, message in (
-        ("gone", "gone is no folder"),
-        ("a.wav", "a.wav is no folder"),
+        ("gone", "gone is not a folder"),
+        ("a.wav", "a.wav is not a folder"),
         ("empty", "holds no audio files"),
         ("few", "1 other people are too few"),
         ("mixed", "p03/2.wav"),

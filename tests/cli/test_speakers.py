@@ -185,7 +185,7 @@ def test_a_folder_of_folders_is_enrolled_at_once_and_again(run: Run, folders: Pa
     found = lines(output)
     assert {r["skipped"] for r in found if "skipped" in r} == {"people/cat/notes.txt", "people/nobody"}
     assert {r["name"]: r["examples"] for r in found if "name" in r} == {"ann": 2, "cat": 1}
-    assert "warning: skipped 2 entries that are no clips in people" in error
+    assert "warning: skipped 2 entries that are not clips in people" in error
     assert run("enrol", "people", "--into", "p.safetensors")[0] == 0
     assert SpeakerVerifier.load("p.safetensors").counts_ == {"ann": 4, "cat": 2}
     before = (folders / "p.safetensors").read_bytes()

@@ -12,6 +12,7 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
+from intervox.errors import install_command
 from intervox.interop.clips import examples
 from tests.cli.test_bad_input import is_one_sentence
 from tests.support.commands import Run, lines, start
@@ -167,7 +168,7 @@ def test_without_a_microphone_the_mend_is_named(
     code, output, error = run("spot", "--microphone", "--examples", "words")
     assert (code, output) == (2, "")
     assert is_one_sentence(error)
-    assert "pip install intervox[microphone]" in error
+    assert install_command("microphone") in error
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_without_a_microphone_the_mend_is_named(
     [
         ((), "say where to listen"),
         (("talk.wav", "--microphone"), "say where to listen"),
-        (("talk.wav", "--examples", "words/marmalade/1.wav"), "is no folder of examples"),
+        (("talk.wav", "--examples", "words/marmalade/1.wav"), "is not a folder of examples"),
         (("talk.wav", "--examples", "empty"), "holds no audio files"),
         (("talk.wav", "--examples", "yes=none/*.wav"), "no file matches"),
         (("talk.wav", "--keywords", "gone.safetensors"), "gone.safetensors is not a file"),

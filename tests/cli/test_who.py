@@ -9,6 +9,7 @@ import soundfile as sf
 
 from intervox import who
 from intervox.applications.verifier import SpeakerVerifier
+from intervox.errors import install_command
 from intervox.evaluation.conversations import compose
 from tests.cli.test_bad_input import is_one_sentence
 from tests.support.commands import Run, lines
@@ -110,7 +111,7 @@ def test_the_missing_extra_is_named(run: Run, talk: Path, monkeypatch: pytest.Mo
         code, output, error = run(*words)
         assert (code, output) == (2, "")
         assert is_one_sentence(error)
-        assert error.endswith("pip install intervox[vad]\n")
+        assert error.endswith(f"{install_command('vad')}\n")
     assert not (talk / "d.safetensors").exists()
 
 

@@ -16,6 +16,7 @@ import pytest
 import soundfile as sf
 
 from intervox.cli import app as cli
+from intervox.errors import install_command
 from intervox.model.files import default_model_folder
 from intervox.recipe import names
 from tests.cli.test_bad_input import is_one_sentence, run_main
@@ -115,12 +116,12 @@ CASES: dict[str, str] = {
     "verify a.wav empty": "empty is a folder",
     "verify '*.wav' b.wav": "matches 4 files",
     "verify a.wav b.wav --speaker alice": "--speaker goes with a file of `intervox enrol`",
-    "verify junk.safetensors b.wav": "is no file of enrolled names",
+    "verify junk.safetensors b.wav": "is not a file of enrolled names",
     "embed": "no clips are given",
     "embed a.wav --list -": "choose one",
     "embed --list nope.txt": "nope.txt is missing",
     "embed --list empty": "empty is a folder",
-    "embed --list picture.md": "is no text",
+    "embed --list picture.md": "is not text",
     # Models.
     "embed a.wav -m nope": "nope holds no refined model",
     "embed a.wav -m a.wav": "a.wav is a file",
@@ -142,7 +143,7 @@ CASES: dict[str, str] = {
     "embed a.wav --space mood": "there is no subspace 'mood'",
     "enrol alice a.wav --into people": "let it end in .safetensors",
     "enrol unknown a.wav --into people.safetensors": "can't be a name",
-    "enrol alice a.wav --into junk.safetensors": "is no file of enrolled names",
+    "enrol alice a.wav --into junk.safetensors": "is not a file of enrolled names",
     # Rates.
     "verify a.wav b.wav --false-accept-rate 0": "the rate is 0.0",
     "verify a.wav b.wav --false-accept-rate nan": "--false-accept-rate is 'nan'",
@@ -151,7 +152,7 @@ CASES: dict[str, str] = {
     "spot a.wav": "say what to listen for",
     "spot --examples empty": "say where to listen",
     "spot a.wav --examples empty": "empty holds no audio files",
-    "spot a.wav --examples nope": "nope is no folder of examples",
+    "spot a.wav --examples nope": "nope is not a folder of examples",
     "spot a.wav --keywords nope.safetensors": "is not a file",
     "spot a.wav --examples x=a.wav --raw": "--raw says what comes through a pipe",
     # Runs and their results.
@@ -178,7 +179,7 @@ CASES: dict[str, str] = {
     "corpus card a.wav": "a.wav holds no corpus",
     "corpus plan nope": "there is no recipe 'nope'",
     "evaluate --manifest m.csv": "m.csv is missing",
-    "evaluate --manifest nan.npz": "nan.npz is no manifest: give a file that ends in .csv",
+    "evaluate --manifest nan.npz": "nan.npz is not a manifest: give a file that ends in .csv",
     "evaluate --manifest .": "--manifest: file '.' is a directory",
     "verify a.wav b.wav --prior nan": "--prior is 'nan': it must be a number",
     "demo --megabytes nan": "--megabytes is 'nan': it must be a number",
@@ -253,7 +254,7 @@ def test_a_missing_extra_of_a_command_is_named(
     code, _, error = run_main(monkeypatch, capsys, *words)
     assert code == 2
     assert is_one_sentence(error)
-    assert f"pip install intervox[{extra}]" in error
+    assert install_command(extra) in error
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_manifest_reads_the_same_in_every_format(suffix: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("m.txt", "x", "is no manifest"),
+        ("m.txt", "x", "is not a manifest"),
         ("m.csv", "path,speaker\na,b\n", "lacks the columns content"),
         ("m.csv", "path,speaker,content\n,b,c\n", r"m\.csv, line 2: path must not be empty"),
         ("m.csv", "path,speaker,content\na.wav,,c\n", "line 2: speaker must not be empty"),
@@ -209,7 +209,7 @@ def test_reading_lists_loads_nothing_heavy() -> None:
 
 def test_without_pyarrow_parquet_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(IntervoxError, match=r"Parquet files needs .*pip install intervox\[train\]"):
+    with pytest.raises(IntervoxError, match=r"Parquet files needs .*pip install .*\[train\]"):
         read_manifest(tmp_path / "m.parquet")
 
 

@@ -40,7 +40,7 @@ def test_patterns_know_folders_by_name(tmp_path: Path, monkeypatch: pytest.Monke
 def test_what_systems_leave_behind_is_skipped_with_a_line(tmp_path: Path) -> None:
     for name in ("1.wav", "Thumbs.db", "desktop.ini"):
         (tmp_path / name).touch()
-    with pytest.warns(IntervoxWarning, match=r"skipped 2 entries that are no clips in .*Thumbs\.db"):
+    with pytest.warns(IntervoxWarning, match=r"skipped 2 entries that are not clips in .*Thumbs\.db"):
         assert match(f"{tmp_path}/*") == [f"{tmp_path}/1.wav"]
 
 

@@ -1,4 +1,4 @@
-"""What a corpus survives: missing, cut and edited shards, engines that fail and are mended."""
+"""What a corpus survives: missing, cut and edited shards, engines that fail and are fixed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -136,7 +136,7 @@ def test_a_clip_without_audio_and_reason_is_no_traceback(folder: Path) -> None:
     assert clip.error == "neither audio nor a reason: see `intervox corpus check`"
 
 
-def test_a_mended_engine_gets_another_try(
+def test_a_fixed_engine_gets_another_try(
     tmp_path: Path, rendered: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = EspeakEngine.render

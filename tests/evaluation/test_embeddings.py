@@ -152,11 +152,14 @@ BROKEN: list[tuple[Arrays, str]] = [
     ({"embedding.more": np.ones((3, 2))}, r"embedding.more has shape \(3, 2\)"),
     ({"embedding.more": np.ones((ROWS, 2, 2))}, r"shape \(24, 2, 2\).*give vectors of shape \(clips, dim\)"),
     ({"rate": np.float32(16_000)}, r"rate has shape \(\)"),
-    ({"embedding": HOLE}, "'embedding' holds what is no finite number"),
-    ({"embedding": WIDE}, "'embedding' holds what is no finite number"),
-    ({"embedding": np.full((ROWS, 2), "x")}, "'embedding' holds what is no finite number"),
-    ({"embedding": np.ones((ROWS, 2), complex)}, "'embedding' holds what is no finite number"),
-    ({"speaker": np.array([b"\xff"] * ROWS)}, "speaker holds what is no text: write it as strings"),
+    ({"embedding": HOLE}, "'embedding' contains values that are not finite numbers"),
+    ({"embedding": WIDE}, "'embedding' contains values that are not finite numbers"),
+    ({"embedding": np.full((ROWS, 2), "x")}, "'embedding' contains values that are not finite numbers"),
+    ({"embedding": np.ones((ROWS, 2), complex)}, "'embedding' contains values that are not finite numbers"),
+    (
+        {"speaker": np.array([b"\xff"] * ROWS)},
+        "speaker contains something that is not text: write it as strings",
+    ),
 ]
 UNJOINED: list[tuple[Arrays, str]] = [
     ({"speaker": None}, "mine.npz has neither speaker nor path: say whose clips these are"),

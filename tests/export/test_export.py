@@ -16,7 +16,7 @@ import torch
 
 from intervox import SubspaceModel, load_model
 from intervox.backbones.load import load_backbone
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, install_command
 from intervox.model.files import default_model_folder
 from tests.backbones.test_backbones import FAMILIES, save_family
 from tests.conftest import ROOT, Speech
@@ -386,4 +386,4 @@ def test_missing_packages_name_the_extra() -> None:
     code = "import sys; sys.modules['onnxscript'] = None\nfrom intervox.export import export_onnx"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "a graph in ONNX needs the package 'onnxscript'" in done.stderr
-    assert "pip install intervox[export]" in done.stderr
+    assert install_command("export") in done.stderr

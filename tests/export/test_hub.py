@@ -241,7 +241,7 @@ def test_a_hub_out_of_order_or_out_of_reach_is_said(
     with pytest.raises(IntervoxError, match="the hub can't be reached .*look at the network") as raised:
         push_folder(folder, REPOSITORY)
     assert "\n" not in str(raised.value)
-    with pytest.raises(IntervoxError, match=r"someone/unseen is no folder here.*can't be reached"):
+    with pytest.raises(IntervoxError, match=r"someone/unseen is not a folder here.*can't be reached"):
         SubspaceModel.from_pretrained("someone/unseen")
 
 

@@ -199,7 +199,7 @@ def test_kaldi_names_have_no_spaces(tmp_path: Path) -> None:
 
 def test_without_kaldiio_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kaldiio", None)
-    with pytest.raises(IntervoxError, match=r"pip install intervox\[kaldi\]"):
+    with pytest.raises(IntervoxError, match=r"pip install .*\[kaldi\]"):
         write(tmp_path / "v.ark", {"a": np.ones((1, 2), np.float32)}, ["u"])
 
 
@@ -323,7 +323,9 @@ def test_what_systems_leave_among_examples_is_skipped(
     Path("words/nobody").mkdir()
     for name in ("1.wav", "._1.wav", "Thumbs.db", ".DS_Store"):
         Path("words/yes", name).touch()
-    with pytest.warns(IntervoxWarning, match=f"skipped [34] entries that are no clips in {folder}") as warned:
+    with pytest.warns(
+        IntervoxWarning, match=f"skipped [34] entries that are not clips in {folder}"
+    ) as warned:
         assert examples([folder]) == {"yes": ["words/yes/1.wav"]}
     assert len(warned) == 1
     clutter = {f"words/yes/{name}" for name in ("._1.wav", "Thumbs.db", ".DS_Store")}

@@ -143,7 +143,7 @@ def test_a_hub_that_is_out_of_reach_is_given_up_at_once(monkeypatch: pytest.Monk
     monkeypatch.setattr(huggingface_hub.utils, "get_session", lambda: SimpleNamespace(head=head))
     for find in (SubspaceModel.from_pretrained, load.load_backbone):
         with pytest.raises(
-            IntervoxError, match="someone/unseen.* is no folder here, and the hub.*can't be reached"
+            IntervoxError, match="someone/unseen.* is not a folder here, and the hub.*can't be reached"
         ):
             find("someone/unseen")
     assert [options["timeout"] < 5 for options in tries] == [True, True]

@@ -74,7 +74,7 @@ def read(path: Path, kind: str) -> tuple[About, Vectors | None, dict[str, Vector
 
 def damaged(path: Path) -> IntervoxError:
     """Say that a file does not hold what it should."""
-    return IntervoxError(f"{path} is no file of enrolled names: make it with `intervox enrol`")
+    return IntervoxError(f"{path} is not a file of enrolled names: make it with `intervox enrol`")
 
 
 def _are_vectors(array: Vectors) -> bool:

@@ -108,7 +108,7 @@ def resample_chunks(chunks: Iterable[NDArray[Any]], rate: int | float) -> Iterat
     Raises
     ------
     IntervoxError
-        A chunk is no array of numbers, not finite or far outside [-1, 1]; the rate is no whole number
+        A chunk is not an array of numbers, not finite or far outside [-1, 1]; the rate is not a whole number
         from 1,000 to 768,000.
     """
     name = "a chunk of sound"

@@ -12,7 +12,7 @@ from intervox.audio.ffmpeg import FfmpegRecording
 from intervox.audio.limits import whole_rate
 from intervox.audio.recording import MORE, Block, Recording, joined, unreadable
 from intervox.audio.view import View
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, install_command
 
 MEDIA_SUFFIXES = {
     ".3gp", ".aac", ".ac3", ".amr", ".ape", ".caf", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp4",
@@ -50,7 +50,7 @@ def open_media(file: Any, name: str) -> Recording:
         if program:
             return FfmpegRecording(program, _OPTIONS, file, name)
         raise IntervoxError(
-            f"{name} needs FFmpeg to be read: pip install intervox[media], or install ffmpeg"
+            f"{name} needs FFmpeg to be read: {install_command('media')}, or install ffmpeg"
         ) from None
     return AvRecording(av, file, name)
 

@@ -110,7 +110,8 @@ def _pair(source: Any, name: str) -> tuple[NDArray[Any], Any]:
     except (ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise IntervoxError(
-            f"{name} is no array of numbers ({reason}): give numbers shaped (samples,) or (samples, channels)"
+            f"{name} is not an array of numbers ({reason}): "
+            "give numbers shaped (samples,) or (samples, channels)"
         ) from None
 
 
@@ -123,6 +124,6 @@ def _row(row: Mapping[str, Any]) -> AudioSource:
             found: AudioSource = row[key]
             return found
     raise IntervoxError(
-        f"a mapping with the keys {', '.join(map(str, row)) or '(none)'} is no clip: give array and "
+        f"a mapping with the keys {', '.join(map(str, row)) or '(none)'} is not a clip: give array and "
         "sampling_rate, or bytes, or path"
     )

@@ -62,7 +62,7 @@ def load_backbone(name: str, device: "str | torch.device | None" = None) -> "Bac
     checkpoint = bundled_checkpoint(name) if name.startswith("bundled:") else name
     if not Path(checkpoint).is_dir():
         if not is_hub_id(name):
-            raise IntervoxError(f"backbone {name!r} is no folder here and no hub id: {_REMEDY}")
+            raise IntervoxError(f"backbone {name!r} is not a folder here and no hub id: {_REMEDY}")
         checkpoint = _on_hub(name)
     elif (Path(name) / TRAINED).is_file():
         return load_trained(name, lambda base: load_backbone(base, device))
@@ -86,7 +86,9 @@ def _on_hub(name: str) -> str:
         return name
     cached = try_to_load_from_cache(name, _CONFIG)
     if not isinstance(cached, str):
-        raise IntervoxError(f"backbone {name!r} is no folder here, and the hub can't be reached: {_REMEDY}")
+        raise IntervoxError(
+            f"backbone {name!r} is not a folder here, and the hub can't be reached: {_REMEDY}"
+        )
     return str(Path(cached).parent)
 
 

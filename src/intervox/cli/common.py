@@ -31,7 +31,8 @@ FolderOption = Annotated[
     typer.Option("--folder", "-f", help="Folder of the run.", show_default="runs/<recipe name>"),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", "-w", min=1, max=1024, help="Processes.", show_default="one a core")
+    int | None,
+    typer.Option("--workers", "-w", min=1, max=1024, help="Processes.", show_default="one per core"),
 ]
 ModelOption = Annotated[
     str | None,
@@ -70,7 +71,7 @@ _SIGPIPE = 141
 """What a shell reports of a process that ended because nobody read its output."""
 
 _MANY = 10
-"""Items from which on a bar is worth its line."""
+"""The fewest items that are worth a progress bar."""
 
 
 def help_without_command(context: typer.Context) -> None:

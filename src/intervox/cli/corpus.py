@@ -66,7 +66,7 @@ def check(
     Works on a corpus of Intervox, one edited by hand, or one of another tool: it needs
     audio/*.parquet with cell_id, block, split, speaker, content and audio.
 
-    Exit code 0: nothing wrong (there may be warnings). 2: errors, each with its mend.
+    Exit code 0: nothing wrong (there may be warnings). 2: errors, each with its remedy.
     """
     from intervox.clips.corpus import find_corpus
     from intervox.corpus.inspect.check import check_corpus

@@ -50,7 +50,7 @@ def embed(
     strict: StrictOption = False,
     as_json: JsonLinesOption = False,
 ) -> None:
-    """Print one JSON line a clip and subspace, with the clip's vector, or write a file of vectors.
+    """Print one JSON object per clip and subspace, with the clip's vector, or write a file of vectors.
 
     A clip that can't be embedded is named on standard error and the others go on; the exit code is
     then 2. With --json there is also a line {"clip", "error"}.

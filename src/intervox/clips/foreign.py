@@ -47,7 +47,7 @@ def as_our_columns(where: str, folder: Path, values: dict[str, Any]) -> dict[str
         return read(where, folder, values)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise IntervoxError(
-            f"{where} lacks or misspells a field of its toolkit ({error!r}): write it again"
+            f"{where} lacks or misspells a field of its toolkit ({error!r}): regenerate the file"
         ) from None
 
 

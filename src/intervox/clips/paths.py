@@ -67,5 +67,7 @@ def is_clutter(name: str) -> bool:
 def warn_of_skipped(paths: Iterable[str], where: str) -> None:
     """Say in one line what was skipped."""
     if paths := list(paths):
-        count = f"{len(paths)} {'entry that is no clip' if len(paths) == 1 else 'entries that are no clips'}"
+        count = (
+            f"{len(paths)} {'entry that is not a clip' if len(paths) == 1 else 'entries that are not clips'}"
+        )
         warnings.warn(f"skipped {count} in {where}, such as {paths[0]}", IntervoxWarning, stacklevel=3)

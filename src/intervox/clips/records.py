@@ -152,7 +152,7 @@ def _parquet(path: Path) -> Table:
         wanted = [field.name for field in schema if field.name in COLUMNS or _is_text(field.type)]
         rows = pq.read_table(path, columns=wanted).to_pylist()
     except pa.ArrowException as error:
-        raise IntervoxError(f"{path} is not a readable Parquet file ({error}): write it again") from None
+        raise IntervoxError(f"{path} is not a readable Parquet file ({error}): regenerate the file") from None
     columns, clips = list(schema.names), [("", "")] * len(rows)
     audio = audio_column(schema)
     if audio and not any((path.parent / str(row.get("path"))).is_file() for row in rows[:1]):
@@ -213,5 +213,7 @@ def read_records(path: Path) -> Table:
     """
     ending = format_of(path)
     if ending is None:
-        raise IntervoxError(f"{path} is no manifest: give a file that ends in {', '.join(MANIFEST_FORMATS)}")
+        raise IntervoxError(
+            f"{path} is not a manifest: give a file that ends in {', '.join(MANIFEST_FORMATS)}"
+        )
     return _READERS[ending](path)

@@ -123,11 +123,11 @@ def check_corpus_fits(recipe: CorpusRecipe, folder: Path | None = None) -> None:
     largest = max(counts, key=lambda split: counts[split])
     cells = sum(counts.values())
     what = f"a corpus of {cells:,} cells"
-    mend = f"lower corpus.{largest}.blocks, speakers or contents, or corpus.copies"
-    check_memory(f"the plan of {what}", cells * _PLAN_BYTES, mend)
+    remedy = f"lower corpus.{largest}.blocks, speakers or contents, or corpus.copies"
+    check_memory(f"the plan of {what}", cells * _PLAN_BYTES, remedy)
     if folder:
         made = sum(path.stat().st_size for path in folder.glob("audio/*.parquet"))
-        check_disk(what, cells * _LEAST_AUDIO_BYTES - made, folder, mend)
+        check_disk(what, cells * _LEAST_AUDIO_BYTES - made, folder, remedy)
 
 
 def describe_plan(table: pa.Table) -> dict[str, SplitPlan]:

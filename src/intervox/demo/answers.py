@@ -286,7 +286,7 @@ def spotting(found: Timeline) -> str:
 
 
 def problem(sentence: str) -> str:
-    """Show what a visitor can mend."""
+    """Show what a visitor can fix."""
     return _render("problem", sentence=f"{sentence[0].upper()}{sentence[1:]}.")
 
 

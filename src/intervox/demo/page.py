@@ -96,7 +96,7 @@ def build_page(model: Embedder, limits: Limits) -> gr.Blocks:
         with gr.Tab("Spot a keyword"):
             _keyword(model, limits)
         gr.HTML(
-            f"<p class='note'>Up to {limits.megabytes:g} MB and {limits.minutes:g} minutes a clip; WAV, "
+            f"<p class='note'>Up to {limits.megabytes:g} MB and {limits.minutes:g} minutes per clip; WAV, "
             "FLAC, OGG or MP3. Clips go to the computer that serves this page and nowhere else; it "
             f"deletes them after {KEPT_SECONDS // 60} minutes.</p>"
         )

@@ -42,7 +42,7 @@ def listen(host: str, port: int) -> socket.socket:
     Raises
     ------
     IntervoxError
-        It is in use, or can't be had on this host.
+        It is in use, or not available on this host.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -67,7 +67,7 @@ def serve(model: str | Path, host: str, port: int, limits: Limits, announce: Cal
     Raises
     ------
     IntervoxError
-        The port can't be had, the model can't be loaded, or Gradio is missing.
+        The port is not available, the model can't be loaded, or Gradio is missing.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.set_wakeup_fd(-1)  # the server ends by itself, and takes the uploads with it

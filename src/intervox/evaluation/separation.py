@@ -291,7 +291,7 @@ def _each_cell(
         if task is not None
         for space, vectors in data[factor].vectors.items()
     ]
-    # One thread a job: matrices this small make the libraries' own threads wait for each other.
+    # One thread per job: matrices this small make the libraries' own threads wait for each other.
     with threadpool_limits(1):
         measured = Parallel(n_jobs=workers, prefer="threads")(
             delayed(_on_one_thread)(measure, vectors, task) for _, _, vectors, task in jobs

@@ -74,7 +74,7 @@ class Waves:
 
 
 def decode(corpus: Corpus, folder: Path) -> Waves:
-    """Decode a corpus, or go on where an earlier call stopped: two bytes per sample."""
+    """Decode a corpus, or resume an earlier call: two bytes per sample."""
     step = StepFolder(folder, _key(corpus))
     if not step.complete:
         needed = round((corpus.about.hours or 0) * 3600 * SAMPLE_RATE * 2)

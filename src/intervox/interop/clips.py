@@ -81,7 +81,7 @@ def examples(words: Sequence[str]) -> dict[str, list[str]]:
         elif sign and name:
             keywords = {name: expand([pattern])}
         else:
-            raise IntervoxError(f"{word} is no folder of examples: give one, or NAME='FOLDER/*.wav'")
+            raise IntervoxError(f"{word} is not a folder of examples: give one, or NAME='FOLDER/*.wav'")
         if not keywords:
             raise IntervoxError(f"{word} holds no audio files: put a keyword's examples there")
         for keyword, files in keywords.items():
@@ -104,7 +104,7 @@ def names_in(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     examples
         Name to clips, sorted.
     skipped
-        What is no audio file of a name: other files, and sub-folders without audio files.
+        What is not an audio file of a name: other files, and sub-folders without audio files.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def people_in(folder: Path) -> dict[str, list[str]]:
         There is no such folder, or no audio file in it.
     """
     if not folder.is_dir():
-        raise IntervoxError(f"{folder} is no folder: give one with a sub-folder of clips for each person")
+        raise IntervoxError(f"{folder} is not a folder: give one with a sub-folder of clips for each person")
     clips, others = _sorted_out(folder)
     found, skipped = ({clip: [clip] for clip in clips}, others) if clips else _by_folder(others)
     if not found:

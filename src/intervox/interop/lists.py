@@ -33,7 +33,7 @@ def read_kaldi_folder(folder: Path) -> tuple[list[str], list[str]]:
     clips
         The paths of ``wav.scp``, in its order.
     speakers
-        Of ``utt2spk``, one a clip.
+        Of ``utt2spk``, one per clip.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def read_entries(lines: Iterable[str], name: str, alone: bool = False) -> Iterat
     for number, line in enumerate(map(str.strip, lines), start=1):
         place = f"{name}, line {number}"
         if "\0" in line:
-            raise IntervoxError(f"{place} is no text: give a list of paths, one a line")
+            raise IntervoxError(f"{place} is not text: give a list of paths, one per line")
         if line.startswith("|") or line.endswith("|"):
             raise IntervoxError(
                 f"{place} is a shell command, which is never run: write its output to a file and list that"

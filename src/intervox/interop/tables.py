@@ -1,4 +1,4 @@
-"""JSON lines and Parquet: a row a clip."""
+"""JSON lines and Parquet: one row per clip."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ def json_line(name: str, space: str, vectors: Vectors) -> str:
 
 @contextmanager
 def write_jsonl(path: Path, dims: Mapping[str, int], _frames: bool) -> Iterator[WriteClip]:
-    """Write what ``intervox embed`` prints: a line a clip and space."""
+    """Write what ``intervox embed`` prints: one line per clip and space."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
 
         def row(name: str, vectors: Mapping[str, Vectors]) -> None:
@@ -46,7 +46,7 @@ def read_jsonl(path: Path) -> Contents:
                 spaces.setdefault(record["space"], []).append(named)
             except (ValueError, KeyError, TypeError):
                 raise IntervoxError(
-                    f"{path}, line {number} is no vector: write clip, space and vector, as `intervox embed`"
+                    f"{path}, line {number} is not a vector: write clip, space and vector as `embed`"
                 ) from None
     return stacked(path, spaces)
 

@@ -5,7 +5,7 @@ suffix    what it holds                   several spaces        frames
 ========  ==============================  ====================  ======
 .npy      an array (clips, dim) alone     no                    no
 .npz      ``path, embedding.<space>``     yes                   no
-.jsonl    a line a clip and space         yes                   yes
+.jsonl    one line per clip and space         yes                   yes
 .parquet  ``path, embedding.<space>``     yes                   yes
 .ark      Kaldi's binary archive          ``NAME.<space>.ark``  yes
 .scp      the same, with its index        ``NAME.<space>.scp``  yes

@@ -97,7 +97,7 @@ def shared_bits(first: Floats, second: Floats, groups: NDArray[Any]) -> float:
             found.append(0.0)
             continue
         gaussian = ndtri(rankdata(pair, axis=1) / (len(test) + 1))
-        # The sign is known from the first half: a negative correlation is no evidence.
+        # The sign is known from the first half: a negative correlation is not evidence.
         correlation = min(max(pearsonr(*gaussian).statistic, 0), 1 - 1e-9)
         found.append(-0.5 * np.log2(1 - correlation**2))
     return float(np.mean(found))

@@ -201,7 +201,7 @@ class Embedder(ABC):
         Yields
         ------
         dict
-            Subspace to a unit vector (dim,), with ``frames`` to one a frame (frames, dim).
+            Subspace to a unit vector (dim,), with ``frames`` to one per frame (frames, dim).
         """
         _check_sources(sources, batch_seconds)
         return self._encoded(sources, batch_seconds, frames, show_progress)

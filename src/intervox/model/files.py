@@ -157,7 +157,7 @@ def _from_hub(name: str, graph: bool, hub: dict[str, Any]) -> Path:
     from intervox.progress import quiet
 
     unreachable = IntervoxError(
-        f"{name} is no folder here, and the hub, where it may be a model, can't be reached: check the "
+        f"{name} is not a folder here, and the hub, where it may be a model, can't be reached: check the "
         "network, or give a folder"
     )
     if not hub_answers(name, CONFIG, hub):

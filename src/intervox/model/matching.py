@@ -33,7 +33,7 @@ WINDOW, _WIDE_WINDOW = 6, 10
 """Steps in which a local difference is looked for: a syllable or two, a word or two."""
 
 _STEADY_DB, _STEADY_STEPS = 2.0, 6
-"""A sound of so many steps whose level hardly changes, such as a tone or noise, is no speech."""
+"""A sound of so many steps whose level hardly changes, such as a tone or noise, is not speech."""
 
 _QUIET_DB = 30.0
 _FLOOR = 0.02

@@ -59,7 +59,7 @@ class SubspaceModel(
     matching
         The numbers of ``Matching``; its centre and metric are among the weights.
     references
-        Factor to the labels of the references, one a line; their vectors are among the weights.
+        Factor to the labels of the references, one per line; their vectors are among the weights.
     shared
         ``SharedSettings`` as a dictionary, where a subspace has ``map: shared``.
 
@@ -154,7 +154,7 @@ class SubspaceModel(
         self._reference_labels = references.labels
         for name, vectors in references.vectors.items():
             self.register_buffer(REFERENCE + name, torch.from_numpy(vectors).half())
-        # One line of the file a factor, not one a cell.
+        # One line of the file per factor, not one per cell.
         lines = {name: "\n".join(values) for name, values in references.labels.items()}
         self._tell_hub("references", lines)
 

@@ -53,7 +53,7 @@ class OnnxModel(Embedder):
     device
         An execution provider of the onnxruntime that is installed, such as ``cpu`` or ``cuda``.
     threads
-        Clips that are embedded at a time, each on a thread of its own; by default one a core.
+        Clips that are embedded at a time, each on a thread of its own; by default one per core.
 
     Raises
     ------

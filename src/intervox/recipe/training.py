@@ -131,9 +131,9 @@ class EncoderSettings(Part):
     them. ``method: lora`` trains low-rank products of ``rank`` and ``alpha`` beside the blocks' linear
     modules ``targets`` (Hu et al. 2021). The maps are first trained for ``map_steps`` steps on the frozen
     backbone, unless one of them pools frames: a step is cheap there. ``learning_rate`` follows
-    the schedule of ``training``. In each step a share of ``warp`` of the speakers is heard as somebody
+    the schedule of ``training``. In each step a share ``warp`` of the speakers is heard as somebody
     else: played by a factor from ``warp_range`` faster, which moves pitch, formants and rate together. A
-    share of ``fresh_conditions`` of the disturbed cells is made anew in each step, from the dry copy under
+    share ``fresh_conditions`` of the disturbed cells is made anew in each step, from the dry copy under
     a condition of the corpus' bank. A step of more than ``graph_seconds`` of audio computes its
     activations twice instead of keeping them.
     """

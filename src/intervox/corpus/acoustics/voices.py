@@ -98,7 +98,7 @@ class Transformation:
 def draw_transformations(count: int, seed: int) -> list[Transformation]:
     """Spread ``count`` transformations over what people differ by, each another label.
 
-    The points are those of a scrambled Halton sequence, so that a longer list goes on where a
+    The points are those of a scrambled Halton sequence, so that a longer list continues where a
     shorter one ends. Left out are those that hardly change anything, and those whose pitch and
     formants go opposite ways by more than 1.35: few people have a long vocal tract and a high voice.
     """

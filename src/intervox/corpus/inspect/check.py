@@ -45,7 +45,7 @@ def check_corpus(folder: Path, workers: int | None = None) -> list[Finding]:
     folder
         Holds ``audio/*.parquet``; ``corpus.json`` and ``cells.parquet`` may be missing.
     workers
-        Processes; by default one a core. Each holds a few dozen clips at a time.
+        Processes; by default one per core. Each holds a few dozen clips at a time.
 
     Returns
     -------
@@ -93,8 +93,8 @@ def _read_about(folder: Path) -> tuple[CorpusFacts, list[Finding]]:
     if not (folder / ABOUT).exists():
         what = f"no {ABOUT}: engines, licences and voice families are unknown to this check"
         findings.append(finding("info", what))
-    mend = "write what docs/formats.md says"
-    findings += [finding("error", f"{ABOUT}: {name} has no usable value", mend) for name in unusable]
+    remedy = "write what docs/formats.md says"
+    findings += [finding("error", f"{ABOUT}: {name} has no usable value", remedy) for name in unusable]
     return about, findings
 
 
@@ -103,8 +103,8 @@ def _column_findings(scans: list[Scan]) -> Iterator[Finding]:
     for name in ("audio", *REQUIRED):
         lacking = [scan.path.name for scan in readable if name not in scan.columns]
         if lacking:
-            mend = "add it, or synthesise the corpus with this version of Intervox"
-            yield finding("error", f"{len(lacking):,} shards have no column {name}", mend, lacking)
+            remedy = "add it, or synthesise the corpus with this version of Intervox"
+            yield finding("error", f"{len(lacking):,} shards have no column {name}", remedy, lacking)
     absent = [name for name in ADVISED if not all(name in scan.columns for scan in readable)]
     if absent:
         yield finding(
@@ -177,14 +177,14 @@ def _plan_findings(folder: Path, cells: pa.Table) -> Iterator[Finding]:
     """Hold the plan against the shards, column by column."""
     if not (folder / PLAN).exists():
         return
-    wrong, mend = "can't be read", "bring it back, or delete it"
+    wrong, remedy = "can't be read", "bring it back, or delete it"
     try:
         plan = pq.read_table(folder / PLAN)
-        wrong, mend = "has columns of another type", "cast them, or delete the plan"
+        wrong, remedy = "has columns of another type", "cast them, or delete the plan"
         shared = [name for name in plan.column_names if name in cells.column_names]
         plan = plan.select(shared).cast(cells.select(shared).schema)
     except (pa.ArrowException, OSError) as error:
-        yield finding("error", f"{PLAN} {wrong}: {str(error).splitlines()[0]}", mend)
+        yield finding("error", f"{PLAN} {wrong}: {str(error).splitlines()[0]}", remedy)
         return
     if "cell_id" not in plan.column_names:
         yield finding("error", f"{PLAN} has no column cell_id", "bring the plan back, or delete it")
@@ -203,8 +203,10 @@ def _differences(plan: pa.Table, cells: pa.Table) -> Iterator[Finding]:
         if rows.num_rows:
             shown = rows.slice(0, MAX_EXAMPLES).to_pylist()
             where = (f"cell {row['cell']}: {row['found']!r}, planned {row['wanted']!r}" for row in shown)
-            mend = f"correct the label, or delete {PLAN} if the shards are right"
-            yield finding("error", f"{name} of {rows.num_rows:,} cells is not what {PLAN} says", mend, where)
+            remedy = f"correct the label, or delete {PLAN} if the shards are right"
+            yield finding(
+                "error", f"{name} of {rows.num_rows:,} cells is not what {PLAN} says", remedy, where
+            )
     absent = plan["cell_id"].filter(pc.invert(pc.is_in(plan["cell_id"], cells["cell_id"])))
     unshared = sorted(
         {*absent.drop_null().to_pylist(), *cells["cell_id"].filter(place.is_null()).to_pylist()}

@@ -39,7 +39,7 @@ FAULTS = {
     "silence": "render these cells again, or write why they failed into `error`",
     "a `duration` that is not the clip's": "write the clip's length in seconds into `duration`",
 }
-"""What can be wrong with one clip, and the mend."""
+"""What can be wrong with one clip, and the remedy."""
 
 _TOLERANCE_SECONDS = 0.01
 _BATCH = 64
@@ -56,7 +56,7 @@ class Finding:
         worse, an ``info`` is a fact.
     what
         One sentence.
-    mend
+    remedy
         How to put it right.
     examples
         Where it was seen, at most five; of an ``info``, the particulars.
@@ -64,14 +64,14 @@ class Finding:
 
     severity: Severity
     what: str
-    mend: str = ""
+    remedy: str = ""
     examples: tuple[str, ...] = ()
 
 
-def finding(severity: Severity, what: str, mend: str = "", examples: Iterable[Any] = ()) -> Finding:
+def finding(severity: Severity, what: str, remedy: str = "", examples: Iterable[Any] = ()) -> Finding:
     """Make a finding that keeps the first few examples."""
     shown = tuple(str(example) for example, _ in zip(examples, range(MAX_EXAMPLES), strict=False))
-    return Finding(severity, what, mend, shown)
+    return Finding(severity, what, remedy, shown)
 
 
 def has_errors(findings: Sequence[Finding]) -> bool:
@@ -82,7 +82,7 @@ def has_errors(findings: Sequence[Finding]) -> bool:
 def findings_table(title: str, findings: Sequence[Finding]) -> Table:
     """Arrange the findings as a table, the worst first, with their counts as its note."""
     worst_first = sorted(findings, key=lambda found: get_args(Severity).index(found.severity))
-    rows = [[found.severity, found.what, "\n".join(found.examples), found.mend] for found in worst_first]
+    rows = [[found.severity, found.what, "\n".join(found.examples), found.remedy] for found in worst_first]
     counts = {severity: sum(f.severity == severity for f in findings) for severity in ("error", "warning")}
     note = " · ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
     return Table(title, note, ["", "what", "examples", "fix"], rows, labels=4)
@@ -139,10 +139,10 @@ def factor_columns(schema: pa.Schema) -> list[str]:
 def fault_findings(cells: pa.Table) -> Iterator[Finding]:
     """Report the faults of single clips, one finding a kind."""
     faulty = cells.filter(cells["fault"].is_valid()).select(["cell_id", "fault", "detail"]).to_pylist()
-    for fault, mend in FAULTS.items():
+    for fault, remedy in FAULTS.items():
         where = [f"cell {row['cell_id']}{row['detail']}" for row in faulty if row["fault"] == fault]
         if where:
-            yield finding("error", f"{len(where):,} cells hold {fault}", mend, where)
+            yield finding("error", f"{len(where):,} cells hold {fault}", remedy, where)
 
 
 def _type_findings(path: Path, schema: pa.Schema) -> Iterator[Finding]:

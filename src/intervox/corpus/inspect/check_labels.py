@@ -66,7 +66,7 @@ def _failures(cells: pa.Table) -> Iterator[Finding]:
             "warning",
             f"{len(where):,} of {cells.num_rows:,} cells ({len(where) / cells.num_rows:.1%}) are holes, "
             f"rejected or failed: {reason}",
-            "nothing, when they are few: training leaves them out; else mend the engine or its text",
+            "nothing, when they are few: training leaves them out; else fix the engine or its text",
             where,
         )
 
@@ -89,11 +89,11 @@ def _crossing(cells: pa.Table) -> Iterator[Finding]:
         absent += [f"{where}: {_place(place)}" for place in whole if place not in grid]
         repeated += [f"{where}: {_place(place)}" for place, count in grid.items() if count > 1]
     if absent:
-        mend = "bring back the cells, or correct the labels: a block holds each speaker with each content"
-        yield finding("error", f"{len(absent):,} cells of the blocks' grids are absent", mend, absent)
+        remedy = "bring back the cells, or correct the labels: a block holds each speaker with each content"
+        yield finding("error", f"{len(absent):,} cells of the blocks' grids are absent", remedy, absent)
     if repeated:
-        mend = "correct the labels, or number the `copy` of one rendition"
-        yield finding("error", f"{len(repeated):,} cells of the blocks' grids are repeated", mend, repeated)
+        remedy = "correct the labels, or number the `copy` of one rendition"
+        yield finding("error", f"{len(repeated):,} cells of the blocks' grids are repeated", remedy, repeated)
     for what, chosen in (
         ("blocks", [grid for (_, voice), grid in grids.items() if not voice]),
         (
@@ -128,8 +128,8 @@ def _balance(cells: pa.Table) -> Iterator[Finding]:
     """How often each value of a factor occurs in training."""
     train = cells.filter(pc.field("split") == "train")
     if not train.num_rows:
-        mend = "write the split of each cell: train, validation or test"
-        yield finding("warning", "no cell is in the split train", mend)
+        remedy = "write the split of each cell: train, validation or test"
+        yield finding("warning", "no cell is in the split train", remedy)
         return
     for name in ("speaker", "content", "engine", "kind", "language", *factor_columns(train.schema)):
         if name not in train.column_names:
@@ -189,8 +189,8 @@ def _splits(cells: pa.Table) -> Iterator[Finding]:
             if both:
                 held_out = name != "engine"
                 what = f"{one} and {other} share {len(both):,} {name} value{'s' * (len(both) != 1)}"
-                mend = f"leave the blocks with this {name} out of one split" if held_out else ""
-                yield finding("error" if held_out else "info", what, mend, both)
+                remedy = f"leave the blocks with this {name} out of one split" if held_out else ""
+                yield finding("error" if held_out else "info", what, remedy, both)
     if "family" not in cells.column_names:
         yield finding("info", "voice families are not known, so whether splits share one is not checked")
 
@@ -202,8 +202,8 @@ def _block_voices(cells: pa.Table) -> Iterator[Finding]:
         voices.setdefault(place, set()).add(voice)
     several = [f"block {block}: {speaker}" for (block, speaker), found in voices.items() if len(found) > 1]
     if several:
-        mend = "correct the speaker or the voice"
-        yield finding("error", f"{len(several):,} speakers have several voices in a block", mend, several)
+        remedy = "correct the speaker or the voice"
+        yield finding("error", f"{len(several):,} speakers have several voices in a block", remedy, several)
 
 
 def _content_texts(cells: pa.Table) -> Iterator[Finding]:
@@ -249,12 +249,12 @@ def _repeated_audio(cells: pa.Table) -> Iterator[Finding]:
         same = (row["speaker"], row["content"]) == (other["speaker"], other["content"])
         (repeated if same else labelled).append(f"cells {other['cell_id']} and {row['cell_id']}")
     if labelled:
-        mend = "render one of each pair again, or correct its labels"
+        remedy = "render one of each pair again, or correct its labels"
         what = f"{len(labelled):,} clips have the samples of a clip with another speaker or content"
-        yield finding("error", what, mend, labelled)
+        yield finding("error", what, remedy, labelled)
     if repeated:
-        mend = "leave one of each pair out, or give it another condition: they are trivial positives"
-        yield finding("warning", f"{len(repeated):,} clips repeat another's samples", mend, repeated)
+        remedy = "leave one of each pair out, or give it another condition: they are trivial positives"
+        yield finding("warning", f"{len(repeated):,} clips repeat another's samples", remedy, repeated)
 
 
 def _pairs(cells: pa.Table, one: str, other: str) -> list[tuple[Any, Any]]:

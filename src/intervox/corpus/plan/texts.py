@@ -81,7 +81,7 @@ def texts(settings: TextSettings, languages: Sequence[str], seed: int) -> list[T
 
 
 def read_texts(path: Path, language: str = "en") -> list[Text]:
-    """Read the user's own texts: UTF-8, one a line, ``language<TAB>text`` or the text alone.
+    """Read the user's own texts: UTF-8, one per line, ``language<TAB>text`` or the text alone.
 
     Parameters
     ----------

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from intervox import __version__
 from intervox.clips.corpus import ABOUT, PLAN, Corpus, read_parquet, shard_path
 from intervox.clips.schema import CELL_SCHEMA, CorpusFacts, EngineFacts, VoiceFacts, read_cells
 from intervox.clips.source import check_failures
@@ -26,7 +25,7 @@ from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
 from intervox.recipe.corpus import CastingSettings, ConditionSettings, CorpusRecipe
 from intervox.recipe.engines import EngineSettings
-from intervox.storage import StepFolder, atomic_path, stable_hash, write_bytes, write_json
+from intervox.storage import GENERATION, StepFolder, atomic_path, stable_hash, write_bytes, write_json
 
 SCHEMA_VERSION = 2
 """Of the corpus' format."""
@@ -39,7 +38,7 @@ def synthesise(
     pool: Pool | None = None,
     casting: Cast | None = None,
 ) -> Corpus:
-    """Render the corpus of a recipe into ``folder``, or go on where an earlier call stopped.
+    """Render the corpus of a recipe into ``folder``, or resume an earlier call.
 
     Parameters
     ----------
@@ -50,7 +49,7 @@ def synthesise(
     folder
         A new or empty folder, or one that this function made.
     pool
-        Where the shards are made; by default in one process a core.
+        Where the shards are made; by default in one process per core.
     casting
         Merges or leaves out near-duplicate voices, and measures how far each rendition lies from
         its own.
@@ -95,7 +94,7 @@ def _make(
     plan: Callable[[], pa.Table],
     casting: Cast | None = None,
 ) -> Corpus:
-    """Lay out a plan and render it, or go on where an earlier call stopped."""
+    """Lay out a plan and render it, or resume an earlier call."""
     for settings in recipe.engines:
         load_engine(settings).check()
     key = corpus_key(recipe, seed)
@@ -131,7 +130,7 @@ def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
     return stable_hash(
         [
             SCHEMA_VERSION,
-            __version__,
+            GENERATION,
             recipe.model_dump(mode="json", exclude=idle),
             own_texts.read_text(encoding="utf-8", errors="replace") if own_texts else None,
             seed,
@@ -223,7 +222,7 @@ def _finish(
 
 
 def _forget_unrendered(shards: dict[Path, pa.Table]) -> None:
-    """Delete the shards with cells that could not be rendered, so that a mended engine gets another try.
+    """Delete the shards with cells that could not be rendered, so that a fixed engine gets another try.
 
     What was rendered and rejected was measured; it would be rejected again.
     """

@@ -93,7 +93,7 @@ def _read_speech_commands(folder: Path) -> list[Row]:
 
     Three tasks: every word of the folder (35 in v2, 30 in v1); the ten commands; and the ten with the
     other words as ``unknown``, as many of them in each split as a command has on average. The twelfth
-    class of that task, silence, is left out: it has no speaker, and what has none is no recording of
+    class of that task, silence, is left out: it has no speaker, and what has none is not a recording of
     a manifest.
 
     Source: README of the corpus and ``which_set`` of TensorFlow's
