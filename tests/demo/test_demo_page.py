@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from intervox.demo.page import Limits
+from intervox.demo.visitors import Limits
 from intervox.engines.espeak import EspeakEngine
 from intervox.model.loading import load_model
 from intervox.recipe.engines import EspeakSettings
