@@ -135,6 +135,18 @@ def test_who_goes_away_is_let_go(page: Speaking, pieces: Any, monkeypatch: pytes
     assert not session.listener.listens
 
 
+def test_sound_that_is_lost_is_told(page: Speaking, pieces: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(speaking.time, "perf_counter", lambda: now)
+    _, session = page.learn(KEYWORD, None)
+    for piece in pieces(said())[:3]:
+        assert "lost" not in page.hear(piece, session)[0]
+        now += 0.5
+    now += 3
+    assert "<strong>3 s of sound were lost on the way</strong>" in page.hear(pieces(said())[3], session)[0]
+    page.end(session)
+
+
 def test_what_is_no_sound_is_a_sentence(page: Speaking, tmp_path: Path) -> None:
     _, session = page.learn(KEYWORD, None)
     (tmp_path / "a.wav").write_text("no sound")

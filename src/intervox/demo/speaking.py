@@ -1,5 +1,6 @@
 """A visitor's own keyword in a visitor's own voice: enrol, type, and speak; answered while it is heard."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Listener:
 
     def __init__(self, spotter: KeywordSpotter, rate: int, done: BoundedSemaphore) -> None:
         self.seconds = 0.0
+        self._began = time.perf_counter()
         self.found: list[tuple[Detection, float]] = []
         """Detections, and how many milliseconds after the end of each it was found."""
 
@@ -52,8 +54,15 @@ class Listener:
         """Whether it still does."""
         return self._thread.is_alive()
 
+    @property
+    def lost(self) -> float:
+        """How many seconds of sound have not come: Gradio drops pieces that it can't take in time."""
+        return max(0.0, time.perf_counter() - self._began - self.seconds)
+
     def push(self, chunk: NDArray[np.float32]) -> None:
         """Hear more: shape (samples, channels)."""
+        if not self.seconds:
+            self._began -= len(chunk) / self.rate  # it was spoken before
         self.seconds += len(chunk) / self.rate
         self._sound.put(chunk)
 
@@ -183,6 +192,7 @@ def _heard(listener: Listener) -> str:
         "heard",
         found=listener.found,
         seconds=listener.seconds,
+        lost=listener.lost,
         closest=listener.spotter.closest_,
         threshold=listener.spotter.scan_threshold_,
         unknown=UNKNOWN,
