@@ -271,7 +271,7 @@ def test_a_word_is_typed_and_listened_for(
     monkeypatch.setattr("intervox.typed.VOICES", 4)
     monkeypatch.setattr("intervox.typed.RIVAL_VOICES", 1)
     page = visit(width)
-    page.get_by_role("tab", name="Your word, your voice").click()
+    page.get_by_role("tab", name="Live").click()
     page.get_by_role("button", name="Enrol the voice").click()
     assert page.locator("#known .problem").inner_text() == "The voice is missing: upload or record it."
     page.get_by_label("Whose voice").fill("Anna")

@@ -47,7 +47,7 @@ def build_page(model: Embedder, limits: Limits) -> gr.Blocks:
             _two_clips(model, limits)
         with gr.Tab("Spot a keyword"):
             _keyword(model, limits)
-        with gr.Tab("Your word, your voice"):
+        with gr.Tab("Live"):
             _speaking(Speaking(model), limits)
         named = ", ".join(suffix[1:].upper() for suffix in _NAMED if suffix in readable_suffixes())
         gr.HTML(
