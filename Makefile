@@ -65,6 +65,8 @@ bench: .venv/dev-ready
 	$(BIN)/python benchmarks/export.py
 	$(BIN)/python benchmarks/spotting.py
 	$(BIN)/python benchmarks/typed.py
+	$(BIN)/python benchmarks/wake_words.py
+	$(BIN)/python benchmarks/identification.py --peers
 	$(BIN)/python benchmarks/thresholds.py
 
 # The figures of the pages, and the measured table of docs/conditions.md.

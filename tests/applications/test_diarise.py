@@ -14,7 +14,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from intervox import SpeakerVerifier, Turn, load_model, who
 from intervox.applications import diarise, vad
 from intervox.applications.clustering import cluster
-from intervox.applications.diarise import listen, viterbi
+from intervox.applications.diarise import listen
+from intervox.applications.turns import Path as BestPath
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError
 from intervox.evaluation.conversations import Conversation, compose
@@ -174,7 +175,9 @@ def test_a_path_is_the_best_of_all() -> None:
         paths = np.indices((3,) * 6).reshape(6, -1).T
         gains = np.take_along_axis(evidence[None], paths[..., None], axis=2)[..., 0].sum(axis=1)
         gains -= switch * (paths[:, 1:] != paths[:, :-1]).sum(axis=1)
-        np.testing.assert_array_equal(viterbi(evidence, switch), paths[gains.argmax()])
+        found = BestPath(3, switch)
+        decided = [state for row in evidence for state in found.push(row)]
+        np.testing.assert_array_equal([*decided, *found.settle()], paths[gains.argmax()])
 
 
 def voices(counts: list[int], seed: int = 0) -> tuple[Any, Any]:

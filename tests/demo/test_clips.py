@@ -10,8 +10,8 @@ import pytest
 import soundfile as sf
 
 from intervox.audio import load_audio, stream_audio
-from intervox.demo import page as clips
-from intervox.demo.page import Limits, read_clip
+from intervox.demo import visitors as clips
+from intervox.demo.visitors import Limits, read_clip
 from intervox.errors import IntervoxError
 from tests.conftest import Speech
 

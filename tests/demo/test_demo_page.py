@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from intervox.demo.page import Limits
+from intervox.demo.visitors import Limits, readable_suffixes
 from intervox.engines.espeak import EspeakEngine
 from intervox.model.loading import load_model
 from intervox.recipe.engines import EspeakSettings
@@ -262,3 +262,41 @@ def test_examples_are_recorded_and_counted(visit: Callable[..., "Page"], clips: 
     page.locator("#examples").get_by_text("audio").wait_for()
     find.click()
     page.get_by_text("6 examples are given: give one to 5.").wait_for()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_word_is_typed_and_listened_for(
+    visit: Callable[..., "Page"], clips: Path, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("intervox.typed.VOICES", 4)
+    monkeypatch.setattr("intervox.typed.RIVAL_VOICES", 1)
+    page = visit(width)
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_role("button", name="Enrol the voice").click()
+    assert page.locator("#known .problem").inner_text() == "The voice is missing: upload or record it."
+    page.get_by_label("Whose voice").fill("Anna")
+    give(page, "voice", clips / "anna-said.wav")
+    page.get_by_role("button", name="Enrol the voice").click()
+    page.locator("#known").get_by_text("Enrolled: Anna (1 clip)").wait_for()
+    page.locator("#microphone").get_by_role("button", name="Record", exact=True).click()
+    page.locator("#heard .problem").wait_for()
+    assert page.locator("#heard").get_by_text("No keyword is learnt: type one").count() == 1
+    page.locator("#microphone").get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_label("Keyword to type").fill("lantern")
+    page.get_by_role("button", name="Learn the keyword").click()
+    page.locator("#learnt").get_by_text("said by a synthesiser 8 times").wait_for(timeout=60_000)
+    page.locator("#microphone").get_by_role("button", name="Record", exact=True).click()
+    # The fake microphone beeps: it is heard, and is no keyword.
+    page.locator("#heard").get_by_text("heard. The closest so far").wait_for()
+    assert "Nothing yet" in page.locator("#heard").inner_text()
+    page.locator("#microphone").get_by_role("button", name="Stop", exact=True).click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_file_dialogs_offer_what_can_be_read(visit: Callable[..., "Page"]) -> None:
+    page = visit()
+    page.get_by_role("tab", name="Spot a keyword").click()
+    page.locator("#examples").wait_for()
+    offered = page.evaluate("[...document.querySelectorAll('input[type=file]')].map(input => input.accept)")
+    assert len(offered) >= 3
+    assert {*offered} == {",".join(readable_suffixes())}

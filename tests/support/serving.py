@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from intervox.demo.page import Limits
 from intervox.demo.server import listen, make_app
+from intervox.demo.visitors import Limits
 from intervox.model.embedder import Embedder
 
 

@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intervox.applications.clustering import cluster
 from intervox.applications.enrolled import UNKNOWN
-from intervox.applications.vad import Part, speech_parts
+from intervox.applications.turns import Heard, Span, Turns
+from intervox.applications.vad import speech_windows
 from intervox.applications.verifier import SpeakerVerifier
-from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, stream_audio
+from intervox.audio import SAMPLE_RATE, AudioSource, Waveform, resample_chunks, stream_audio
 from intervox.errors import IntervoxError
-from intervox.metrics.vectors import Vectors, unit
+from intervox.metrics.vectors import Vectors
 from intervox.model.embedder import Embedder
 from intervox.model.files import DEFAULT
 
@@ -23,17 +23,11 @@ WINDOW_SECONDS = 1.5
 """Half of it is as close as two changes can be told apart; what is shorter says too little of a voice."""
 
 HOP_SECONDS = 0.5
-SWITCH = 3.0
-"""What a change of speaker costs, in log odds: a window of another voice alone is no turn."""
-
 LEAST_SECONDS = 3.0
 """Speech that a voice must have in a recording to be told apart from the others."""
 
-_JOIN_SECONDS = 1.0
-"""A shorter pause of one speaker is part of the turn."""
-
-_AT_ONCE = 100
-"""Windows that are embedded together."""
+LIVE_SECONDS = 5.0
+"""A longer turn is handed on in parts while it is heard."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +49,6 @@ class Turn:
     end: float
     speaker: str
     probability: float
-
-
-class Span(NamedTuple):
-    """What one window stands for: it is heard in full, and speaks for the time that is nearest to it."""
-
-    start: float
-    end: float
-    seconds: float
 
 
 def who(
@@ -99,53 +85,77 @@ def who(
     known = SpeakerVerifier(model) if people is None else people
     if people is not None:
         assert len(people.prototypes_)  # or it raises that nobody is enrolled
+        return list(named_turns(stream_audio(source), people))
     spans, vectors = listen(stream_audio(source), known)
-    if not spans:
-        return []
-    if people is not None:
-        return named_turns(spans, vectors, people)
-    return numbered_turns(spans, vectors, known, speakers)
+    return numbered_turns(spans, vectors, known, speakers) if spans else []
+
+
+def stream(
+    chunks: Iterable[NDArray[Any]], people: SpeakerVerifier, rate: int = SAMPLE_RATE
+) -> Iterator[Turn]:
+    """Say who speaks in sound as it comes: the turns that ``who`` finds in the whole.
+
+    A turn comes when it is over: as soon as another voice is certain, or after a pause of a second. One that
+    is longer than ``LIVE_SECONDS`` comes in parts of about as much, which adjoin.
+
+    Parameters
+    ----------
+    chunks
+        Arrays of any lengths, (samples,) or (samples, channels), as a microphone gives them; see
+        ``intervox.applications.live``. Where they end, what is pending is yielded.
+    people
+        Who may speak. Voices of nobody enrolled can be told apart in the whole only: see ``who``.
+    rate
+        Of the chunks, in Hz.
+
+    Raises
+    ------
+    IntervoxError
+        As ``who``; a chunk is no array of numbers, or not finite.
+    """
+    assert len(people.prototypes_)  # or it raises that nobody is enrolled
+    return named_turns(resample_chunks(chunks, rate), people, LIVE_SECONDS)
+
+
+def named_turns(
+    sound: Iterable[Waveform], people: SpeakerVerifier, longest: float = np.inf
+) -> Iterator[Turn]:
+    """Name turns as they are heard, by the people enrolled or nobody; ``longest`` as for ``Turns``."""
+    names = [UNKNOWN, *people.classes_.tolist()]
+    turns = Turns(people, nobody=True, longest=longest)
+    for heard in hear(sound, people):
+        for found in turns.push(heard):
+            yield Turn(found.start, found.end, names[found.state], float(found.shares[found.state]))
+    for found in turns.settle():
+        yield Turn(found.start, found.end, names[found.state], float(found.shares[found.state]))
+
+
+def hear(sound: Iterable[Waveform], known: SpeakerVerifier) -> Iterator[Heard]:
+    """Embed speech window by window, as it comes."""
+    begin = middle = seconds = 0.0
+    held = np.zeros(0, np.float32)
+    for windows, certain in speech_windows(sound, WINDOW_SECONDS, HOP_SECONDS):
+        vectors = known.model_.encode([window.wave for window in windows])[known.space]
+        spans, rows = [], []
+        for window, vector in zip(windows, vectors, strict=True):
+            start, before = window.start / SAMPLE_RATE, middle
+            length = len(window.wave) / SAMPLE_RATE
+            middle = start + length / 2
+            if not window.first:  # where it begins to speak, the one before ends
+                start = (before + middle) / 2
+                spans.append(Span(begin, start, seconds))
+                rows.append(held)
+            begin, seconds, held = start, length, vector
+            if window.last:
+                spans.append(Span(begin, window.start / SAMPLE_RATE + length, length))
+                rows.append(vector)
+        yield Heard(spans, np.array(rows, np.float32).reshape(-1, vectors.shape[1]), certain)
 
 
 def listen(sound: Iterable[Waveform], known: SpeakerVerifier) -> tuple[list[Span], Vectors]:
-    """Embed the speech of a recording, window by window: what each stands for, and vectors (windows, dim)."""
-    spans: list[Span] = []
-    vectors = [np.zeros((0, known.model_.dims[known.space]), np.float32)]
-    waiting: list[Waveform] = []
-    for part in speech_parts(sound):
-        for span, wave in _windows(part):
-            spans.append(span)
-            waiting.append(wave)
-        if len(waiting) >= _AT_ONCE:
-            vectors.append(known.model_.encode(waiting)[known.space])
-            waiting = []
-    if waiting:
-        vectors.append(known.model_.encode(waiting)[known.space])
-    return spans, np.concatenate(vectors)
-
-
-def _windows(part: Part) -> Iterator[tuple[Span, Waveform]]:
-    """Cut a stretch of speech into windows that overlap; the last one ends with it."""
-    window, hop = (round(SAMPLE_RATE * seconds) for seconds in (WINDOW_SECONDS, HOP_SECONDS))
-    last = max(0, len(part.wave) - window)
-    starts = np.unique([*range(0, last, hop), last])
-    middles = starts + min(window, len(part.wave)) / 2
-    edges = np.array([0, *(middles[1:] + middles[:-1]) / 2, len(part.wave)]) + part.start
-    for start, begin, end in zip(starts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        wave = part.wave[start : start + window]
-        yield Span(begin / SAMPLE_RATE, end / SAMPLE_RATE, len(wave) / SAMPLE_RATE), wave
-
-
-def named_turns(spans: list[Span], vectors: Vectors, people: SpeakerVerifier) -> list[Turn]:
-    """Name the turns of a recording by the people enrolled, or nobody."""
-    nobody = np.zeros((len(spans), 1))
-    states = viterbi(np.hstack([nobody, _evidence(spans, vectors, people)]), SWITCH)
-    names = [UNKNOWN, *people.classes_.tolist()]
-    turns = []
-    for rows, start, end in _stretches(spans, states):
-        shares, state = _shares(spans, vectors, rows, people), int(states[rows[0]])
-        turns.append(Turn(start, end, names[state], float(shares[state])))
-    return turns
+    """Embed all speech of a recording: what each window stands for, and vectors (windows, dim)."""
+    heard = list(hear(sound, known))
+    return [span for some in heard for span in some.spans], np.concatenate([some.vectors for some in heard])
 
 
 def numbered_turns(
@@ -157,15 +167,13 @@ def numbered_turns(
     lengths = np.array([span.end - span.start for span in spans])
     for label in range(labels.max() + 1):
         voices.add(f"{label:06d}", vectors[labels == label], lengths[labels == label])
-    states = viterbi(_evidence(spans, vectors, voices), SWITCH)
-    order = list(dict.fromkeys(states.tolist()))
-    turns = []
-    for rows, start, end in _stretches(spans, states):
-        shares, state = _shares(spans, vectors, rows, voices)[1:], int(states[rows[0]])
-        turns.append(
-            Turn(start, end, f"speaker {order.index(state) + 1}", float(shares[state] / shares.sum()))
-        )
-    return turns
+    turns = Turns(voices, nobody=False)
+    found = [*turns.push(Heard(spans, vectors, 0)), *turns.settle()]
+    order = list(dict.fromkeys(stretch.state for stretch in found))
+    return [
+        Turn(start, end, f"speaker {order.index(state) + 1}", float(shares[1 + state] / shares[1:].sum()))
+        for state, start, end, shares in found
+    ]
 
 
 def same_voice(known: SpeakerVerifier) -> float:
@@ -176,60 +184,3 @@ def same_voice(known: SpeakerVerifier) -> float:
     """
     calibration = known.model_.calibration_of(known.space)
     return float(calibration.score_at(calibration.accept_at / 2))
-
-
-def _shares(
-    spans: list[Span], vectors: Vectors, rows: NDArray[np.int64], known: SpeakerVerifier
-) -> NDArray[np.float64]:
-    """Say how probable nobody and each name is, by all windows of a turn: shape (1 + names,)."""
-    seconds = max(sum(spans[row].end - spans[row].start for row in rows), spans[rows[0]].seconds)
-    vector = unit(vectors[rows].sum(axis=0))
-    return known.posterior(known.scores(vector[None])[0], seconds)
-
-
-def _evidence(spans: list[Span], vectors: Vectors, known: SpeakerVerifier) -> NDArray[np.float64]:
-    """Weigh each window by the share of it that it stands for, as windows overlap."""
-    seconds = np.array([span.seconds for span in spans])
-    shares = np.array([span.end - span.start for span in spans]) / seconds
-    return np.asarray(known.evidence(vectors, seconds) * np.minimum(shares, 1)[:, None])
-
-
-def viterbi(evidence: NDArray[np.float64], switch: float) -> NDArray[np.int64]:
-    """Find the most likely path through states.
-
-    Parameters
-    ----------
-    evidence
-        Shape (steps, states), in log odds.
-    switch
-        What a change of state costs.
-
-    Returns
-    -------
-    ndarray
-        Shape (steps,): the state at each step.
-    """
-    steps, count = evidence.shape
-    best = np.zeros(count)
-    before = np.zeros((steps, count), np.int64)
-    for step, gain in enumerate(evidence):
-        highest = int(best.argmax())
-        changes = best[highest] - switch > best
-        before[step] = np.where(changes, highest, np.arange(count))
-        best = np.where(changes, best[highest] - switch, best) + gain
-    path = np.zeros(steps, np.int64)
-    state = int(best.argmax())
-    for step in range(steps - 1, -1, -1):
-        path[step] = state
-        state = int(before[step, state])
-    return path
-
-
-def _stretches(
-    spans: list[Span], states: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], float, float]]:
-    """Yield the windows of each stretch in one state, and its start and end; a long pause ends it as well."""
-    pauses = np.array([after.start - span.end for span, after in pairwise(spans)])
-    changes = np.flatnonzero((states[1:] != states[:-1]) | (pauses >= _JOIN_SECONDS)) + 1
-    for rows in np.split(np.arange(len(spans)), changes):
-        yield rows, spans[rows[0]].start, spans[rows[-1]].end

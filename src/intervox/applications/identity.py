@@ -1,10 +1,13 @@
-"""What is said of a clip when many are enrolled, and of a threshold that was set on other people."""
+"""What is said of a clip among many people, of live speech, and of a threshold set on other people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Said = TypeVar("Said")
 
 _RESAMPLES = 1000
 
@@ -47,6 +50,23 @@ class Identity:
     probability: float
     threshold: float
     candidates: list[Candidate]
+
+
+@dataclass(frozen=True)
+class Answer(Generic[Said]):
+    """What is said of a window of live speech.
+
+    Attributes
+    ----------
+    start, end
+        Of the window, in seconds from the beginning of the stream.
+    found
+        A ``Decision`` of ``verify_stream``, an ``Identity`` of ``identify_stream``.
+    """
+
+    start: float
+    end: float
+    found: Said
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Sound as it comes: chunks from a pipe or a microphone, windows over any stream, peaks of their scores."""
 
 import sys
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -130,6 +131,36 @@ def microphone_chunks(
         raise IntervoxError("the microphone has stopped: connect it again")
 
     return chunks()
+
+
+class Clock:
+    """Passes live sound on, and knows how long ago each moment of it was heard.
+
+    Sound comes at its own pace: what arrives earliest for its place in the stream says when the stream
+    began, so that chunks that wait for a busy consumer count as late.
+
+    Parameters
+    ----------
+    chunks
+        Arrays (samples,) or (samples, channels), as they come.
+    rate
+        Of the chunks, in Hz.
+    """
+
+    def __init__(self, chunks: Iterable[NDArray[np.float32]], rate: int = SAMPLE_RATE) -> None:
+        self._chunks, self._rate = chunks, rate
+        self._began = np.inf
+
+    def __iter__(self) -> Chunks:
+        heard = 0
+        for chunk in self._chunks:
+            heard += len(chunk)
+            self._began = min(self._began, time.perf_counter() - heard / self._rate)
+            yield chunk
+
+    def milliseconds_since(self, second: float) -> float:
+        """Return how long ago a moment of the stream, in seconds from its beginning, was heard."""
+        return 1000 * (time.perf_counter() - self._began - second)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Where is speech? Silero's voice-activity detector with hysteresis, over sound of any length."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -22,17 +23,30 @@ _LEAST_SILENCE = 10
 _PADDING = 3
 """Frames that are kept on either side: the detector is late on soft sounds."""
 
-_LONGEST = 30 * SAMPLE_RATE // _FRAME
-"""Frames from which on speech without a pause is handed on in pieces, so that memory is bounded."""
-
 
 class Part(NamedTuple):
-    """A stretch of speech."""
+    """A piece of a stretch of speech."""
 
     start: int
     """In samples."""
 
     wave: Waveform
+    ends: bool
+    """Whether the stretch ends with it; it may be empty then."""
+
+
+class SpeechWindow(NamedTuple):
+    """A window within a stretch of speech."""
+
+    start: int
+    """In samples."""
+
+    wave: Waveform
+    first: bool
+    """Whether the stretch begins with it."""
+
+    last: bool
+    """Whether the stretch ends with it."""
 
 
 def speech(source: AudioSource) -> list[tuple[float, float]]:
@@ -44,11 +58,11 @@ def speech(source: AudioSource) -> list[tuple[float, float]]:
         The extra ``vad`` is not installed, or the recording can't be read.
     """
     found: list[tuple[float, float]] = []
-    for start, wave in speech_parts(stream_audio(source)):
+    begun = False
+    for start, wave, ends in speech_parts(stream_audio(source)):
         begin, end = start / SAMPLE_RATE, (start + len(wave)) / SAMPLE_RATE
-        if found and found[-1][1] == begin:  # a piece of the same stretch
-            begin = found.pop()[0]
-        found.append((begin, end))
+        found.append((found.pop()[0] if begun else begin, end))
+        begun = not ends
     return found
 
 
@@ -69,43 +83,124 @@ def trimmed(source: AudioSource) -> Waveform:
 
 
 def speech_parts(chunks: Iterable[Waveform]) -> Iterator[Part]:
-    """Yield stretches of speech as soon as they have ended, in memory that does not grow.
+    """Yield speech as soon as it is certain that it is speech, in memory that does not grow.
 
     Parameters
     ----------
     chunks
-        Of any lengths, mono at 16 kHz; the stretches do not depend on where they are cut.
-
-    Yields
-    ------
-    Part
-        At most 30 s; longer speech comes in adjoining pieces.
+        Of any lengths, mono at 16 kHz. They decide how stretches come in pieces, and nothing else.
 
     Raises
     ------
     IntervoxError
         The extra ``vad`` is not installed.
     """
-    probability, gate = _detector(), _Gate()
-    kept, offset, heard = np.zeros(0, np.float32), 0, 0
+    finder = SpeechFinder()
     for chunk in chunks:
-        kept = np.concatenate([kept, chunk])
-        while heard + _FRAME <= offset + len(kept):
-            frame = kept[heard - offset : heard - offset + _FRAME]
-            heard += _FRAME
-            for first, last in gate.push(probability(frame)):
-                yield _part(kept, offset, first, last)
-        gone = max(0, gate.needed * _FRAME - offset)
-        kept, offset = kept[gone:], offset + gone
-    rest = kept[heard - offset :]
-    ends = gate.push(probability(np.pad(rest, (0, _FRAME - len(rest))))) if len(rest) else []
-    for first, last in [*ends, *gate.close()]:
-        yield _part(kept, offset, first, last)
+        yield from finder.push(chunk)
+    yield from finder.close()
 
 
-def _part(kept: Waveform, offset: int, first: int, last: int) -> Part:
-    start = first * _FRAME
-    return Part(start, kept[start - offset : last * _FRAME - offset].copy())
+def speech_windows(
+    chunks: Iterable[Waveform], window_seconds: float, hop_seconds: float
+) -> Iterator[tuple[list[SpeechWindow], float]]:
+    """Cut stretches of speech into windows as they are heard; the same ones however sound is chunked.
+
+    A stretch's windows begin every ``hop_seconds`` from its start on; the last one ends with it. One that
+    is shorter than a window is one window.
+
+    Yields
+    ------
+    windows, certain
+        For each chunk: those that it completes, and the time in seconds before which no more will begin.
+
+    Raises
+    ------
+    IntervoxError
+        The extra ``vad`` is not installed.
+    """
+    finder = SpeechFinder()
+    cutter = _Cutter(*(round(SAMPLE_RATE * seconds) for seconds in (window_seconds, hop_seconds)))
+    for parts in chain(map(finder.push, chunks), map(SpeechFinder.close, [finder])):
+        yield [window for part in parts for window in cutter.push(part)], finder.certain / SAMPLE_RATE
+
+
+class _Cutter:
+    """Cuts pieces of speech into windows, of so many samples and from one start to the next."""
+
+    def __init__(self, window: int, hop: int) -> None:
+        self._window, self._hop = window, hop
+        self._kept = np.zeros(0, np.float32)
+        """The sound from the start of the last window on."""
+
+        self._start = 0
+        self._first = True
+
+    def push(self, part: Part) -> Iterator[SpeechWindow]:
+        """Hear more of a stretch, and yield the windows that are complete."""
+        if self._first and not len(self._kept):
+            self._start = part.start
+        self._kept = np.concatenate([self._kept, part.wave])
+        # Whether a window that ends here is the last is known as soon as there is more.
+        while len(self._kept) > (skipped := 0 if self._first else self._hop) + self._window:
+            yield self._next(skipped)
+        if part.ends:
+            yield self._next(max(0, len(self._kept) - self._window), last=True)
+            self._kept, self._first = self._kept[:0], True
+
+    def _next(self, skipped: int, last: bool = False) -> SpeechWindow:
+        self._kept, self._start = self._kept[skipped:], self._start + skipped
+        first, self._first = self._first, False
+        return SpeechWindow(self._start, self._kept[: self._window].copy(), first, last)
+
+
+class SpeechFinder:
+    """Finds speech in sound that is pushed to it, mono at 16 kHz, in memory that does not grow.
+
+    Raises
+    ------
+    IntervoxError
+        The extra ``vad`` is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._probability = _detector()
+        self._gate = _Gate()
+        self._kept = np.zeros(0, np.float32)
+        self._offset = self._heard = 0
+
+    @property
+    def certain(self) -> int:
+        """The sample before which nothing more will be found."""
+        return self._gate.needed * _FRAME
+
+    def push(self, chunk: Waveform) -> list[Part]:
+        """Hear more, and return what is speech for certain."""
+        self._kept = np.concatenate([self._kept, chunk])
+        parts = []
+        while self._heard + _FRAME <= self._offset + len(self._kept):
+            begin = self._heard - self._offset
+            self._heard += _FRAME
+            if ended := self._gate.push(self._probability(self._kept[begin : begin + _FRAME])):
+                parts.append(self._part(*ended, ends=True))
+        if going := self._gate.take():
+            parts.append(self._part(*going, ends=False))
+        gone = max(0, self.certain - self._offset)
+        self._kept, self._offset = self._kept[gone:], self._offset + gone
+        return parts
+
+    def close(self) -> list[Part]:
+        """Return what is left where the sound ends."""
+        rest = self._kept[self._heard - self._offset :]
+        ended = (
+            self._gate.push(self._probability(np.pad(rest, (0, _FRAME - len(rest))))) if len(rest) else None
+        )
+        ended = ended or self._gate.close()
+        return [self._part(*ended, ends=True)] if ended else []
+
+    def _part(self, first: int, last: int, ends: bool) -> Part:
+        start = first * _FRAME
+        return Part(start, self._kept[start - self._offset : last * _FRAME - self._offset].copy(), ends)
 
 
 class _Gate:
@@ -122,35 +217,37 @@ class _Gate:
         begin = self._frames if self._start is None else self._start
         return max(self._free, begin - _PADDING)
 
-    def push(self, probability: float) -> list[tuple[int, int]]:
-        """Hear one more frame, and return what has ended with it."""
+    def push(self, probability: float) -> tuple[int, int] | None:
+        """Hear one more frame, and return what has ended with it and was not taken."""
         frame, self._frames = self._frames, self._frames + 1
         if self._start is None:
-            if probability < _ENTER:
-                return []
-            self._start = self._last = frame
+            if probability >= _ENTER:
+                self._start = self._last = frame
         elif probability >= _LEAVE:
             self._last = frame
         elif frame - self._last >= _LEAST_SILENCE:
             return self._ended(self._last + 1 + _PADDING)
-        if frame + 1 - self.needed < _LONGEST:
-            return []
-        piece = self._ended(frame + 1)
-        self._start = self._last = self._frames
-        return piece
+        return None
 
-    def close(self) -> list[tuple[int, int]]:
-        """Return what is going on where the sound ends."""
-        return [] if self._start is None else self._ended(min(self._last + 1 + _PADDING, self._frames))
+    def take(self) -> tuple[int, int] | None:
+        """Return what of the present stretch is certain and was not taken."""
+        if self._start is None or self._last + 1 - self._start < _LEAST_SPEECH:
+            return None
+        first, self._free = self.needed, min(self._last + 1 + _PADDING, self._frames)
+        return (first, self._free) if first < self._free else None
 
-    def _ended(self, end: int) -> list[tuple[int, int]]:
+    def close(self) -> tuple[int, int] | None:
+        """Return what is going on where the sound ends, and was not taken."""
+        return None if self._start is None else self._ended(min(self._last + 1 + _PADDING, self._frames))
+
+    def _ended(self, end: int) -> tuple[int, int] | None:
         assert self._start is not None
         first, spoken = self.needed, self._last + 1 - self._start
         self._start = None
         if spoken < _LEAST_SPEECH:
-            return []
+            return None
         self._free = end
-        return [(first, end)]
+        return first, end
 
 
 def _detector() -> Callable[[NDArray[np.float32]], float]:

@@ -1,17 +1,18 @@
 """Is this the speaker? Enrolled people, scores, probabilities and a threshold of a chosen rate."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Real
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intervox.applications.enrolled import UNKNOWN, Enrolled
-from intervox.applications.identity import Candidate, Identity, ShownRate
+from intervox.applications.identity import Answer, Candidate, Identity, Said, ShownRate
 from intervox.applications.normalise import Cohort
-from intervox.audio import AudioSource
+from intervox.applications.vad import speech_windows
+from intervox.audio import SAMPLE_RATE, AudioSource, resample_chunks
 from intervox.errors import IntervoxError
 from intervox.model.decision import EVEN, Decision, logit
 
@@ -20,6 +21,9 @@ MIN_FALSE_ACCEPTS = 3
 
 LEAST_PEOPLE = 5
 """Fewer strangers show no rate, however many clips there are of them."""
+
+LIVE_WINDOW_SECONDS, LIVE_HOP_SECONDS = 4.0, 2.0
+"""Of live speech that goes on so long: longer windows say more of a voice, and say it later."""
 
 _CANDIDATES = 3
 
@@ -136,6 +140,50 @@ class SpeakerVerifier(Enrolled):
             threshold,
             [Candidate(str(names[i]), float(scores[i]), float(shares[i + 1])) for i in order[:_CANDIDATES]],
         )
+
+    def verify_stream(
+        self, chunks: Iterable[NDArray[Any]], name: str, rate: int = SAMPLE_RATE, prior: float = EVEN
+    ) -> Iterator[Answer[Decision]]:
+        """Verify live speech while it is heard: ``verify`` of each window; as ``identify_stream``."""
+        self.check_name(name)
+        return self._answers(chunks, rate, lambda *heard: self.decision(*heard, name, prior))
+
+    def identify_stream(
+        self, chunks: Iterable[NDArray[Any]], rate: int = SAMPLE_RATE, prior: float = EVEN
+    ) -> Iterator[Answer[Identity]]:
+        """Say who speaks in live sound as it is heard: ``identify`` of each window; needs the extra ``vad``.
+
+        Speech that is longer than ``LIVE_WINDOW_SECONDS`` gives an answer on the last so many seconds every
+        ``LIVE_HOP_SECONDS``, as soon as they are heard. The last answer is on the end of the speech, and
+        comes after a pause of a third of a second. See ``intervox.applications.live`` for sources of sound
+        and for a ``Clock`` that measures how late answers come.
+
+        Parameters
+        ----------
+        chunks
+            Arrays of any lengths, (samples,) or (samples, channels), as a microphone gives them.
+        rate
+            Of the chunks, in Hz.
+        prior
+            As for ``identify``.
+
+        Raises
+        ------
+        IntervoxError
+            Nobody is enrolled, the extra is not installed, or a chunk is no array of numbers or not finite.
+        """
+        assert len(self.prototypes_)
+        return self._answers(chunks, rate, lambda *heard: self.identity(*heard, prior))
+
+    def _answers(
+        self, chunks: Iterable[NDArray[Any]], rate: int, answer: Callable[[NDArray[np.float32], float], Said]
+    ) -> Iterator[Answer[Said]]:
+        self.model_.ready()
+        sound = resample_chunks(chunks, rate)
+        for windows, _ in speech_windows(sound, LIVE_WINDOW_SECONDS, LIVE_HOP_SECONDS):
+            for window, vector in zip(windows, self._embed(each.wave for each in windows), strict=True):
+                start, seconds = window.start / SAMPLE_RATE, len(window.wave) / SAMPLE_RATE
+                yield Answer(start, start + seconds, answer(vector, seconds))
 
     def set_false_accept_rate(self, rate: float, impostors: Iterable[AudioSource] | None = None) -> Self:
         """Choose the threshold by how often a stranger may be accepted.

@@ -24,10 +24,12 @@ from intervox.cli.common import (
     watched,
     while_read,
 )
+from intervox.cli.microphone import MICROPHONE, MicrophoneOption, check_source, listen
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
-    from intervox.applications.identity import Identity
+    from intervox.applications.identity import Answer, Identity
+    from intervox.applications.verifier import SpeakerVerifier
 
 _SUFFIX = ".safetensors"
 
@@ -139,7 +141,9 @@ def _examples(name: str, clips: list[str] | None, as_json: bool) -> dict[str, li
 @while_read()
 def identify(
     people: PeopleArgument,
-    clips: Annotated[list[str], typer.Argument(help="Audio files, quoted patterns, or -.")],
+    clips: Annotated[
+        list[str] | None, typer.Argument(help="Audio files, quoted patterns, or -.", show_default=False)
+    ] = None,
     prior: Annotated[
         float,
         typer.Option(
@@ -149,6 +153,7 @@ def identify(
             "probability, not the decision.",
         ),
     ] = 0.5,
+    microphone: MicrophoneOption = False,
     model: ModelOption = None,
     strict: StrictOption = False,
     as_json: JsonLinesOption = False,
@@ -157,20 +162,24 @@ def identify(
 
     A stranger is taken for somebody as rarely as `intervox verify` accepts one, however many are
     enrolled; `intervox calibrate` sets that on people of your own. The exit code is 0 if every clip has a
-    name, 1 if some have none, and 2 after an error.
+    name, 1 if some have none, and 2 after an error. With --microphone, speech is answered while it is
+    heard, and takes the place of clips; that needs the extras `microphone` and `vad`.
 
     \b
     intervox enrol people/ --into people.safetensors
     intervox identify people.safetensors 'inbox/*.wav'
     intervox identify people.safetensors call.wav --json
+    intervox identify people.safetensors --microphone
     """
     from intervox.applications.enrolled import UNKNOWN
     from intervox.applications.verifier import SpeakerVerifier
     from intervox.interop.clips import embed_clips, expand
 
-    paths = expand(clips)
+    paths = expand(check_source(clips, microphone))
     verifier = SpeakerVerifier.load(people, model)
     assert len(verifier.prototypes_)  # or it raises that nobody is enrolled
+    if microphone:
+        raise typer.Exit(_identify_live(verifier, prior, as_json))
     code = YES
     embedded = embed_clips(verifier.model_, zip(paths, paths, strict=True))
     for clip, vectors, seconds in watched(embedded, len(paths), "identifying"):
@@ -183,6 +192,23 @@ def identify(
         code = max(code, YES if known else NO)
         say({"clip": clip, "known": known} | asdict(found), f"{clip}: {_said(found, known)}", as_json)
     raise typer.Exit(code)
+
+
+def _identify_live(verifier: "SpeakerVerifier", prior: float, as_json: bool) -> int:
+    """Identify whom the microphone hears, and return the exit code."""
+    from intervox.applications.enrolled import UNKNOWN
+
+    codes = set()
+
+    def show(answer: "Answer[Identity]", late: int) -> None:
+        known = answer.found.name != UNKNOWN
+        codes.add(YES if known else NO)
+        record = {"clip": MICROPHONE, "start": answer.start, "end": answer.end, "known": known}
+        text = f"{answer.start:.2f}-{answer.end:.2f} s: {_said(answer.found, known)}"
+        say(record | asdict(answer.found) | {"latency_ms": late}, text, as_json)
+
+    listen(lambda sound: verifier.identify_stream(sound, prior=prior), show)
+    return max(codes, default=NO)
 
 
 def _said(found: "Identity", known: bool) -> str:

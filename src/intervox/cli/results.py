@@ -101,8 +101,9 @@ def demo(
     Needs the extra `demo`. Clips stay on this machine; the page is seen from this machine alone
     unless --host says otherwise.
     """
-    from intervox.demo.page import Limits
+    import intervox.demo.page  # noqa: F401 - first: it says where Gradio is missing
     from intervox.demo.server import serve
+    from intervox.demo.visitors import Limits
 
     serve(
         DEFAULT if model is None else model,

@@ -19,10 +19,13 @@ from intervox.cli.common import (
     watched,
     while_read,
 )
+from intervox.cli.microphone import MICROPHONE, MicrophoneOption, check_source, listen
 from intervox.errors import IntervoxError
 
 if TYPE_CHECKING:
+    from intervox.applications.identity import Answer
     from intervox.applications.normalise import Cohort
+    from intervox.applications.verifier import SpeakerVerifier
     from intervox.metrics.vectors import Vectors
     from intervox.model.decision import Decision
     from intervox.model.embedder import Embedder
@@ -37,7 +40,10 @@ def verify(
     reference: Annotated[
         str, typer.Argument(help="Audio file of the known speaker, or a file of `intervox enrol`.")
     ],
-    clips: Annotated[list[str], typer.Argument(help="Audio files to compare, quoted patterns, or -.")],
+    clips: Annotated[
+        list[str] | None,
+        typer.Argument(help="Audio files to compare, quoted patterns, or -.", show_default=False),
+    ] = None,
     speaker: Annotated[
         str | None, typer.Option(help="Which of the enrolled speakers.", show_default="the only one")
     ] = None,
@@ -59,6 +65,7 @@ def verify(
             "probability, not the decision.",
         ),
     ] = 0.5,
+    microphone: MicrophoneOption = False,
     model: ModelOption = None,
     strict: StrictOption = False,
     as_json: JsonLinesOption = False,
@@ -67,33 +74,36 @@ def verify(
 
     By default a clip is accepted where 1 % of strangers would be, among synthetic voices that training
     never heard; the last line says what that does on recordings of people. The exit code is 0 if all
-    clips are accepted, 1 if some are not, and 2 after an error.
+    clips are accepted, 1 if some are not, and 2 after an error. With --microphone, speech is answered while
+    it is heard, and takes the place of clips; that needs the extras `microphone` and `vad`.
 
     \b
     intervox verify a.wav b.wav
     intervox verify people.safetensors 'inbox/*.wav' --speaker alice --json
     intervox verify alice.wav new.wav --false-accept-rate 0.01 && echo "welcome, alice"
+    intervox verify people.safetensors --microphone --speaker alice
     """
     from intervox.interop.clips import embed_clips, expand
-    from intervox.model.decision import in_percent
 
-    paths = expand(clips)
+    paths = expand(check_source(clips, microphone))
     expanded = expand([reference])
     if len(expanded) > 1:
         raise IntervoxError(f"{reference} matches {len(expanded)} files: compare with one, or enrol them all")
     (reference,) = expanded
+    if speaker is not None and Path(reference).suffix != _ENROLLED:
+        raise IntervoxError(f"--speaker goes with a file of `intervox enrol`: {reference} has no names")
+    if microphone:
+        raise typer.Exit(_verify_live(reference, speaker, model, false_accept_rate, prior, as_json))
     if Path(reference).suffix == _ENROLLED:
-        known = _enrolled_reference(Path(reference), speaker, model, false_accept_rate)
+        known = _reference(*_enrolled(Path(reference), speaker, model, false_accept_rate))
         embedded = embed_clips(known.model, zip(paths, paths, strict=True))
-    elif speaker is None:
+    else:
         # In one go with the clips: one call of the backbone for two of them.
         together = [reference, *paths]
         loaded = open_model(model)
         embedded = embed_clips(loaded, zip(together, together, strict=True))
         _, heard, seconds = next(embedded)
         known = _heard_reference(reference, loaded, heard, seconds, false_accept_rate)
-    else:
-        raise IntervoxError(f"--speaker goes with a file of `intervox enrol`: {reference} has no names")
     code = YES
     for clip, vectors, seconds in watched(embedded, len(paths), "comparing"):
         if isinstance(vectors, IntervoxError):
@@ -102,14 +112,8 @@ def verify(
             continue
         found = known.decide(vectors, seconds, prior)
         code = max(code, YES if found.accepted else NO)
-        figures = {name: round(getattr(found, name), 5) for name in ("score", "threshold", "probability")}
-        say(
-            {"clip": clip, "reference": known.name, **figures, "prior": prior, "same": found.accepted},
-            f"{clip}: {'same' if found.accepted else 'different'} speaker  ({known.measure} "
-            f"{found.score:.3f}, threshold {found.threshold:.3f}, probability "
-            f"{in_percent(found.probability)} at a prior of {_percent(prior)})",
-            as_json,
-        )
+        said, figures = _verified(found, known.measure, prior)
+        say({"clip": clip, "reference": known.name} | figures, f"{clip}: {said}", as_json)
     measured = known.model.measured.get(known.space)
     if measured and known.threshold is None and code != ERROR and not as_json:
         rates = [
@@ -121,6 +125,49 @@ def verify(
             err=True,
         )
     raise typer.Exit(code)
+
+
+def _verify_live(
+    reference: str, speaker: str | None, model: str | None, rate: float | None, prior: float, as_json: bool
+) -> int:
+    """Verify what the microphone hears, and return the exit code."""
+    from intervox.applications.verifier import SpeakerVerifier
+    from intervox.interop.clips import open_clip
+
+    if Path(reference).suffix == _ENROLLED:
+        known, name = _enrolled(Path(reference), speaker, model, rate)
+    else:
+        known, name = SpeakerVerifier(open_model(model)).enrol(reference, [open_clip(reference)]), reference
+        if rate is not None:
+            known.set_false_accept_rate(rate)
+    codes = set()
+
+    def show(answer: "Answer[Decision]", late: int) -> None:
+        codes.add(YES if answer.found.accepted else NO)
+        said, figures = _verified(answer.found, _measure(known.cohort), prior)
+        record = {"clip": MICROPHONE, "start": answer.start, "end": answer.end, "reference": name} | figures
+        text = f"{answer.start:.2f}-{answer.end:.2f} s: {said}"
+        say(record | {"latency_ms": late}, text, as_json)
+
+    listen(lambda sound: known.verify_stream(sound, name, prior=prior), show)
+    return max(codes, default=NO)
+
+
+def _verified(found: "Decision", measure: str, prior: float) -> tuple[str, dict[str, float | bool]]:
+    """Put a decision into words, and into the fields of a JSON line."""
+    from intervox.model.decision import in_percent
+
+    figures = {name: round(getattr(found, name), 5) for name in ("score", "threshold", "probability")}
+    said = (
+        f"{'same' if found.accepted else 'different'} speaker  ({measure} {found.score:.3f}, threshold "
+        f"{found.threshold:.3f}, probability {in_percent(found.probability)} at a prior of {_percent(prior)})"
+    )
+    return said, figures | {"prior": prior, "same": found.accepted}
+
+
+def _measure(cohort: "Cohort | None") -> str:
+    """Return what the score is called."""
+    return "normalised score" if cohort else "cosine"
 
 
 def _percent(share: float) -> str:
@@ -196,7 +243,7 @@ class _Reference:
     @property
     def measure(self) -> str:
         """What the score is called."""
-        return "normalised score" if self.cohort else "cosine"
+        return _measure(self.cohort)
 
     def decide(self, vectors: "dict[str, Vectors]", seconds: float, prior: float) -> "Decision":
         """Compare a clip of some seconds, by its vectors, with the speaker."""
@@ -227,8 +274,10 @@ def _heard_reference(
     return _Reference(clip, model, _SPEAKER, vectors[_SPEAKER], seconds, threshold)
 
 
-def _enrolled_reference(path: Path, speaker: str | None, model: str | None, rate: float | None) -> _Reference:
-    """Take a speaker of a file of ``intervox enrol``, by default the only one."""
+def _enrolled(
+    path: Path, speaker: str | None, model: str | None, rate: float | None
+) -> "tuple[SpeakerVerifier, str]":
+    """Open a file of ``intervox enrol``, and choose a speaker, by default the only one."""
     from intervox.applications.verifier import SpeakerVerifier
 
     verifier = SpeakerVerifier.load(path, model)
@@ -239,7 +288,11 @@ def _enrolled_reference(path: Path, speaker: str | None, model: str | None, rate
     verifier.check_name(name)
     if rate is not None:
         verifier.set_false_accept_rate(rate)
-    vector = verifier.prototypes_[names.index(name)]
-    seconds = verifier.seconds_[name]
+    return verifier, name
+
+
+def _reference(verifier: "SpeakerVerifier", name: str) -> _Reference:
+    """Take an enrolled speaker as the reference."""
+    vector = verifier.prototypes_[verifier.classes_.tolist().index(name)]
     kept = verifier.threshold, verifier.cohort
-    return _Reference(name, verifier.model_, verifier.space, vector, seconds, *kept)
+    return _Reference(name, verifier.model_, verifier.space, vector, verifier.seconds_[name], *kept)

@@ -23,13 +23,12 @@ from intervox.cli.common import (
     watched,
     while_read,
 )
+from intervox.cli.microphone import MICROPHONE, MicrophoneOption, listen
 from intervox.errors import IntervoxError, missing_extra
 
 if TYPE_CHECKING:
     from intervox.applications.detections import Detection
     from intervox.applications.spotter import KeywordSpotter
-
-_MICROPHONE = "microphone"
 
 
 @while_read()
@@ -74,9 +73,7 @@ def spot(
     speaker: Annotated[
         str | None, typer.Option(help="One of --people: count a keyword in this voice only.")
     ] = None,
-    microphone: Annotated[
-        bool, typer.Option("--microphone", help="Listen until Ctrl-C instead of reading clips.")
-    ] = False,
+    microphone: MicrophoneOption = False,
     raw: Annotated[
         bool, typer.Option("--raw", help="Standard input is 16 kHz mono s16le, not a WAV file.")
     ] = False,
@@ -112,7 +109,7 @@ def spot(
         raise IntervoxError("--false-alarms-per-hour and --background go together: give both or neither")
     if speaker is not None and people is None:
         raise IntervoxError("--speaker is one of --people: give a file of `intervox enrol`")
-    paths = [_MICROPHONE] if microphone else expand(clips or [])
+    paths = [MICROPHONE] if microphone else expand(clips or [])
     others = expand(background or [])
     spotter = _spotter(examples or [], text or [], keywords, (engine, language), model, as_json)
     if people is not None:
@@ -122,23 +119,26 @@ def spot(
     if false_alarms_per_hour is not None:
         quiet = watched(others, len(others), "listening to the background", prints=False)
         spotter.set_false_alarms_per_hour(false_alarms_per_hour, map(open_clip, quiet))
-    found = failed = False
     if raw and PIPE not in paths:
         raise IntervoxError("--raw says what comes through a pipe: give - as the recording")
+    found, failed = set(), False
+
+    def tell(clip: str, detection: "Detection", **more: int) -> None:
+        found.add(clip)
+        say({"clip": clip} | asdict(detection) | more, f"{clip}: {_said(detection)}", as_json)
+
     for path in paths:
-        heard = False
         try:
-            for detection in _detections(spotter, path, microphone, raw):
-                found = heard = True
-                say({"clip": path, **asdict(detection)}, f"{path}: {_said(detection)}", as_json)
-            if not heard:
+            if microphone:
+                listen(spotter.stream, lambda detection, late: tell(MICROPHONE, detection, latency_ms=late))
+            else:
+                for detection in _detections(spotter, path, raw):
+                    tell(path, detection)
+            if path not in found:
                 _say_nothing(path, spotter, as_json)
         except IntervoxError as error:
             failed = True
             complain(path, error, as_json)
-        except KeyboardInterrupt:
-            if not microphone:
-                raise
     raise typer.Exit(ERROR if failed else YES if found else NO)
 
 
@@ -183,12 +183,10 @@ def _said(found: "Detection") -> str:
     return f"{words}, said by {found.speaker} (probability {found.speaker_probability:.3f})"
 
 
-def _detections(spotter: "KeywordSpotter", path: str, microphone: bool, raw: bool) -> "Iterator[Detection]":
-    from intervox.applications.live import microphone_chunks, piped_chunks
+def _detections(spotter: "KeywordSpotter", path: str, raw: bool) -> "Iterator[Detection]":
+    from intervox.applications.live import piped_chunks
     from intervox.interop.clips import PIPE, open_clip
 
-    if microphone:
-        return spotter.stream(microphone_chunks())
     return spotter.stream(*piped_chunks(raw)) if path == PIPE else spotter.scan(open_clip(path))
 
 

@@ -15,18 +15,24 @@ from intervox.cli.common import (
     ModelOption,
     StrictOption,
     complain,
+    say,
     while_read,
 )
+from intervox.cli.microphone import MICROPHONE, MicrophoneOption, check_source, listen
 from intervox.errors import IntervoxError
 from intervox.model.files import DEFAULT
 
 if TYPE_CHECKING:
     from intervox.applications.diarise import Turn
+    from intervox.applications.verifier import SpeakerVerifier
 
 
 @while_read()
 def who(
-    recordings: Annotated[list[str], typer.Argument(help="Recordings of any length, quoted patterns, or -.")],
+    recordings: Annotated[
+        list[str] | None,
+        typer.Argument(help="Recordings of any length, quoted patterns, or -.", show_default=False),
+    ] = None,
     people: Annotated[
         Path | None, typer.Option(help="File of `intervox enrol`; without, voices get numbers.")
     ] = None,
@@ -37,6 +43,7 @@ def who(
         ),
     ] = None,
     rttm: Annotated[Path | None, typer.Option(help="File to write in RTTM, for scoring tools.")] = None,
+    microphone: MicrophoneOption = False,
     model: ModelOption = None,
     strict: StrictOption = False,
     as_json: JsonLinesOption = False,
@@ -46,12 +53,14 @@ def who(
     Speech is found first, with the extra `vad`. With --people, each turn has the name of somebody
     enrolled, or is unknown; without, the voices of each recording are told apart and numbered. Overlapping
     speech is not told apart: each moment has one speaker. The exit code is 0 if every recording holds
-    speech, 1 if some do not, and 2 after an error.
+    speech, 1 if some do not, and 2 after an error. With --microphone, which needs --people and the extra
+    `microphone`, turns are printed while they are heard.
 
     \b
     intervox who meeting.wav --people people.safetensors
     intervox who meeting.wav --speakers 3 --rttm meeting.rttm
     intervox who 'calls/*.wav' --json
+    intervox who --microphone --people people.safetensors
     """
     from intervox.applications import diarise
     from intervox.applications.verifier import SpeakerVerifier
@@ -59,10 +68,15 @@ def who(
     from intervox.model.loading import load_model
     from intervox.storage import atomic_path
 
-    paths = expand(recordings)
+    paths = expand(check_source(recordings, microphone))
+    if microphone and people is None:
+        raise IntervoxError("voices are told apart in whole recordings only: --microphone needs --people")
     known = SpeakerVerifier.load(people, model) if people else None
     loaded = known.model_ if known else load_model(DEFAULT if model is None else model)
     code, written = YES, []
+    if microphone and known:
+        turns = _listen(known, as_json)
+        code, written = YES if turns else NO, [_rttm(MICROPHONE, turn) for turn in turns]
     for path in paths:
         try:
             turns = diarise.who(open_clip(path), known, loaded, speakers)
@@ -77,6 +91,22 @@ def who(
         with atomic_path(rttm) as temporary:
             temporary.write_text("".join(written))
     raise typer.Exit(code)
+
+
+def _listen(known: "SpeakerVerifier", as_json: bool) -> "list[Turn]":
+    """Print the turns that the microphone hears, and return them."""
+    from intervox.applications import diarise
+    from intervox.model.decision import in_percent
+
+    turns = []
+
+    def show(turn: "Turn", late: int) -> None:
+        turns.append(turn)
+        text = f"{_clock(turn.start)}-{_clock(turn.end)}: {turn.speaker}  ({in_percent(turn.probability)})"
+        say({"clip": MICROPHONE} | asdict(turn) | {"latency_ms": late}, text, as_json)
+
+    listen(lambda sound: diarise.stream(sound, known), show)
+    return turns
 
 
 def _show(path: str, turns: "list[Turn]", as_json: bool) -> None:

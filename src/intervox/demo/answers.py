@@ -277,17 +277,17 @@ def _rounded(spot: NDArray[np.float64]) -> tuple[float, float]:
 
 def comparison(verdicts: Sequence[Verdict], drawings: dict[str, MapDrawing]) -> str:
     """Show verdicts, each with the map of its subspace where there is one."""
-    return _render("comparison", verdicts=verdicts, drawings=drawings, marks=MARKS, size=MAP_SIZE)
+    return render("comparison", verdicts=verdicts, drawings=drawings, marks=MARKS, size=MAP_SIZE)
 
 
 def spotting(found: Timeline) -> str:
     """Show detections as a timeline and a table."""
-    return _render("spotting", found=found, percent_of=lambda time: round(100 * time / found.seconds, 2))
+    return render("spotting", found=found, percent_of=lambda time: round(100 * time / found.seconds, 2))
 
 
 def problem(sentence: str) -> str:
     """Show what a visitor can fix."""
-    return _render("problem", sentence=f"{sentence[0].upper()}{sentence[1:]}.")
+    return render("problem", sentence=f"{sentence[0].upper()}{sentence[1:]}.")
 
 
 def clock(seconds: float) -> str:
@@ -296,7 +296,8 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{tenths // 10:02d}.{tenths % 10}"
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
+    """Fill in one of the page's templates; all values are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("intervox.demo", "page"),
         autoescape=True,

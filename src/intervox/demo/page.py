@@ -1,12 +1,8 @@
-"""The page itself: two tabs, what their buttons do, and how a visitor's clips are read."""
+"""The page itself: three tabs, what their buttons do, and where their answers are shown."""
 
-import io
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import wraps
-from itertools import accumulate
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 from intervox.errors import IntervoxError, missing_extra
 
@@ -15,8 +11,9 @@ try:  # first: what else the page needs comes with the same extra
 except ImportError:
     raise missing_extra("gradio", "demo", "the demo page") from None
 
-from intervox.audio import SAMPLE_RATE, Waveform, load_audio, stream_audio
 from intervox.demo import answers
+from intervox.demo.speaking import LONGEST_SECONDS, MOST_LISTENERS, Session, Shown, Speaking
+from intervox.demo.visitors import Limits, explained, read_clip, readable_suffixes
 from intervox.model.embedder import Embedder
 
 KEPT_SECONDS = 600
@@ -27,63 +24,18 @@ MAX_WAITING = 20
 
 MAX_EXAMPLES = 5
 _EXAMPLE_MINUTES = 10 / 60
+_VOICE_MINUTES = 1.0
+_CHUNK_SECONDS = 0.5
 _MAX_NAME = 60
+_NAMED = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".webm")
 _USUAL = {"2 seconds": 2.0, "10 seconds": 10.0, "25 seconds": 25.0, "2 minutes": 120.0}
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a visitor may give: the size of a file, the length of a clip."""
-
-    megabytes: float = 25.0
-    minutes: float = 10.0
-
-    @property
-    def bytes(self) -> int:
-        """The size in bytes; a megabyte has 2^20, as the browser counts."""
-        return round(self.megabytes * 2**20)
-
-
-def read_clip(path: str | None, name: str, limits: Limits) -> Waveform:
-    """Read an uploaded clip: mono at 16 kHz.
-
-    Parameters
-    ----------
-    path
-        Where the page's server put it; None where the visitor gave nothing.
-    name
-        What to call it in messages, such as ``the first clip``.
-
-    Raises
-    ------
-    IntervoxError
-        The clip is missing, too large, too long, undecodable, empty, silent or not finite.
-    """
-    if path is None:
-        raise IntervoxError(f"{name} is missing: upload or record it")
-    try:
-        clip = io.BytesIO(Path(path).read_bytes())
-    except OSError:
-        raise IntervoxError(f"{name} is no longer here: give it again") from None
-    if clip.getbuffer().nbytes > limits.bytes:
-        raise IntervoxError(f"{name} is larger than {limits.megabytes:g} MB: give a smaller file")
-    clip.name = name
-    most = round(60 * limits.minutes * SAMPLE_RATE)
-    # A few megabytes may decode to days: count first, and stop counting at the limit.
-    if any(length > most for length in accumulate(map(len, stream_audio(clip, strict=True)))):
-        minutes = limits.minutes
-        length = f"{minutes:g} minutes" if minutes > 1 else f"{60 * minutes:g} seconds"
-        raise IntervoxError(f"{name} is longer than {length}: give a shorter piece")
-    clip.seek(0)
-    return load_audio(clip, strict=True)
 
 
 def build_page(model: Embedder, limits: Limits) -> gr.Blocks:
     """Lay out the page and connect it to a model.
 
-    Answers depend on what is handed in with the question alone: nothing of one visitor is kept for
-    another. One answer at a time is computed, and ``MAX_WAITING`` may wait.
+    Nothing of one visitor is kept for another. One answer at a time is computed, and ``MAX_WAITING`` may
+    wait.
     """
     blocks = gr.Blocks(title="Intervox", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS))
     with blocks:
@@ -95,9 +47,12 @@ def build_page(model: Embedder, limits: Limits) -> gr.Blocks:
             _two_clips(model, limits)
         with gr.Tab("Spot a keyword"):
             _keyword(model, limits)
+        with gr.Tab("Live"):
+            _speaking(Speaking(model), limits)
+        named = ", ".join(suffix[1:].upper() for suffix in _NAMED if suffix in readable_suffixes())
         gr.HTML(
-            f"<p class='note'>Up to {limits.megabytes:g} MB and {limits.minutes:g} minutes per clip; WAV, "
-            "FLAC, OGG or MP3. Clips go to the computer that serves this page and nowhere else; it "
+            f"<p class='note'>Up to {limits.megabytes:g} MB and {limits.minutes:g} minutes per clip; "
+            f"{named} and others. Clips go to the computer that serves this page and nowhere else; it "
             f"deletes them after {KEPT_SECONDS // 60} minutes.</p>"
         )
     blocks.queue(max_size=MAX_WAITING, api_open=False)
@@ -143,7 +98,7 @@ def _keyword(model: Embedder, limits: Limits) -> None:
             name = gr.Textbox(label="Keyword", max_length=_MAX_NAME, placeholder="such as: lights on")
             examples = gr.File(
                 file_count="multiple",
-                file_types=["audio"],
+                file_types=readable_suffixes(),
                 label="Examples, one to five",
                 elem_id="examples",
             )
@@ -172,21 +127,76 @@ def _clip_input(label: str, name: str) -> gr.Audio:
 
 
 def _ask(label: str, answer: Callable[..., str], inputs: Sequence[gr.components.Component]) -> None:
-    """Add a button that asks the model, and the place where it answers.
-
-    The visitor's mistakes are shown in the page; everything else is kept in the server's log.
-    """
-
-    @wraps(answer)
-    def call(*given: object) -> str:
-        try:
-            return answer(*given)
-        except IntervoxError as error:
-            return answers.problem(str(error))
-        except Exception:
-            _log.exception("an answer failed")
-            return answers.problem("something went wrong here, and the server's log says what")
-
+    """Add a button that asks the model, and the place where it answers."""
+    call = explained(answer, str)
     button = gr.Button(label, variant="primary")
     shown = gr.HTML(elem_classes="result")
     button.click(call, inputs, shown, concurrency_limit=1, concurrency_id="model", api_visibility="private")
+
+
+def _speaking(speaking: Speaking, limits: Limits) -> None:
+    short = replace(limits, minutes=min(limits.minutes, _VOICE_MINUTES))
+    session = gr.State(None, time_to_live=KEPT_SECONDS, delete_callback=speaking.end)
+    gr.Markdown(
+        "Enrol one voice or several, type a keyword, and speak. The page says when the keyword is heard, and "
+        "in whose voice; both come from one pass of the model."
+    )
+    with gr.Row():
+        with gr.Column(min_width=280):
+            name = gr.Textbox(label="Whose voice", max_length=_MAX_NAME, placeholder="such as: Alice")
+            voice = _clip_input("Some seconds of it", "voice")
+            enrol = gr.Button("Enrol the voice")
+            known = gr.HTML(elem_classes="result short", elem_id="known")
+        with gr.Column(min_width=280):
+            text = gr.Textbox(
+                label="Keyword to type", max_length=_MAX_NAME, placeholder="such as: hey jarvis"
+            )
+            learn = gr.Button("Learn the keyword")
+            learnt = gr.HTML(elem_classes="result short", elem_id="learnt")
+            microphone = gr.Audio(
+                sources=["microphone"],
+                streaming=True,
+                type="filepath",
+                label="Speak",
+                elem_id="microphone",
+                buttons=[],
+            )
+    shown = gr.HTML(elem_classes="result", elem_id="heard")
+
+    def enrolled(name: str, clip: str | None, session: Session | None) -> Shown:
+        return speaking.enrol(name.strip(), read_clip(clip, "the voice", short), session)
+
+    for button, act, given, place in (
+        (enrol, enrolled, [name, voice, session], known),
+        (learn, speaking.learn, [text, session], learnt),
+    ):
+        button.click(
+            _keeping_session(act),
+            given,
+            [place, session],
+            concurrency_limit=1,
+            concurrency_id="model",
+            api_visibility="private",
+        )
+    microphone.stream(
+        _keeping_session(speaking.hear),
+        [microphone, session],
+        [shown, session],
+        stream_every=_CHUNK_SECONDS,
+        time_limit=LONGEST_SECONDS,
+        concurrency_limit=MOST_LISTENERS,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    microphone.stop_recording(
+        _keeping_session(speaking.stop), [session], [shown, session], api_visibility="private"
+    )
+
+
+def _keeping_session(act: Callable[..., Shown]) -> Callable[..., Shown]:
+    """Explain what a visitor did wrong, and keep the session, which is the last of what is given."""
+
+    def call(*given: Any) -> Shown:
+        return explained(act, lambda html: (html, given[-1]))(*given)
+
+    return call

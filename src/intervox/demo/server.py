@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intervox.audio import SAMPLE_RATE
-from intervox.demo.page import Limits
+from intervox.demo.visitors import Limits, readable_suffixes
 from intervox.errors import IntervoxError
 from intervox.model.embedder import Embedder
 from intervox.model.loading import load_model
@@ -32,6 +32,13 @@ _HEADERS = {
     "base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
     "referrer-policy": "no-referrer",
 }
+_PICKER = """<script>
+new MutationObserver(() => document.querySelectorAll("input[type=file]").forEach(input => {
+  if (input.accept !== "%s") input.accept = "%s";
+})).observe(document, {childList: true, subtree: true});
+</script>"""
+"""Lets file dialogs offer what can be read here: Gradio's own list for sound can't be set."""
+
 _UPLOADS = "GRADIO_TEMP_DIR"
 """Variable in which Gradio looks for the folder of uploads."""
 
@@ -109,6 +116,7 @@ def make_app(model: Embedder, limits: Limits) -> "FastAPI":
         pwa=False,
         mcp_server=False,
         theme=gr.themes.Default(primary_hue="blue"),
+        head=_PICKER % (2 * (",".join(readable_suffixes()),)),
         css_paths=Path(__file__).parent / "page" / "style.css",
     )
     return app
