@@ -19,7 +19,7 @@ PUBLISHED_EER = {
     ("HuBERT Base", "speaker only"): 26.9,
     ("HuBERT Base", "joint"): 27.2,
 }
-"""Cox & Barker 2026: backbone and condition to the EER in % on VoxCeleb1-O (cleaned), from the speaker half."""
+"""Of Cox & Barker 2026: backbone and condition to the EER in % on VoxCeleb1-O, from the speaker half."""
 
 PUBLISHED_ACCURACY = {
     ("WavLM Base", "none"): 96.9,
@@ -32,17 +32,17 @@ PUBLISHED_ACCURACY = {
 _SOURCE = (
     "Rows marked published are the paper's (Cox & Barker 2026, arXiv 2606.17967), on its backbones and "
     f"clones; {NOTHING} in them is a figure that is not at hand here. The others were measured here: mean ± "
-    "deviation over {seeds} trainings. `none` is the backbone itself: the time mean of the layer that the network reads."
+    "deviation over {seeds} trainings. `none` is the backbone itself: the time mean of the layer that the "
+    "network reads."
 )
 _EER_NOTE = (
     "EER in %, cosine, lower is better. From the content space lower means that it still knows the speaker. "
-    "The strata of genders share the targets; their impostors are of one gender, or of two. {lists} "
-    + _SOURCE
-)
+    "The two strata of genders share the targets; their impostors are of one gender, or of two. {lists} "
+) + _SOURCE
 _HEAD_NOTE = (
     "Accuracy in % of a linear head of 30 epochs on speakers that it was not trained on, higher is better. "
-    "From the speaker space higher means that it still knows the words. " + _SOURCE
-)
+    "From the speaker space higher means that it still knows the words. "
+) + _SOURCE
 
 
 def paper_tables(runs: Sequence[PaperRun]) -> list[Table]:
