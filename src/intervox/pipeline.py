@@ -56,7 +56,7 @@ class Run:
         ``corpus/``, ``features/``, ``model/``, ``metrics.json``, ``report.html`` and ``log.jsonl``
         are written here.
     pool
-        Where synthesis runs; its workers also share the measuring.
+        Where synthesis runs, and on Ray what is encoded; its workers also share the measuring.
     """
 
     recipe: Recipe
@@ -221,7 +221,8 @@ def _test_sets(
     encoders |= {peer.name: peer for peer in peers}
     found = [*([own] if own else []), *sources(find_protocols(settings.protocols, settings.max_clips))]
     features = run.folder / "features"
-    return load_test_sets(found, encoders, settings, recipe.features, features, frames=recipe.reads_frames)
+    frames = recipe.reads_frames
+    return load_test_sets(found, encoders, settings, recipe.features, features, frames, run.pool)
 
 
 def compare_ingredients(run: Run) -> Ingredients:
@@ -384,7 +385,7 @@ def _extracted(run: Run, corpus: Corpus, backbone: "Backbone") -> "Features":
     # At depth ``blocks`` it is the trained backbone's frames that maps pool, in training from the audio.
     moved = backbone.name != run.recipe.backbone
     frames = run.recipe.reads_frames and (moved or run.recipe.training.depth == "frames")
-    return extract_features(corpus, backbone, run.recipe.features, folder, "extracting", frames=frames)
+    return extract_features(corpus, backbone, run.recipe.features, folder, "extracting", frames, run.pool)
 
 
 def _waves(run: Run, corpus: Corpus) -> "Waves | None":

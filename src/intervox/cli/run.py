@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 PoolOption = Annotated[
     str,
-    typer.Option("--engine-pool", help="Where speech is rendered: processes, ray, or ray://host:port."),
+    typer.Option(
+        "--engine-pool", help="Where speech is rendered, and on Ray encoded: processes, ray, ray://host:port."
+    ),
 ]
 
 
@@ -58,11 +60,17 @@ def synth(
     typer.echo(f"{corpus.clip_count:,} cells, {corpus.about.hours:.2f} hours in {corpus.folder}")
 
 
-def extract(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
+def extract(
+    recipe: RecipeArgument = "quickstart",
+    folder: FolderOption = None,
+    workers: WorkersOption = None,
+    engine_pool: PoolOption = "processes",
+) -> None:
     """Step 2: cache the backbone's layer means of the corpus, and at depth `blocks` its audio."""
     from intervox import pipeline
+    from intervox.parallel import Pool
 
-    opened = pipeline.open_run(recipe, folder)
+    opened = pipeline.open_run(recipe, folder, Pool(workers, engine_pool))
     pipeline.extract(opened)
     typer.echo(f"features in {opened.folder / 'features'}")
 
@@ -81,6 +89,7 @@ def evaluate(
     recipe: RecipeArgument = "quickstart",
     folder: FolderOption = None,
     workers: WorkersOption = None,
+    engine_pool: PoolOption = "processes",
     manifest: Annotated[
         Path | None,
         typer.Option(
@@ -119,7 +128,7 @@ def evaluate(
         from intervox import pipeline
         from intervox.parallel import Pool
 
-        opened = pipeline.open_run(recipe, folder, Pool(workers))
+        opened = pipeline.open_run(recipe, folder, Pool(workers, engine_pool))
         _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
         return
     from intervox.benchmarking import benchmark_embeddings, benchmark_model

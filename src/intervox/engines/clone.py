@@ -102,7 +102,7 @@ def _chosen(settings: CloneSettings) -> dict[str, Reference]:
     if not chosen:
         raise IntervoxError(
             f"{root} has no clip of {settings.min_seconds:g} to {settings.max_seconds:g} seconds with its "
-            f"text (column text, or a file *{_TEXT} beside it): add some, or widen min_seconds and max_seconds"
+            f"text (column text, or *{_TEXT} beside it): add some, or widen min_seconds and max_seconds"
         )
     return chosen
 

@@ -2,8 +2,11 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
@@ -15,8 +18,17 @@ from numpy.typing import NDArray
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.base import Backbone, HiddenStates
 from intervox.clips.batches import by_length, groups
-from intervox.clips.source import ClipSource, check_failures
-from intervox.features.store import Features, frames_path, read_errors, shard_path, write_features
+from intervox.clips.source import Clip, ClipSource, check_failures
+from intervox.errors import IntervoxError
+from intervox.features.store import (
+    Features,
+    Frames,
+    frames_path,
+    read_errors,
+    shard_path,
+    write_features,
+)
+from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
 from intervox.recipe import FeatureSettings
 from intervox.storage import StepFolder, check_disk, growing_npy, stable_hash, write_json
@@ -144,6 +156,7 @@ def extract(
     folder: Path,
     description: str = "extracting",
     frames: bool = False,
+    pool: Pool | None = None,
 ) -> Features:
     """Cache the vectors of every clip of a source, or go on where an earlier call stopped.
 
@@ -158,6 +171,9 @@ def extract(
         Whether to keep every frame of a backbone beside the means, for maps that pool frames
         themselves: 2 bytes a number, so Whisper tiny (50 frames a second, 6 layers of 384) takes
         0.83 GB an hour of speech, where its means take 4.6 kB a clip.
+    pool
+        Ray's workers encode the shards where it is one of Ray; by default this process does. Clips are
+        decoded here and written here; a backbone is loaded by each worker, under the same name.
 
     Raises
     ------
@@ -168,7 +184,7 @@ def extract(
     key = stable_hash([SCHEMA_VERSION, source.key, encoder.fingerprint, run, frames])
     step = StepFolder(folder, key)
     if not step.complete:
-        _extract_shards(source, encoder, settings, folder, description, frames)
+        _extract_shards(source, encoder, settings, folder, description, frames, pool or Pool())
         # Before features.json, which declares the features usable by the next step.
         failed = list(read_errors(folder).values())
         what = f"clips of {description}"
@@ -199,6 +215,7 @@ def _extract_shards(
     folder: Path,
     description: str,
     frames: bool,
+    pool: Pool,
 ) -> None:
     # The frames of a shard are written first: where the shard is there, so are they.
     todo = [index for index in range(source.shard_count) if not shard_path(folder, index).exists()]
@@ -207,58 +224,159 @@ def _extract_shards(
     a_clip = _BYTES_A_NUMBER * encoder.layers * encoder.dim * (1 + frames * _LEAST_FRAMES)
     what = f"the features of {source.clip_count - done:,} clips"
     check_disk(what, (source.clip_count - done) * a_clip, folder, "free some, or take fewer clips")
-    seconds = 0.0
-    with (
-        ThreadPoolExecutor(1) as reader,
-        progress_bar(description, source.clip_count, "clips") as bar,
-    ):
+    seconds, started = 0.0, time.monotonic()
+    with progress_bar(description, source.clip_count, "clips") as bar:
         bar.advance(done)
-        started = time.monotonic()
+
+        def keep(shard: EncodedShard) -> None:
+            nonlocal seconds
+            path = shard_path(folder, shard.index)
+            write_features(path, shard.cell_ids, shard.means, shard.counts, shard.errors)
+            seconds += shard.seconds
+            bar.advance(len(shard.cell_ids), f"{seconds / (time.monotonic() - started):.0f} × real time")
+
+        if pool.on_ray:
+            work = partial(encode_elsewhere, _portable(encoder), settings, frames)
+
+            def keep_all(found: tuple[EncodedShard, list[Frames] | None]) -> None:
+                shard, states = found
+                with _growing(folder, shard.index, encoder, states is not None) as append:
+                    for each in states or ():
+                        append(each)
+                keep(shard)
+
+            run_jobs(work, _waiting(source, todo), len(todo), pool, keep_all)
+        else:
+            for index, clips in _read_ahead(source, todo):
+                with _growing(folder, index, encoder, frames) as append:
+                    shard = encode_shard(encoder, settings, index, clips, append if frames else None)
+                keep(shard)
+
+
+@contextmanager
+def _growing(
+    folder: Path, index: int, encoder: Backbone | Encoder, frames: bool
+) -> Iterator[Callable[[NDArray[np.floating]], None]]:
+    """Open the file of a shard's frames, where they are kept."""
+    if not frames:
+        yield lambda _: None
+        return
+    with growing_npy(frames_path(folder, index), (encoder.layers, encoder.dim), np.float16) as append:
+        yield append
+
+
+def _read_ahead(source: ClipSource, todo: Sequence[int]) -> Iterator[tuple[int, list[Clip]]]:
+    """Decode each shard while the one before it is encoded."""
+    with ThreadPoolExecutor(1) as reader:
         upcoming = reader.submit(source.load_shard, todo[0]) if todo else None
         for position, index in enumerate(todo):
             assert upcoming is not None
             clips = upcoming.result()
             if position + 1 < len(todo):
                 upcoming = reader.submit(source.load_shard, todo[position + 1])
-            waves = [clip.wave for clip in clips if clip.wave is not None]
-            good = [row for row, clip in enumerate(clips) if clip.wave is not None]
-            means = np.zeros((len(clips), encoder.layers, encoder.dim), np.float32)
-            counts = np.zeros(len(clips), np.int64)
-            if frames:
-                means[good], counts[good] = _keep_frames(encoder, waves, settings, frames_path(folder, index))
-            elif waves:
-                means[good], counts[good] = _encode(encoder, waves, settings)
-            write_features(
-                shard_path(folder, index),
-                [clip.cell_id for clip in clips],
-                means,
-                counts,
-                [clip.error for clip in clips],
+            yield index, clips
+
+
+def _waiting(source: ClipSource, todo: Sequence[int]) -> Iterator[tuple[int, list[Clip]]]:
+    """Decode a shard whenever a worker is free for it: workers need no files of this machine."""
+    return ((index, source.load_shard(index)) for index in todo)
+
+
+@dataclass(frozen=True)
+class EncodedShard:
+    """What is written of a shard of clips.
+
+    Attributes
+    ----------
+    means, counts
+        Shapes (clips, layers, dim) and (clips,).
+    seconds
+        Of audio.
+    """
+
+    index: int
+    cell_ids: list[int]
+    means: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    errors: list[str | None]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _ByName:
+    """A backbone that a worker loads itself, onto the device that it has."""
+
+    name: str
+    fingerprint: str
+
+    def load(self) -> Backbone:
+        backbone = _loaded_here(self.name)
+        if backbone.fingerprint != self.fingerprint:
+            raise IntervoxError(
+                f"a worker has other weights of {self.name}: give all machines the same version of it"
             )
-            seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
-            bar.advance(len(clips), f"{seconds / (time.monotonic() - started):.0f} × real time")
+        return backbone
 
 
-def _encode(
-    encoder: Backbone | Encoder, waves: Sequence[Waveform], settings: FeatureSettings
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    if isinstance(encoder, Backbone):
-        return layer_means(encoder, waves, settings)
-    return encoder.encode(waves)
+@lru_cache(1)
+def _loaded_here(name: str) -> Backbone:
+    from intervox.backbones.load import load_backbone
+
+    return load_backbone(name)
 
 
-def _keep_frames(
-    encoder: Backbone | Encoder, waves: Sequence[Waveform], settings: FeatureSettings, path: Path
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Write the frames of a shard's clips; returns their means and counts, as ``layer_means`` does."""
-    assert isinstance(encoder, Backbone), "only a backbone has frames"
-    means = np.zeros((len(waves), encoder.layers, encoder.dim), np.float32)
-    counts = np.zeros(len(waves), np.int64)
-    with growing_npy(path, (encoder.layers, encoder.dim), np.float16) as append:
-        for row, found in enumerate(clip_frames(encoder, waves, settings)):
+def _portable(encoder: Backbone | Encoder) -> "_ByName | Encoder":
+    return _ByName(encoder.name, encoder.fingerprint) if isinstance(encoder, Backbone) else encoder
+
+
+def encode_elsewhere(
+    encoder: "Encoder | _ByName", settings: FeatureSettings, frames: bool, job: tuple[int, list[Clip]]
+) -> tuple[EncodedShard, list[Frames] | None]:
+    """Encode one shard in a worker; its frames, where they are kept, come with it.
+
+    Parameters
+    ----------
+    job
+        The number of the shard, and its clips.
+    """
+    run = encoder.load() if isinstance(encoder, _ByName) else encoder
+    if not frames:
+        return encode_shard(run, settings, *job, None), None
+    states: list[Frames] = []
+    shard = encode_shard(run, settings, *job, lambda found: states.append(found.astype(np.float16)))
+    return shard, states
+
+
+def encode_shard(
+    encoder: Backbone | Encoder,
+    settings: FeatureSettings,
+    index: int,
+    clips: list[Clip],
+    append: Callable[[NDArray[np.floating]], None] | None,
+) -> EncodedShard:
+    """Encode one shard's clips.
+
+    Parameters
+    ----------
+    append
+        Takes each clip's frames in order, of a backbone, where they are kept.
+    """
+    waves = [clip.wave for clip in clips if clip.wave is not None]
+    good = [row for row, clip in enumerate(clips) if clip.wave is not None]
+    means = np.zeros((len(clips), encoder.layers, encoder.dim), np.float32)
+    counts = np.zeros(len(clips), np.int64)
+    if append:
+        assert isinstance(encoder, Backbone), "only a backbone has frames"
+        for row, found in zip(good, clip_frames(encoder, waves, settings), strict=True):
             append(found)
             means[row], counts[row] = found.mean(axis=0), len(found)
-    return means, counts
+    elif waves and isinstance(encoder, Backbone):
+        means[good], counts[good] = layer_means(encoder, waves, settings)
+    elif waves:
+        means[good], counts[good] = encoder.encode(waves)
+    cell_ids, errors = [clip.cell_id for clip in clips], [clip.error for clip in clips]
+    seconds = sum(len(wave) for wave in waves) / SAMPLE_RATE
+    return EncodedShard(index, cell_ids, means, counts, errors, seconds)
 
 
 def cut_windows(wave: Waveform, settings: FeatureSettings) -> list[Waveform]:
