@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from intervox.backbones.base import Backbone
     from intervox.evaluation.loading import Source
     from intervox.evaluation.test_sets import TestSet
-    from intervox.features.extraction import Encoder
+    from intervox.features.encoding import Encoder
     from intervox.features.store import Features
     from intervox.features.waves import Waves
     from intervox.tables import Table

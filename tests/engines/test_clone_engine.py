@@ -19,7 +19,7 @@ from intervox.parallel import Pool
 from intervox.recipe.corpus import BlockSettings, ConditionSettings, CorpusRecipe, TextSettings
 from intervox.recipe.engines import F5_TTS, CloneSettings
 
-PITCHES = {"17": 110.0, "61": 170.0, "908": 240.0}
+PITCHES = {"17": 110.0, "61": 170.0, "908": 240.0, "1089": 300.0}
 
 CLONER = """
 import math, sys, wave
@@ -88,8 +88,8 @@ def test_the_longest_clip_within_the_bounds_is_the_reference(tmp_path: Path, lib
     # Another text of the reference makes other clones.
     (libritts / "61" / "1" / "61_1_000002_000000.normalized.txt").write_text("I am another.")
     assert CloneEngine(settings(tmp_path, libritts)).version != engine.version
-    with pytest.raises(IntervoxError, match="has 3 speakers with a usable reference, 4 were asked for"):
-        CloneEngine(settings(tmp_path, libritts, voices=4)).voices()
+    with pytest.raises(IntervoxError, match="has 4 speakers with a usable reference, 5 were asked for"):
+        CloneEngine(settings(tmp_path, libritts, voices=5)).voices()
     with pytest.raises(IntervoxError, match="has no clip of 20 to 30 seconds with its text"):
         CloneEngine(settings(tmp_path, libritts, min_seconds=20, max_seconds=30))
 
@@ -115,7 +115,7 @@ def test_f5_tts_is_the_default_and_says_how_to_get_it(libritts: Path) -> None:
     assert "CC BY-NC" in engine.licence
     assert CommandLine("f5-tts", F5_TTS, 1).name == "f5-tts_infer-cli"
     # A corpus can be planned where nothing clones.
-    assert len(engine.voices()) == 3
+    assert len(engine.voices()) == 4
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,8 @@ def test_a_crossed_corpus_is_cloned(tmp_path: Path, libritts: Path) -> None:
         engines=(settings(tmp_path, libritts),),
         texts=TextSettings(count=60),
         train=BlockSettings(blocks=1, speakers=2, contents=2),
-        test=BlockSettings(blocks=1, speakers=1, contents=2),
+        test=BlockSettings(blocks=1, speakers=2, contents=2),
+        held_out=0.5,
         conditions=ConditionSettings(clean=1, rooms=2),
         copies=1,
     )
@@ -145,4 +146,4 @@ def test_a_crossed_corpus_is_cloned(tmp_path: Path, libritts: Path) -> None:
     corpus: Corpus = synthesise(recipe, 0, tmp_path / "corpus", Pool(1))
     assert corpus.about.failed == 0
     speakers = {(row["split"], row["speaker"]) for row in corpus.cells.to_pylist()}
-    assert len(speakers) == 3
+    assert len(speakers) == 4

@@ -88,7 +88,8 @@ def test_the_four_conditions_are_measured_from_both_spaces(
     assert len(by_name["joint"]) == 8
     none = by_name["none"]
     # Without a network the spaces are one.
-    assert none["people clean paper-from-speaker"] == none["people clean paper-from-content"]
+    both = [none[f"people clean paper-from-{space}"].by_seed for space in ("speaker", "content")]
+    assert both[0] == both[1]
     assert len(by_name["joint"]["people clean paper-from-speaker"].by_seed) == 3
     first, second = paper_tables([found])
     ours = [row for row in first.rows if row[0] == "ours"]

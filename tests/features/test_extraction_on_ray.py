@@ -13,7 +13,8 @@ from intervox.audio import Waveform
 from intervox.backbones.load import load_backbone
 from intervox.clips.source import Clip, ClipSource
 from intervox.errors import IntervoxError
-from intervox.features.extraction import _ByName, extract
+from intervox.features.encoding import ByName
+from intervox.features.extraction import extract
 from intervox.parallel import LOCAL_RAY, Pool
 from intervox.recipe import FeatureSettings
 from tests.backbones.test_backbones import SMALL
@@ -104,6 +105,6 @@ def test_a_worker_with_other_weights_says_so(tmp_path: Path) -> None:
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "wavlm")
     transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(tmp_path / "wavlm")
     fingerprint = load_backbone(str(tmp_path / "wavlm")).fingerprint
-    assert _ByName(str(tmp_path / "wavlm"), fingerprint).load().fingerprint == fingerprint
+    assert ByName(str(tmp_path / "wavlm"), fingerprint).load().fingerprint == fingerprint
     with pytest.raises(IntervoxError, match="a worker has other weights"):
-        _ByName(str(tmp_path / "wavlm"), "another").load()
+        ByName(str(tmp_path / "wavlm"), "another").load()

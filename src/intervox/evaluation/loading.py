@@ -31,7 +31,8 @@ from intervox.evaluation.test_sets import (
     draw,
     has_keywords,
 )
-from intervox.features.extraction import Encoder, extract
+from intervox.features.encoding import Encoder
+from intervox.features.extraction import extract
 from intervox.features.store import Features, extract_frames
 from intervox.metrics.abx import draw_grids
 from intervox.metrics.trials import TrialList

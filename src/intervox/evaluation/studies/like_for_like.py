@@ -41,7 +41,7 @@ from intervox.evaluation.studies.variants import (
     train_mask,
     with_content_trials,
 )
-from intervox.features.extraction import Encoder
+from intervox.features.encoding import Encoder
 from intervox.features.store import Features
 from intervox.features.waves import Waves
 from intervox.recipe import Recipe, load_recipe
