@@ -2,7 +2,7 @@
 
 Plan, cell table, feature store, sampler, one epoch of the paper's training and an evaluation, each size in a
 process of its own. Means are drawn instead of encoded: 12 layers of 768, a voice plus a text plus noise. The
-memory is the most that a step holds of its own (anonymous pages); files that it maps are the system's to drop.
+memory is the most that a step holds of its own (anonymous pages); mapped files are the system's to drop.
 Prints Markdown. At 1,000,000 cells the means take 18.5 GB of disk while it runs.
 """
 

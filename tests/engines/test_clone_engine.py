@@ -34,7 +34,7 @@ assert options["ref_text"].startswith("I am"), options
 with wave.open(options["output_dir"] + "/" + options["output_file"]
                if not options["output_file"].startswith("/") else options["output_file"], "wb") as file:
     file.setparams((1, 2, 24000, 0, "NONE", ""))
-    length = 2400 * max(1, len(options["gen_text"].split()))
+    length = 1440 * max(1, len(options["gen_text"]))
     tone = (int(9000 * math.sin(math.tau * pitch * i / 24000)) for i in range(length))
     file.writeframes(b"".join(value.to_bytes(2, "little", signed=True) for value in tone))
 """
