@@ -3,7 +3,8 @@
 Plan, cell table, feature store, sampler, one epoch of the paper's training and an evaluation, each size in a
 process of its own. Means are drawn instead of encoded: 12 layers of 768, a voice plus a text plus noise. The
 memory is the most that a step holds of its own (anonymous pages); mapped files are the system's to drop.
-Prints Markdown. At 1,000,000 cells the means take 18.5 GB of disk while it runs.
+Prints Markdown. At 1,000,000 cells the means take 18.5 GB of disk while it runs. With --encode it times a
+WavLM of Base's size with random weights instead.
 """
 
 import argparse
@@ -21,14 +22,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+import transformers
 
+from intervox.audio import SAMPLE_RATE
+from intervox.backbones.load import load_backbone
 from intervox.clips.labels import Clips
 from intervox.corpus.plan.design import plan_cells
 from intervox.evaluation.representations import BACKBONE
 from intervox.evaluation.studies.variants import MEASURES, measure, spaces_of, with_content_trials
 from intervox.evaluation.test_sets import CLEAN, TestSet, View, draw
+from intervox.features.encoding import layer_means
 from intervox.features.store import Features, shard_path, write_features
-from intervox.recipe import Recipe, load_recipe
+from intervox.recipe import FeatureSettings, Recipe, load_recipe
 from intervox.recipe.corpus import BlockSettings, CorpusRecipe
 from intervox.storage import write_json
 from intervox.training.cells import make_sampler, training_cells
@@ -155,6 +161,21 @@ def measure_size(cells: int, folder: Path) -> dict[str, tuple[float, float]]:
     return meter.found
 
 
+def encoding_rate(folder: Path, clips: int = 8, seconds: float = 4.0) -> float:
+    """Return the seconds of audio that a second of CPU encodes, by a WavLM of Base's size."""
+    torch.manual_seed(0)
+    transformers.WavLMModel(transformers.WavLMConfig()).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
+    backbone = load_backbone(str(folder), "cpu")
+    random = np.random.default_rng(0)
+    waves = [random.normal(0, 0.1, round(seconds * SAMPLE_RATE)).astype(np.float32) for _ in range(clips)]
+    settings = FeatureSettings()
+    layer_means(backbone, waves[:1], settings)
+    started = time.process_time()
+    layer_means(backbone, waves, settings)
+    return clips * seconds / (time.process_time() - started)
+
+
 def markdown(found: dict[int, dict[str, tuple[float, float]]]) -> str:
     """Write one row a size: microseconds of CPU per cell, and MiB, of every step."""
     header = ["cells", *(f"{step}, µs / cell" for step in STEPS), *(f"{step}, MiB" for step in STEPS)]
@@ -172,7 +193,15 @@ if __name__ == "__main__":
         "--folder", type=Path, help="where the files go meanwhile; by default the temporary folder"
     )
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--encode", action="store_true", help="time the encoder alone")
     options = parser.parse_args()
+    if options.encode:
+        with tempfile.TemporaryDirectory(dir=options.folder) as checkpoint:
+            rate = encoding_rate(Path(checkpoint))
+        print(
+            f"WavLM Base's size: {rate:.1f} s of audio in a second of CPU, {torch.get_num_threads()} threads"
+        )
+        sys.exit()
     if options.only:
         print(json.dumps(measure_size(options.only, options.folder)))
         sys.exit()

@@ -36,7 +36,7 @@ PARSED = {
     "intervox tables runs/default --of sweep": "as above",
     "intervox synth mine.yaml --engine-pool ray": "starts Ray; tests/test_parallel.py does",
     "intervox synth mine.yaml --engine-pool ray://head-node:10001": "needs a cluster",
-    "intervox extract mine.yaml --engine-pool ray": "starts Ray; tests/features/test_extraction_on_ray.py does",
+    "intervox extract mine.yaml --engine-pool ray": "starts Ray; tests/features/test_extraction_on_ray.py",
     "intervox extract mine.yaml --engine-pool ray://head-node:10001": "needs a cluster",
     "intervox demo": "serves until it is stopped; tests/demo/test_demo.py opens the page",
     "intervox demo --model runs/quickstart/model --port 8000": "as above",
