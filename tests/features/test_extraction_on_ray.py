@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ class Mortal:
     def __init__(self, marker: Path, deadly: bool) -> None:
         self.marker, self.deadly = str(marker), deadly
 
-    def encode(self, waves: list[Waveform]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def encode(self, waves: Sequence[Waveform]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         if self.deadly and not Path(self.marker).exists():
             Path(self.marker).touch()
             os.kill(os.getpid(), signal.SIGKILL)

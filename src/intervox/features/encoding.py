@@ -224,10 +224,10 @@ def encode_shard(
         for row, found in zip(good, clip_frames(encoder, waves, settings), strict=True):
             append(found)
             means[row], counts[row] = found.mean(axis=0), len(found)
-    elif waves and isinstance(encoder, Backbone):
-        means[good], counts[good] = layer_means(encoder, waves, settings)
     elif waves:
-        means[good], counts[good] = encoder.encode(waves)
+        means[good], counts[good] = (
+            layer_means(encoder, waves, settings) if isinstance(encoder, Backbone) else encoder.encode(waves)
+        )
     cell_ids, errors = [clip.cell_id for clip in clips], [clip.error for clip in clips]
     seconds = sum(len(wave) for wave in waves) / SAMPLE_RATE
     return EncodedShard(index, cell_ids, means, counts, errors, seconds)
