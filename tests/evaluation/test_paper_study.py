@@ -1,6 +1,9 @@
 """The paper's evaluation: its conditions, strata by gender, the linear head, and the two tables."""
 
 import json
+import shutil
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,3 +152,24 @@ def test_other_tables_of_genders_are_refused(tmp_path: Path, text: str, said: st
     path.write_text(text)
     with pytest.raises(IntervoxError, match=said):
         read_genders(path)
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.end_to_end
+def test_the_command_prints_and_writes_both_tables(
+    mini_run: Path, command: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    run = tmp_path / "mini"
+    shutil.copytree(mini_run, run)
+    words = ("paper", "mini", "--folder", str(run), "--seeds", "2")
+    refused = command(*words, "--format", "html")
+    assert refused.returncode == 2
+    assert "there is no format 'html'" in refused.stderr
+    done = command(*words, "--format", "csv")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == (run / "paper.csv").read_text().strip()
+    assert "published,WavLM Base,VoxCeleb1-O cleaned,joint,speaker,24.7" in done.stdout
+    assert (run / "paper.tex").read_text().count(r"\begin{tabular}") == 2
+    found = PaperRun.read(run / "paper.json")
+    assert [len(one.seeds) for one in found.conditions] == [0, 2, 2, 2]
