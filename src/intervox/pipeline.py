@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from intervox.tables import Table
 
 SWEEP_PLOT = "sweep.svg"
+PAPER_TABLES = {"markdown": "paper.md", "latex": "paper.tex", "csv": "paper.csv"}
+"""Format to the file that has the paper's tables in it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
     if not written.exists() or written.read_bytes() != text:
         # Results of another recipe must not lie beside this one as if they were its own.
         forget_results(run.folder)
-        for name in (INGREDIENTS, SWEEP, SWEEP_PLOT, PAPER, LIKE_FOR_LIKE):
+        for name in (INGREDIENTS, SWEEP, SWEEP_PLOT, PAPER, *PAPER_TABLES.values(), LIKE_FOR_LIKE):
             (run.folder / name).unlink(missing_ok=True)
         write_bytes(written, text)
     return run
@@ -308,8 +310,8 @@ def write_paper_tables(run: Run, tables: "Sequence[Table]") -> None:
     """Write the paper's tables beside ``paper.json``, as Markdown, LaTeX and CSV."""
     from intervox.tables import FORMATS
 
-    for form, suffix in (("markdown", "md"), ("latex", "tex"), ("csv", "csv")):
-        write_bytes(run.folder / f"paper.{suffix}", f"{FORMATS[form](tables)}\n".encode())
+    for form, name in PAPER_TABLES.items():
+        write_bytes(run.folder / name, f"{FORMATS[form](tables)}\n".encode())
 
 
 def like_for_like(run: Run, seeds: int = 1, blocks: bool = True) -> LikeForLike:
