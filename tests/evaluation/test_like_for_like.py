@@ -101,10 +101,15 @@ def test_tables_mark_what_differs(corpus: Setting, sets: list[Prepared], tmp_pat
     found = compare_systems(*corpus, None, lambda _: sets, recipe, 2, tmp_path)
     tables = like_for_like_tables(found)
     titles = [table.title for table in tables]
-    assert titles[0] == "Speaker EER: like for like"
-    assert titles[1] == "Speaker EER, differences: like for like"
-    assert all(table.header == ["system", "people"] for table in tables)
-    rows = dict(tables[0].rows)
+    summary, *others = tables
+    assert titles[:3] == [
+        "Like for like",
+        *(f"Speaker EER{part}: like for like" for part in ("", ", differences")),
+    ]
+    assert summary.header == ["system", "people, speaker EER", "people, one-shot keywords"]
+    assert all(" / " in cell for row in summary.rows for cell in row[1:])
+    assert all(table.header == ["system", "people"] for table in others)
+    rows = dict(others[0].rows)
     assert "*" not in rows[MAP]
     assert "[" in rows["LDA"]
-    assert len(like_for_like_tables(found, differences=False)) == len(tables) / 2
+    assert len(like_for_like_tables(found, differences=False)) == 1 + len(others) / 2

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from intervox.evaluation.results import LikeForLike, SweepFigure
+from intervox.evaluation.results import ComparedSystem, LikeForLike, SweepFigure
 from intervox.evaluation.studies.sweep import HELD_OUT
 from intervox.reporting.study_tables import starred
 from intervox.reporting.wording import percent
@@ -40,9 +40,33 @@ _INTERVALS = (
 _DIFFERENCES = "Less the value of {reference}, on the same resamples; in brackets the 95 % interval."
 
 
+def summary_table(found: LikeForLike) -> Table:
+    """Put the speaker EER and the keywords of all corpora into one table, clean / across conditions."""
+    parts = (("different_text", "speaker EER"), ("one_shot", "one-shot keywords"))
+    columns = {
+        f"{corpus}, {title}": f"{corpus} {{}} {measure}"
+        for measure, title in parts
+        for corpus in found.protocols
+        if corpus != HELD_OUT and any(f"{corpus} clean {measure}" in one.figures for one in found.systems)
+    }
+    rows = [[one.name, *(_both(one, column) for column in columns.values())] for one in found.systems]
+    note = (
+        "In %, clean / every clip in its own room, noise, band and level. EER: lower is better; keywords from "
+        f"one example: higher is better. * marks a value whose paired difference from {found.reference} has a "
+        "95 % interval without 0."
+    )
+    return Table("Like for like", note, ["system", *columns], rows, labels=1)
+
+
+def _both(system: ComparedSystem, column: str) -> str:
+    figures = [system.figures.get(column.format(one)) for one in ("clean", "cross_condition")]
+    shown = [starred(each.value, None, each.difference.interval) for each in figures if each is not None]
+    return " / ".join(shown) or NOTHING
+
+
 def like_for_like_tables(found: LikeForLike, differences: bool = True) -> list[Table]:
-    """Build a table for each measure, and after it the paired differences."""
-    tables = []
+    """Build the summary, a table for each measure, and after each the paired differences."""
+    tables = [summary_table(found)]
     for measure, (title, reading) in MEASURES.items():
         corpora = [
             name
@@ -51,12 +75,13 @@ def like_for_like_tables(found: LikeForLike, differences: bool = True) -> list[T
         ]
         if not corpora:
             continue
-        key = "like for like"
         note = f"{reading[0].upper()}{reading[1:]}. {_INTERVALS.format(reference=found.reference)}"
-        tables.append(_table(f"{title}: {key}", note, found, corpora, measure, _value))
+        tables.append(_table(f"{title}: like for like", note, found, corpora, measure, _value))
         if differences:
             note = _DIFFERENCES.format(reference=found.reference)
-            tables.append(_table(f"{title}, differences: {key}", note, found, corpora, measure, _difference))
+            tables.append(
+                _table(f"{title}, differences: like for like", note, found, corpora, measure, _difference)
+            )
     return tables
 
 
