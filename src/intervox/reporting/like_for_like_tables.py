@@ -51,9 +51,9 @@ def summary_table(found: LikeForLike) -> Table:
     }
     rows = [[one.name, *(_both(one, column) for column in columns.values())] for one in found.systems]
     note = (
-        "In %, clean / every clip in its own room, noise, band and level. EER: lower is better; keywords from "
-        f"one example: higher is better. * marks a value whose paired difference from {found.reference} has a "
-        "95 % interval without 0."
+        "In %, clean / every clip in its own room, noise, band and level. EER: lower is better; keywords "
+        f"from one example: higher is better. * marks a value whose paired difference from {found.reference} "
+        "has a 95 % interval without 0."
     )
     return Table("Like for like", note, ["system", *columns], rows, labels=1)
 
