@@ -22,7 +22,7 @@ from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.bundled import BUNDLED
 from intervox.backbones.load import load_backbone
 from intervox.engines.base import load_engine
-from intervox.features.extraction import layer_means
+from intervox.features.encoding import layer_means
 from intervox.metrics.detection import equal_error_rate, error_rates
 from intervox.recipe import FeatureSettings
 from intervox.recipe.engines import EspeakSettings

@@ -23,7 +23,7 @@ from intervox.corpus.acoustics.conditions import Condition, apply_condition
 from intervox.corpus.acoustics.disturbances import CODECS, draw_microphone
 from intervox.corpus.acoustics.rooms import Acoustics, draw_room, load_acoustics
 from intervox.engines.base import load_engine
-from intervox.features.extraction import layer_means
+from intervox.features.encoding import layer_means
 from intervox.recipe import FeatureSettings
 from intervox.recipe.corpus import ConditionSettings
 from intervox.recipe.engines import EspeakSettings

@@ -18,7 +18,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.backbones.bundled import BUNDLED, bundled_checkpoint
 from intervox.backbones.load import load_backbone
-from intervox.features.extraction import layer_means
+from intervox.features.encoding import layer_means
 from intervox.recipe import FeatureSettings
 
 PLAIN_BATCH = 8

@@ -74,6 +74,11 @@ class Pool:
     workers: int | None = None
     where: str = PROCESSES
 
+    @property
+    def on_ray(self) -> bool:
+        """Whether jobs run in Ray's workers, which may be on other machines."""
+        return self.where != PROCESSES
+
     def __post_init__(self) -> None:
         if self.where not in (PROCESSES, LOCAL_RAY) and not self.where.startswith("ray://"):
             raise IntervoxError(f"unknown engine pool {self.where!r}: give processes, ray or ray://host:port")
@@ -175,6 +180,8 @@ def run_jobs(
 ) -> None:
     """Run ``work`` on every job.
 
+    A job is sent with all that it needs; ``work`` is sent to a worker once.
+
     Jobs are taken as workers become free, so that queued ones cost no memory, and results arrive
     in the order in which they finish. An error or an interrupt ends all the others.
 
@@ -190,7 +197,7 @@ def run_jobs(
         three times first.
     """
     workers = pool.workers or default_workers()
-    if pool.where != PROCESSES:
+    if pool.on_ray:
         results = _on_ray(work, iter(jobs), pool)
     elif workers <= 1 or count <= 1:
         results = map(work, jobs)

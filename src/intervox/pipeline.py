@@ -7,7 +7,7 @@ on where it stopped.
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -16,20 +16,33 @@ from typing import TYPE_CHECKING, Any
 
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError, missing_extra
-from intervox.evaluation.results import INGREDIENTS, SWEEP, Ingredients, Metrics, Sweep
+from intervox.evaluation.results import (
+    INGREDIENTS,
+    LIKE_FOR_LIKE,
+    PAPER,
+    SWEEP,
+    Ingredients,
+    LikeForLike,
+    Metrics,
+    PaperRun,
+    Sweep,
+)
 from intervox.parallel import Pool, default_workers
-from intervox.recipe import Recipe, dump_recipe, load_recipe
+from intervox.recipe import Recipe, Study, dump_recipe, load_recipe
 from intervox.storage import GENERATION, read_json, stable_hash, write_bytes, write_json
 
 if TYPE_CHECKING:
     from intervox.backbones.base import Backbone
     from intervox.evaluation.loading import Source
     from intervox.evaluation.test_sets import TestSet
-    from intervox.features.extraction import Encoder
+    from intervox.features.encoding import Encoder
     from intervox.features.store import Features
     from intervox.features.waves import Waves
+    from intervox.tables import Table
 
 SWEEP_PLOT = "sweep.svg"
+PAPER_TABLES = {"markdown": "paper.md", "latex": "paper.tex", "csv": "paper.csv"}
+"""Format to the file that has the paper's tables in it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,7 @@ class Run:
         ``corpus/``, ``features/``, ``model/``, ``metrics.json``, ``report.html`` and ``log.jsonl``
         are written here.
     pool
-        Where synthesis runs; its workers also share the measuring.
+        Where synthesis runs, and on Ray what is encoded; its workers also share the measuring.
     """
 
     recipe: Recipe
@@ -80,7 +93,7 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
     if not written.exists() or written.read_bytes() != text:
         # Results of another recipe must not lie beside this one as if they were its own.
         forget_results(run.folder)
-        for name in (INGREDIENTS, SWEEP, SWEEP_PLOT):
+        for name in (INGREDIENTS, SWEEP, SWEEP_PLOT, PAPER, *PAPER_TABLES.values(), LIKE_FOR_LIKE):
             (run.folder / name).unlink(missing_ok=True)
         write_bytes(written, text)
     return run
@@ -209,7 +222,8 @@ def _test_sets(
     encoders |= {peer.name: peer for peer in peers}
     found = [*([own] if own else []), *sources(find_protocols(settings.protocols, settings.max_clips))]
     features = run.folder / "features"
-    return load_test_sets(found, encoders, settings, recipe.features, features, frames=recipe.reads_frames)
+    frames = recipe.reads_frames
+    return load_test_sets(found, encoders, settings, recipe.features, features, frames, run.pool)
 
 
 def compare_ingredients(run: Run) -> Ingredients:
@@ -258,6 +272,87 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     return found
 
 
+def evaluate_paper(run: Run, seeds: int | None = None, genders: Path | None = None) -> PaperRun:
+    """Train the paper's conditions on the run's corpus and measure them; write ``paper.json``.
+
+    Parameters
+    ----------
+    seeds
+        Trainings of each condition, the paper's number by default.
+    genders
+        A table of speakers and their genders, for corpora that come without them.
+    """
+    from intervox.evaluation.protocols.genders import read_genders
+    from intervox.evaluation.studies.paper import SEEDS
+    from intervox.evaluation.studies.paper import evaluate_paper as evaluate_conditions
+    from intervox.evaluation.studies.sweep import light
+    from intervox.reporting.paper_tables import paper_tables
+
+    known = read_genders(genders) if genders else {}
+    recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})
+    corpus, features = _corpus_and_features(run)
+
+    def load(trained: "Backbone | None") -> "list[TestSet]":
+        return _test_sets(replace(run, recipe=recipe), trained, None)
+
+    with _logged(run, "paper"):
+        waves, folder = _waves(run, corpus), run.folder / "sweep"
+        found = evaluate_conditions(
+            corpus.cells, features, waves, load, recipe, seeds or SEEDS, folder, known
+        )
+        found.write(run.folder / PAPER)
+        write_paper_tables(run, paper_tables([found]))
+    return found
+
+
+def write_paper_tables(run: Run, tables: "Sequence[Table]") -> None:
+    """Write the paper's tables beside ``paper.json``, as Markdown, LaTeX and CSV."""
+    from intervox.tables import FORMATS
+
+    for form, name in PAPER_TABLES.items():
+        write_bytes(run.folder / name, f"{FORMATS[form](tables)}\n".encode())
+
+
+def like_for_like(run: Run, seeds: int = 1, blocks: bool = True) -> LikeForLike:
+    """Compare ways to subspaces on the run's corpus and backbone; write ``like_for_like.json``.
+
+    Parameters
+    ----------
+    seeds
+        Trainings of each way that is trained.
+    blocks
+        Whether to train the backbone's own blocks as well, which takes longer than all the rest.
+    """
+    from intervox.evaluation.baselines.peers import load_peer
+    from intervox.evaluation.studies.like_for_like import PEER, compare_systems
+    from intervox.evaluation.studies.sweep import HELD_OUT, held_out, light
+    from intervox.features.waves import decode
+
+    recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})
+    corpus, features = _corpus_and_features(run)
+    peers = [load_peer(PEER)] if find_spec(PEER) else []
+    with _logged(run, "like for like"):
+        own = held_out(corpus)
+        if own is None:
+            raise IntervoxError(
+                "layers are chosen on held-out cells, which this corpus lacks: set corpus.test.blocks"
+            )
+
+        def load(trained: "Backbone | None") -> "list[TestSet]":
+            first, *others = _test_sets(replace(run, recipe=recipe), trained, own, peers)
+            return [replace(first, name=HELD_OUT), *others]
+
+        waves = decode(corpus, run.waves_folder) if blocks else None
+        folder = run.folder / "sweep"
+        found = compare_systems(corpus.cells, features, waves, load, recipe, seeds, folder, peers)
+        found.write(run.folder / LIKE_FOR_LIKE)
+    return found
+
+
+STUDIES: dict[Study, Callable[[Run], object]] = {"paper": evaluate_paper, "like_for_like": like_for_like}
+"""What a recipe's ``evaluation.studies`` names."""
+
+
 def run(run: Run) -> Metrics:
     """Do every step that is not done yet and return the metrics.
 
@@ -277,7 +372,10 @@ def run(run: Run) -> Metrics:
     synth(run)
     extract(run)
     refine(run)
-    return evaluate(run)
+    metrics = evaluate(run)
+    for study in settings.studies:
+        STUDIES[study](run)
+    return metrics
 
 
 def _extracted(run: Run, corpus: Corpus, backbone: "Backbone") -> "Features":
@@ -288,7 +386,7 @@ def _extracted(run: Run, corpus: Corpus, backbone: "Backbone") -> "Features":
     # At depth ``blocks`` it is the trained backbone's frames that maps pool, in training from the audio.
     moved = backbone.name != run.recipe.backbone
     frames = run.recipe.reads_frames and (moved or run.recipe.training.depth == "frames")
-    return extract_features(corpus, backbone, run.recipe.features, folder, "extracting", frames=frames)
+    return extract_features(corpus, backbone, run.recipe.features, folder, "extracting", frames, run.pool)
 
 
 def _waves(run: Run, corpus: Corpus) -> "Waves | None":

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from intervox.backbones.bundled import BUNDLED, bundled_checkpoint, bundled_model_file
 from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
-from intervox.features.extraction import layer_means, masked_mean
+from intervox.features.encoding import layer_means, masked_mean
 from intervox.recipe import FeatureSettings
 from tests.conftest import Speech
 

@@ -14,7 +14,7 @@ import pytest
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
 from intervox.evaluation.results import Difference, Sweep
-from intervox.evaluation.studies import sweep
+from intervox.evaluation.studies import trainings
 from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
 from intervox.evaluation.studies.variants import (
     Variant,
@@ -33,20 +33,22 @@ from tests.support.variants import Found, Setting, World, plan, small_recipe
 def test_seeds_and_speakers_are_resampled_together() -> None:
     random = np.random.default_rng(0)
     one = random.normal(size=(1, 50))
-    assert (sweep._over_seeds(one) == one[0]).all()
+    assert (trainings.over_seeds(one) == one[0]).all()
     # Seeds without any spread over speakers: the deviation is that of their mean, s / √n.
     for values in ([1.0, 5.0], [1.0, 2.0, 6.0], [0.0, 1.0, 2.0, 9.0]):
-        joint = sweep._over_seeds(np.repeat(np.array(values)[:, None], 40_001, axis=1))
+        joint = trainings.over_seeds(np.repeat(np.array(values)[:, None], 40_001, axis=1))
         assert joint[0] == np.mean(values)
         assert joint[1:].std() == pytest.approx(np.std(values, ddof=1) / np.sqrt(len(values)), rel=0.02)
-    assert sweep._over_seeds(np.array([[1.0], [2.0]])).tolist() == [1.5]
+    assert trainings.over_seeds(np.array([[1.0], [2.0]])).tolist() == [1.5]
     # Speakers without any spread over seeds: theirs alone is left.
     speakers = random.normal(size=4_000)
-    same = sweep._over_seeds(np.stack([speakers, speakers]))
+    same = trainings.over_seeds(np.stack([speakers, speakers]))
     assert same == pytest.approx(speakers)
     # Two variants draw the same seeds: a constant difference has no spread.
     noisy = random.normal(size=(3, 200))
-    assert sweep._over_seeds(noisy + 0.25) - sweep._over_seeds(noisy) == pytest.approx(np.full(200, 0.25))
+    assert trainings.over_seeds(noisy + 0.25) - trainings.over_seeds(noisy) == pytest.approx(
+        np.full(200, 0.25)
+    )
 
 
 @pytest.fixture
@@ -125,10 +127,10 @@ def test_an_interrupted_sweep_goes_on(
 
         return call
 
-    monkeypatch.setattr(sweep, "refine", limited(3))
+    monkeypatch.setattr(trainings, "refine", limited(3))
     with pytest.raises(KeyboardInterrupt):
         compared(corpus, sets, tmp_path / "cut")
-    monkeypatch.setattr(sweep, "refine", limited(100))
+    monkeypatch.setattr(trainings, "refine", limited(100))
     resumed = compared(corpus, sets, tmp_path / "cut")
     assert trained == [(3, 0), (3, 1), (0, 0), (0, 1), (0, 0), (0, 1)]
 

@@ -12,7 +12,8 @@ from intervox.backbones.base import Backbone, HiddenStates
 from intervox.clips.source import Clip, ClipSource
 from intervox.errors import IntervoxError
 from intervox.features import extraction
-from intervox.features.extraction import clip_frames, extract, layer_means
+from intervox.features.encoding import clip_frames, layer_means
+from intervox.features.extraction import extract
 from intervox.features.store import Features, write_features
 from intervox.recipe import FeatureSettings
 from intervox.storage import growing_npy

@@ -24,7 +24,8 @@ from intervox.evaluation.representations import (
     subspace_basis,
     subspace_representations,
 )
-from intervox.features.extraction import extract, layer_means
+from intervox.features.encoding import layer_means
+from intervox.features.extraction import extract
 from intervox.model.model import SubspaceModel
 from intervox.recipe import FeatureSettings
 from tests.backbones.test_backbones import save_family

@@ -67,6 +67,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     "RecordingsSettings": {"name": "recordings", "manifest": "a.csv"},
     "UnlabelledSettings": {"name": "unlabelled", "files": "a"},
     "CommandSettings": {"name": "command", "command": ["{text}", "{output}"], "speakers": ["a"]},
+    "CloneSettings": {"name": "clone", "references": "a"},
 }
 ELSEWHERE = ["sweep", "variants", "x", "x"]
 """Values of other fields, which are held to these fields' bounds."""

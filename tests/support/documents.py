@@ -29,6 +29,9 @@ from tests.conftest import ROOT
 
 PARSED = {
     "intervox run paper": "the desk has its finished run",
+    "intervox paper paper --genders SPEAKERS.TXT": "no such table here; `intervox paper paper` is run",
+    "intervox like-for-like quickstart": "400 steps of the encoder; tests/evaluation/test_like_for_like.py",
+    "intervox tables runs/quickstart --of like-for-like": "as above",
     "README.md: intervox export --out exported --int8": "docs/export.md runs it",
     "docs/tutorial.md: intervox export --model runs/mine/model --out exported": "docs/export.md runs one",
     "intervox assets kokoro": "downloads; tests/engines/test_engine_assets.py has its files",
@@ -36,6 +39,8 @@ PARSED = {
     "intervox tables runs/default --of sweep": "as above",
     "intervox synth mine.yaml --engine-pool ray": "starts Ray; tests/test_parallel.py does",
     "intervox synth mine.yaml --engine-pool ray://head-node:10001": "needs a cluster",
+    "intervox extract mine.yaml --engine-pool ray": "starts Ray; tests/features/test_extraction_on_ray.py",
+    "intervox extract mine.yaml --engine-pool ray://head-node:10001": "needs a cluster",
     "intervox demo": "serves until it is stopped; tests/demo/test_demo.py opens the page",
     "intervox demo --model runs/quickstart/model --port 8000": "as above",
     "intervox demo --megabytes 50 --minutes 30": "as above",

@@ -8,7 +8,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from intervox.evaluation.findings import Cell
-from intervox.evaluation.results import Ingredients, Metrics, RawLayers, Spaces, Sweep
+from intervox.evaluation.results import (
+    Ingredients,
+    LikeForLike,
+    Metrics,
+    PaperRun,
+    RawLayers,
+    Spaces,
+    Sweep,
+)
 from intervox.metrics.bootstrap import Interval
 
 PAGE = Path("docs/formats.md")
@@ -24,10 +32,10 @@ PLAIN = {
 
 
 def described() -> str:
-    """Describe the three files field by field, and every model that they lead to."""
+    """Describe the files field by field, and every model that they lead to."""
     parts = []
     seen: set[str] = set()
-    for document in (Metrics, Ingredients, Sweep):
+    for document in (Metrics, Ingredients, Sweep, PaperRun, LikeForLike):
         waiting: list[type[BaseModel]] = [document]
         while waiting:
             model = waiting.pop(0)

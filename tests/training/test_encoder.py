@@ -11,7 +11,7 @@ from torch import Tensor
 
 from intervox.audio import Waveform
 from intervox.backbones.load import load_backbone
-from intervox.features.extraction import masked_mean
+from intervox.features.encoding import masked_mean
 from intervox.model.model import SubspaceModel
 from intervox.recipe import FeatureSettings, Recipe
 from intervox.recipe.training import SubspaceSettings, TrainingSettings

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from intervox.backbones.load import load_backbone
 from intervox.backbones.trained import base_of, declare_trained
 from intervox.errors import IntervoxError
-from intervox.features.extraction import extract, layer_means
+from intervox.features.encoding import layer_means
+from intervox.features.extraction import extract
 from intervox.model.model import SubspaceModel
 from intervox.training.refine import refine
 from tests.backbones.test_backbones import save_family

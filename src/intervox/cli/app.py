@@ -19,9 +19,10 @@ from intervox.cli.common import JsonOption, help_without_command, show_found
 from intervox.cli.corpus import corpus_app
 from intervox.cli.people import calibrate, enrol, identify
 from intervox.cli.results import compare, demo, export, tables, trials
-from intervox.cli.run import evaluate, extract, ingredients, refine, run, sweep, synth
+from intervox.cli.run import evaluate, extract, refine, run, synth
 from intervox.cli.speakers import match, verify
 from intervox.cli.spot import spot
+from intervox.cli.studies import ingredients, like_for_like, paper, sweep
 from intervox.cli.use import embed
 from intervox.cli.who import who
 from intervox.errors import IntervoxError, IntervoxWarning, install_command, missing_train, plain_problem
@@ -196,7 +197,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-_RESUMING = (run, synth, extract, refine, evaluate, sweep, ingredients)
+_RESUMING = (run, synth, extract, refine, evaluate, sweep, ingredients, paper, like_for_like)
 
 
 @app.callback(invoke_without_command=True)
@@ -271,7 +272,7 @@ def _show_warning(
 
 def _interrupted() -> None:
     """Say what becomes of the work so far, where that is kept."""
-    resuming = {command.__name__ for command in _RESUMING}
+    resuming = {command.__name__.replace("_", "-") for command in _RESUMING}
     kept = not resuming.isdisjoint(sys.argv[1:2])
     print("interrupted" + kept * ": the same command resumes the run from here", file=sys.stderr)
 

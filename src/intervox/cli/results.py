@@ -57,12 +57,28 @@ def tables(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")] = Path("runs/quickstart"),
     into: Annotated[Path | None, typer.Option(help="Markdown file whose marked tables are replaced.")] = None,
     of: Annotated[
-        str, typer.Option(help="metrics (the headlines), all (every table), ingredients or sweep.")
+        str,
+        typer.Option(
+            help="metrics (the headlines), all (every table), ingredients, sweep, paper or like-for-like."
+        ),
     ] = "metrics",
     form: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
 ) -> None:
     """Print the tables of a finished run in Markdown, LaTeX or CSV, or write them into a Markdown file."""
-    from intervox.evaluation.results import INGREDIENTS, METRICS, SWEEP, Ingredients, Metrics, Sweep
+    from intervox.evaluation.results import (
+        INGREDIENTS,
+        LIKE_FOR_LIKE,
+        METRICS,
+        PAPER,
+        SWEEP,
+        Ingredients,
+        LikeForLike,
+        Metrics,
+        PaperRun,
+        Sweep,
+    )
+    from intervox.reporting.like_for_like_tables import like_for_like_tables
+    from intervox.reporting.paper_tables import paper_tables
     from intervox.reporting.study_tables import ingredient_tables, sweep_tables
     from intervox.reporting.tables import headline_tables, metric_tables
     from intervox.tables import FORMATS, insert_markdown
@@ -72,6 +88,8 @@ def tables(
         "all": lambda: metric_tables(Metrics.read(folder / METRICS)),
         "ingredients": lambda: ingredient_tables(Ingredients.read(folder / INGREDIENTS)),
         "sweep": lambda: sweep_tables(Sweep.read(folder / SWEEP)),
+        "paper": lambda: paper_tables([PaperRun.read(folder / PAPER)]),
+        "like-for-like": lambda: like_for_like_tables(LikeForLike.read(folder / LIKE_FOR_LIKE)),
     }
     for what, given, choices in (("set of tables", of, known), ("format", form, FORMATS)):
         if given not in choices:

@@ -1,4 +1,4 @@
-"""The steps of a run, and the studies on top of it: sweep, ingredients."""
+"""The steps of a run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ from intervox.cli.common import (
     WorkersOption,
     show_found,
 )
+from intervox.cli.studies import print_study
 from intervox.errors import IntervoxError
 from intervox.model.files import DEFAULT
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 PoolOption = Annotated[
     str,
-    typer.Option("--engine-pool", help="Where speech is rendered: processes, ray, or ray://host:port."),
+    typer.Option(
+        "--engine-pool", help="Where speech is rendered, and on Ray encoded: processes, ray, ray://host:port."
+    ),
 ]
 
 
@@ -38,6 +41,9 @@ def run(
 
     opened = pipeline.open_run(recipe, folder, Pool(workers, engine_pool))
     _show_metrics(pipeline.run(opened), opened.folder, as_json)
+    if not as_json:
+        for study in opened.recipe.evaluation.studies:
+            print_study(study, opened.folder)
 
 
 def synth(
@@ -54,11 +60,17 @@ def synth(
     typer.echo(f"{corpus.clip_count:,} cells, {corpus.about.hours:.2f} hours in {corpus.folder}")
 
 
-def extract(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
+def extract(
+    recipe: RecipeArgument = "quickstart",
+    folder: FolderOption = None,
+    workers: WorkersOption = None,
+    engine_pool: PoolOption = "processes",
+) -> None:
     """Step 2: cache the backbone's layer means of the corpus, and at depth `blocks` its audio."""
     from intervox import pipeline
+    from intervox.parallel import Pool
 
-    opened = pipeline.open_run(recipe, folder)
+    opened = pipeline.open_run(recipe, folder, Pool(workers, engine_pool))
     pipeline.extract(opened)
     typer.echo(f"features in {opened.folder / 'features'}")
 
@@ -77,6 +89,7 @@ def evaluate(
     recipe: RecipeArgument = "quickstart",
     folder: FolderOption = None,
     workers: WorkersOption = None,
+    engine_pool: PoolOption = "processes",
     manifest: Annotated[
         Path | None,
         typer.Option(
@@ -115,7 +128,7 @@ def evaluate(
         from intervox import pipeline
         from intervox.parallel import Pool
 
-        opened = pipeline.open_run(recipe, folder, Pool(workers))
+        opened = pipeline.open_run(recipe, folder, Pool(workers, engine_pool))
         _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
         return
     from intervox.benchmarking import benchmark_embeddings, benchmark_model
@@ -147,59 +160,6 @@ def _check_evaluated(
     if (manifest or embeddings) and source is not None and source.name != "DEFAULT":
         option = "--manifest" if manifest else "--embeddings"
         raise IntervoxError(f"{option} measures without a recipe: leave {recipe!r} out")
-
-
-def sweep(
-    recipe: RecipeArgument,
-    folder: FolderOption = None,
-    vary: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="FIELD=VALUE,VALUE,... such as loss.denominator=all,negatives; a field under subspaces, "
-            "loss or training, or seed, or cells (clean, COLUMN=VALUE). Repeated: the full crossing."
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(min=1, max=1000, help="Trainings of each variant.", show_default="the recipe's"),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Train variants of a recipe on the run's corpus and compare them with the recipe itself.
-
-    The variants are those under `sweep:` in the recipe and those of --vary. Each is measured on the
-    corpus' held-out cells and on the human corpora. Needs `synth` and `extract`; goes on where an
-    earlier call stopped.
-    """
-    from intervox import pipeline
-    from intervox.evaluation.results import SWEEP
-    from intervox.reporting.study_tables import selection_sentence, sweep_tables
-
-    opened = pipeline.open_run(recipe, folder)
-    found = pipeline.sweep(opened, vary or (), seeds)
-    show_found(found, sweep_tables(found), as_json)
-    if not as_json:
-        typer.echo(selection_sentence(found))
-        typer.echo(f"sweep: {opened.folder / SWEEP}\nplot:  {opened.folder / pipeline.SWEEP_PLOT}")
-
-
-def ingredients(
-    recipe: RecipeArgument = "standard", folder: FolderOption = None, as_json: JsonOption = False
-) -> None:
-    """Measure what each ingredient of a corpus buys: engines, mixtures, conditions, shape, amount.
-
-    The subspaces are refined anew on parts of the corpus, of equal size within a comparison, and
-    measured on the human corpora. Needs `synth` and `extract`; a minute a row.
-    """
-    from intervox import pipeline
-    from intervox.evaluation.results import INGREDIENTS
-    from intervox.reporting.study_tables import ingredient_tables
-
-    opened = pipeline.open_run(recipe, folder)
-    found = pipeline.compare_ingredients(opened)
-    show_found(found, ingredient_tables(found), as_json)
-    if not as_json:
-        typer.echo(f"ingredients: {opened.folder / INGREDIENTS}")
 
 
 def _show_metrics(metrics: "Metrics", folder: Path, as_json: bool) -> None:

@@ -25,7 +25,8 @@ from intervox.clips.schema import CastingFacts
 from intervox.corpus.plan.people import Cast, all_speakers
 from intervox.corpus.render.synthesis import audition
 from intervox.errors import IntervoxError
-from intervox.features.extraction import extract, layer_means
+from intervox.features.encoding import layer_means
+from intervox.features.extraction import extract
 from intervox.features.store import Features
 from intervox.metrics.vectors import Vectors, unit
 from intervox.model.closed_form import LinearMap, fit_lda

@@ -147,6 +147,7 @@ ENGINES = {
     "recordings": "intervox.engines.recordings:RecordingsEngine",
     "unlabelled": "intervox.engines.unlabelled:UnlabelledEngine",
     "command": "intervox.engines.command:CommandEngine",
+    "clone": "intervox.engines.clone:CloneEngine",
 }
 """Recipe name to ``module:class``; imported on first use."""
 

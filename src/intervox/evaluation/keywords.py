@@ -52,11 +52,11 @@ def spot_keywords(
         Whether to add a linear probe, and the detection of keywords among unknown words.
     """
     frequent = np.unique(clips.contents, return_counts=True)[1].max()
-    probed = _resamples([probe_correct(vectors, clips)], clips, repeats, seed) if probe else None
+    probed = accuracy_resamples([probe_correct(vectors, clips)], clips, repeats, seed) if probe else None
     shots = {}
     for count in SHOTS:
         if answers := shots_correct(vectors, clips, count, episodes, seed):
-            value, resampled = _resamples(answers, clips, repeats, seed)
+            value, resampled = accuracy_resamples(answers, clips, repeats, seed)
             found = Shots(
                 accuracy=round(value, 5), interval=interval(value, resampled), episodes=len(answers)
             )
@@ -90,7 +90,7 @@ def probe_correct(vectors: Vectors, clips: Clips) -> tuple[Rows, NDArray[np.bool
         Shape (tested,): clip indices, and whether each is told right.
     """
     tested, correct = [], []
-    for train, test in _splits(clips):
+    for train, test in splits(clips):
         if len(np.unique(clips.contents[train])) == 1:
             predicted = np.repeat(clips.contents[train[:1]], len(test))
         else:
@@ -102,7 +102,7 @@ def probe_correct(vectors: Vectors, clips: Clips) -> tuple[Rows, NDArray[np.bool
     return np.concatenate(tested), np.concatenate(correct)
 
 
-def _splits(clips: Clips) -> Iterator[tuple[Rows, Rows]]:
+def splits(clips: Clips) -> Iterator[tuple[Rows, Rows]]:
     """Yield the clips that train and those that test."""
     train, test = np.flatnonzero(clips.split == "train"), np.flatnonzero(clips.split == "test")
     strangers = not np.isin(clips.speakers[test], clips.speakers[train]).any()
@@ -150,10 +150,12 @@ def shot_resamples(
     compared resample by resample. None where no episode has enough examples of every keyword.
     """
     answers = shots_correct(vectors, clips, shots, episodes, seed)
-    return _resamples(answers, clips, repeats, seed) if answers else None
+    return accuracy_resamples(answers, clips, repeats, seed) if answers else None
 
 
-def _resamples(answers: Answers, clips: Clips, repeats: int, seed: int) -> tuple[float, NDArray[np.float64]]:
+def accuracy_resamples(
+    answers: Answers, clips: Clips, repeats: int, seed: int
+) -> tuple[float, NDArray[np.float64]]:
     """Accuracy over all answers, and with speakers drawn with replacement; NaN where none was tested."""
     who = np.unique(clips.speakers, return_inverse=True)[1]
     count = int(who.max()) + 1

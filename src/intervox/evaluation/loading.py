@@ -31,10 +31,12 @@ from intervox.evaluation.test_sets import (
     draw,
     has_keywords,
 )
-from intervox.features.extraction import Encoder, extract
+from intervox.features.encoding import Encoder
+from intervox.features.extraction import extract
 from intervox.features.store import Features, extract_frames
 from intervox.metrics.abx import draw_grids
 from intervox.metrics.trials import TrialList
+from intervox.parallel import Pool
 from intervox.recipe import EvaluationSettings, FeatureSettings
 from intervox.recipe.corpus import ConditionSettings
 from intervox.recipe.engines import Split
@@ -119,6 +121,7 @@ def load_test_sets(
     features: FeatureSettings,
     folder: Path,
     frames: bool = False,
+    pool: Pool | None = None,
 ) -> list[TestSet]:
     """Extract, or read from the cache, every source under every condition with every encoder.
 
@@ -131,13 +134,15 @@ def load_test_sets(
         Where the features go, in one folder an encoder's fingerprint, source and condition.
     frames
         Whether the first keeps every frame of all that is measured, for a model that reads them.
+    pool
+        Where clips are encoded; see ``extract``.
     """
     found = list(found)
     rooms = folder / next(iter(encoders.values())).fingerprint
     acoustics = load_acoustics(DEGRADED, EVALUATION_SEED, rooms)
     # Running speech to put between keywords: utterances that are no keywords themselves.
     speech = next((s.clips for s in found if s.human and not has_keywords(s.clips)), None)
-    loader = _Loader(encoders, settings, features, folder, frames, acoustics, speech)
+    loader = _Loader(encoders, settings, features, folder, frames, acoustics, speech, pool)
     return [loader.load(source) for source in found]
 
 
@@ -152,6 +157,7 @@ class _Loader:
     frames: bool
     acoustics: Acoustics
     speech: Clips | None
+    pool: Pool | None
 
     def load(self, given: Source) -> TestSet:
         grid = SeverityGrid(given.clips, self.settings.severities, DEGRADED.rooms, EVALUATION_SEED)
@@ -188,6 +194,7 @@ class _Loader:
                 self.folder / encoder.fingerprint / name / part,
                 title,
                 self.frames and encoder.fingerprint == first,
+                self.pool,
             )
             for encoder_name, encoder in self.encoders.items()
         }

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: ``metrics.json``, ``ingredients.json`` and ``sweep.json``, typed.
+"""What an evaluation and the studies leave behind: ``metrics.json``, ``sweep.json`` and others, typed.
 
 A mapping by name (protocol, space, condition, stratum, ...) is a ``dict``; what it leads to is one of the
 ``findings``. ``docs/formats.md`` has all of them field by field.
@@ -35,6 +35,8 @@ from intervox.storage import read_json, write_json
 METRICS = "metrics.json"
 INGREDIENTS = "ingredients.json"
 SWEEP = "sweep.json"
+PAPER = "paper.json"
+LIKE_FOR_LIKE = "like_for_like.json"
 
 RAW = "raw"
 """The space of the backbone's own layers."""
@@ -322,3 +324,69 @@ class Sweep(Document):
     """The raw layers."""
     selected: Selected | None = None
     """Absent where the held-out cells don't measure both factors."""
+
+
+class PaperCondition(Result):
+    """One condition of the paper: none, content only, speaker only or joint."""
+
+    name: str
+    """Of the condition; `none` is the backbone itself."""
+    seeds: list[int]
+    """Of each training; empty where nothing is trained."""
+    seconds: list[float]
+    """That each training took."""
+    figures: dict[str, SweepFigure]
+    """By `<protocol> clean <measure>-from-<space>`: `paper` is the EER on the official list or the usual
+    trials, `paper_same_gender` and `paper_different_gender` on those of its impostors, `keyword_head` the
+    accuracy of a linear head; differences are from `joint`."""
+
+
+class PaperRun(Document):
+    """`paper.json`: the paper's evaluation on one backbone."""
+
+    version: Literal[1] = Field(1, alias="schema")
+    """Version of this structure."""
+    recipe: str
+    """Name of the recipe."""
+    backbone: str
+    """As the recipe names it."""
+    protocols: dict[str, ProtocolAbout]
+    """`[protocol]`"""
+    lists: dict[str, str]
+    """`[protocol]`: the official list that its trials are; absent where they are drawn."""
+    conditions: list[PaperCondition]
+    """In the order of the paper."""
+
+
+class ComparedSystem(Result):
+    """One way to the two subspaces, or to one of them."""
+
+    name: str
+    """In words."""
+    about: str
+    """What it is made of."""
+    layers: dict[str, list[int]] = Field(default_factory=dict)
+    """`[factor]`: of the backbone; absent for a peer."""
+    seeds: list[int]
+    """Of each training; empty where nothing is trained."""
+    seconds: list[float]
+    """That each training took."""
+    figures: dict[str, SweepFigure]
+    """By `<protocol> <condition> <measure>`; differences are from the reference."""
+
+
+class LikeForLike(Document):
+    """`like_for_like.json`: ways to subspaces, on one corpus and backbone."""
+
+    version: Literal[1] = Field(1, alias="schema")
+    """Version of this structure."""
+    recipe: str
+    """Name of the recipe whose corpus it is."""
+    backbone: str
+    """As the recipe names it."""
+    reference: str
+    """Name of the system that the others are compared with."""
+    protocols: dict[str, ProtocolAbout]
+    """`[protocol]`"""
+    systems: list[ComparedSystem]
+    """From the raw layers on."""

@@ -22,7 +22,7 @@ from intervox.evaluation.results import Metrics
 from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION, EVALUATION_SEED, TestSet
 from intervox.evaluation.verification import Scorer, fit_on_held_out
-from intervox.features.extraction import Encoder
+from intervox.features.encoding import Encoder
 from intervox.features.store import Features
 from intervox.metrics.trials import Pairs, usual_stratum
 from intervox.metrics.vectors import Vectors, cosine, unit

@@ -120,7 +120,7 @@ def join(model: SubspaceModel, parts: Parts) -> ModelProto:
     one after the other, before they are scaled to unit length, so that they can be averaged over any
     stretch; ``frame_counts`` (clips,) says how many each clip has.
 
-    A clip is cut as ``features.extraction.cut_windows`` cuts it. Where every map reads means, the
+    A clip is cut as ``features.encoding.cut_windows`` cuts it. Where every map reads means, the
     windows' states are summed; where one reads frames, they are kept.
     """
     graph = parser.parse_model(_text(model, parts))

@@ -10,7 +10,7 @@ from intervox.audio import Waveform
 from intervox.backbones.base import Backbone
 from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
-from intervox.features.extraction import clip_frames, layer_means
+from intervox.features.encoding import clip_frames, layer_means
 from intervox.metrics.vectors import Vectors
 from intervox.model.embedder import Embedder
 from intervox.model.heads import Heads

@@ -41,6 +41,7 @@ class FeatureSettings(Part):
 
 Disturbance = Literal["noise", "room", "band", "clipping", "codec", "packet_loss"]
 Backend = Literal["cosine", "centred", "as_norm", "plda"]
+Study = Literal["paper", "like_for_like"]
 BaselineName = Literal["random", "pca", "whitening", "lda", "leace", "collapse", "svd", "observational"]
 
 
@@ -62,6 +63,8 @@ class EvaluationSettings(Part):
     ``bootstrap`` is the number of resamples behind every interval, ``episodes`` that of draws of
     enrolled examples, ``seeds`` that of trainings of each probe. With ``separation: false`` the
     probes, ABX and their kin are left out, with ``recordings: false`` the report has no audio.
+    ``studies`` follow the evaluation in ``intervox run``: ``paper`` (docs/how-to/paper.md) and
+    ``like_for_like`` (docs/like-for-like.md).
     """
 
     protocols: Names = ("auto",)
@@ -79,6 +82,7 @@ class EvaluationSettings(Part):
     seeds: int = Field(3, ge=1, le=1000)
     max_clips: int | None = Field(None, ge=1, le=10_000_000)
     recordings: bool = True
+    studies: tuple[Study, ...] = Field((), max_length=2)
 
 
 _RESERVED = {

@@ -134,6 +134,20 @@ ON_RECORD = ("recordings", "unlabelled")
 PLACEHOLDERS = ("text", "voice", "language", "seed", "output")
 """What a command's arguments may hold in braces."""
 
+CLONE_PLACEHOLDERS = (*PLACEHOLDERS, "reference", "reference_text")
+"""The same of a command that clones voices."""
+
+
+def _with_placeholders(
+    command: tuple[str, ...], needed: tuple[str, ...], known: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return a command if its placeholders are among the known ones, and the needed ones among them."""
+    found = {name for argument in command for name in re.findall(r"{(\w+)}", argument)}
+    if not set(needed) <= found <= set(known):
+        use = " and ".join(f"{{{name}}}" for name in needed)
+        raise ValueError(f"use {use}, and no other placeholders than {', '.join(known)}")
+    return command
+
 
 class CommandSettings(_Engine):
     """Any other synthesiser, as a command line.
@@ -160,17 +174,62 @@ class CommandSettings(_Engine):
     @field_validator("command")
     @classmethod
     def _known_placeholders(cls, command: tuple[str, ...]) -> tuple[str, ...]:
-        found = {name for argument in command for name in re.findall(r"{(\w+)}", argument)}
-        if not {"text", "output"} <= found <= set(PLACEHOLDERS):
-            raise ValueError(
-                f"use {{text}} and {{output}}, and no other placeholders than {', '.join(PLACEHOLDERS)}"
-            )
-        return command
+        return _with_placeholders(command, ("text", "output"), PLACEHOLDERS)
 
     @model_validator(mode="after")
     def _enough_speakers(self) -> "CommandSettings":
         if len(set(self.speakers)) < len(self.speakers) or (self.voices or 0) > len(self.speakers):
             raise ValueError("speakers: name each once, and at least as many as `voices`")
+        return self
+
+
+F5_TTS = (
+    "f5-tts_infer-cli",
+    "--model=F5TTS_v1_Base",
+    "--ref_audio={reference}",
+    "--ref_text={reference_text}",
+    "--gen_text={text}",
+    "--output_dir=.",
+    "--output_file={output}",
+)
+"""The documented command line of F5-TTS (github.com/SWivid/F5-TTS, src/f5_tts/infer)."""
+
+
+class CloneSettings(_Engine):
+    """Zero-shot voice cloning: each voice is a person's reference clip, with the text that is said in it.
+
+    ``references`` is a manifest with the columns ``path``, ``speaker`` and ``text``, or a folder of LibriTTS
+    (``<speaker>/<chapter>/*.wav`` with ``*.normalized.txt``). A speaker's reference is the longest clip of
+    ``min_seconds`` to ``max_seconds``; who has none is left out. ``command`` is F5-TTS by default, or any
+    other cloning system as a list of arguments as in ``command``, with ``{reference}``, the audio file, and
+    ``{reference_text}`` beside ``{text}`` and ``{output}``; ``{voice}``, ``{language}`` and ``{seed}`` may be
+    used. ``label`` is what the corpus calls it. The licence by default is that of F5-TTS' weights: CC BY-NC.
+    """
+
+    name: Literal["clone"]
+    label: str = Field("f5-tts", pattern=r"^[a-z][a-z0-9-]{0,39}$")
+    references: Path
+    command: tuple[str, ...] = Field(F5_TTS, min_length=1, max_length=1000)
+    min_seconds: float = Field(3.0, gt=0, le=600)
+    max_seconds: float = Field(10.0, gt=0, le=600)
+    language: str = "en"
+    timeout_seconds: float = Field(300.0, gt=0, le=3600)
+    version: str = "unknown"
+    licence: str = "CC BY-NC 4.0 (F5-TTS' weights; its code is MIT), and that of the reference clips"
+
+    @property
+    def key(self) -> str:
+        return self.label
+
+    @field_validator("command")
+    @classmethod
+    def _clones(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        return _with_placeholders(command, ("text", "output", "reference"), CLONE_PLACEHOLDERS)
+
+    @model_validator(mode="after")
+    def _some_length(self) -> "CloneSettings":
+        if self.min_seconds > self.max_seconds:
+            raise ValueError("max_seconds: give at least min_seconds")
         return self
 
 
@@ -180,6 +239,7 @@ EngineSettings = Annotated[
     | PiperSettings
     | RecordingsSettings
     | UnlabelledSettings
-    | CommandSettings,
+    | CommandSettings
+    | CloneSettings,
     Field(discriminator="name"),
 ]

@@ -47,7 +47,7 @@ def ingredient_tables(found: Ingredients) -> list[Table]:
                 "texts": f"{variant.texts:,}",
             }
             | {
-                _heading(column): _starred(figure.value, figure.interval, figure.difference)
+                _heading(column): starred(figure.value, figure.interval, figure.difference)
                 for column, figure in variant.figures.items()
                 if column in chosen
             }
@@ -110,10 +110,10 @@ def _variants_table(found: Sweep) -> Table:
 
 
 def _sweep_cell(figure: SweepFigure | None) -> str:
-    return NOTHING if figure is None else _starred(figure.value, figure.interval, figure.difference.interval)
+    return NOTHING if figure is None else starred(figure.value, figure.interval, figure.difference.interval)
 
 
-def _starred(value: float, interval: Interval | None, difference: Interval | None) -> str:
+def starred(value: float, interval: Interval | None, difference: Interval | None) -> str:
     """Write a value in per cent, with a star where its difference is not 0."""
     rate, *bounds = percent(value, interval).split(" ", 1)
     differs = isinstance(difference, tuple) and not difference[0] <= 0 <= difference[1]

@@ -5,6 +5,7 @@ A batch is decided by (seed, step) alone, so a resumed run sees what an undistur
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -168,22 +169,30 @@ class BlockSampler:
     """
 
     def __init__(self, blocks: NDArray[np.integer], labels: Labels, blocks_per_step: int, seed: int) -> None:
-        self._members = _groups(blocks)
+        # Cells in the order of their blocks, and where each block begins: flat in memory for any number.
+        self._cells = np.argsort(blocks, kind="stable")
+        ends = np.flatnonzero(np.diff(blocks[self._cells])) + 1
+        self._starts = np.concatenate([[0], ends, [len(blocks)]])
         self._labels = labels
-        self._per_step = min(blocks_per_step, len(self._members))
+        self._count = len(self._starts) - 1
+        self._per_step = min(blocks_per_step, self._count)
         self._seed = seed
+        # Steps follow one another: drawing an epoch's order anew in each would cost a pass over it.
+        self._order = lru_cache(2)(self._drawn)
 
     def batch(self, step: int) -> Batch:
         """Return what a step sees."""
-        epoch, place = divmod(step * self._per_step, len(self._members))
+        epoch, place = divmod(step * self._per_step, self._count)
         # The step may go over the epoch's end; a block that it then meets twice is in it once.
-        following = [*self._order(epoch), *self._order(epoch + 1)]
-        chosen = dict.fromkeys(following[place : place + self._per_step])
-        cells = np.concatenate([self._members[block] for block in chosen])
+        following = self._order(epoch)[place : place + self._per_step]
+        if missing := self._per_step - len(following):
+            following = np.concatenate([following, self._order(epoch + 1)[:missing]])
+        chosen = dict.fromkeys(following.tolist())
+        cells = np.concatenate([self._cells[self._starts[one] : self._starts[one + 1]] for one in chosen])
         return Batch(cells, {column: values[cells] for column, values in self._labels.items()})
 
-    def _order(self, epoch: int) -> NDArray[np.int64]:
-        return rng(self._seed, "sampler.blocks", epoch).permutation(len(self._members))
+    def _drawn(self, epoch: int) -> NDArray[np.int64]:
+        return rng(self._seed, "sampler.blocks", epoch).permutation(self._count)
 
 
 class ObservationalSampler:

@@ -15,7 +15,7 @@ from intervox.backbones.base import Backbone
 from intervox.backbones.trained import save_weights
 from intervox.clips.batches import by_length
 from intervox.errors import IntervoxError
-from intervox.features.extraction import cut_windows
+from intervox.features.encoding import cut_windows
 from intervox.recipe import Recipe
 from intervox.recipe.training import EncoderSettings
 from intervox.training.lora import add_lora, save_adapter

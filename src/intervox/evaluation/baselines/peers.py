@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.errors import IntervoxError, missing_extra
 from intervox.evaluation.representations import Representation
-from intervox.features.extraction import Encoder
+from intervox.features.encoding import Encoder
 from intervox.metrics.vectors import unit
 from intervox.storage import file_sha256
 

@@ -21,6 +21,7 @@ from intervox.clips.paths import find_path
 from intervox.clips.records import format_of
 from intervox.corpus.plan.design import plan_cells
 from intervox.corpus.plan.texts import reserved_texts
+from intervox.engines.clone import CloneEngine
 from intervox.engines.unlabelled import UnlabelledEngine
 from intervox.errors import IntervoxError
 from intervox.evaluation.protocols.base import (
@@ -43,7 +44,7 @@ from intervox.evaluation.protocols.lists import CNCELEB, VOICES, VOXCELEB1
 from intervox.evaluation.protocols.read import AN4, CMU_ARCTIC, COMMON_VOICE, VCTK, librispeech
 from intervox.metrics.trials import TrialList
 from intervox.recipe import Recipe
-from intervox.recipe.engines import RecordingsSettings, UnlabelledSettings
+from intervox.recipe.engines import CloneSettings, RecordingsSettings, UnlabelledSettings
 
 __all__ = ["READERS", "CorpusReader", "Protocol", "TrialList", "data_folder", "find_protocols"]
 
@@ -210,10 +211,12 @@ def _thin(protocol: Protocol, max_clips: int | None, partial: bool) -> Protocol:
     return replace(protocol, rows=rows, lists={name: t for name, t in lists.items() if len(t)})
 
 
-def _learnt_from(engine: RecordingsSettings | UnlabelledSettings) -> tuple[Path, list[Path]]:
+def _learnt_from(engine: RecordingsSettings | UnlabelledSettings | CloneSettings) -> tuple[Path, list[Path]]:
     """Return where an engine's recordings are listed, and their paths."""
     if isinstance(engine, RecordingsSettings):
         return engine.manifest, [row.path for row in read_manifest(engine.manifest)]
+    if isinstance(engine, CloneSettings):
+        return engine.references, CloneEngine(engine).paths
     return engine.files, UnlabelledEngine(engine).paths
 
 
@@ -227,7 +230,7 @@ def check_protocols_are_kept(recipe: Recipe) -> None:
     """
     rows = [row for protocol in find_protocols(recipe.evaluation.protocols) for row in protocol.rows]
     for engine in recipe.corpus.engines:
-        if isinstance(engine, RecordingsSettings | UnlabelledSettings):
+        if isinstance(engine, RecordingsSettings | UnlabelledSettings | CloneSettings):
             source, learnt = _learnt_from(engine)
             measured = {row.path.resolve() for row in rows}
             if both := [path for path in learnt if path.resolve() in measured]:

@@ -18,6 +18,7 @@ from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
 from intervox.evaluation.results import Ingredient, IngredientFigure, Ingredients
 from intervox.evaluation.studies.variants import (
+    MEASURES,
     Mask,
     Samples,
     matched,
@@ -178,6 +179,7 @@ def compare_ingredients(
         raise IntervoxError("ingredients are measured on human corpora: set INTERVOX_DATA to their folder")
     plan = TrainingPlan(corpus.cells)
     measured = {test_set.name: test_set.about().model_dump() for test_set in test_sets}
+    reported = {name: MEASURES[name] for name in REPORTED}
     rows: list[Ingredient] = []
     reference: dict[str, dict[str, Samples]] = {}
     for variant in variants(plan):
@@ -188,7 +190,7 @@ def compare_ingredients(
         if not (home / "samples.json").exists():
             table = train_on(corpus.cells, mask)
             model = refine(table, features, matched(recipe, corpus.cells, mask), home / "model")
-            found = measure(spaces_of(model), test_sets, recipe.evaluation, REPORTED)
+            found = measure(spaces_of(model), test_sets, recipe.evaluation, reported)
             write_samples(home / "samples.json", found)
         samples = read_samples(home / "samples.json")
         first = reference.setdefault(variant.group, samples)

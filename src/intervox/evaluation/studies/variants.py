@@ -50,7 +50,8 @@ VARIED = ("subspaces", "shared", "loss", "training", "encoder", "seed")
 
 Overrides = Mapping[str, Any]
 
-_Measure = Callable[[TestSet, Mapping[str, Vectors], EvaluationSettings], Samples | None]
+Measure = Callable[[TestSet, Mapping[str, Vectors], EvaluationSettings], Samples | None]
+"""From a test set and its vectors by factor to samples; None where it can't be measured there."""
 
 
 def train_on(cells: pa.Table, mask: Mask) -> pa.Table:
@@ -61,6 +62,12 @@ def train_on(cells: pa.Table, mask: Mask) -> pa.Table:
     split = np.asarray(cells["split"].to_pylist())
     kept = np.where((split == "train") & ~mask, "unused", split)
     return cells.set_column(cells.column_names.index("split"), "split", pa.array(kept, pa.string()))
+
+
+def train_mask(cells: pa.Table) -> Mask:
+    """Return which cells of a plan are trained on, shape (cells,)."""
+    train: Mask = np.asarray(cells["split"].to_pylist()) == "train"
+    return train
 
 
 def matched(recipe: Recipe, cells: pa.Table, mask: Mask) -> Recipe:
@@ -103,21 +110,31 @@ def with_content_trials(test_set: TestSet, max_trials: int) -> TestSet:
 
 
 def measure(
-    spaces: Spaces, test_sets: Sequence[TestSet], settings: EvaluationSettings, names: Collection[str]
+    spaces: Spaces,
+    test_sets: Sequence[TestSet],
+    settings: EvaluationSettings,
+    measures: Mapping[str, Measure],
+    degraded: Collection[str] | None = None,
 ) -> dict[str, Samples]:
-    """Return the samples of every measure in ``names``, keyed ``<protocol> <condition> <measure>``.
+    """Return the samples of every measure, keyed ``<protocol> <condition> <measure>``.
 
-    Clips under drawn conditions are asked for ``CHOSEN_MEASURES`` alone.
+    Parameters
+    ----------
+    degraded
+        The measures that clips under drawn conditions are asked for; ``CHOSEN_MEASURES`` by default.
     """
+    also = CHOSEN_MEASURES if degraded is None else degraded
     result = {}
     for test_set in test_sets:
         for condition in test_set.whole:
+            asked = {name: each for name, each in measures.items() if condition == CLEAN or name in also}
+            if not asked:
+                continue
             vectors = {factor: space.vectors(test_set, condition) for factor, space in spaces.items()}
-            for name, samples in MEASURES.items():
-                if name in names and (condition == CLEAN or name in CHOSEN_MEASURES):
-                    found = samples(test_set, vectors, settings)
-                    if found is not None:
-                        result[f"{test_set.name} {condition} {name}"] = found
+            for name, samples in asked.items():
+                found = samples(test_set, vectors, settings)
+                if found is not None:
+                    result[f"{test_set.name} {condition} {name}"] = found
     return result
 
 
@@ -134,13 +151,13 @@ def read_samples(path: Path) -> dict[str, Samples]:
     return {key: np.asarray(values, float) for key, values in read_json(path).items()}
 
 
-def _errors(space: str, stratum: str, factor: str = "speaker") -> _Measure:
-    """EER of a stratum's trials in a space, resampled over a factor's values."""
+def error_rate(space: str, stratum: str, factor: str = "speaker") -> Measure:
+    """Measure the EER of a stratum's trials in a space, resampled over a factor's values."""
 
     def samples(
         test_set: TestSet, vectors: Mapping[str, Vectors], settings: EvaluationSettings
     ) -> Samples | None:
-        if stratum not in test_set.trials:
+        if stratum not in test_set.trials or space not in vectors:
             return None
         trials = test_set.trials[stratum]
         scores = cosine(vectors[space], trials.targets), cosine(vectors[space], trials.impostors)
@@ -152,10 +169,11 @@ def _errors(space: str, stratum: str, factor: str = "speaker") -> _Measure:
     return samples
 
 
-def _one_shot(
+def one_shot(
     test_set: TestSet, vectors: Mapping[str, Vectors], settings: EvaluationSettings
 ) -> Samples | None:
-    if not has_keywords(test_set.clips):
+    """Measure the accuracy from one example of other speakers, in the content space."""
+    if "content" not in vectors or not has_keywords(test_set.clips):
         return None
     found = shot_resamples(
         vectors["content"], test_set.clips, 1, settings.episodes, settings.bootstrap, EVALUATION_SEED
@@ -166,12 +184,12 @@ def _one_shot(
 CHOSEN_MEASURES = ("different_text", "content_eer")
 """What a choice among variants reads: whether each subspace knows its own factor."""
 
-MEASURES: dict[str, _Measure] = {
-    "different_text": _errors("speaker", "different_text"),
-    "same_text_impostors": _errors("speaker", "same_text_impostors"),
-    "one_shot": _one_shot,
-    "content_eer": _errors("content", CONTENT_TRIALS, "content"),
-    "speaker_leak": _errors("content", "different_text"),
+MEASURES: dict[str, Measure] = {
+    "different_text": error_rate("speaker", "different_text"),
+    "same_text_impostors": error_rate("speaker", "same_text_impostors"),
+    "one_shot": one_shot,
+    "content_eer": error_rate("content", CONTENT_TRIALS, "content"),
+    "speaker_leak": error_rate("content", "different_text"),
 }
 """What is measured, in this order: the speaker subspace, words in the content subspace, voices in it."""
 
@@ -315,7 +333,7 @@ def _check(changed: Recipe, recipe: Recipe, cells: pa.Table, features: Features)
 
 def _kept(cells: pa.Table, choice: Any) -> Mask:
     """Choose training cells: all, the ``clean`` ones, or those with ``COLUMN=VALUE``."""
-    train: Mask = np.asarray(cells["split"].to_pylist()) == "train"
+    train = train_mask(cells)
     if choice is None:
         return train
     column, equals, wanted = str("condition=clean" if choice == "clean" else choice).partition("=")

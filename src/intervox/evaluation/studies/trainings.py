@@ -1,0 +1,205 @@
+"""Variants trained on one corpus and measured, each once: what a sweep and its relatives share."""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+
+from intervox.backbones.base import Backbone
+from intervox.backbones.trained import TRAINED
+from intervox.evaluation.representations import BACKBONE
+from intervox.evaluation.results import Difference, SweepFigure
+from intervox.evaluation.studies.variants import (
+    Mask,
+    Measure,
+    Samples,
+    Spaces,
+    Variant,
+    measure,
+    read_samples,
+    spaces_of,
+    train_on,
+    write_samples,
+)
+from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet
+from intervox.features.store import Features
+from intervox.features.waves import Waves
+from intervox.metrics.bootstrap import interval
+from intervox.model.model import SubspaceModel
+from intervox.recipe import EvaluationSettings, Recipe
+from intervox.seeds import rng
+from intervox.storage import read_json, stable_hash, write_json
+from intervox.training.checkpoint import TrainingRecord
+from intervox.training.refine import refine, training_key
+
+LoadTestSets = Callable[[Backbone | None], Sequence[TestSet]]
+"""From a model's own backbone, or None for the frozen one, to what is measured on."""
+
+SCHEMA_VERSION = 1
+
+
+class Judge:
+    """Measures on the test sets, and keeps what it measured.
+
+    Parameters
+    ----------
+    test_sets
+        With the frozen backbone's features.
+    settings
+        Of the evaluation.
+    load
+        Gives the test sets with the features of a backbone that was trained.
+    measures
+        What to measure, by name.
+    trials
+        Adds the trials that the measures need; by default none.
+    degraded
+        The measures that are also taken of degraded clips; ``CHOSEN_MEASURES`` by default.
+
+    Attributes
+    ----------
+    key
+        Changes whenever the same vectors could get another figure.
+    """
+
+    def __init__(
+        self,
+        test_sets: Sequence[TestSet],
+        settings: EvaluationSettings,
+        load: LoadTestSets,
+        measures: Mapping[str, Measure],
+        trials: Callable[[TestSet], TestSet] = lambda given: given,
+        degraded: Collection[str] | None = None,
+    ) -> None:
+        self._load, self._measures, self._trials, self._degraded = load, measures, trials, degraded
+        self.settings = settings
+        self.test_sets = [trials(one) for one in test_sets]
+        limits = [settings.max_trials, settings.bootstrap, settings.episodes]
+        self.key = stable_hash(
+            [SCHEMA_VERSION, EVALUATION_SEED, limits, list(measures), *map(_contents, test_sets)]
+        )
+
+    def samples(self, home: Path, spaces: Callable[[], Spaces]) -> dict[str, Samples]:
+        """Return the samples of every measure of spaces on the frozen backbone, by column."""
+        return self._kept(home, lambda: self._measure(spaces(), self.test_sets))
+
+    def samples_of(self, home: Path, train: Callable[[], SubspaceModel]) -> dict[str, Samples]:
+        """Return the samples of every measure of a model, on its own backbone, by column."""
+
+        def find() -> dict[str, Samples]:
+            model = train()
+            moved = (Path(model.backbone_name) / TRAINED).exists()
+            test_sets = [self._trials(one) for one in self._load(model.own_backbone())] if moved else None
+            return self._measure(spaces_of(model), test_sets or self.test_sets)
+
+        return self._kept(home, find)
+
+    def _measure(self, spaces: Spaces, test_sets: Sequence[TestSet]) -> dict[str, Samples]:
+        return measure(spaces, test_sets, self.settings, self._measures, self._degraded)
+
+    def _kept(self, home: Path, find: Callable[[], dict[str, Samples]]) -> dict[str, Samples]:
+        path = home / f"samples-{self.key}.json"
+        if not path.exists():
+            write_samples(path, find())
+        return read_samples(path)
+
+
+def _contents(test_set: TestSet) -> Any:
+    """Say what decides a test set: its clips' labels, and the features that were extracted of them."""
+    tables = (cast(Features, test_set.views[name].features[BACKBONE]) for name in test_set.whole)
+    known = test_set.clips.labels
+    labels = {name: known[name].tolist() for name in ("speaker", "content", "gender") if name in known}
+    return [test_set.name, labels, [table.about["key"] for table in tables]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One variant trained with one seed."""
+
+    seed: int
+    steps: int
+    seconds: float
+    samples: dict[str, Samples]
+
+
+@dataclass(frozen=True)
+class Audible:
+    """What every variant is trained on."""
+
+    cells: pa.Table
+    features: Features
+    waves: Waves | None
+
+
+def train_variant(audible: Audible, variant: Variant, offset: int, judge: Judge, folder: Path) -> Training:
+    """Refine a variant with its recipe's seed plus ``offset`` and measure it, unless that was done before."""
+    recipe = variant.recipe.model_copy(update={"seed": variant.recipe.seed + offset})
+    kept = np.flatnonzero(variant.mask).tolist()
+    home = folder / stable_hash([training_key(audible.features, recipe), kept])
+    samples = judge.samples_of(home, lambda: _timed_refine(audible, variant.mask, recipe, home))
+    history = TrainingRecord.read(home / "model").history
+    steps = history[-1].step + 1 if history else 0
+    return Training(recipe.seed, steps, _seconds(home), samples)
+
+
+def _timed_refine(audible: Audible, mask: Mask, recipe: Recipe, home: Path) -> SubspaceModel:
+    """Refine, and add the time that it took to that of earlier, interrupted calls."""
+    trained = (home / "model" / "training.json").exists()
+    before, begun = _seconds(home), time.monotonic()
+    try:
+        cells = train_on(audible.cells, mask)
+        return refine(cells, audible.features, recipe, home / "model", audible.waves)
+    finally:
+        if not trained:
+            write_json(home / "time.json", {"seconds": round(before + time.monotonic() - begun, 1)})
+
+
+def _seconds(home: Path) -> float:
+    path = home / "time.json"
+    return float(read_json(path)["seconds"]) if path.exists() else 0.0
+
+
+def figures_of(
+    trainings: Sequence[Mapping[str, Samples]], reference: Mapping[str, Samples]
+) -> dict[str, SweepFigure]:
+    """Return value, interval, and paired difference from the reference, by column."""
+    figures = {}
+    for column, samples in joint(trainings).items():
+        less = samples - reference[column]
+        figures[column] = SweepFigure(
+            value=round(float(samples[0]), 5),
+            interval=interval(samples[0], samples[1:]),
+            by_seed=[round(float(training[column][0]), 5) for training in trainings],
+            difference=Difference(value=round(float(less[0]), 5), interval=interval(less[0], less[1:])),
+        )
+    return figures
+
+
+def joint(trainings: Sequence[Mapping[str, Samples]]) -> dict[str, Samples]:
+    """Average the seeds; each resample of the speakers also draws the seeds anew."""
+    return {
+        column: over_seeds(np.stack([training[column] for training in trainings])) for column in trainings[0]
+    }
+
+
+def over_seeds(samples: Samples) -> Samples:
+    """Return the mean over seeds and that of every joint resample, shape (1 + resamples,).
+
+    One seed fewer than there are is drawn, with replacement: the variance of their mean is then the
+    unbiased s²/n, where n of n seeds would give (n − 1)/n of it, half of it for two (McCarthy &
+    Snowden 1985, *The Bootstrap and Finite Population Sampling*).
+
+    Parameters
+    ----------
+    samples
+        Shape (seeds, 1 + resamples); column i is of the same resample of the speakers in all rows.
+    """
+    seeds, columns = samples.shape
+    random = rng(EVALUATION_SEED, "sweep.seeds")
+    drawn = random.integers(seeds, size=(columns - 1, max(1, seeds - 1)))
+    resampled = samples[drawn, np.arange(1, columns)[:, None]].mean(axis=1)
+    return np.concatenate([[samples[:, 0].mean()], resampled])
