@@ -250,7 +250,7 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
     from intervox.evaluation.studies.variants import choose_variants, parse_vary
     from intervox.features.waves import decode
-    from intervox.reporting.figures import difference_plot
+    from intervox.reporting.study_figures import difference_plot
 
     recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})
     corpus, features = _corpus_and_features(run)

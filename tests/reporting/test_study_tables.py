@@ -12,7 +12,7 @@ from intervox.evaluation.results import (
     SweepFigure,
     SweepVariant,
 )
-from intervox.reporting.figures import difference_plot
+from intervox.reporting.study_figures import difference_plot
 from intervox.reporting.study_tables import ingredient_tables, selection_sentence, sweep_tables
 from intervox.tables import csv, markdown
 

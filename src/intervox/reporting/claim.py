@@ -1,24 +1,15 @@
-"""The claim in words: does it separate, how much, on whose speech? Computed from ``metrics.json`` alone."""
+"""The claim in words: what is kept, is it separate, how often does it err? From ``metrics.json`` alone."""
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
+from intervox.evaluation.findings import SystemDifference
 from intervox.evaluation.results import Metrics
-from intervox.reporting.verdicts import MARGIN, Outcome, Verdict, rate_words, verdicts
-from intervox.reporting.wording import (
-    System,
-    human_protocols,
-    own_keywords,
-    own_verification,
-    spaces_of,
-    spotting,
-    usual,
-    verifying,
-)
-
-SHOWN = 3
-"""Baselines that a sentence names where ours is better, best first; those as good are named all."""
+from intervox.reporting.opening import KeptBar, RatePanel, kept_bars, speaker_panels, word_panels
+from intervox.reporting.trials import SHOWN_BASELINES
+from intervox.reporting.verdicts import MARGIN, Outcome, Verdict, verdicts
+from intervox.reporting.wording import baseline_title, human_protocols, span
 
 _WORDS: dict[Outcome, str] = {
     "separated": "separated",
@@ -27,60 +18,65 @@ _WORDS: dict[Outcome, str] = {
     "not": "not separated",
     "void": "void of everything, so not shown to be separated",
 }
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What the run may claim.
+    """What the run may claim, each in a sentence or two; empty where nothing was measured.
 
     Attributes
     ----------
-    headline
-        What is kept of each factor, and the verdicts, over all human protocols.
-    sentences
-        How much, on whose speech, against what.
+    kept
+        How much of each factor every subspace keeps.
+    judged
+        The verdicts, counted over all human protocols.
+    tested
+        Whose speech it was.
+    speakers
+        How often speakers are mistaken, against the baselines.
+    words
+        How often words are mistaken.
     verdicts
         One a protocol, subspace and foreign factor.
     """
 
-    headline: str
-    sentences: list[str]
+    kept: str
+    judged: str
+    tested: str
+    speakers: str
+    words: str
     verdicts: list[Verdict]
+
+    @property
+    def headline(self) -> str:
+        """What is kept, and the verdicts."""
+        return " ".join(filter(None, (self.kept, self.judged)))
 
 
 def claim(metrics: Metrics) -> Claim:
     """Say what the metrics show, for and against."""
     humans = human_protocols(metrics)
     found = [verdict for protocol in metrics.protocols for verdict in verdicts(metrics, protocol)]
-    sentences = [_tested(metrics, humans)]
-    for protocol in humans:
-        sentences += [*_verification(metrics, protocol), *_keywords(metrics, protocol)]
-        if here := [verdict for verdict in found if verdict.protocol == protocol]:
-            sentences.append(_separation(protocol, here))
-    parts = _kept(metrics, humans), _headline([v for v in found if v.protocol in humans], bool(humans))
-    return Claim(" ".join(filter(None, parts)), sentences, found)
+    judged = _judged([verdict for verdict in found if verdict.protocol in humans], bool(humans))
+    return Claim(_kept(metrics), judged, _tested(metrics, humans), _speakers(metrics), _words(metrics), found)
 
 
-def _kept(metrics: Metrics, humans: list[str]) -> str:
+def _kept(metrics: Metrics) -> str:
     """Say how much of what the raw model knows each subspace keeps, from the least to the most."""
-    made = {space: factor for space, factor in metrics.spaces.items() if factor}
+    if not human_protocols(metrics):
+        return ""
+    by_space: dict[str, list[tuple[str, KeptBar]]] = {}
+    for factor, bars in kept_bars(metrics).items():
+        for bar in bars:
+            by_space.setdefault(bar.title, []).append((factor, bar))
     clauses = []
-    for space in made:
-        parts = []
-        for factor in dict.fromkeys(made.values()):
-            cells = [metrics.separation[p].matrix.get(factor, {}) for p in humans if p in metrics.separation]
-            shares = [cell[space].kept for cell in cells if space in cell]
-            known = sorted(100 * max(kept.share, 0) for kept in shares if kept)
-            if known:
-                least, most = f"{known[0]:.0f}", f"{known[-1]:.0f}"
-                parts.append(f"{least if least == most else f'{least} to {most}'} % of the {factor}")
-        if parts:
-            clauses.append(f"the {space} subspace keeps {' and '.join(parts)}")
-    return f"Of what the raw model knows, {_listed(clauses)}." if clauses else ""
+    for title, parts in by_space.items():
+        own_first = sorted(parts, key=lambda part: part[1].made_for != part[0])
+        clauses.append(f"the {title} keeps {_listed([f'{bar.spread} of the {f}' for f, bar in own_first])}")
+    return f"Of what the raw model knows, {'; '.join(clauses)}." if clauses else ""
 
 
-def _headline(verdicts: list[Verdict], any_human: bool) -> str:
+def _judged(verdicts: Sequence[Verdict], any_human: bool) -> str:
     if not any_human:
         return "Nothing is claimed: no human speech was tested."
     if not verdicts:
@@ -104,7 +100,7 @@ def _headline(verdicts: list[Verdict], any_human: bool) -> str:
     return f"{lead} on human speech: of {total} {'case' if total == 1 else 'cases'}, {_listed(parts)}."
 
 
-def _tested(metrics: Metrics, humans: list[str]) -> str:
+def _tested(metrics: Metrics, humans: Sequence[str]) -> str:
     """Whose speech it was."""
     if not humans:
         return "Only synthetic speech was tested."
@@ -116,82 +112,63 @@ def _tested(metrics: Metrics, humans: list[str]) -> str:
     return f"Tested on recordings of people: {_listed(parts)}.{languages}"
 
 
-def _separation(protocol: str, here: list[Verdict]) -> str:
-    """What the subspaces hold of other factors, with the evidence."""
-    parts = [f"the {v.space} subspace is {_WORDS[v.outcome]} from {v.factor} ({v.evidence[0]})" for v in here]
-    return f"On {protocol} {_listed(parts)}."
+def _speakers(metrics: Metrics) -> str:
+    """Say how often speakers are mistaken, and on how many test sets a baseline is better or worse."""
+    panels = speaker_panels(metrics)
+    if not panels:
+        return ""
+    lead = f"The {panels[0].bars[0].title} has an equal error rate of {_spans(panels)[0]}."
+    against = []
+    for name in SHOWN_BASELINES:
+        pairs = [
+            (found, found.cross_condition)
+            for panel in panels
+            if name in metrics.baselines and (found := metrics.baselines[name].against.get(panel.protocol))
+        ]
+        if pairs:
+            clean, degraded = zip(*pairs, strict=True)
+            text = f"Against {baseline_title(name)} it is {_tally(clean)}"
+            if any(degraded):
+                text += f"; with every clip degraded it is {_tally(filter(None, degraded))}"
+            against.append(f"{text}.")
+    return " ".join([lead, *against])
 
 
-def _verification(metrics: Metrics, protocol: str) -> list[str]:
-    """How well the speaker subspaces verify, against everything else there."""
-    if protocol not in metrics.verification:
-        return []
-    others = []
-    for system in verifying(metrics, protocol, list(metrics.baselines)):
-        theirs = usual(system.found)
-        if theirs and system.kind in ("raw", "baseline"):
-            name, chosen = _named(system)
-            words = ", ".join(filter(None, (rate_words(theirs), chosen)))
-            others.append((theirs.eer, f"{name} ({words})"))
-    others.sort(key=lambda other: other[0])
-    sentences = []
-    for space in spaces_of(metrics, "speaker"):
-        ours = usual(own_verification(metrics, protocol, space))
-        if ours:
-            text = f"On {protocol} the {space} subspace has an EER of {rate_words(ours)}"
-            worse = [words for eer, words in others if eer > ours.eer]
-            better = [words for eer, words in others if eer <= ours.eer]
-            if len(worse) > SHOWN:
-                worse = [*worse[: SHOWN - 1], f"{len(worse) - SHOWN + 1} others"]
-            text += f", below {_listed(worse)}" if worse else ""
-            text += f"{' but' if worse else ','} not below {_listed(better)}" if better else ""
-            sentences.append(f"{text}.{_harder(metrics, protocol, space)}")
-    return sentences
+def _words(metrics: Metrics) -> str:
+    """Say how often words are mistaken, and on how many test sets less often than by others."""
+    panels = word_panels(metrics)
+    if not panels:
+        return ""
+    ours, *others = _spans(panels)
+    beside = f", {_listed(others)}" if others else ""
+    return (
+        f"Given one example of each word, the {panels[0].bars[0].title} mistakes {ours} of the words of "
+        f"unseen speakers{beside}."
+    )
 
 
-def _named(system: System[T]) -> tuple[str, str]:
-    """Say what stands beside a subspace, and how it was chosen where that flatters it."""
-    raw = system.kind == "raw"
-    return ("the best raw layer", "chosen on this very test") if raw else (system.title, "")
+def _spans(panels: Sequence[RatePanel]) -> list[str]:
+    """The clean error rates of our subspace, then those of the others with their names, least to most."""
+    rates: dict[str, list[float]] = {}
+    for panel in panels:
+        for bar in panel.bars:
+            rates.setdefault(bar.title, []).append(100 * bar.rates["clean"].value)
+    ours, *others = [(title, span(min(found), max(found), 1)) for title, found in rates.items()]
+    return [ours[1], *(f"{title} {words}" for title, words in others)]
 
 
-def _harder(metrics: Metrics, protocol: str, space: str) -> str:
-    """What degraded clips and same-text impostors do to it."""
-    found = own_verification(metrics, protocol, space)
-    parts = []
-    if degraded := usual(found, "cross_condition"):
-        parts.append(f"{rate_words(degraded)} with every clip degraded")
-    if same_text := found["clean"].get("same_text_impostors"):
-        parts.append(f"{rate_words(same_text)} against impostors who say the same words")
-    return f" It is {_listed(parts)}." if parts else ""
+def _tally(differences: Iterable[SystemDifference]) -> str:
+    """Count the test sets by what the interval of the paired difference says."""
+    counts: Counter[str] = Counter()
+    total = 0
+    for found in differences:
+        total += 1
+        low, high = found.interval if isinstance(found.interval, tuple) else (0.0, 0.0)
+        counts["better" if low > 0 else "worse" if high < 0 else "undecided"] += 1
+    order = ("better", "worse", "undecided")
+    parts = [f"{name} on {counts[name]}" for name in order if counts[name]]
+    return f"{_listed(parts)} of {total} test {'set' if total == 1 else 'sets'}"
 
 
-def _keywords(metrics: Metrics, protocol: str) -> list[str]:
-    """How well words are known from one example of other speakers."""
-    if protocol not in metrics.keywords:
-        return []
-    ours, others, best = [], [], 0.0
-    for system in spotting(metrics, protocol, list(metrics.baselines)):
-        shot = system.found["clean"].shot_1
-        if shot and system.kind == "own":
-            ours.append(f"{shot.accuracy:.2f} from the {system.title}")
-            best = max(best, shot.accuracy)
-        elif shot and system.kind != "mean":
-            name, chosen = _named(system)
-            words = f"{shot.accuracy:.2f} from {name}" + (f" ({chosen})" if chosen else "")
-            others.append((shot.accuracy, words))
-    if not ours:
-        return []
-    others.sort(key=lambda other: -other[0])
-    theirs = [words for _, words in others]
-    kept = max(SHOWN, sum(accuracy >= best for accuracy, _ in others))
-    if len(theirs) > kept + 1:
-        theirs = [*theirs[:kept], f"less from {len(theirs) - kept} others"]
-    chance = own_keywords(metrics, protocol, spaces_of(metrics, "content")[0])["clean"].chance
-    if theirs:
-        ours[-1] += f", against {_listed(theirs)}"
-    return [f"One example a word of {protocol} gives an accuracy of {_listed(ours)}; chance is {chance:.2f}."]
-
-
-def _listed(parts: list[str]) -> str:
+def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -19,6 +20,8 @@ MAP_CLIPS = 400
 MAP_CLASSES = 10
 MAP_SIZE = 300
 """Width and height of a map in units of its SVG."""
+
+Role = Literal["own", "leak", "plain"]
 
 SHADES = 20
 """Of a matrix, from chance to perfect."""
@@ -106,48 +109,56 @@ class Cell:
 
     Attributes
     ----------
+    best
+        Accuracy of the better probe.
     shade
-        0 to ``SHADES``: the way from chance to perfect that the better probe goes.
-    own
-        The space was trained for this factor, so that much is good.
+        0 to ``SHADES``: the way from chance to perfect that it goes.
+    role
+        Whether the space was trained for this factor, so that much is good, or for another; raw layers
+        were for none.
     """
 
     found: ProbedFactor
+    best: float
     shade: int
-    own: bool
+    role: Role
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A protocol's matrix.
+    """The separation matrices of all protocols, one below the other.
 
     Attributes
     ----------
     rows
-        Factor, chance, and a cell a space; None where it was not probed.
+        Protocol to factor, chance, and a cell a space; None where it was not probed.
     """
 
     spaces: list[str]
-    rows: list[tuple[str, float, list[Cell | None]]]
+    rows: dict[str, list[tuple[str, float, list[Cell | None]]]]
 
 
-def separation_matrix(metrics: Metrics, protocol: str) -> Matrix | None:
-    """Arrange a protocol's matrix, own subspaces first; None where there is none."""
-    separation = metrics.separation.get(protocol)
-    if separation is None or not separation.matrix:
-        return None
-    there = dict.fromkeys(space for found in separation.matrix.values() for space in found)
+def separation_matrix(metrics: Metrics) -> Matrix:
+    """Arrange the matrices, own subspaces first; without rows where nothing was probed."""
+    probed = {protocol: found.matrix for protocol, found in metrics.separation.items() if found.matrix}
+    there = dict.fromkeys(space for matrix in probed.values() for found in matrix.values() for space in found)
     spaces = list(dict.fromkeys([*(space for space in metrics.spaces if space in there), *there]))
-    rows = []
-    for factor, found in separation.matrix.items():
-        cells = [_cell(found.get(space), metrics.spaces.get(space) == factor) for space in spaces]
-        rows.append((factor, next(iter(found.values())).chance, cells))
+    rows = {
+        protocol: [
+            (factor, next(iter(found.values())).chance, [_cell(found, s, factor, metrics) for s in spaces])
+            for factor, found in matrix.items()
+        ]
+        for protocol, matrix in probed.items()
+    }
     return Matrix(spaces, rows)
 
 
-def _cell(found: ProbedFactor | None, own: bool) -> Cell | None:
+def _cell(by_space: Mapping[str, ProbedFactor], space: str, factor: str, metrics: Metrics) -> Cell | None:
+    found = by_space.get(space)
     if found is None:
         return None
     best = max(found.linear.accuracy, found.mlp.accuracy)
     shade = round(SHADES * max(0.0, best - found.chance) / max(1 - found.chance, 1e-9))
-    return Cell(found, shade, own)
+    made_for = metrics.spaces.get(space)
+    role: Role = "plain" if not made_for else "own" if made_for == factor else "leak"
+    return Cell(found, best, shade, role)

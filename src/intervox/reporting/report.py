@@ -1,56 +1,55 @@
 """``report.html``: one self-contained page, the claim first, then what it rests on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from intervox.clips.corpus import Corpus
 from intervox.clips.labels import Clips
 from intervox.evaluation.results import Metrics
-from intervox.metrics.detection import error_rates
 from intervox.metrics.vectors import Vectors
 from intervox.recipe import Recipe, dump_recipe
 from intervox.reporting import figures, render
 from intervox.reporting.claim import claim
-from intervox.reporting.maps import MAP_SIZE, separation_matrix, subspace_maps
+from intervox.reporting.drawings import (
+    Drawing,
+    error_drawings,
+    reliability_drawings,
+    running_drawings,
+    severity_drawings,
+)
+from intervox.reporting.maps import MAP_SIZE, Map, separation_matrix, subspace_maps
+from intervox.reporting.opening import common_scale, kept_picture, speaker_panels, word_panels
 from intervox.reporting.tables import table_sections
 from intervox.reporting.trials import (
     MAX_SECONDS,
-    AudioBudget,
+    embed_recordings,
     main_stratum,
     read_trials,
     representations,
-    stratum_scores,
     trial_path,
     worst_trials,
 )
-from intervox.reporting.verdicts import RULES
-from intervox.reporting.wording import (
-    condition_title,
-    human_protocols,
-    representation_title,
-    running_by_name,
-    spaces_of,
-)
+from intervox.reporting.verdicts import RULES, verdict_grid
+from intervox.reporting.wording import condition_title, human_protocols, spaces_of
 from intervox.storage import write_bytes
 from intervox.training.checkpoint import LossRecord
 
-Drawing = tuple[str, str, str]
-"""An SVG element, its caption and a link to its trials."""
-
-WORST = 5
+WORST = 3
 """Trials of a kind to listen to."""
 
-AUDIO_BYTES = 4_000_000
-"""Of the page, at most, are recordings."""
+PAGE_BYTES = 1_900_000
+"""Of the page, beyond which it holds no more recordings."""
 
 _SECTIONS = {
+    "kept": "What each subspace keeps",
+    "errors": "How often it errs",
     "verdicts": "Verdicts",
     "tested": "Who was tested",
     "verification": "Speaker verification",
@@ -129,62 +128,71 @@ def write_report(
         for protocol, conditions in trials.items()
     }
     speaker = next(iter(spaces_of(metrics, "speaker")), "")
-    told = {"speaker": set(metrics.verification), "content": set(metrics.keywords)}
-    drawn = {
-        "severity": [
-            (protocol, figures.severity_curves(spaces[speaker]))
-            for protocol, spaces in metrics.severity.items()
-            if spaces.get(speaker)
-        ],
-        "reliability": _drawn_by_protocol(
-            {p: {s: fit.bins for s, fit in fits.items()} for p, fits in metrics.calibration.items()},
-            metrics,
-            figures.reliability,
-        ),
-        "running": _drawn_by_protocol(
-            {
-                p: {s: found.curve for s, found in running_by_name(spaces).items()}
-                for p, spaces in metrics.running.items()
-            },
-            metrics,
-            figures.running_curves,
-        ),
+    drawn: dict[str, Mapping[str, Any]] = {
+        "severity": severity_drawings(metrics, speaker),
+        "reliability": reliability_drawings(metrics),
+        "running": running_drawings(metrics),
         "det": {
             protocol: drawings
-            for protocol in metrics.protocols
-            if (drawings := _det(trials.get(protocol, {}), metrics, protocol, speaker))
+            for protocol in [*human_protocols(metrics), *metrics.protocols]
+            if (drawings := error_drawings(trials.get(protocol, {}), metrics, protocol, speaker))
         },
         "worst": _worst(trials, metrics, speaker),
-        "maps": {
-            source.name: subspace_maps(source.clips, source.vectors, factors)
-            for source in sources
-            if (factors := [factor for factor, where in told.items() if source.name in where])
-        },
+        "maps": _maps(metrics, sources),
     }
     tables = table_sections(metrics)
-    matrices = {p: m for p in metrics.protocols if (m := separation_matrix(metrics, p))}
     said = claim(metrics)
+    matrix = separation_matrix(metrics)
+    picture = kept_picture(metrics)
+    panels = {"speakers": speaker_panels(metrics), "words": word_panels(metrics)}
     there = {name for name, value in (tables | drawn).items() if value}
+    there |= {"kept"} if picture else set()
+    there |= {"errors"} if any(panels.values()) else set()
     there |= {"verdicts"} if said.verdicts else set()
-    there |= {"separation"} if matrices else set()
+    there |= {"separation"} if matrix.rows else set()
     there |= {"training", "recipe"} if made else set()
-    page = render(
+    fill = partial(
+        render,
         "report.html.jinja",
         sections={name: title for name, title in _SECTIONS.items() if name in there},
         metrics=metrics,
         claim=said,
+        picture=picture,
+        panels=panels,
+        most={group: common_scale(shown) for group, shown in panels.items()},
+        verdict_grid=verdict_grid(said.verdicts),
         rules=RULES,
         tables=tables,
-        matrices=matrices,
+        matrix=matrix,
         files=files,
         speaker_space=speaker,
         cut=MAX_SECONDS if embed_audio else 0,
-        audio=AudioBudget(AUDIO_BYTES if embed_audio else 0),
         map_size=MAP_SIZE,
         **drawn,
         **_making(made),
     )
+    page = fill(sounds={})
+    if embed_audio:
+        page = fill(sounds=embed_recordings(_heard(drawn["worst"]), PAGE_BYTES - len(page.encode())))
     write_bytes(path, page.encode())
+
+
+def _heard(worst: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> Iterator[str]:
+    """Paths of the recordings of the worst errors, in turn from each protocol and kind."""
+    groups = [trials for kinds in worst.values() for trials in kinds.values()]
+    for turn in zip_longest(*groups):
+        for trial in filter(None, turn):
+            yield from (trial["enrol"], trial["test"])
+
+
+def _maps(metrics: Metrics, sources: Sequence[MapSource]) -> dict[str, list[Map]]:
+    """Draw the maps of each source, coloured by the factors that can be told on it."""
+    told = {"speaker": set(metrics.verification), "content": set(metrics.keywords)}
+    return {
+        source.name: subspace_maps(source.clips, source.vectors, factors)
+        for source in sources
+        if (factors := [factor for factor, where in told.items() if source.name in where])
+    }
 
 
 def _read_all(run: Path, metrics: Metrics) -> dict[str, dict[str, pa.Table]]:
@@ -195,64 +203,6 @@ def _read_all(run: Path, metrics: Metrics) -> dict[str, dict[str, pa.Table]]:
             if trial_path(run, protocol, condition).exists():
                 result.setdefault(protocol, {})[condition] = read_trials(run, protocol, condition)
     return result
-
-
-def _drawn_by_protocol(
-    curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
-    metrics: Metrics,
-    draw: Callable[[Mapping[str, Sequence[Sequence[float]]]], str],
-) -> list[tuple[str, str]]:
-    """Draw one figure a protocol, with a line a space that has a curve."""
-    named = {
-        protocol: {representation_title(s, metrics.spaces): curve for s, curve in by_space.items() if curve}
-        for protocol, by_space in curves.items()
-    }
-    return [(protocol, draw(lines)) for protocol, lines in named.items() if lines]
-
-
-def _det(by_condition: dict[str, pa.Table], metrics: Metrics, protocol: str, speaker: str) -> list[Drawing]:
-    """DET curves under each condition and of the open set, and histograms of clean scores."""
-    drawings = []
-    for condition, table in by_condition.items():
-        stratum = main_stratum(table)
-        curves = {
-            representation_title(name, metrics.spaces): error_rates(*stratum_scores(table, name, stratum))
-            for name in representations(table)
-        }
-        link = str(trial_path(Path(), protocol, condition))
-        caption = f"DET, {condition_title(condition)}."
-        drawings.append((figures.det_curves(curves), caption, link))
-    if open_set := _open_set_rates(metrics, protocol):
-        drawings.append((figures.det_curves(open_set), "Open set, clean.", ""))
-    clean = by_condition.get("clean")
-    if clean is not None and speaker in representations(clean):
-        scores: dict[str, NDArray[np.float32]] = {}
-        for stratum, words in (("different_text", "different text"), ("same_text_impostors", "same text")):
-            if stratum in clean.column_names:
-                targets, impostors = stratum_scores(clean, speaker, stratum)
-                scores.setdefault("same speaker, different text", targets)
-                scores[f"impostor, {words}"] = impostors
-        if scores:
-            link = str(trial_path(Path(), protocol, "clean"))
-            drawings.append((figures.score_histograms(scores, speaker), "Scores, clean.", link))
-    return drawings
-
-
-def _open_set_rates(metrics: Metrics, protocol: str) -> dict[str, figures.Rates]:
-    """Error rates of keywords among unknown words: of the content subspaces, and of raw layers."""
-    found = metrics.keywords.get(protocol)
-    if found is None:
-        return {}
-    shown = {space: found.own[space] for space in spaces_of(metrics, "content") if space in found.own}
-    if raw := found.raw:
-        best = raw.best_layer["clean"]
-        shown |= {f"raw.{best}": raw.layers[best], "raw.mean": raw.mean}
-    rates = {}
-    for name, by_condition in shown.items():
-        if open_set := by_condition["clean"].open_set:
-            accept, reject = np.asarray(open_set.curve, np.float64).T
-            rates[representation_title(name, metrics.spaces)] = accept, reject
-    return rates
 
 
 def _worst(
@@ -279,8 +229,10 @@ def _making(made: Made | None) -> dict[str, Any]:
         "made": made,
         "recipe_yaml": dump_recipe(made.recipe),
         "cells": _count_cells(made.corpus),
-        "weights": figures.layer_weights(made.layer_weights),
-        "losses": figures.training_curves(made.history) if made.history else "",
+        "weights": Drawing(figures.layer_weights(made.layer_weights), "Learned weight of each layer."),
+        "losses": Drawing(figures.training_curves(made.history), "Parts of the loss.")
+        if made.history
+        else None,
     }
 
 

@@ -3,8 +3,8 @@
 import base64
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +28,10 @@ SHOWN_BASELINES = ("lda", "resemblyzer")
 """Those that stand beside the subspaces in the files and figures; the others are in the tables."""
 
 
-MAX_SECONDS = 12
+MAX_SECONDS = 8
 """A recording is cut after this, so that a page stays small."""
+
+_MP3: Any = {"subtype": "MPEG_LAYER_III", "compression_level": 0.8}
 
 
 def trial_path(run: Path, protocol: str, condition: str) -> Path:
@@ -181,36 +183,38 @@ def _text(column: pa.ChunkedArray) -> NDArray[np.object_]:
     return np.asarray(column.to_numpy(), object)
 
 
-@dataclass
-class AudioBudget:
-    """Recordings as data URIs, until a page holds enough of them.
+def embed_recordings(paths: Iterable[str], room: int) -> dict[str, str]:
+    """Turn recordings into MP3 data URIs until a page holds enough of them.
 
-    Attributes
+    MP3, because every browser plays it, those of telephones too; 4 kB a second.
+
+    Parameters
     ----------
-    left
-        Bytes of base64 that may still be added; 0 leaves every recording out.
+    paths
+        The most important first; those that are not here, or can't be read, are left out.
+    room
+        Bytes that the URIs may take together.
+
+    Returns
+    -------
+    dict
+        Path to URI.
     """
-
-    left: int
-
-    def embed(self, path: str) -> str:
-        """Return a recording as an MP3 data URI, or nothing where it is not here or no room is left.
-
-        MP3, because every browser plays it, those of telephones too; 5 kB a second.
-        """
-        if not self.left or not Path(path).is_file():
-            return ""
+    found: dict[str, str] = {}
+    for path in dict.fromkeys(paths):
+        if not Path(path).is_file():
+            continue
         try:
             wave = load_audio(path)
         except IntervoxError:
-            return ""
+            continue
         buffer = io.BytesIO()
-        sf.write(buffer, wave[: MAX_SECONDS * SAMPLE_RATE], SAMPLE_RATE, format="MP3")
-        coded = base64.b64encode(buffer.getvalue()).decode()
-        if len(coded) > self.left:
-            return ""
-        self.left -= len(coded)
-        return f"data:audio/mpeg;base64,{coded}"
+        sf.write(buffer, wave[: MAX_SECONDS * SAMPLE_RATE], SAMPLE_RATE, format="MP3", **_MP3)
+        uri = f"data:audio/mpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        if len(uri) <= room:
+            found[path] = uri
+            room -= len(uri)
+    return found
 
 
 def select_trials(

@@ -54,6 +54,11 @@ class Verdict:
     outcome: Outcome
     evidence: list[str]
 
+    @property
+    def case(self) -> tuple[str, str]:
+        """What is judged: a subspace, of a factor."""
+        return self.space, self.factor
+
 
 def verdicts(metrics: Metrics, protocol: str) -> list[Verdict]:
     """Judge every subspace on every factor that is not its own and that was probed.
@@ -78,6 +83,14 @@ def verdicts(metrics: Metrics, protocol: str) -> list[Verdict]:
                     found.insert(0, ("void", words))
                 result.append(Verdict(protocol, space, factor, found[0][0], [words for _, words in found]))
     return result
+
+
+def verdict_grid(found: Iterable[Verdict]) -> dict[str, dict[tuple[str, str], Verdict]]:
+    """Arrange verdicts by protocol, then by subspace and foreign factor."""
+    grid: dict[str, dict[tuple[str, str], Verdict]] = {}
+    for verdict in found:
+        grid.setdefault(verdict.protocol, {})[verdict.case] = verdict
+    return grid
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,12 @@ def _bounded(value: float, interval: Interval | None, write: Callable[[float], s
     return f"{write(value)} [{bounds}]"
 
 
+def span(least: float, most: float, digits: int) -> str:
+    """Write a range of figures in per cent: ``81 to 89 %``, or one figure where both ends read the same."""
+    low, high = f"{least:z.{digits}f}", f"{most:z.{digits}f}"
+    return f"{low if low == high else f'{low} to {high}'} %"
+
+
 def p_value(value: float | None) -> str:
     """Write a p-value; below a thousandth only that is said."""
     if value is None:
