@@ -344,7 +344,8 @@ def like_for_like(run: Run, seeds: int = 1, blocks: bool = True) -> LikeForLike:
 
         waves = decode(corpus, run.waves_folder) if blocks else None
         folder = run.folder / "sweep"
-        found = compare_systems(corpus.cells, features, waves, load, recipe, seeds, folder, peers)
+        finished = [run.folder / name for name in ("model", "model-maps")]
+        found = compare_systems(corpus.cells, features, waves, load, recipe, seeds, folder, peers, finished)
         found.write(run.folder / LIKE_FOR_LIKE)
     return found
 

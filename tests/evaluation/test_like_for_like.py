@@ -22,6 +22,7 @@ from intervox.evaluation.studies.sweep import HELD_OUT
 from intervox.evaluation.test_sets import TestSet as Prepared
 from intervox.recipe import load_recipe
 from intervox.reporting.like_for_like_tables import like_for_like_tables
+from intervox.training.refine import refine
 from tests.support.variants import Setting, World, small_recipe
 
 
@@ -94,6 +95,26 @@ def test_recipes_differ_in_what_they_are_to_differ(corpus: Setting) -> None:
     assert {one.reliability for one in lda_recipe(intervox).subspaces.values()} == {0.0}
     deep = deep_recipe(intervox, cells)
     assert (deep.training.depth, deep.encoder.warp) == ("blocks", 0.5)
+
+
+def test_a_recipe_that_trains_its_encoder_is_compared_as_it_is(corpus: Setting) -> None:
+    deep = small_recipe(training={"depth": "blocks", "steps": 7}, encoder={"map_steps": 11})
+    maps = intervox_recipe(deep, *corpus).training
+    assert (maps.depth, maps.steps) == ("map", 11)
+
+
+def test_the_runs_own_model_is_not_trained_again(
+    corpus: Setting, sets: list[Prepared], tmp_path: Path
+) -> None:
+    recipe = intervox_recipe(small_recipe(training={"steps": 20, "blocks_per_step": 2}), *corpus)
+    refine(*corpus, recipe, tmp_path / "model")
+    finished = [tmp_path / "none", tmp_path / "model"]
+    compare_systems(*corpus, None, lambda _: sets, recipe, 1, tmp_path / "sweep", finished=finished)
+    taken = [
+        path for path in (tmp_path / "sweep").glob("*/model/model.safetensors") if path.stat().st_nlink == 2
+    ]
+    assert len(taken) == 1
+    assert taken[0].samefile(tmp_path / "model" / "model.safetensors")
 
 
 def test_tables_mark_what_differs(corpus: Setting, sets: list[Prepared], tmp_path: Path) -> None:

@@ -91,14 +91,17 @@ def refine(
 
 def _maps_first(cells: pa.Table, features: Features, recipe: Recipe, folder: Path) -> SubspaceModel | None:
     """Train the maps alone on the frozen backbone, where the encoder is to follow."""
-    steps = recipe.encoder.map_steps
-    if recipe.training.depth != "blocks" or recipe.reads_frames or not steps:
+    if recipe.training.depth != "blocks" or recipe.reads_frames or not recipe.encoder.map_steps:
         return None
-    of_a_step = TrainingSettings().blocks_per_step
-    shallow = {"depth": "map", "steps": steps, "blocks_per_step": of_a_step}
-    training = recipe.training.model_copy(update=shallow)
     maps = folder.with_name(f"{folder.name}-maps")
-    return refine(cells, features, recipe.model_copy(update={"training": training}), maps)
+    return refine(cells, features, maps_alone(recipe), maps)
+
+
+def maps_alone(recipe: Recipe) -> Recipe:
+    """Return the training of the maps that comes before the encoder's."""
+    of_a_step = TrainingSettings().blocks_per_step
+    shallow = {"depth": "map", "steps": recipe.encoder.map_steps, "blocks_per_step": of_a_step}
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update=shallow)})
 
 
 def _keep(model: SubspaceModel, done: Progress, step: StepFolder) -> None:

@@ -46,7 +46,7 @@ from intervox.features.store import Features
 from intervox.features.waves import Waves
 from intervox.recipe import Recipe, load_recipe
 from intervox.recipe.training import SharedSettings, SubspaceSettings, TrainingSettings
-from intervox.training.refine import check_settings
+from intervox.training.refine import check_settings, maps_alone
 
 PEER = "resemblyzer"
 MAP = "Intervox, depth map"
@@ -79,6 +79,7 @@ def compare_systems(
     seeds: int,
     folder: Path,
     peers: Sequence[Encoder] = (),
+    finished: Sequence[Path] = (),
 ) -> LikeForLike:
     """Train and measure every system, or resume where an earlier call stopped.
 
@@ -92,6 +93,8 @@ def compare_systems(
         Trainings of each system that starts at random or draws batches.
     peers
         Encoders whose features the test sets have.
+    finished
+        The run's own models.
 
     Raises
     ------
@@ -104,7 +107,7 @@ def compare_systems(
     trials = partial(with_content_trials, max_trials=recipe.evaluation.max_trials)
     degraded = (*CHOSEN_MEASURES, "one_shot")
     judge = Judge(test_sets, recipe.evaluation, load, MEASURES | PROBES, trials, degraded)
-    audible = Audible(cells, features, waves)
+    audible = Audible(cells, features, waves, finished)
     trained = partial(_trained, audible, judge, folder)
     last = features.layers - 1
     intervox = intervox_recipe(recipe, cells, features)
@@ -117,8 +120,9 @@ def compare_systems(
         trained(MAP, "linear maps from LDA, refined on layer means", intervox, seeds),
     ]
     if waves is not None:
-        about = f"the same maps with the backbone's own blocks, {STEPS_DEEP} steps"
-        found.append(trained(BLOCKS, about, deep_recipe(intervox, cells), seeds))
+        deep = recipe if recipe.training.depth == "blocks" else deep_recipe(intervox, cells)
+        about = f"the same maps with the backbone's own blocks, {deep.training.steps} steps"
+        found.append(trained(BLOCKS, about, deep, seeds))
     found += [_peer(judge, folder, peer) for peer in peers]
     reference = joint(next(row.samples for row in found if row.name == MAP))
     return LikeForLike(
@@ -154,10 +158,11 @@ def paper_recipe(recipe: Recipe, features: Features, layer: int) -> Recipe:
 
 
 def intervox_recipe(recipe: Recipe, cells: pa.Table, features: Features) -> Recipe:
-    """Return the recipe itself, or quickstart's training where it is that of the paper.
+    """Return the recipe at depth ``map``, or quickstart's training where it is that of the paper.
 
-    Quickstart's layers are then the lower half of the backbone's for the speaker, the upper for content. A
-    corpus with fewer blocks than a step takes is trained on in shuffled batches.
+    Of a recipe at depth ``blocks`` it is what the encoder's training starts from. Quickstart's layers are
+    then the lower half of the backbone's for the speaker, the upper for content. A corpus with fewer
+    blocks than a step takes is trained on in shuffled batches.
     """
     chosen = recipe
     if any(settings.map == "shared" for settings in recipe.subspaces.values()):
@@ -172,6 +177,8 @@ def intervox_recipe(recipe: Recipe, cells: pa.Table, features: Features) -> Reci
         chosen = recipe.model_copy(update=parts)
     if not measured_factors(chosen):
         raise IntervoxError("systems are compared on a speaker and a content subspace: add the one missing")
+    if chosen.training.depth == "blocks":
+        return maps_alone(chosen)
     training = chosen.training.model_copy(update={"depth": "map", "validate_every": 0})
     return _in_batches(chosen.model_copy(update={"training": training}), cells, CELLS_A_STEP)
 

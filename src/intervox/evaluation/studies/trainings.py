@@ -1,5 +1,7 @@
 """Variants trained on one corpus and measured, each once: what a sweep and its relatives share."""
 
+import os
+import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from intervox.evaluation.studies.variants import (
     measure,
     read_samples,
     spaces_of,
+    train_mask,
     train_on,
     write_samples,
 )
@@ -33,7 +36,7 @@ from intervox.model.model import SubspaceModel
 from intervox.recipe import EvaluationSettings, Recipe
 from intervox.seeds import rng
 from intervox.storage import read_json, stable_hash, write_json
-from intervox.training.checkpoint import TrainingRecord
+from intervox.training.checkpoint import RECORD, TrainingRecord
 from intervox.training.refine import refine, training_key
 
 LoadTestSets = Callable[[Backbone | None], Sequence[TestSet]]
@@ -128,27 +131,38 @@ class Training:
 
 @dataclass(frozen=True)
 class Audible:
-    """What every variant is trained on."""
+    """What every variant is trained on, and the run's own models, which need not be trained again."""
 
     cells: pa.Table
     features: Features
     waves: Waves | None
+    finished: Sequence[Path] = ()
 
 
 def train_variant(audible: Audible, variant: Variant, offset: int, judge: Judge, folder: Path) -> Training:
     """Refine a variant with its recipe's seed plus ``offset`` and measure it, unless that was done before."""
     recipe = variant.recipe.model_copy(update={"seed": variant.recipe.seed + offset})
     kept = np.flatnonzero(variant.mask).tolist()
-    home = folder / stable_hash([training_key(audible.features, recipe), kept])
+    key = training_key(audible.features, recipe)
+    home = folder / stable_hash([key, kept])
+    if kept == np.flatnonzero(train_mask(audible.cells)).tolist():
+        _take_finished(audible.finished, key, home / "model")
     samples = judge.samples_of(home, lambda: _timed_refine(audible, variant.mask, recipe, home))
     history = TrainingRecord.read(home / "model").history
     steps = history[-1].step + 1 if history else 0
     return Training(recipe.seed, steps, _seconds(home), samples)
 
 
+def _take_finished(finished: Sequence[Path], key: str, folder: Path) -> None:
+    """Link a finished model of just this training to where it would be trained."""
+    for model in finished:
+        if not folder.exists() and (model / RECORD).exists() and TrainingRecord.read(model).key == key:
+            shutil.copytree(model, folder, copy_function=os.link)
+
+
 def _timed_refine(audible: Audible, mask: Mask, recipe: Recipe, home: Path) -> SubspaceModel:
     """Refine, and add the time that it took to that of earlier, interrupted calls."""
-    trained = (home / "model" / "training.json").exists()
+    trained = (home / "model" / RECORD).exists()
     before, begun = _seconds(home), time.monotonic()
     try:
         cells = train_on(audible.cells, mask)
