@@ -116,9 +116,10 @@ def errors(
         people = SpeakerVerifier(model)
         for name in names:
             people.enrol(name, clips[name][:ENROLLED_BY])
-        heard = diarise.listen([recording.wave], people)
+        windows = list(diarise.hear([recording.wave], people))
+        heard = diarise.joined(windows)
         ways = {
-            "enrolled": diarise.named_turns(*heard, people),
+            "enrolled": list(diarise.named_turns(windows, people)),
             "number known": diarise.numbered_turns(*heard, people, len(names)),
             "nothing known": diarise.numbered_turns(*heard, people, None),
         }

@@ -184,7 +184,7 @@ def owned(sound: Sound, ours: Ours, words: list[str], owners: int) -> NDArray[np
             others = random.choice(np.flatnonzero(said & (clips.speakers != owner)), STRANGERS).tolist()
             known = SpeakerVerifier(ours.model).enrol(owner, [sound.waves[row] for row in enrolling])
             rows.append(owner_row(ours, spotter, known, (own, others), free, hours))
-    return np.mean(rows, axis=0)
+    return np.asarray(np.mean(rows, axis=0), np.float64)
 
 
 def owner_row(

@@ -1,7 +1,7 @@
 """A visitor's word in a visitor's voice, without a browser: what the buttons do, and who is listened to."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,13 @@ def test_the_word_is_heard_in_the_voice_that_says_it(page: Speaking, pieces: Any
 
 
 def test_whoever_gave_nothing_is_told_what_is_missing(page: Speaking, pieces: Any) -> None:
-    for act, sentence in (
+    tried: list[tuple[Callable[[], Any], str]] = [
         (lambda: page.enrol("", spoken(0), None), "the voice has no name"),
         (lambda: page.enrol("unknown", spoken(0), None), "can't be a name"),
         (lambda: page.learn("  ", None), "no keyword is typed"),
         (lambda: page.hear(pieces(said())[0], None), "no keyword is learnt"),
-    ):
+    ]
+    for act, sentence in tried:
         with pytest.raises(IntervoxError, match=sentence):
             act()
     assert page.hear(None, None)[0] == page.stop(None)[0] == ""
@@ -137,7 +138,7 @@ def test_who_goes_away_is_let_go(page: Speaking, pieces: Any, monkeypatch: pytes
 
 def test_sound_that_is_lost_is_told(page: Speaking, pieces: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(speaking.time, "perf_counter", lambda: now)
+    monkeypatch.setattr("time.perf_counter", lambda: now)
     _, session = page.learn(KEYWORD, None)
     for piece in pieces(said())[:3]:
         assert "lost" not in page.hear(piece, session)[0]

@@ -85,7 +85,7 @@ def who(
     known = SpeakerVerifier(model) if people is None else people
     if people is not None:
         assert len(people.prototypes_)  # or it raises that nobody is enrolled
-        return list(named_turns(stream_audio(source), people))
+        return list(named_turns(hear(stream_audio(source), people), people))
     spans, vectors = listen(stream_audio(source), known)
     return numbered_turns(spans, vectors, known, speakers) if spans else []
 
@@ -114,16 +114,14 @@ def stream(
         As ``who``; a chunk is no array of numbers, or not finite.
     """
     assert len(people.prototypes_)  # or it raises that nobody is enrolled
-    return named_turns(resample_chunks(chunks, rate), people, LIVE_SECONDS)
+    return named_turns(hear(resample_chunks(chunks, rate), people), people, LIVE_SECONDS)
 
 
-def named_turns(
-    sound: Iterable[Waveform], people: SpeakerVerifier, longest: float = np.inf
-) -> Iterator[Turn]:
+def named_turns(windows: Iterable[Heard], people: SpeakerVerifier, longest: float = np.inf) -> Iterator[Turn]:
     """Name turns as they are heard, by the people enrolled or nobody; ``longest`` as for ``Turns``."""
     names = [UNKNOWN, *people.classes_.tolist()]
     turns = Turns(people, nobody=True, longest=longest)
-    for heard in hear(sound, people):
+    for heard in windows:
         for found in turns.push(heard):
             yield Turn(found.start, found.end, names[found.state], float(found.shares[found.state]))
     for found in turns.settle():
@@ -154,8 +152,13 @@ def hear(sound: Iterable[Waveform], known: SpeakerVerifier) -> Iterator[Heard]:
 
 def listen(sound: Iterable[Waveform], known: SpeakerVerifier) -> tuple[list[Span], Vectors]:
     """Embed all speech of a recording: what each window stands for, and vectors (windows, dim)."""
-    heard = list(hear(sound, known))
-    return [span for some in heard for span in some.spans], np.concatenate([some.vectors for some in heard])
+    return joined(list(hear(sound, known)))
+
+
+def joined(windows: list[Heard]) -> tuple[list[Span], Vectors]:
+    """Put windows together that came one after the other."""
+    spans = [span for heard in windows for span in heard.spans]
+    return spans, np.concatenate([heard.vectors for heard in windows])
 
 
 def numbered_turns(

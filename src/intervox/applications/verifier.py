@@ -146,7 +146,9 @@ class SpeakerVerifier(Enrolled):
     ) -> Iterator[Answer[Decision]]:
         """Verify live speech while it is heard: ``verify`` of each window; as ``identify_stream``."""
         self.check_name(name)
-        return self._answers(chunks, rate, lambda *heard: self.decision(*heard, name, prior))
+        return self._answers(
+            chunks, rate, lambda vector, seconds: self.decision(vector, seconds, name, prior)
+        )
 
     def identify_stream(
         self, chunks: Iterable[NDArray[Any]], rate: int = SAMPLE_RATE, prior: float = EVEN
@@ -173,7 +175,7 @@ class SpeakerVerifier(Enrolled):
             Nobody is enrolled, the extra is not installed, or a chunk is no array of numbers or not finite.
         """
         assert len(self.prototypes_)
-        return self._answers(chunks, rate, lambda *heard: self.identity(*heard, prior))
+        return self._answers(chunks, rate, lambda vector, seconds: self.identity(vector, seconds, prior))
 
     def _answers(
         self, chunks: Iterable[NDArray[Any]], rate: int, answer: Callable[[NDArray[np.float32], float], Said]
