@@ -27,6 +27,7 @@ from intervox.applications.spotter import KeywordSpotter
 from intervox.applications.verifier import SpeakerVerifier
 from intervox.audio import SAMPLE_RATE
 from intervox.clips.labels import Clips
+from intervox.errors import IntervoxError
 from intervox.metrics.events import HOP_SECONDS, REFRACTORY_SECONDS, pick_peaks
 from intervox.metrics.vectors import Vectors
 from intervox.model.embedder import Embedder
@@ -123,7 +124,10 @@ def drawn(clips: Clips, word: str, draw: int) -> tuple[list[int], NDArray[np.boo
     rows = random.permutation(np.flatnonzero(clips.contents == word))
     _, first = np.unique(clips.speakers[rows], return_index=True)
     examples = rows[np.sort(first)][: max(SHOTS)].tolist()
-    return examples, ~np.isin(clips.speakers, clips.speakers[examples])
+    tested = ~np.isin(clips.speakers, clips.speakers[examples])
+    if len(examples) < max(SHOTS) or not tested[rows].any():
+        raise IntervoxError(f"{len(rows)} clips of {word!r} are too few: take more --clips")
+    return examples, tested
 
 
 def compared(sound: Sound, ours: Ours, peer: Peer | None, words: list[str], draws: int) -> dict[str, Vectors]:
