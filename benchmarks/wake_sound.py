@@ -45,7 +45,7 @@ class Sound:
     Attributes
     ----------
     jitter
-        By how many seconds a clip lies off the grid of windows, shape (clips,).
+        Seconds by which each clip lies off the grid of windows, shape (clips,).
     key
         Names all of it, for the cache.
     """
