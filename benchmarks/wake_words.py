@@ -219,7 +219,8 @@ def main(options: argparse.Namespace) -> None:
     words = sorted(set(sound.clips.contents.tolist()))
     chosen = options.words or words
     hours = sum(len(each.wave) for each in sound.speech) / SAMPLE_RATE / 3600
-    ours, peer = Ours(load_model(), sound), Peer(sound) if options.peers else None
+    peer = Peer(sound) if options.peers else None
+    ours = Ours(load_model(), sound)
     console = Console(width=110)
     columns = [
         "known by", f"misses at {100 * OTHER_WORDS:g} % of other words, %",

@@ -189,7 +189,11 @@ def _speaking(speaking: Speaking, limits: Limits) -> None:
         api_visibility="private",
     )
     microphone.stop_recording(
-        _keeping_session(speaking.stop), [session], [shown, session], api_visibility="private"
+        _keeping_session(speaking.stop),
+        [session],
+        [shown, session],
+        show_progress="hidden",
+        api_visibility="private",
     )
 
 
