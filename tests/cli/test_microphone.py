@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from intervox import SpeakerVerifier, who
 from intervox.audio import SAMPLE_RATE
+from intervox.errors import install_command
 from tests.cli.test_bad_input import is_one_sentence
 from tests.support.commands import Run, lines
 from tests.support.spoken import SENTENCES, spoken
@@ -138,7 +139,7 @@ def test_what_is_listened_to_is_named(
     code, output, error = run(*words, "--microphone")
     assert (code, output) == (2, "")
     assert is_one_sentence(error)
-    assert "pip install intervox[vad]" in error
+    assert install_command("vad") in error
 
 
 def test_voices_without_names_are_told_apart_in_recordings_only(run: Run, people: Path) -> None:

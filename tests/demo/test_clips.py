@@ -79,3 +79,13 @@ def test_a_good_clip_is_read_as_everywhere(tmp_path: Path, speech: Speech) -> No
     sf.write(tmp_path / "clip.wav", np.stack([speech(1.0, 1), speech(1.0, 2)], axis=1), 44_100)
     read = read_clip(str(tmp_path / "clip.wav"), "the first clip", SHORT)
     np.testing.assert_array_equal(read, load_audio(tmp_path / "clip.wav"))
+
+
+def test_what_needs_ffmpeg_is_refused_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clips, "find_spec", lambda _: None)
+    monkeypatch.setattr(clips, "which", lambda _: None)
+    (tmp_path / "clip.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    with pytest.raises(IntervoxError, match="^the voice is of a kind .* give WAV, FLAC, OGG or MP3$"):
+        read_clip(str(tmp_path / "clip.m4a"), "the voice", SHORT)

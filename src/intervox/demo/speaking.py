@@ -20,7 +20,7 @@ from intervox.applications.verifier import SpeakerVerifier
 from intervox.audio import Waveform
 from intervox.audio.files import open_file
 from intervox.demo import answers
-from intervox.errors import IntervoxError, missing_extra
+from intervox.errors import IntervoxError
 from intervox.model.embedder import Embedder
 
 MOST_LISTENERS = 4
@@ -125,7 +125,7 @@ class Speaking:
         if not text.strip():
             raise IntervoxError("no keyword is typed: type a word or a phrase")
         if find_spec("espeakng_loader") is None:
-            raise missing_extra("espeakng-loader", "espeak", "a typed keyword")
+            raise IntervoxError("no keyword can be typed here: the server has no synthesiser, eSpeak NG")
         from intervox.typed import enrol_typed
 
         spotter = KeywordSpotter(self._model)

@@ -12,7 +12,7 @@ from shutil import which
 from typing import TypeVar
 
 from intervox.audio import AUDIO_SUFFIXES, SAMPLE_RATE, Waveform, load_audio, stream_audio
-from intervox.audio.media import MEDIA_SUFFIXES
+from intervox.audio.media import MEDIA_SUFFIXES, is_media
 from intervox.demo import answers
 from intervox.errors import IntervoxError
 
@@ -56,6 +56,9 @@ def read_clip(path: str | None, name: str, limits: Limits) -> Waveform:
         raise IntervoxError(f"{name} is no longer here: give it again") from None
     if clip.getbuffer().nbytes > limits.bytes:
         raise IntervoxError(f"{name} is larger than {limits.megabytes:g} MB: give a smaller file")
+    if is_media(clip.getvalue()[:32]) and not _reads_media():
+        # The error of the reader says how to install what is lacking, and from which folder.
+        raise IntervoxError(f"{name} is of a kind that can't be read here: give WAV, FLAC, OGG or MP3")
     clip.name = name
     most = round(60 * limits.minutes * SAMPLE_RATE)
     # A few megabytes may decode to days: count first, and stop counting at the limit.
@@ -69,8 +72,11 @@ def read_clip(path: str | None, name: str, limits: Limits) -> Waveform:
 
 def readable_suffixes() -> list[str]:
     """Return the suffixes of files that can be read here: those for FFmpeg only where there is one."""
-    media = find_spec("av") is not None or which("ffmpeg") is not None
-    return sorted(AUDIO_SUFFIXES if media else AUDIO_SUFFIXES - MEDIA_SUFFIXES)
+    return sorted(AUDIO_SUFFIXES if _reads_media() else AUDIO_SUFFIXES - MEDIA_SUFFIXES)
+
+
+def _reads_media() -> bool:
+    return find_spec("av") is not None or which("ffmpeg") is not None
 
 
 def explained(answer: Callable[..., Shown], show: Callable[[str], Shown]) -> Callable[..., Shown]:
