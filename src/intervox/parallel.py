@@ -247,9 +247,13 @@ def _on_processes(work: Callable[[Job], Result], jobs: Iterator[Job], workers: i
 
 def _on_ray(work: Callable[[Job], Result], jobs: Iterator[Job], pool: Pool) -> Iterator[Result]:
     ray, started = _connect(pool)
+
+    def one(job: Job) -> Result:  # Ray takes no partial, functions alone
+        return work(job)
+
     try:
         # max_retries covers workers and machines that die; a mistake in the job is not tried again.
-        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(work)
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES)(one)
         workers = pool.workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         pending: list[Any] = []
         for job in jobs:

@@ -88,6 +88,8 @@ def test_the_four_conditions_are_measured_from_both_spaces(
     assert PaperRun.model_validate(json.loads(json.dumps(found.dump()))) == found
     assert [one.name for one in found.conditions] == list(CONDITIONS)
     by_name = {one.name: one.figures for one in found.conditions}
+    unknown = evaluate_paper(*corpus, None, lambda _: [people], recipe, 1, tmp_path)
+    assert not [key for one in unknown.conditions for key in one.figures if "gender" in key]
     assert len(by_name["joint"]) == 8
     none = by_name["none"]
     # Without a network the spaces are one.

@@ -24,11 +24,13 @@ MEASURES = {
     ),
     "clean speaker_probe": (
         "Speaker probe of the content space",
-        "accuracy of a linear probe less that of guessing, in points; lower is better",
+        "accuracy of a linear probe less that of guessing, in points, on texts that it was not trained on, "
+        "which are resampled; lower is better",
     ),
     "clean content_probe": (
         "Content probe of the speaker space",
-        "accuracy of a linear probe less that of guessing, in points; lower is better",
+        "accuracy of a linear probe less that of guessing, in points, on speakers that it was not trained "
+        "on; lower is better",
     ),
 }
 """Condition and measure to a title and how to read it."""

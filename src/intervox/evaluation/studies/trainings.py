@@ -83,7 +83,7 @@ class Judge:
         self.test_sets = [trials(one) for one in test_sets]
         limits = [settings.max_trials, settings.bootstrap, settings.episodes]
         self.key = stable_hash(
-            [SCHEMA_VERSION, EVALUATION_SEED, limits, list(measures), *map(_contents, test_sets)]
+            [SCHEMA_VERSION, EVALUATION_SEED, limits, list(measures), *map(_contents, self.test_sets)]
         )
 
     def samples(self, home: Path, spaces: Callable[[], Spaces]) -> dict[str, Samples]:
