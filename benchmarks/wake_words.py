@@ -70,7 +70,7 @@ class Sound:
     Attributes
     ----------
     jitter
-        By how many seconds a clip lies off the grid of windows, shape (clips,).
+        How far each clip lies off the grid of windows, in seconds, shape (clips,).
     """
 
     clips: Clips

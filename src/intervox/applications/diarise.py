@@ -111,7 +111,7 @@ def stream(
     Raises
     ------
     IntervoxError
-        As ``who``; a chunk is no array of numbers, or not finite.
+        As ``who``; a chunk is not an array of numbers, or not finite.
     """
     assert len(people.prototypes_)  # or it raises that nobody is enrolled
     return named_turns(resample_chunks(chunks, rate), people, LIVE_SECONDS)
@@ -177,7 +177,7 @@ def numbered_turns(
 
 
 def same_voice(known: SpeakerVerifier) -> float:
-    """Return the mean cosine of windows from which on two clusters are one voice.
+    """Return the minimum mean cosine of windows for two clusters to be one voice.
 
     Half way, in log odds, from even odds to the operating point. Chosen on recordings composed of
     LibriSpeech train-clean-100, with ``SWITCH``.

@@ -46,7 +46,7 @@ def piped_chunks(raw: bool) -> tuple[Chunks, int]:
     Raises
     ------
     IntervoxError
-        It is no sound that can be read from a pipe.
+        It is not sound that can be read from a pipe.
     """
     if not raw and sys.stdin.seekable():
         recording = open_file(sys.stdin.buffer, "standard input")

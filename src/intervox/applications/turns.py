@@ -107,7 +107,7 @@ class Turns:
     nobody
         Whether nobody of them may: the first state then.
     longest
-        Seconds from which on a stretch is handed on in parts that adjoin; without, it comes whole.
+        Seconds after which a stretch is handed on in parts that adjoin; without, it comes whole.
     """
 
     def __init__(self, known: SpeakerVerifier, nobody: bool, longest: float = np.inf) -> None:

@@ -84,7 +84,7 @@ def enrol(
     from intervox.interop.clips import open_clip
 
     if into.suffix != _SUFFIX:
-        raise IntervoxError(f"{into} is no file of names: let it end in {_SUFFIX}")
+        raise IntervoxError(f"{into} is not a file of names: let it end in {_SUFFIX}")
     load: Callable[[AudioSource], Waveform] = load_audio
     if trim:
         from intervox.applications.vad import trimmed
