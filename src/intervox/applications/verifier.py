@@ -170,7 +170,7 @@ class SpeakerVerifier(Enrolled):
         Raises
         ------
         IntervoxError
-            Nobody is enrolled, the extra is not installed, or a chunk is not an array of numbers or not finite.
+            Nobody is enrolled, the extra is not installed, or a chunk is not an array of finite numbers.
         """
         assert len(self.prototypes_)
         return self._answers(chunks, rate, lambda *heard: self.identity(*heard, prior))
