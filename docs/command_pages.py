@@ -17,26 +17,6 @@ from intervox.cli.app import app
 FOLDER = "commands"
 SECTION = "Commands, one by one"
 
-GROUPS = {
-    "Use a model": (
-        "embed",
-        "verify",
-        "match",
-        "enrol",
-        "identify",
-        "calibrate",
-        "spot",
-        "who",
-        "export",
-        "demo",
-    ),
-    "Make and measure": ("run", "synth", "extract", "refine", "evaluate", "sweep", "ingredients"),
-    "Results": ("compare", "tables", "trials"),
-    "Corpora": ("corpus",),
-    "This machine": ("backbones", "engines", "assets", "doctor"),
-}
-"""The order in which commands are listed; one that is in none comes last."""
-
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the pages to the navigation, after the page of all commands."""
@@ -57,12 +37,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def pages() -> dict[str, tuple[str, str]]:
     """Return for each page its place among the sources, its title and its Markdown."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    order = [name for names in GROUPS.values() for name in names if name in commands]
-    order += [name for name in commands if name not in order]
     return {
         f"{FOLDER}/{title.replace(' ', '-')}.md": (title, _page(title, command))
-        for name in order
-        for title, command in _with_below(name, commands[name])
+        for name, group in commands.items()
+        for title, command in _with_below(name, group)
     }
 
 

@@ -260,7 +260,7 @@ _BY_KIND: dict[str, dict[str, Make]] = {
         "a name that looks like an option": _file("--help.wav", b"x", "embed", "./--help.wav"),
     },
 }
-_MAY_WORK = {"a header of gigabytes", "a link to write through"}
+_MAY_WORK = {"a header of gigabytes", "a link to write through", "references that are too many"}
 
 TRAPS = tuple(
     Trap(kind, name, make, name in _MAY_WORK)

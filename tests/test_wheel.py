@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -55,7 +54,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "bin" / "python"
     purelib = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
     # Lines of a .pth file are searched last, and the .pth files in them are not read: no editable install.
-    Path(purelib, "environment.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    packages = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    Path(purelib, "environment.pth").write_text("\n".join(packages) + "\n")
     run(*PIP, "--python", python, "install", "--no-deps", "--no-index", "-q", wheel, cwd=folder)
     return folder / "bin"
 

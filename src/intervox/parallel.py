@@ -45,7 +45,7 @@ _QUIET_THREADS = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "KMP_BLOCKTIME": "0",
     "OPENBLAS_THREAD_TIMEOUT": "4",
-    # Clips of every length make oneDNN keep a compiled kernel a shape: hundreds of megabytes.
+    # Clips of every length make oneDNN keep a compiled kernel per shape: hundreds of megabytes.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
 }
 """PyTorch's OpenMP (GNU's, or LLVM's on macOS) and NumPy's OpenBLAS: threads without work sleep.
@@ -65,7 +65,7 @@ class Pool:
     Attributes
     ----------
     workers
-        How many at a time; by default one a core, on a Ray cluster as many as it has CPUs.
+        How many at a time; by default one per core, on a Ray cluster as many as it has CPUs.
     where
         ``processes`` of this machine, a local ``ray``, or the ``ray://host:port`` of a cluster
         whose machines have the same packages installed.

@@ -20,7 +20,7 @@ def cluster(vectors: Vectors, least: float, large: int, number: int | None = Non
     vectors
         Unit vectors, shape (vectors, dim), in the order of time.
     least
-        Mean cosine from which on clusters are of one voice.
+        Minimum mean cosine for two clusters to be one voice.
     large
         Vectors that a cluster must have to count as a voice.
     number

@@ -62,7 +62,7 @@ def read(path: Path, kind: str) -> tuple[About, Vectors | None, dict[str, Vector
             sums = file.get_tensor("sums") if about.counts else None
             there = set(file.keys())
             further = {name: file.get_tensor(name) for name in FURTHER if name in there}
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged(path) from error
     if about.kind != kind:
         raise IntervoxError(f"{path} is the file of a {about.kind}, not of a {kind}: give the other one")

@@ -48,7 +48,7 @@ class KeywordSpotter(Enrolled):
     model, space
         As of ``Enrolled``.
     threshold
-        Cosine from which on a keyword is accepted, in clips and in recordings. By default that of
+        Minimum cosine for a keyword to be accepted, in clips and in recordings. By default that of
         an even probability, at different odds: a clip is a keyword as likely as not, each keyword
         alike; a window of a recording hardly ever is, see ``prior``.
     window_seconds
@@ -104,7 +104,7 @@ class KeywordSpotter(Enrolled):
 
     @property
     def scan_threshold_(self) -> float:
-        """The cosine from which on a peak is a detection, in ``scan`` and ``stream``."""
+        """The minimum cosine of a detection, in ``scan`` and ``stream``."""
         return self.score_at(0.5, self.prior) if self.threshold is None else self.threshold
 
     @property
@@ -180,7 +180,7 @@ class KeywordSpotter(Enrolled):
         Raises
         ------
         IntervoxError
-            As ``scan``; a chunk is no array of numbers, or not finite.
+            As ``scan``; a chunk is not an array of numbers, or not finite.
         """
         self._check()
         return self._detections(self._windows(resample_chunks(chunks, rate)))

@@ -35,7 +35,7 @@ def run(
     engine_pool: PoolOption = "processes",
     as_json: JsonOption = False,
 ) -> None:
-    """Synthesise, extract, refine, evaluate and report; go on where an earlier call stopped."""
+    """Synthesise, extract, refine, evaluate and report; resume an earlier call."""
     from intervox import pipeline
     from intervox.parallel import Pool
 

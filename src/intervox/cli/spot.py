@@ -63,7 +63,7 @@ def spot(
         typer.Option(
             min=-1,
             max=1,
-            help="Cosine from which on a keyword is heard.",
+            help="Minimum cosine similarity for a detection.",
             show_default="calibrated",
         ),
     ] = None,

@@ -28,8 +28,8 @@ def sweep(
     """Train variants of a recipe on the run's corpus and compare them with the recipe itself.
 
     The variants are those under `sweep:` in the recipe and those of --vary. Each is measured on the
-    corpus' held-out cells and on the human corpora. Needs `synth` and `extract`; goes on where an
-    earlier call stopped.
+    corpus' held-out cells and on the human corpora. Needs `synth` and `extract`; resumes an
+    earlier call.
     """
     from intervox import pipeline
     from intervox.evaluation.results import SWEEP
@@ -49,7 +49,7 @@ def ingredients(
     """Measure what each ingredient of a corpus buys: engines, mixtures, conditions, shape, amount.
 
     The subspaces are refined anew on parts of the corpus, of equal size within a comparison, and
-    measured on the human corpora. Needs `synth` and `extract`; a minute a row.
+    measured on the human corpora. Needs `synth` and `extract`; a minute per row.
     """
     from intervox import pipeline
     from intervox.evaluation.results import INGREDIENTS

@@ -134,6 +134,8 @@ async def _stay_here(request: "Request", answer: "RequestResponseEndpoint") -> "
             json.loads(await request.body(), object_hook=_check_file)
         except IntervoxError as error:
             return JSONResponse({"detail": str(error)}, status_code=403)
+        except RecursionError:
+            return JSONResponse({"detail": "the question is nested too deeply"}, status_code=400)
         except ValueError:
             pass  # What is not JSON names no files; Gradio answers it.
     response = await answer(request)

@@ -35,7 +35,7 @@ def extract(
     frames: bool = False,
     pool: Pool | None = None,
 ) -> Features:
-    """Cache the vectors of every clip of a source, or go on where an earlier call stopped.
+    """Cache the vectors of every clip of a source, or resume an earlier call.
 
     While one shard is encoded, the next one is decoded. A clip that can't be read keeps its reason
     in the shard's ``error`` column, and has no frames.
@@ -47,7 +47,7 @@ def extract(
     frames
         Whether to keep every frame of a backbone beside the means, for maps that pool frames
         themselves: 2 bytes a number, so Whisper tiny (50 frames a second, 6 layers of 384) takes
-        0.83 GB an hour of speech, where its means take 4.6 kB a clip.
+        0.83 GB an hour of speech, where its means take 4.6 kB per clip.
     pool
         Ray's workers encode the shards where it is one of Ray; by default this process does. Clips are
         decoded here and written here; a backbone is loaded by each worker, under the same name.

@@ -44,7 +44,7 @@ def read_jsonl(path: Path) -> Contents:
                 record = json.loads(line)
                 named = record["clip"], np.asarray(record["vector"], np.float32).reshape(-1)
                 spaces.setdefault(record["space"], []).append(named)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise IntervoxError(
                     f"{path}, line {number} is not a vector: write clip, space and vector as `embed`"
                 ) from None

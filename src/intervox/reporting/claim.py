@@ -37,7 +37,7 @@ class Claim:
     words
         How often words are mistaken.
     verdicts
-        One a protocol, subspace and foreign factor.
+        One per protocol, subspace and foreign factor.
     """
 
     kept: str

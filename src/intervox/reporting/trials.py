@@ -186,7 +186,7 @@ def _text(column: pa.ChunkedArray) -> NDArray[np.object_]:
 def embed_recordings(paths: Iterable[str], room: int) -> dict[str, str]:
     """Turn recordings into MP3 data URIs until a page holds enough of them.
 
-    MP3, because every browser plays it, those of telephones too; 4 kB a second.
+    MP3, because every browser plays it, those of telephones too; 4 kB per second.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ READABLE = 0.25
 """Share of the same up to which a subspace is *partly* separated."""
 
 MOST_TIMES = 1_000
-"""Times the clips there are, from which on their number is no plan for a test."""
+"""A test that needs more than so many times the clips there are is not planned."""
 
 RULES = (
     "Each piece of evidence (a linear probe, an MLP, the EER) is held against the best raw one of its kind: "

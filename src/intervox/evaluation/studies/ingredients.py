@@ -160,7 +160,7 @@ def _ranks(groups: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
 def compare_ingredients(
     corpus: Corpus, features: Features, test_sets: list[TestSet], recipe: Recipe, folder: Path
 ) -> Ingredients:
-    """Refine and measure every variant, or go on where an earlier call stopped.
+    """Refine and measure every variant, or resume an earlier call.
 
     Parameters
     ----------

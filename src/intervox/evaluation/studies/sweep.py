@@ -67,7 +67,7 @@ def compare_variants(
     seeds: int,
     folder: Path,
 ) -> Sweep:
-    """Refine and measure every variant with every seed, or go on where an earlier call stopped.
+    """Refine and measure every variant with every seed, or resume an earlier call.
 
     Parameters
     ----------

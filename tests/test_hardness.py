@@ -1,0 +1,69 @@
+"""The scripts of ``hardness`` tell good ends from bad ones; hostile files are refused."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hardness import hostile
+from hardness.common import DONE, SAID, SAME, Ended, Tally, difference
+from hardness.power import HOWS, tear
+from safetensors.numpy import save_file
+
+from intervox.applications import name_files
+from intervox.errors import IntervoxError
+
+
+@pytest.mark.parametrize(
+    ("ended", "outcome"),
+    [
+        (Ended(0, "", ""), DONE),
+        (Ended(1, "no\n", ""), DONE),
+        (Ended(2, "", "warning: one\nerror: a.wav is empty: give another\n"), SAID),
+        (Ended(2, "", "error: one\nerror: two\n"), "says too much or nothing"),
+        (Ended(2, "", ""), "says too much or nothing"),
+        (Ended(1, "", "Traceback (most recent call last):\n"), "ends badly"),
+        (Ended(-11, "", ""), "ends badly"),
+        (Ended(3, "", "error: x\n"), "says too much or nothing"),
+    ],
+)
+def test_an_end_is_judged(ended: Ended, outcome: str) -> None:
+    assert ended.outcome.partition(": ")[0] == outcome
+
+
+def test_failures_are_counted_apart() -> None:
+    tally = Tally("x")
+    for outcome in (SAME, SAID, "differs: a, b", difference({"a": "1"}, {"a": "1"})):
+        tally.add(outcome, "here")
+    assert (tally.tried, tally.failed, tally.wrong) == (4, 1, ["here: differs: a, b"])
+    assert difference({"a": "1", "b": "1"}, {"a": "2", "c": "1"}) == "differs: a, b, c"
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_torn_file_differs_as_said(how: str, tmp_path: Path) -> None:
+    path, content = tmp_path / "file", bytes(range(1, 251)) * 80
+    path.write_bytes(content)
+    tear(path, how, random.Random(1))
+    torn = path.read_bytes()
+    kept = len(torn.rstrip(b"\0"))
+    assert torn != content
+    assert torn[:kept] == content[:kept]
+    assert len(torn) == (len(content) if "zero" in how else kept)
+
+
+def test_metadata_that_nests_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "people.safetensors"
+    save_file({}, path, {"intervox": json.dumps({}) + "[" * 100_000})
+    with pytest.raises(IntervoxError, match="is not a file of enrolled names"):
+        name_files.read(path, "speaker")
+    save_file({}, path, {"intervox": "[" * 100_000})
+    with pytest.raises(IntervoxError, match="is not a file of enrolled names"):
+        name_files.read(path, "speaker")
+
+
+@pytest.mark.slow
+@pytest.mark.end_to_end
+def test_hostile_files_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="some of the graphs are made with it: pip install intervox[export]")
+    wrong = [line for tally in hostile.run(1, tmp_path) for line in tally.wrong]
+    assert not wrong
