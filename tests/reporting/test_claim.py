@@ -81,8 +81,8 @@ def test_the_headline_says_first_what_is_kept(clean: dict[str, Any]) -> None:
                 clean["separation"][protocol]["matrix"][factor][space]["kept"] = {"share": share}
     metrics = Metrics.model_validate(clean)
     assert claim(metrics).headline.startswith(
-        "Of what the raw model knows, the speaker subspace keeps 91 to 104 % of the speaker and the content "
-        "subspace keeps 0 to 12 % of the speaker and 80 % of the content. Separated on human speech"
+        "Of what the raw model knows, the speaker subspace keeps 91 to 104 % of the speaker; the content "
+        "subspace keeps 80 % of the content and 0 to 12 % of the speaker. Separated on human speech"
     )
     table = kept_table(metrics)
     assert table.header == ["protocol", "speaker: speaker", "content: speaker", "content: content"]
@@ -192,7 +192,7 @@ def test_an_empty_space_is_not_called_separated(clean: dict[str, Any]) -> None:
     assert said.headline.startswith(
         "Partly separated on human speech: of 2 cases, 1 is separated and 1 is void"
     )
-    assert any("is not shown to know its own factor" in sentence for sentence in said.sentences)
+    assert any("is not shown to know its own factor" in piece for v in said.verdicts for piece in v.evidence)
     clean["separation"]["people"]["matrix"]["content"]["speaker"] = probed(0.9, 0.1)
     assert outcome(clean, "speaker", "content") == "not"
 
@@ -232,25 +232,45 @@ def test_synthetic_speech_alone_claims_nothing() -> None:
     metrics["protocols"] = {"synthetic": metrics["protocols"]["synthetic"]}
     said = claim(Metrics.model_validate(metrics))
     assert said.headline == "Nothing is claimed: no human speech was tested."
-    assert said.sentences == ["Only synthetic speech was tested."]
+    assert said.tested == "Only synthetic speech was tested."
+
+
+def against(clean: tuple[float, float] | str, degraded: tuple[float, float] | None = None) -> dict[str, Any]:
+    """A paired difference of a baseline, and the same degraded."""
+    found = {"difference": 0.0, "interval": clean}
+    return found | ({"cross_condition": {"difference": 0.0, "interval": degraded}} if degraded else {})
+
+
+def test_the_paired_intervals_say_where_a_baseline_is_better() -> None:
+    metrics = sample_metrics()
+    metrics["baselines"]["lda"]["against"] = {
+        "librispeech": against((0.01, 0.03), (0.02, 0.04)),
+        "speech_commands": against((-0.02, 0.01), (0.01, 0.02)),
+        "fsdd": against("too few groups"),
+        "synthetic": against((-0.2, -0.1)),
+    }
+    assert claim(Metrics.model_validate(metrics)).speakers == (
+        "The speaker subspace has an equal error rate of 1.4 to 20.5 %. Against LDA it is better on 1 and "
+        "undecided on 2 of 3 test sets; with every clip degraded it is better on 2 of 2 test sets."
+    )
 
 
 def test_the_quickstart_says_what_is_worse_too() -> None:
     said = claim(Metrics.model_validate(sample_metrics()))
-    text = " ".join(said.sentences)
     assert said.headline == (
         "Partly separated on human speech: of 5 cases, 3 are partly separated and 2 are not separated."
     )
-    assert "librispeech (10 speakers, 100 clips)" in text
-    assert "EER of 1.4 % [1.2, 1.6], below LDA (2.2 % [1.9, 2.5]), the best raw layer (10.7 %" in text
-    assert "but not below LDA (10.5 %" in text
-    assert "0.88 from LDA, 0.73 from the best raw layer (chosen on this very test)" in text
-    assert "the speaker subspace is not separated from content (linear probe 0.91" in text
-    assert "synthetic" not in text
+    assert "librispeech (10 speakers, 100 clips)" in said.tested
+    assert "synthetic" not in said.tested
+    assert said.words == (
+        "Given one example of each word, the content subspace mistakes 11.9 to 14.6 % of the words of unseen "
+        "speakers, LDA 12.4 to 14.2 %, best raw layer 22.0 to 26.6 % and mean of raw layers 22.0 to 26.6 %."
+    )
 
 
 def test_one_space_and_no_probe_claim_no_separation() -> None:
     said = claim(bare_metrics())
     assert said.verdicts == []
     assert said.headline.startswith("Nothing is claimed of separation")
-    assert said.sentences[1] == "On calls the embedding subspace has an EER of 20.5 % [17.4, 23.0]."
+    assert said.speakers == "The embedding subspace has an equal error rate of 20.5 %."
+    assert said.words == ""

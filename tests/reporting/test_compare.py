@@ -9,6 +9,7 @@ from intervox.reporting.compare import (
     Difference,
     Value,
     compare,
+    comparison_panels,
     comparison_tables,
     write_comparison,
 )
@@ -78,7 +79,17 @@ def test_tables_and_page(tmp_path: Path) -> None:
     write_comparison(tmp_path / "compare.html", found)
     page = (tmp_path / "compare.html").read_text()
     assert "2 runs side by side" in page
+    assert page.index('class="panel"') < page.index("What each claims") < page.index("<h2>Figures")
     assert "21.5" in page
+
+
+def test_the_chart_has_a_bar_a_run_on_one_scale(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name, None, 0.01 * i) for i, name in enumerate("ab")]
+    (panel,) = comparison_panels(compare(runs))
+    assert [bar.title for bar in panel.bars] == [str(run) for run in runs]
+    assert [bar.rates["clean"].value for bar in panel.bars] == [0.205, 0.215]
+    assert panel.bars[0].rates["cross_condition"].bounds == (0.2686, 0.35392)
+    assert len({bar.kind for bar in panel.bars}) == 2
 
 
 def test_one_run_is_nothing_to_compare(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from intervox.evaluation.results import METRICS, Metrics, Verification
 from intervox.metrics.bootstrap import Interval, compare_systems
 from intervox.reporting import render
 from intervox.reporting.claim import claim
+from intervox.reporting.opening import Mark, RateBar, RatePanel, common_scale, kept_bars
 from intervox.reporting.trials import read_trials, stratum_scores, stratum_trials, trial_path
 from intervox.reporting.wording import (
     condition_title,
@@ -37,6 +39,9 @@ HEADLINES = (
     ("clean", "all"),
 )
 """Condition and stratum of the error rates that are compared; ``all`` only where texts are not known."""
+
+_COLOURS = ("speaker", "content", "lda", "resemblyzer", "other", "raw")
+"""Classes of the page's bars, in the order of the runs."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +150,8 @@ def comparison_tables(found: Comparison) -> list[Table]:
     tables = [
         Table(
             "Runs: side by side",
-            "EER in %, lower is better except from the content subspace; accuracies between 0 and 1; in "
-            "brackets the 95 % interval.",
+            "EER in %, lower is better except from the content subspace; kept: share of what the raw model "
+            "knows, in %; accuracies between 0 and 1; in brackets the 95 % interval.",
             ["protocol", "figure", *names],
             figures,
         ),
@@ -163,8 +168,33 @@ def comparison_tables(found: Comparison) -> list[Table]:
 
 def write_comparison(path: Path, found: Comparison) -> None:
     """Write a comparison as a page that looks like the report."""
-    page = render("compare.html.jinja", runs=found.runs, tables=comparison_tables(found))
+    panels = comparison_panels(found)
+    page = render(
+        "compare.html.jinja",
+        runs=found.runs,
+        panels=panels,
+        most=common_scale(panels),
+        tables=comparison_tables(found),
+    )
     write_bytes(path, page.encode())
+
+
+def comparison_panels(found: Comparison) -> list[RatePanel]:
+    """Collect the error rates of telling speakers apart, a panel a protocol and a bar a run."""
+    panels = []
+    for protocol in dict.fromkeys(row.protocol for row in found.figures):
+        rates: list[dict[str, Mark]] = [{} for _ in found.runs]
+        for row in found.figures:
+            condition = _CHARTED.get(row.figure)
+            if row.protocol == protocol and condition:
+                for by_condition, value in zip(rates, row.values, strict=True):
+                    if value:
+                        by_condition[condition] = Mark(protocol, value.value, value.interval)
+        named = zip(found.runs, cycle(_COLOURS), rates, strict=False)
+        bars = [RateBar(run.name, kind, by_condition) for run, kind, by_condition in named if by_condition]
+        if bars:
+            panels.append(RatePanel(protocol, "", bars))
+    return panels
 
 
 def _about(run: Path, found: Metrics) -> ComparedRun:
@@ -197,6 +227,11 @@ def _headline(metrics: Metrics, protocol: str) -> Iterator[tuple[str, Value]]:
             if shot := keywords.shot_1:
                 title = f"one-shot keywords, {condition_title(condition)}"
                 yield title, Value(shot.accuracy, shot.interval)
+    for factor, bars in kept_bars(metrics).items():
+        for bar in bars:
+            for mark in bar.marks:
+                if mark.protocol == protocol:
+                    yield f"kept of the {factor} in the {bar.title}", Value(mark.value, mark.interval)
     for space in speakers:
         words = own_keywords(metrics, protocol, space).get("clean")
         if words and words.probe is not None:
@@ -251,6 +286,14 @@ def _title(condition: str, stratum: str) -> str:
     return f"EER, {condition_title(condition)}, {stratum_title(stratum)}"
 
 
+_CHARTED = {
+    _title(condition, stratum): condition
+    for condition, stratum in HEADLINES
+    if stratum in ("different_text", "all")
+}
+"""Figures that the page draws, with their conditions."""
+
+
 def _cell(value: Value | None, figure: str) -> str:
-    write = percent if figure.startswith("EER") else number
+    write = percent if figure.startswith(("EER", "kept")) else number
     return write(value.value, value.interval) if value else NOTHING

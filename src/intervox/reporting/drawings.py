@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from intervox.evaluation.results import Metrics
 from intervox.metrics.detection import error_rates
 from intervox.reporting import figures
-from intervox.reporting.trials import main_stratum, representations, stratum_scores, trial_path
+from intervox.reporting.trials import main_stratum, representations, stratum_scores
 from intervox.reporting.wording import representation_title, running_by_name, spaces_of
 
 LEAST_POINTS = 3
@@ -20,11 +19,10 @@ LEAST_POINTS = 3
 
 @dataclass(frozen=True)
 class Drawing:
-    """An SVG element, its caption, and the file of the trials behind it where there is one."""
+    """An SVG element and its caption."""
 
     svg: str
     caption: str
-    link: str = ""
 
 
 def severity_drawings(metrics: Metrics, speaker: str) -> dict[str, Drawing]:
@@ -43,7 +41,7 @@ def severity_drawings(metrics: Metrics, speaker: str) -> dict[str, Drawing]:
         bands = " Bands: 95 % intervals." if figures.has_bands(curves) else ""
         label = f"EER of the {speaker} subspace on {protocol} from the lowest to the highest severity"
         svg = figures.severity_curves(curves, most, label)
-        drawn[protocol] = Drawing(svg, f"{protocol}.{bands}", _link(protocol))
+        drawn[protocol] = Drawing(svg, f"{protocol}.{bands}")
     return drawn
 
 
@@ -58,7 +56,7 @@ def reliability_drawings(metrics: Metrics) -> dict[str, Drawing]:
         }
         if bins:
             svg = figures.reliability(bins, f"Reliability on {protocol}")
-            drawn[protocol] = Drawing(svg, f"{protocol}.", _link(protocol))
+            drawn[protocol] = Drawing(svg, f"{protocol}.")
     return drawn
 
 
@@ -87,19 +85,15 @@ def error_drawings(
         dashed = curves.get("cross_condition", {})
         svg = figures.det_curves(clean, dashed, f"DET curves of {protocol}")
         caption = "Speakers: DET curves." + (" Dashed: every clip degraded." if dashed else "")
-        drawings.append(Drawing(svg, caption, _link(protocol)))
+        drawings.append(Drawing(svg, caption))
     if open_set := _open_set_rates(metrics, protocol):
         svg = figures.det_curves(open_set, {}, f"Open set of keywords of {protocol}")
         drawings.append(Drawing(svg, "Keywords: open set, clean clips."))
     scores = _scores(by_condition.get("clean"), speaker)
     if scores:
         svg = figures.score_histograms(scores, speaker, f"Histograms of scores on {protocol}")
-        drawings.append(Drawing(svg, "Speakers: scores of clean clips.", _link(protocol)))
+        drawings.append(Drawing(svg, "Speakers: scores of clean clips."))
     return drawings
-
-
-def _link(protocol: str) -> str:
-    return str(trial_path(Path(), protocol, "clean"))
 
 
 def _rates(table: pa.Table, metrics: Metrics) -> dict[str, figures.Rates]:

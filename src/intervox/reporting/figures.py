@@ -231,7 +231,10 @@ def _colour(name: str) -> str:
 
 def _finish(axes: Axes, label: str) -> str:
     """Render as an ``<svg>`` element, the same text for the same figure, in the page's text colour."""
-    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    # Above the curves, so that it covers none.
+    short = sum(map(len, axes.get_legend_handles_labels()[1])) < 48
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    axes.legend(frameon=False, ncols=3 if short else 2, **place)
     text = svg_text(axes.get_figure(), bbox_inches="tight", transparent=True)
     drawn = text[text.index("<svg") :].replace(_INK, "currentColor")
     drawn = _LONG_DECIMALS.sub(lambda found: f"{float(found[0]):.1f}", drawn)
