@@ -31,7 +31,7 @@ PARSED = {
     "intervox run paper": "the desk has its finished run",
     "intervox paper paper --genders SPEAKERS.TXT": "no such table here; `intervox paper paper` is run",
     "intervox like-for-like quickstart": "400 steps of the encoder; tests/evaluation/test_like_for_like.py",
-    "intervox tables runs/quickstart --of like-for-like": "as above",
+    "intervox tables runs/quickstart --of like-for-like-all": "as above",
     "README.md: intervox export --out exported --int8": "docs/export.md runs it",
     "docs/tutorial.md: intervox export --model runs/mine/model --out exported": "docs/export.md runs one",
     "intervox assets kokoro": "downloads; tests/engines/test_engine_assets.py has its files",

@@ -59,7 +59,8 @@ def tables(
     of: Annotated[
         str,
         typer.Option(
-            help="metrics (the headlines), all (every table), ingredients, sweep, paper or like-for-like."
+            help="metrics (the headlines), all (every table), ingredients, sweep, paper, like-for-like (its "
+            "one table) or like-for-like-all."
         ),
     ] = "metrics",
     form: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
@@ -77,7 +78,7 @@ def tables(
         PaperRun,
         Sweep,
     )
-    from intervox.reporting.like_for_like_tables import like_for_like_tables
+    from intervox.reporting.like_for_like_tables import like_for_like_tables, summary_table
     from intervox.reporting.paper_tables import paper_tables
     from intervox.reporting.study_tables import ingredient_tables, sweep_tables
     from intervox.reporting.tables import headline_tables, metric_tables
@@ -89,7 +90,8 @@ def tables(
         "ingredients": lambda: ingredient_tables(Ingredients.read(folder / INGREDIENTS)),
         "sweep": lambda: sweep_tables(Sweep.read(folder / SWEEP)),
         "paper": lambda: paper_tables([PaperRun.read(folder / PAPER)]),
-        "like-for-like": lambda: like_for_like_tables(LikeForLike.read(folder / LIKE_FOR_LIKE)),
+        "like-for-like": lambda: [summary_table(LikeForLike.read(folder / LIKE_FOR_LIKE))],
+        "like-for-like-all": lambda: like_for_like_tables(LikeForLike.read(folder / LIKE_FOR_LIKE)),
     }
     for what, given, choices in (("set of tables", of, known), ("format", form, FORMATS)):
         if given not in choices:
