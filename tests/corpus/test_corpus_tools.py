@@ -277,6 +277,7 @@ def test_the_page_has_every_clip_and_escapes_the_texts(corpus: Path, tmp_path: P
 def test_a_page_too_large_gives_up_audio_and_says_so(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(show, "LOSSLESS_BYTES", 20_000)
     monkeypatch.setattr(show, "MAX_AUDIO_BYTES", 20_000)
     write_corpus_page(corpus, tmp_path / "page.html", [0])
     text = (tmp_path / "page.html").read_text()

@@ -231,7 +231,7 @@ def _headline(metrics: Metrics, protocol: str) -> Iterator[tuple[str, Value]]:
         for bar in bars:
             for mark in bar.marks:
                 if mark.protocol == protocol:
-                    yield f"kept of the {factor} in the {bar.title}", Value(mark.value, mark.interval)
+                    yield f"kept of the {factor} by {bar.space}", Value(mark.value, mark.interval)
     for space in speakers:
         words = own_keywords(metrics, protocol, space).get("clean")
         if words and words.probe is not None:

@@ -48,9 +48,14 @@ class KeptBar:
         A share of what the raw layers know for each test set.
     """
 
-    title: str
+    space: str
     made_for: str
     marks: list[Mark]
+
+    @property
+    def title(self) -> str:
+        """The space in words."""
+        return "raw model" if self.made_for == RAW else f"{self.space} subspace"
 
     @property
     def mean(self) -> float:
@@ -86,7 +91,7 @@ def kept_bars(metrics: Metrics) -> dict[str, list[KeptBar]]:
                 and cell.kept
             ]
             if marks:
-                found.setdefault(factor, []).append(KeptBar(f"{space} subspace", made[space], marks))
+                found.setdefault(factor, []).append(KeptBar(space, made[space], marks))
     return found
 
 
@@ -116,7 +121,7 @@ def kept_picture(metrics: Metrics, alone: bool = False) -> str:
     bars = kept_bars(metrics)
     if not bars:
         return ""
-    raw = KeptBar("raw model", RAW, [Mark("", 1.0, None)])
+    raw = KeptBar(RAW, RAW, [Mark("", 1.0, None)])
     rows = {factor: [raw, *here] for factor, here in bars.items()}
     ends = [end for here in bars.values() for bar in here for mark in bar.marks for end in _ends(mark)]
     return render(

@@ -29,6 +29,9 @@ from intervox.corpus.inspect.check_clips import factor_columns
 from intervox.errors import IntervoxError
 from intervox.storage import write_bytes
 
+LOSSLESS_BYTES = 1_000_000
+"""Of audio, up to which a page holds it as the corpus does; beyond, it holds MP3, so that it opens at once."""
+
 MAX_AUDIO_BYTES = 6_500_000
 """Of the audio in a page; base64 adds a third, and pictures the rest of about 10 MB."""
 
@@ -45,7 +48,7 @@ _QUALITY = {
     "voice_distance": "voice distance {:.2f}",
     "transcript": "heard as “{}”",
 }
-_COUNTED = {"block": "blocks", "speaker": "speakers", "content": "contents", "language": "language(s)"}
+_COUNTED = {"block": "blocks", "speaker": "speakers", "content": "contents", "language": "languages"}
 _SHOWN = (
     *("text", "kind", "language", "engine", "transformation"),
     *("condition", "severity", "copy", "duration", "error"),
@@ -175,7 +178,7 @@ def _add_media(folder: Path, grids: Sequence[Grid]) -> str:
         if not clip.problem
     }
     encoded = dict(read_audio(folder, list(clips)))
-    small = sum(map(len, encoded.values())) > MAX_AUDIO_BYTES
+    small = sum(map(len, encoded.values())) > LOSSLESS_BYTES
     room, left_out = MAX_AUDIO_BYTES, 0
     for cell_id, clip in sorted(clips.items(), key=lambda item: (item[1].labels.get("copy") or 0, item[0])):
         try:
