@@ -233,7 +233,7 @@ def _finish(axes: Axes, label: str) -> str:
     """Render as an ``<svg>`` element, the same text for the same figure, in the page's text colour."""
     # Above the curves, so that it covers none.
     short = sum(map(len, axes.get_legend_handles_labels()[1])) < 48
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
     axes.legend(frameon=False, ncols=3 if short else 2, **place)
     text = svg_text(axes.get_figure(), bbox_inches="tight", transparent=True)
     drawn = text[text.index("<svg") :].replace(_INK, "currentColor")

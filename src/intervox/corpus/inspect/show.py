@@ -30,7 +30,7 @@ from intervox.errors import IntervoxError
 from intervox.storage import write_bytes
 
 LOSSLESS_BYTES = 1_000_000
-"""Of audio, up to which a page holds it as the corpus does; beyond, it holds MP3, so that it opens at once."""
+"""Of audio, up to which a page holds it as the corpus does; beyond, it holds MP3."""
 
 MAX_AUDIO_BYTES = 6_500_000
 """Of the audio in a page; base64 adds a third, and pictures the rest of about 10 MB."""
