@@ -32,7 +32,6 @@ from intervox.metrics.events import HOP_SECONDS, REFRACTORY_SECONDS, pick_peaks
 from intervox.metrics.vectors import Vectors
 from intervox.model.embedder import Embedder
 from intervox.model.loading import load_model
-from intervox.progress import progress_bar
 from intervox.typed import enrol_typed
 
 SHOTS = (1, 3, 5, 10)
@@ -237,11 +236,8 @@ def main(options: argparse.Namespace) -> None:
     hours = sum(len(each.wave) for each in sound.speech) / SAMPLE_RATE / 3600
     peer = Peer(sound) if options.peers else None
     ours = Ours(load_model(), sound)
-    console, found = Console(width=110), {}
-    with progress_bar("measuring", len(chosen), "words") as bar:
-        for word in chosen:
-            found[word] = compared(sound, ours, peer, word, options.draws)
-            bar.advance(1)
+    console = Console(width=110)
+    found = {word: compared(sound, ours, peer, word, options.draws) for word in chosen}
     title = f"{len(sound.waves)} clips, {hours:.2f} h of speech"
     console.print(shown(found, title))
     if long := {word: figures for word, figures in found.items() if word in options.long}:
