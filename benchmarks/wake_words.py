@@ -19,7 +19,7 @@ import numpy as np
 from local_wake import Peer
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from wake_sound import AROUND, Scored, Scores, Sound, bounds, listened, watched
 
 from intervox.applications.live import NOTHING, Window
@@ -130,26 +130,39 @@ def drawn(clips: Clips, word: str, draw: int) -> tuple[list[int], NDArray[np.boo
     return examples, tested
 
 
-def compared(sound: Sound, ours: Ours, peer: Peer | None, words: list[str], draws: int) -> dict[str, Vectors]:
-    """Measure all systems on all words: name to figures (words and draws, points)."""
-    found: dict[str, list[list[float]]] = {}
-    for word in words:
-        everybody = np.ones(len(sound.waves), bool)
-        typed = ours.scored(ours.spotter(word, [], typed=True))
-        found.setdefault("intervox, typed", []).append(outcome(sound, word, everybody, typed))
+def compared(
+    sound: Sound, ours: Ours, peer: Peer | None, word: str, draws: int
+) -> dict[str, list[list[float]]]:
+    """Measure all systems on one word: name to figures of each draw."""
+    everybody = np.ones(len(sound.waves), bool)
+    typed = ours.scored(ours.spotter(word, [], typed=True))
+    found = {"intervox, typed": [outcome(sound, word, everybody, typed)]}
+    for shots in SHOTS:
         for draw in range(draws):
             examples, tested = drawn(sound.clips, word, draw)
-            for shots in SHOTS:
-                some = examples[:shots]
-                ways = {
-                    f"intervox, {shots} recorded": ours.scored(ours.spotter(word, some, typed=False)),
-                    f"intervox, typed and {shots}": ours.scored(ours.spotter(word, some, typed=True)),
-                }
-                if peer:
-                    ways[f"local-wake, {shots} recorded"] = peer.scored(some)
-                for name, scored in ways.items():
-                    found.setdefault(name, []).append(outcome(sound, word, tested, scored))
-    return {name: np.array(figures, np.float32) for name, figures in sorted(found.items())}
+            some = examples[:shots]
+            ways = {
+                f"intervox, {shots} recorded": ours.scored(ours.spotter(word, some, typed=False)),
+                f"intervox, typed and {shots}": ours.scored(ours.spotter(word, some, typed=True)),
+            }
+            if peer:
+                ways[f"local-wake, {shots} recorded"] = peer.scored(some)
+            for name, scored in ways.items():
+                found.setdefault(name, []).append(outcome(sound, word, tested, scored))
+    return found
+
+
+def shown(found: dict[str, dict[str, list[list[float]]]], title: str) -> Table:
+    """Average the figures of words, by word."""
+    table = Table(
+        Column("known by", no_wrap=True), f"misses % at {100 * OTHER_WORDS:g} % of other words",
+        *(f"misses % at {rate:g} an hour" for rate in RATES), f"false alarms/h at {100 * MISSES:g} % misses",
+        title=f"{', '.join(found)}; {title}",
+    )  # fmt: skip
+    for name in next(iter(found.values())):
+        figures = np.concatenate([np.array(each[name]) for each in found.values()]).mean(axis=0)
+        table.add_row(name, *(f"{figure:.1f}" for figure in figures))
+    return table
 
 
 def detected(ours: Ours, vectors: dict[str, Vectors], parts: list[int], spotter: KeywordSpotter) -> list[int]:
@@ -188,6 +201,8 @@ def owned(sound: Sound, ours: Ours, words: list[str], owners: int) -> NDArray[np
             others = random.choice(np.flatnonzero(said & (clips.speakers != owner)), STRANGERS).tolist()
             known = SpeakerVerifier(ours.model).enrol(owner, [sound.waves[row] for row in enrolling])
             rows.append(owner_row(ours, spotter, known, (own, others), free, hours))
+    if not rows:
+        raise IntervoxError("nobody says a keyword and three other words: take more --clips")
     return np.asarray(np.mean(rows, axis=0), np.float64)
 
 
@@ -222,15 +237,11 @@ def main(options: argparse.Namespace) -> None:
     peer = Peer(sound) if options.peers else None
     ours = Ours(load_model(), sound)
     console = Console(width=110)
-    columns = [
-        "known by", f"misses at {100 * OTHER_WORDS:g} % of other words, %",
-        *(f"misses at {rate:g} an hour, %" for rate in RATES), f"false alarms/h at {100 * MISSES:g} % misses",
-    ]  # fmt: skip
-    for some in filter(None, (chosen, [word for word in chosen if word in options.long])):
-        table = Table(*columns, title=f"{', '.join(some)}; {len(sound.waves)} clips, {hours:.2f} h of speech")
-        for name, figures in compared(sound, ours, peer, some, options.draws).items():
-            table.add_row(name, *(f"{figure:.1f}" for figure in figures.mean(axis=0)))
-        console.print(table)
+    found = {word: compared(sound, ours, peer, word, options.draws) for word in chosen}
+    title = f"{len(sound.waves)} clips, {hours:.2f} h of speech"
+    console.print(shown(found, title))
+    if long := {word: figures for word, figures in found.items() if word in options.long}:
+        console.print(shown(long, title))
     table = Table("counts in", "owner's found, %", "others' found, %", "false alarms/h", title="whose voice")
     for name, (own, others, alarms) in zip(
         ("any voice", "the owner's"), owned(sound, ours, chosen, options.owners), strict=True
