@@ -55,7 +55,7 @@ def run(share: float, folder: Path) -> list[Tally]:
         after.add(DONE if grown < 2_000 else f"grows: by {grown} MB", "memory")
     finally:
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=PATIENCE)
     after.add("complains: " + error[-300:] if "Traceback" in error else DONE, "what it prints")
     left = list(folder.glob("intervox-demo-*"))
     after.add(f"leaves uploads: {left}" if left else DONE, "uploads")

@@ -57,11 +57,12 @@ def run(share: float, folder: Path) -> list[Tally]:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         limit = 53 * number
-        for words in (
+        commands: list[tuple[str | Path, ...]] = [
             ("enrol", "alice", clips[0], "--into", "people.safetensors"),
             ("embed", *clips, "--out", "vectors.npz"),
             ("embed", *clips, "--space", "speaker", "--out", "vectors.npy"),
-        ):
+        ]
+        for words in commands:
             first = _limited(limit, *words, cwd=work)
             left = list(work.glob(".*.tmp"))
             small.add("leaves temporary files" if left else first.outcome, f"{words}, {limit} bytes")

@@ -37,12 +37,15 @@ def _runs(recipe: str, count: int, undisturbed: Path, folder: Path) -> Tally:
     """Kill one run again and again until it ends; begin another one until all kills are spent."""
     tally, chance = Tally(f"kills of `run {recipe}`"), random.Random(recipe)
     wanted, work = digests(undisturbed), folder / f"killed-{recipe}"
+    begun = time.monotonic()
+    intervox("corpus", "plan", recipe, cwd=folder)
+    usual = time.monotonic() - begun  # importing, and a little work
     while tally.tried < count:
         shutil.rmtree(work, ignore_errors=True)
         kills, over = 0, False
         while tally.tried + kills < count and not over:
-            # Importing takes seconds: a kill within them would always fall on nothing.
-            over = _killed(words("run", recipe, "--folder", work), folder, chance.uniform(2, 25))
+            moment = chance.uniform(0.5, 10) * usual
+            over = _killed(words("run", recipe, "--folder", work), folder, moment)
             kills += not over
         ended = intervox("run", recipe, "--folder", work, cwd=folder)
         outcome = difference(digests(work), wanted) if ended.code == 0 else ended.outcome

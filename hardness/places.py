@@ -78,7 +78,7 @@ def _everything(tally: Tally, home: Path, env: dict[str, str]) -> None:
     listed = home / "list.txt"
     listed.write_text("".join(f"{clip}\n" for clip in clips), encoding="utf-8", newline="")
     lines = "\n" in str(home) or "\r" in str(home)  # a list has a path on each line
-    commands = [
+    commands: list[tuple[str | Path, ...]] = [
         ("embed", clips[0]),
         ("embed", clips[0], clips[1], "--json"),
         ("embed", *clips, "--out", home / "vektörler.npz"),

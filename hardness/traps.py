@@ -147,7 +147,7 @@ def _graph(external: str | None = None, claim: int = 0) -> bytes:
         [helper.make_node("Add", ["audio", "w"], ["speaker"])], "g",
         [value("audio", TensorProto.FLOAT, [4])], [value("speaker", TensorProto.FLOAT, [4])], [weight],
     )  # fmt: skip
-    return onnx.helper.make_model(graph, ir_version=9).SerializeToString()
+    return bytes(onnx.helper.make_model(graph, ir_version=9).SerializeToString())
 
 
 def _link(name: str, target: str) -> Callable[[Path], None]:

@@ -1,17 +1,21 @@
 """The scripts of ``hardness`` tell good ends from bad ones; hostile files are refused."""
 
+import io
 import json
 import random
+import zipfile
 from pathlib import Path
 
 import pytest
 from hardness import hostile
 from hardness.common import DONE, SAID, SAME, Ended, Tally, difference
 from hardness.power import HOWS, tear
+from numpy.lib import format
 from safetensors.numpy import save_file
 
 from intervox.applications import name_files
 from intervox.errors import IntervoxError
+from intervox.interop.vectors import read_vectors
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,20 @@ def test_metadata_that_nests_without_end_is_refused(tmp_path: Path) -> None:
     save_file({}, path, {"intervox": "[" * 100_000})
     with pytest.raises(IntervoxError, match="is not a file of enrolled names"):
         name_files.read(path, "speaker")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_arrays_that_claim_terabytes_are_refused(suffix: str, tmp_path: Path) -> None:
+    path, header = tmp_path / f"v{suffix}", io.BytesIO()
+    about = {"descr": "<f4", "fortran_order": False, "shape": (2**32, 256)}
+    format.write_array_header_1_0(header, about)
+    if suffix == ".npy":
+        path.write_bytes(header.getvalue())
+    else:
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("embedding.npy", header.getvalue())
+    with pytest.raises(IntervoxError, match="is not a readable"):
+        read_vectors(path)
 
 
 @pytest.mark.slow

@@ -23,7 +23,10 @@ Contents = tuple[list[str], dict[str, Vectors]]
 NAMES = "path"
 """The column of the clips' names in tables; ``intervox evaluate`` finds labels by it."""
 
-_UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error),
+    MemoryError,  # of a header that claims more than there is
+)
 
 UNNAMED = "embedding"
 """The space of a file with no place for its name."""
@@ -68,7 +71,7 @@ def read_npy(path: Path) -> Contents:
     """Read an array (clips, dim); its rows are named by their numbers."""
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise IntervoxError(f"{path} is not a readable .npy of numbers ({error})") from None
     if array.ndim != 2 or array.dtype.kind != "f":
         raise IntervoxError(
