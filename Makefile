@@ -1,6 +1,6 @@
 # make quickstart   set up, run the whole path, say where the report is
 # make standard     set up, and run the recipe with two engines and all checks
-# make model        set up, and rebuild the model in the package (needs flite and festival, see docs/default.md)
+# make model        set up, and rebuild the model in the package (needs flite, see docs/default.md)
 # make demo         set up, and open the demo page on this machine
 # make docs         set up, build the documentation site, and say where it is
 # make test         set up, then lint, types and the fast tests
@@ -78,8 +78,8 @@ figures: .venv/dev-ready
 # The result tables of the pages and their picture, written from the last runs: `make model`, `intervox like-for-like default`,
 # `make quickstart`.
 readme: .venv/run-ready
-	$(BIN)/intervox tables runs/default --of like-for-like --into README.md
-	$(BIN)/intervox tables runs/default --of like-for-like-all --into docs/like-for-like.md
+	$(BIN)/intervox tables runs/neural --of like-for-like --into README.md
+	$(BIN)/intervox tables runs/neural --of like-for-like-all --into docs/like-for-like.md
 	$(BIN)/intervox tables runs/quickstart --of all --into docs/evidence.md
 	$(BIN)/python benchmarks/kept.py runs/quickstart
 

@@ -327,6 +327,8 @@ def like_for_like(run: Run, seeds: int = 1, blocks: bool = True) -> LikeForLike:
     from intervox.evaluation.studies.like_for_like import PEER, compare_systems
     from intervox.evaluation.studies.sweep import HELD_OUT, held_out, light
     from intervox.features.waves import decode
+    from intervox.model.files import DEFAULT
+    from intervox.model.model import SubspaceModel
 
     recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})
     corpus, features = _corpus_and_features(run)
@@ -345,7 +347,10 @@ def like_for_like(run: Run, seeds: int = 1, blocks: bool = True) -> LikeForLike:
         waves = decode(corpus, run.waves_folder) if blocks else None
         folder = run.folder / "sweep"
         finished = [run.folder / name for name in ("model", "model-maps")]
-        found = compare_systems(corpus.cells, features, waves, load, recipe, seeds, folder, peers, finished)
+        packaged = SubspaceModel.from_pretrained(DEFAULT)
+        found = compare_systems(
+            corpus.cells, features, waves, load, recipe, seeds, folder, peers, finished, packaged
+        )
         found.write(run.folder / LIKE_FOR_LIKE)
     return found
 

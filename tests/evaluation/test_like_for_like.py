@@ -11,6 +11,7 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.results import ComparedSystem, LikeForLike
 from intervox.evaluation.studies.like_for_like import (
     MAP,
+    PACKAGED,
     PAPER_LAST,
     compare_systems,
     deep_recipe,
@@ -107,12 +108,16 @@ def test_the_runs_own_model_is_not_trained_again(
     corpus: Setting, sets: list[Prepared], tmp_path: Path
 ) -> None:
     recipe = intervox_recipe(small_recipe(training={"steps": 20, "blocks_per_step": 2}), *corpus)
-    refine(*corpus, recipe, tmp_path / "model")
+    model = refine(*corpus, recipe, tmp_path / "model")
     finished = [tmp_path / "none", tmp_path / "model"]
-    compare_systems(*corpus, None, lambda _: sets, recipe, 1, tmp_path / "sweep", finished=finished)
+    found = compare_systems(
+        *corpus, None, lambda _: sets, recipe, 1, tmp_path / "sweep", finished=finished, packaged=model
+    )
     taken = [
         path for path in (tmp_path / "sweep").glob("*/model/model.safetensors") if path.stat().st_nlink == 2
     ]
+    by_name = {system.name: system.figures for system in found.systems}
+    assert by_name[PACKAGED] == by_name[MAP]
     assert len(taken) == 1
     assert taken[0].samefile(tmp_path / "model" / "model.safetensors")
 

@@ -47,7 +47,7 @@ def test_a_wrong_recipe_names_the_field(text: str, complaint: str, tmp_path: Pat
 
 
 def test_unknown_recipes_list_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(IntervoxError, match="default, mini, own-audio, paper, quickstart"):
+    with pytest.raises(IntervoxError, match="default, mini, neural, own-audio, paper, quickstart"):
         load_recipe("quickstrat")
     with pytest.raises(IntervoxError, match=r"absent\.yaml can't be read"):
         load_recipe(tmp_path / "absent.yaml")

@@ -105,7 +105,7 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 """What stands for the recipes of the package, with their names and the variants of their sweeps."""
 
-BUILT_IN = ("quickstart", "standard", "paper", "default", "mini", "own-audio")
+BUILT_IN = ("quickstart", "standard", "paper", "default", "mini", "own-audio", "neural")
 
 _ALONE = TINY["evaluation"] | {"protocols": []}
 _BRIEF = {name: TINY[name] for name in ("corpus", "training")}

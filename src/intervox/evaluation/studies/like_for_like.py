@@ -38,12 +38,14 @@ from intervox.evaluation.studies.variants import (
     matched,
     measure,
     measured_factors,
+    spaces_of,
     train_mask,
     with_content_trials,
 )
 from intervox.features.encoding import Encoder
 from intervox.features.store import Features
 from intervox.features.waves import Waves
+from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe, load_recipe
 from intervox.recipe.training import SharedSettings, SubspaceSettings, TrainingSettings
 from intervox.training.refine import check_settings, maps_alone
@@ -51,6 +53,7 @@ from intervox.training.refine import check_settings, maps_alone
 PEER = "resemblyzer"
 MAP = "Intervox, depth map"
 BLOCKS = "Intervox, depth blocks"
+PACKAGED = "the model in the package"
 PAPER_LAST = "the paper's network, last layer"
 CELLS_A_STEP = 1024
 """Of Intervox where the corpus has fewer blocks than a step takes, and of the maps before the encoder."""
@@ -80,6 +83,7 @@ def compare_systems(
     folder: Path,
     peers: Sequence[Encoder] = (),
     finished: Sequence[Path] = (),
+    packaged: SubspaceModel | None = None,
 ) -> LikeForLike:
     """Train and measure every system, or resume where an earlier call stopped.
 
@@ -95,6 +99,8 @@ def compare_systems(
         Encoders whose features the test sets have.
     finished
         The run's own models.
+    packaged
+        The model in the package; it is measured where the features are of its backbone.
 
     Raises
     ------
@@ -123,6 +129,8 @@ def compare_systems(
         deep = recipe if recipe.training.depth == "blocks" else deep_recipe(intervox, cells)
         about = f"the same maps with the backbone's own blocks, {deep.training.steps} steps"
         found.append(trained(BLOCKS, about, deep, seeds))
+    if packaged is not None and packaged.fingerprint == features.about["fingerprint"]:
+        found.append(_packaged(judge, folder, packaged))
     found += [_peer(judge, folder, peer) for peer in peers]
     reference = joint(next(row.samples for row in found if row.name == MAP))
     return LikeForLike(
@@ -271,6 +279,13 @@ def _raw_best(judge: Judge, folder: Path, layers: int) -> _Row:
     about = "time means less that of the measured clips, layers chosen on the held-out cells"
     chosen = {"speaker": [speaker], "content": [content]}
     return _Row(f"raw, layers {speaker} / {content}", about, [samples], chosen, [])
+
+
+def _packaged(judge: Judge, folder: Path, model: SubspaceModel) -> _Row:
+    """Measure the model in the package, which learnt from another corpus."""
+    samples = judge.samples(folder / f"packaged-{model.key}", lambda: spaces_of(model))
+    layers = {factor: model.subspaces[name].used for name, factor in reversed(model.factors.items())}
+    return _Row(PACKAGED, "learnt from another corpus", [samples], layers, [])
 
 
 def _peer(judge: Judge, folder: Path, peer: Encoder) -> _Row:
