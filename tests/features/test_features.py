@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -16,7 +17,7 @@ from intervox.features.encoding import clip_frames, layer_means
 from intervox.features.extraction import extract
 from intervox.features.store import Features, write_features
 from intervox.recipe import FeatureSettings
-from intervox.storage import growing_npy
+from intervox.storage import growing_npy, write_json
 
 SECONDS = (0.5, 1.2, 0.0, 0.3, 1.0)
 """Of the clips; the third can't be read."""
@@ -156,3 +157,18 @@ def test_damaged_frames_are_named(tmp_path: Path) -> None:
     (tmp_path / "frames-00001.npy").write_bytes(b"no array")
     with pytest.raises(IntervoxError, match="frames-00001.npy is damaged or missing"):
         Features(tmp_path)
+
+
+def test_means_stay_in_the_mapped_files(tmp_path: Path) -> None:
+    count, shape = 300, (2, 64)
+    means = np.ones((count, *shape), np.float32)
+    write_features(
+        tmp_path / "shard-00000.arrow", list(range(count)), means, np.ones(count, np.int64), [None] * count
+    )
+    about = {"key": "k", "backbone": "b", "fingerprint": "f", "window_seconds": 4.0, "frames": False}
+    write_json(tmp_path / "features.json", about | {"layers": shape[0], "dim": shape[1], "clips": count})
+    before = pa.total_allocated_bytes()
+    features = Features(tmp_path)
+    # What Arrow allocated since can't hold the means, 2 bytes a number: they are read where they lie.
+    assert pa.total_allocated_bytes() - before < means.size
+    assert (features.rows(np.array([7, 299])) == 1).all()

@@ -199,7 +199,8 @@ def _map_frames(path: Path) -> NDArray[np.float16]:
 
 
 def _column(table: pa.Table, name: str) -> NDArray[Any]:
-    column = table[name].combine_chunks()
+    # A shard is one chunk. Combining it copies even that one out of the mapped file, all means of it.
+    column = table[name].chunk(0) if table[name].num_chunks == 1 else table[name].combine_chunks()
     values = column.flatten() if pa.types.is_fixed_size_list(column.type) else column
     return np.asarray(values.to_numpy(zero_copy_only=True))
 
