@@ -138,7 +138,7 @@ def test_measures_are_those_of_the_evaluation(world: World) -> None:
     assert found["people clean content_eer"][0] < 0.2
     assert found["people clean speaker_leak"][0] == pytest.approx(0.5, abs=0.08)
     worse = measure({**spaces, "content": spaces["speaker"]}, [with_content_trials(test_set, 2000)],
-                    settings, ["content_eer"])  # fmt: skip
+                    settings, {"content_eer": MEASURES["content_eer"]})  # fmt: skip
     assert worse["people clean content_eer"][0] == pytest.approx(0.5, abs=0.08)
 
 

@@ -32,6 +32,7 @@ PARSED = {
     "intervox paper paper --genders SPEAKERS.TXT": "no such table here; `intervox paper paper` is run",
     "intervox like-for-like quickstart": "400 steps of the encoder; tests/evaluation/test_like_for_like.py",
     "intervox tables runs/quickstart --of like-for-like-all": "as above",
+    "intervox like-for-like neural": "as above",
     "README.md: intervox export --out exported --int8": "docs/export.md runs it",
     "docs/tutorial.md: intervox export --model runs/mine/model --out exported": "docs/export.md runs one",
     "intervox assets kokoro": "downloads; tests/engines/test_engine_assets.py has its files",
@@ -50,7 +51,8 @@ PARSED = {
 
 SHOWN = {
     ". .venv/bin/activate": "there is no such environment here",
-    "apt-get install flite festival": "changes the machine",
+    "apt-get install flite": "changes the machine",
+    "apt-get install flite festival": "as above",
     "apt-get install festvox-kdlpc16k festvox-italp16k festvox-itapc16k festvox-ru": "as above",
     "apt-get install festvox-suopuhe-lj festvox-suopuhe-mv": "as above",
     "apt-get install festvox-czech-ph festvox-czech-dita festvox-czech-krb festvox-czech-machac": "as above",

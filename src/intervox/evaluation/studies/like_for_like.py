@@ -284,7 +284,7 @@ def _raw_best(judge: Judge, folder: Path, layers: int) -> _Row:
 def _packaged(judge: Judge, folder: Path, model: SubspaceModel) -> _Row:
     """Measure the model in the package, which learnt from another corpus."""
     samples = judge.samples(folder / f"packaged-{model.key}", lambda: spaces_of(model))
-    layers = {factor: model.subspaces[name].used for name, factor in reversed(model.factors.items())}
+    layers = {factor: model.subspace(name).used for name, factor in reversed(model.factors.items())}
     return _Row(PACKAGED, "learnt from another corpus", [samples], layers, [])
 
 

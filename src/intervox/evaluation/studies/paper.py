@@ -137,7 +137,8 @@ def raw_spaces(layers: Sequence[int]) -> Spaces:
     """Return what stands for both factors without a network: the mean of the layers that it would read."""
 
     def mean(means: Means) -> Vectors:
-        return means[:, list(layers)].mean(axis=1)
+        found: Vectors = means[:, list(layers)].mean(axis=1)
+        return found
 
     raw = Representation(f"raw.{'-'.join(map(str, layers))}", mean, FROZEN)
     return {"speaker": raw, "content": raw}

@@ -109,9 +109,10 @@ def _fit_head(inputs: torch.Tensor, labels: torch.Tensor, words: int, epochs: in
     with torch.enable_grad():
         for epoch in range(epochs):
             order = torch.from_numpy(rng(seed, "paper.head", epoch).permutation(len(inputs)))
-            for batch in order.split(BATCH):
+            for batch in torch.split(order, BATCH):  # type: ignore[no-untyped-call]
                 optimiser.zero_grad()
-                nn.functional.cross_entropy(head(inputs[batch]), labels[batch]).backward()
+                loss = nn.functional.cross_entropy(head(inputs[batch]), labels[batch])
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
     return head
 
