@@ -14,8 +14,10 @@ from numpy.lib import format
 from safetensors.numpy import save_file
 
 from intervox.applications import name_files
+from intervox.cli import app as cli
 from intervox.errors import IntervoxError
 from intervox.interop.vectors import read_vectors
+from tests.cli.test_bad_input import run_main
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,20 @@ def test_arrays_that_claim_terabytes_are_refused(suffix: str, tmp_path: Path) ->
             file.writestr("embedding.npy", header.getvalue())
     with pytest.raises(IntervoxError, match="is not a readable"):
         read_vectors(path)
+
+
+def test_a_lack_of_memory_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def grow(**_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "app", grow)
+    code, _, error = run_main(monkeypatch, capsys, "embed", "a.wav")
+    assert (code, error) == (
+        2,
+        "error: there is not enough memory for this: free some, or give less at a time\n",
+    )
 
 
 @pytest.mark.slow
