@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hardness import hostile
+from hardness import __main__, hostile
 from hardness.common import DONE, SAID, SAME, Ended, Tally, difference
 from hardness.power import HOWS, tear
 from numpy.lib import format
@@ -43,6 +43,15 @@ def test_failures_are_counted_apart() -> None:
         tally.add(outcome, "here")
     assert (tally.tried, tally.failed, tally.wrong) == (4, 1, ["here: differs: a, b"])
     assert difference({"a": "1", "b": "1"}, {"a": "2", "c": "1"}) == "differs: a, b, c"
+
+
+def test_counts_survive_the_file_that_holds_them() -> None:
+    tally = Tally("things")
+    tally.add(SAID, "here", 3)
+    tally.add("torn", "there")
+    assert __main__.section(
+        "kills", "Kills", json.loads(json.dumps(__main__.record([tally], 0.5, 1.25)))
+    ).endswith("| things | 4 | 0 | 3 | 0 | 1 |")
 
 
 @pytest.mark.parametrize("how", HOWS)
