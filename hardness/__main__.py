@@ -8,7 +8,6 @@ import platform
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,13 +47,9 @@ def main() -> int:
         for tally in tallies:
             print(f"  {tally.what}: {tally.tried} tried, {dict(tally.outcomes)}", flush=True)
             failed += tally.failed
-        record = {
-            "share": given.share,
-            "minutes": round(minutes, 1),
-            "date": datetime.now(UTC).date().isoformat(),
-            "tallies": [asdict(tally) for tally in tallies if tally.tried],
-        }
-        (results / f"{name}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        (results / f"{name}.json").write_text(
+            json.dumps(record(tallies, given.share, minutes), indent=1, ensure_ascii=False) + "\n"
+        )
         if not given.no_page:
             write_page(results)
     return int(failed > 0)
@@ -66,7 +61,7 @@ def write_page(results: Path) -> None:
     for name, title in SCRIPTS.items():
         path = results / f"{name}.json"
         if path.exists():
-            parts.append(_section(name, title, json.loads(path.read_text())))
+            parts.append(section(name, title, json.loads(path.read_text())))
     text = PAGE.read_text(encoding="utf-8")
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     counts = "\n\n".join(parts)
@@ -78,15 +73,26 @@ def _machine() -> str:
     return f"Python {platform.python_version()} on {platform.system()}, {cores} cores."
 
 
-def _section(name: str, title: str, record: dict[str, Any]) -> str:
-    tallies = [Tally(each["what"], Counter(each["outcomes"])) for each in record["tallies"]]
+def record(tallies: list[Tally], share: float, minutes: float) -> dict[str, Any]:
+    """Return what is kept of a script's run, for JSON."""
+    return {
+        "share": share,
+        "minutes": round(minutes, 1),
+        "date": datetime.now(UTC).date().isoformat(),
+        "tallies": [vars(tally) for tally in tallies if tally.tried],
+    }
+
+
+def section(name: str, title: str, found: dict[str, Any]) -> str:
+    """Write the counts of a script's run in Markdown."""
+    tallies = [Tally(each["what"], Counter(each["outcomes"])) for each in found["tallies"]]
     rows = ["| what | tried | " + " | ".join(GOOD) + " | wrong |", "|---|---|" + "---|" * len(GOOD) + "---|"]
     for tally in tallies:
         good = " | ".join(f"{tally.outcomes[label]:,}" for label in GOOD)
         rows.append(f"| {tally.what} | {tally.tried:,} | {good} | {tally.failed:,} |")
-    share = record["share"]
+    share = found["share"]
     counts = "the full counts" if share == 1 else f"{share} of the full counts"
-    about = f"`python -m hardness --only {name}`, {record['date']}, {counts}, {record['minutes']} minutes."
+    about = f"`python -m hardness --only {name}`, {found['date']}, {counts}, {found['minutes']} minutes."
     return f"### {title}\n\n{about}\n\n" + "\n".join(rows)
 
 

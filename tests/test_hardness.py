@@ -7,15 +7,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hardness import hostile
+from hardness import __main__, hostile
 from hardness.common import DONE, SAID, SAME, Ended, Tally, difference
 from hardness.power import HOWS, tear
 from numpy.lib import format
 from safetensors.numpy import save_file
 
 from intervox.applications import name_files
+from intervox.cli import app as cli
 from intervox.errors import IntervoxError
 from intervox.interop.vectors import read_vectors
+from tests.cli.test_bad_input import run_main
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,15 @@ def test_failures_are_counted_apart() -> None:
         tally.add(outcome, "here")
     assert (tally.tried, tally.failed, tally.wrong) == (4, 1, ["here: differs: a, b"])
     assert difference({"a": "1", "b": "1"}, {"a": "2", "c": "1"}) == "differs: a, b, c"
+
+
+def test_counts_survive_the_file_that_holds_them() -> None:
+    tally = Tally("things")
+    tally.add(SAID, "here", 3)
+    tally.add("torn", "there")
+    assert __main__.section(
+        "kills", "Kills", json.loads(json.dumps(__main__.record([tally], 0.5, 1.25)))
+    ).endswith("| things | 4 | 0 | 3 | 0 | 1 |")
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -77,6 +88,20 @@ def test_arrays_that_claim_terabytes_are_refused(suffix: str, tmp_path: Path) ->
             file.writestr("embedding.npy", header.getvalue())
     with pytest.raises(IntervoxError, match="is not a readable"):
         read_vectors(path)
+
+
+def test_a_lack_of_memory_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def grow(**_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "app", grow)
+    code, _, error = run_main(monkeypatch, capsys, "embed", "a.wav")
+    assert (code, error) == (
+        2,
+        "error: there is not enough memory for this: free some, or give less at a time\n",
+    )
 
 
 @pytest.mark.slow

@@ -249,6 +249,8 @@ def main() -> None:
         if lacking is error:
             raise
         _refuse(str(lacking))
+    except MemoryError:
+        _refuse("there is not enough memory for this: free some, or give less at a time")
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise

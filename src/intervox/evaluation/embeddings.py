@@ -189,7 +189,7 @@ def _space(name: str) -> str:
 
 def _vectors(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
-        vectors = array.astype(np.float32) if array.dtype.kind in "fiu" else None
+        vectors = array.astype(np.float32, copy=False) if array.dtype.kind in "fiu" else None
     if vectors is None or not np.isfinite(vectors).all():
         raise IntervoxError(
             f"{path}: {name!r} contains values that are not finite numbers: regenerate the file"
