@@ -33,7 +33,6 @@ PARSED = {
     "intervox like-for-like quickstart": "400 steps of the encoder; tests/evaluation/test_like_for_like.py",
     "intervox tables runs/quickstart --of like-for-like-all": "as above",
     "intervox like-for-like neural": "as above",
-    "README.md: intervox export --out exported --int8": "docs/export.md runs it",
     "docs/tutorial.md: intervox export --model runs/mine/model --out exported": "docs/export.md runs one",
     "intervox assets kokoro": "downloads; tests/engines/test_engine_assets.py has its files",
     "intervox sweep default": "needs the four engines of its recipe; `intervox sweep paper` is run",
