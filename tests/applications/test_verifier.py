@@ -161,7 +161,7 @@ def test_other_files_are_refused(content: str, model: SubspaceModel, tmp_path: P
         with safe_open(path, framework="numpy") as file:
             about = json.loads(file.metadata()["intervox"])
         save_file({}, path, {"intervox": json.dumps(about | {"kind": "KeywordSpotter"})})
-    message = "of a KeywordSpotter" if content == "kind" else "no file of enrolled names"
+    message = "of a KeywordSpotter" if content == "kind" else "not a file of enrolled names"
     with pytest.raises(IntervoxError, match=message):
         SpeakerVerifier.load(path)
     with pytest.raises(IntervoxError, match="is not a file"):

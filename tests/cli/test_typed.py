@@ -13,7 +13,7 @@ from intervox.applications.spotter import KeywordSpotter
 from intervox.audio import Waveform
 from intervox.cli import spot
 from intervox.engines.base import load_engine
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, install_command
 from intervox.recipe.engines import EspeakSettings
 from intervox.typed import NEAR_MISSES, VOICES, enrol_typed, near_misses, phonemes
 from tests.support.commands import Run, lines
@@ -167,8 +167,8 @@ def test_without_the_synthesiser_the_extra_is_named(
     code, output, error = run("spot", "a.wav", "--text", "zero")
     assert (code, output) == (2, "")
     assert error == (
-        "error: a typed keyword needs the package 'espeakng-loader', which is not installed: pip install "
-        "intervox[espeak]\n"
+        "error: a typed keyword needs the package 'espeakng-loader', which is not installed: "
+        f"{install_command('espeak')}\n"
     )
 
 

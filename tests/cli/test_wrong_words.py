@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -216,7 +217,7 @@ def test_one_sentence(
 def test_the_version_and_all_built_in_recipes_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_main(monkeypatch, capsys, "--version")[:2] == (0, "intervox 0.1.0\n")
+    assert run_main(monkeypatch, capsys, "--version")[:2] == (0, f"intervox {version('intervox')}\n")
     for words in ((), ("corpus",)):
         assert run_main(monkeypatch, capsys, *words)[1].startswith("Usage: intervox")
     code, text, _ = run_main(monkeypatch, capsys, "run", "--help")

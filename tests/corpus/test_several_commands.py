@@ -44,8 +44,8 @@ def test_two_commands_of_one_label_are_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("flite") is None, reason="the program flite is not installed")
-def test_the_default_recipe_trains_on_neural_voices_and_validates_on_fifteen_people() -> None:
-    cells = plan_cells(load_recipe("default").corpus, 0).to_pylist()
+def test_the_neural_recipe_trains_on_neural_voices_and_validates_on_fifteen_people() -> None:
+    cells = plan_cells(load_recipe("neural").corpus, 0).to_pylist()
     trained = Counter(cell["engine"] for cell in cells if cell["split"] == "train")
     assert trained["kokoro"] >= trained.total() / 2
     held = [cell for cell in cells if cell["split"] == "validation"]

@@ -135,7 +135,7 @@ def test_command_settings_are_checked() -> None:
 @pytest.mark.skipif(shutil.which("text2wave") is None, reason="Debian's festival is not installed")
 def test_a_text_is_never_a_part_of_festivals_program(tmp_path: Path) -> None:
     """The default recipe's command, with a text that would end a Scheme string or a shell's word."""
-    settings = next(e for e in load_recipe("default").corpus.engines if e.key == "festival-en")
+    settings = next(e for e in load_recipe("neural").corpus.engines if e.key == "festival-en")
     assert isinstance(settings, CommandSettings)
     if not Path("/usr/share/festival/voices/english", settings.speakers[0]).is_dir():
         pytest.skip("Debian's festvox-kdlpc16k is not installed")
