@@ -24,13 +24,12 @@ def test_an_extra_comes_from_where_the_package_came(
 ) -> None:
     if origin:
         (tmp_path / "direct_url.json").write_text(json.dumps(origin))
-    monkeypatch.setattr(metadata, "distribution", lambda _: metadata.PathDistribution(tmp_path))
+    beside_the_sources = metadata.PathDistribution(tmp_path / "none")
+    found = [beside_the_sources, metadata.PathDistribution(tmp_path)]
+    monkeypatch.setattr(metadata, "distributions", lambda name: found)
     assert install_command("vad") == command
 
 
 def test_a_source_that_nobody_installed_names_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(name: str) -> metadata.Distribution:
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "distribution", absent)
+    monkeypatch.setattr(metadata, "distributions", lambda name: [])
     assert install_command("vad") == "pip install intervox[vad]"

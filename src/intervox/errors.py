@@ -34,13 +34,12 @@ def install_command(extra: str) -> str:
     """
     import json
     import shlex
-    from importlib.metadata import PackageNotFoundError, distribution
+    from importlib.metadata import distributions
     from urllib.parse import unquote, urlsplit
 
-    try:
-        record = distribution("intervox").read_text("direct_url.json")  # PEP 610
-    except PackageNotFoundError:
-        record = None
+    # PEP 610. A build leaves metadata beside the sources too, which do not say it.
+    records = (found.read_text("direct_url.json") for found in distributions(name="intervox"))
+    record = next(filter(None, records), None)
     origin = json.loads(record) if record else {}
     if not origin.get("url"):
         return f"pip install intervox[{extra}]"

@@ -60,7 +60,19 @@ USES: dict[str, set[str]] = {
 
 HELP = (
     *("verify", "match", "embed", "enrol", "identify", "calibrate", "spot", "who", "export", "demo", "run"),
-    *("synth", "extract", "refine", "evaluate", "sweep", "ingredients", "compare", "tables", "trials"),
+    *(
+        "synth",
+        "extract",
+        "refine",
+        "evaluate",
+        "sweep",
+        "paper",
+        "like-for-like",
+        "ingredients",
+        "compare",
+        "tables",
+        "trials",
+    ),
     *("backbones", "engines", "assets", "doctor", "corpus plan", "corpus manifest", "corpus check"),
     *("corpus show", "corpus card", "corpus coverage", "corpus languages"),
 )

@@ -83,7 +83,7 @@ def test_a_bad_clip_is_named_and_the_others_go_on(run: Run, people: Path) -> Non
     assert known["name"] == "ann"
     for given, message in (
         (("none.safetensors", "a.wav"), "is not a file"),
-        (("a.wav", "a.wav"), "no file of"),
+        (("a.wav", "a.wav"), "not a file of"),
     ):
         code, output, error = run("identify", *given)
         assert (code, output) == (2, "")

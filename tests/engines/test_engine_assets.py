@@ -139,9 +139,9 @@ def test_a_client_that_fails_says_why(tmp_path: Path) -> None:
 
 
 def test_missing_assets_say_how_to_get_them(tmp_path: Path, command: Command) -> None:
-    with pytest.raises(IntervoxError, match=r"pip install .*\[kokoro\], then run: intervox assets kokoro"):
+    with pytest.raises(IntervoxError, match=r"pip install .*\[kokoro\]'?, then run: intervox assets kokoro"):
         KokoroEngine(KokoroSettings(name="kokoro", folder=tmp_path)).check()
-    done = command("engines", INTERVOX_CACHE=str(tmp_path))
+    done = command("engines", INTERVOX_CACHE=str(tmp_path), COLUMNS="240")
     assert install_command("kokoro") in " ".join(done.stdout.split())
     done = command("assets", "kokoro", "--from", str(tmp_path), "--folder", str(tmp_path / "made"))
     assert done.returncode == 2
