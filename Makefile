@@ -75,10 +75,9 @@ figures: .venv/dev-ready
 	$(BIN)/python benchmarks/conditions.py
 	$(BIN)/python benchmarks/concepts.py
 
-# The result tables of the pages and their picture, written from the last runs: `make model`, `intervox like-for-like default`,
-# `make quickstart`.
+# The result tables of the pages and their picture, written from the last runs: `intervox like-for-like neural`
+# and `make quickstart`.
 readme: .venv/run-ready
-	$(BIN)/intervox tables runs/neural --of like-for-like --into README.md
 	$(BIN)/intervox tables runs/neural --of like-for-like-all --into docs/like-for-like.md
 	$(BIN)/intervox tables runs/quickstart --of all --into docs/evidence.md
 	$(BIN)/python benchmarks/kept.py runs/quickstart
