@@ -106,6 +106,7 @@ def test_a_lack_of_memory_is_one_sentence(
 
 @pytest.mark.slow
 @pytest.mark.end_to_end
+@pytest.mark.long
 def test_hostile_files_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="some of the graphs are made with it: pip install intervox[export]")
     wrong = [line for tally in hostile.run(1, tmp_path) for line in tally.wrong]

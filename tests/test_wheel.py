@@ -83,6 +83,7 @@ def test_a_message_names_the_wheel_that_has_the_extra(installed: Path, wheel: Pa
 
 
 @pytest.mark.end_to_end
+@pytest.mark.long
 def test_the_installed_wheel_runs_the_whole_path(installed: Path, tmp_path: Path) -> None:
     run(installed / "intervox", "run", "mini", cwd=tmp_path)
     assert (tmp_path / "runs" / "mini" / "report.html").stat().st_size > 10_000
