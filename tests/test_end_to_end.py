@@ -151,7 +151,7 @@ def test_the_report_needs_nothing_from_outside_the_run(mini_run: Path) -> None:
         "DET curves",
         'class="claim"',
         "Learned weight",
-        "multi-part loss",
+        "Parts of the loss",
         "Maps",
         "equal error rate",
     ):
@@ -230,6 +230,7 @@ def test_lists_and_doctor(command: Command) -> None:
         "recordings",
         "unlabelled",
         "command",
+        "clone",
     ]
     assert "GPL-3.0" in engines[0]["found"]
     assert "bundled:whisper-tiny.en" in command("backbones").stdout
