@@ -10,7 +10,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from intervox import SubspaceModel, pipeline
+from intervox import SubspaceModel, open_run, pipeline
 from intervox.evaluation.loading import held_out
 from intervox.evaluation.matching import matching_on_held_out
 from intervox.export import export_folder
@@ -21,7 +21,7 @@ PACKAGED = Path(__file__).parents[1] / "src" / "intervox" / "model" / DEFAULT
 
 def calibrated(name: str, folder: Path) -> SubspaceModel:
     """Fit a model's matching on the corpus of ``calibration.yaml``."""
-    run = pipeline.open_run(Path(__file__).with_name("calibration.yaml"), folder)
+    run = open_run(Path(__file__).with_name("calibration.yaml"), folder)
     own = held_out(pipeline.synth(run))
     assert own is not None, "the recipe has held-out cells"
     model = SubspaceModel.from_pretrained(name)

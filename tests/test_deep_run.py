@@ -23,6 +23,7 @@ from intervox.metrics.vectors import unit
 from intervox.model.model import SubspaceModel
 from intervox.parallel import Pool
 from intervox.recipe import EvaluationSettings
+from intervox.runs import Run, open_run
 from tests.backbones.test_backbones import save_family
 
 pytestmark = pytest.mark.slow
@@ -59,7 +60,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(recipe: Path) -> tuple[pipeline.Run, Compared, Sequence[Prepared]]:
+def done(recipe: Path) -> tuple[Run, Compared, Sequence[Prepared]]:
     """Return a finished run and what its evaluation measured."""
     seen: list[Any] = []
     real = evaluate.measure
@@ -68,7 +69,7 @@ def done(recipe: Path) -> tuple[pipeline.Run, Compared, Sequence[Prepared]]:
         seen.extend((compared, test_sets))
         return real(compared, test_sets, *rest)
 
-    run = pipeline.open_run(recipe, recipe.parent / "run", Pool(workers=1))
+    run = open_run(recipe, recipe.parent / "run", Pool(workers=1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "measure", recorded)
         pipeline.run(run)
@@ -76,7 +77,7 @@ def done(recipe: Path) -> tuple[pipeline.Run, Compared, Sequence[Prepared]]:
     return run, compared, test_sets
 
 
-Done = tuple[pipeline.Run, Compared, Sequence[Prepared]]
+Done = tuple[Run, Compared, Sequence[Prepared]]
 
 
 def test_raw_rows_are_of_the_frozen_backbone_and_own_spaces_of_the_trained(done: Done) -> None:
@@ -139,7 +140,7 @@ def test_a_second_run_does_nothing(done: Done, recipe: Path, monkeypatch: pytest
     before = written()
     monkeypatch.setattr(evaluate, "measure", None)
     monkeypatch.setattr("intervox.training.refine.train", None)
-    metrics = pipeline.run(pipeline.open_run(recipe, run.folder, Pool(workers=1)))
+    metrics = pipeline.run(open_run(recipe, run.folder, Pool(workers=1)))
     assert metrics.recipe == "deep"
     assert written() == before
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from intervox.model.embedder import Embedder
     from intervox.model.loading import load_model
     from intervox.model.model import SubspaceModel
-    from intervox.pipeline import open_run, run
+    from intervox.pipeline import run
     from intervox.recipe import Recipe, load_recipe
+    from intervox.runs import open_run
     from intervox.training.losses import MultiPart
 
     __version__: str
@@ -66,7 +67,7 @@ _HOMES = {
     "load_engine": "intervox.engines.base",
     "load_model": "intervox.model.loading",
     "load_recipe": "intervox.recipe",
-    "open_run": "intervox.pipeline",
+    "open_run": "intervox.runs",
     "run": "intervox.pipeline",
     "who": "intervox.applications.diarise",
 }

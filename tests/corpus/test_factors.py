@@ -25,6 +25,7 @@ from intervox.recipe import EvaluationSettings, Recipe
 from intervox.recipe.corpus import BlockSettings, CorpusRecipe, TextSettings
 from intervox.recipe.engines import EspeakSettings, RecordingsSettings
 from intervox.recipe.training import SubspaceSettings, TrainingSettings
+from intervox.runs import Run
 from intervox.storage import read_json
 from intervox.training.cells import training_cells
 from intervox.training.refine import check_training
@@ -78,7 +79,7 @@ def emotional(manifest: Path) -> Recipe:
 
 def test_an_emotion_is_planned_trained_on_evaluated_and_probed(manifest: Path, tmp_path: Path) -> None:
     recipe = emotional(manifest)
-    run = pipeline.Run(recipe, tmp_path, Pool(1))
+    run = Run(recipe, tmp_path, Pool(1))
     check_training(recipe)
     corpus = pipeline.synth(run)
     assert corpus.factors == ["accent", "emotion"]

@@ -38,8 +38,9 @@ def run(
     """Synthesise, extract, refine, evaluate and report; resume an earlier call."""
     from intervox import pipeline
     from intervox.parallel import Pool
+    from intervox.runs import open_run
 
-    opened = pipeline.open_run(recipe, folder, Pool(workers, engine_pool))
+    opened = open_run(recipe, folder, Pool(workers, engine_pool))
     _show_metrics(pipeline.run(opened), opened.folder, as_json)
     if not as_json:
         for study in opened.recipe.evaluation.studies:
@@ -55,8 +56,9 @@ def synth(
     """Step 1: synthesise the interventional corpus."""
     from intervox import pipeline
     from intervox.parallel import Pool
+    from intervox.runs import open_run
 
-    corpus = pipeline.synth(pipeline.open_run(recipe, folder, Pool(workers, engine_pool)))
+    corpus = pipeline.synth(open_run(recipe, folder, Pool(workers, engine_pool)))
     typer.echo(f"{corpus.clip_count:,} cells, {corpus.about.hours:.2f} hours in {corpus.folder}")
 
 
@@ -69,8 +71,9 @@ def extract(
     """Step 2: cache the backbone's layer means of the corpus, and at depth `blocks` its audio."""
     from intervox import pipeline
     from intervox.parallel import Pool
+    from intervox.runs import open_run
 
-    opened = pipeline.open_run(recipe, folder, Pool(workers, engine_pool))
+    opened = open_run(recipe, folder, Pool(workers, engine_pool))
     pipeline.extract(opened)
     typer.echo(f"features in {opened.folder / 'features'}")
 
@@ -78,8 +81,9 @@ def extract(
 def refine(recipe: RecipeArgument = "quickstart", folder: FolderOption = None) -> None:
     """Step 3: train the subspaces at the recipe's depth: map, frames or blocks."""
     from intervox import pipeline
+    from intervox.runs import open_run
 
-    opened = pipeline.open_run(recipe, folder)
+    opened = open_run(recipe, folder)
     pipeline.refine(opened)
     typer.echo(f"model in {opened.folder / 'model'}")
 
@@ -127,8 +131,9 @@ def evaluate(
     if given is None:
         from intervox import pipeline
         from intervox.parallel import Pool
+        from intervox.runs import open_run
 
-        opened = pipeline.open_run(recipe, folder, Pool(workers, engine_pool))
+        opened = open_run(recipe, folder, Pool(workers, engine_pool))
         _show_metrics(pipeline.evaluate(opened), opened.folder, as_json)
         return
     from intervox.benchmarking import benchmark_embeddings, benchmark_model

@@ -31,16 +31,17 @@ def sweep(
     corpus' held-out cells and on the human corpora. Needs `synth` and `extract`; resumes an
     earlier call.
     """
-    from intervox import pipeline
+    from intervox import studies
     from intervox.evaluation.results import SWEEP
     from intervox.reporting.study_tables import selection_sentence, sweep_tables
+    from intervox.runs import SWEEP_PLOT, open_run
 
-    opened = pipeline.open_run(recipe, folder)
-    found = pipeline.sweep(opened, vary or (), seeds)
+    opened = open_run(recipe, folder)
+    found = studies.sweep(opened, vary or (), seeds)
     show_found(found, sweep_tables(found), as_json)
     if not as_json:
         typer.echo(selection_sentence(found))
-        typer.echo(f"sweep: {opened.folder / SWEEP}\nplot:  {opened.folder / pipeline.SWEEP_PLOT}")
+        typer.echo(f"sweep: {opened.folder / SWEEP}\nplot:  {opened.folder / SWEEP_PLOT}")
 
 
 def ingredients(
@@ -51,12 +52,13 @@ def ingredients(
     The subspaces are refined anew on parts of the corpus, of equal size within a comparison, and
     measured on the human corpora. Needs `synth` and `extract`; a minute per row.
     """
-    from intervox import pipeline
+    from intervox import studies
     from intervox.evaluation.results import INGREDIENTS
     from intervox.reporting.study_tables import ingredient_tables
+    from intervox.runs import open_run
 
-    opened = pipeline.open_run(recipe, folder)
-    found = pipeline.compare_ingredients(opened)
+    opened = open_run(recipe, folder)
+    found = studies.compare_ingredients(opened)
     show_found(found, ingredient_tables(found), as_json)
     if not as_json:
         typer.echo(f"ingredients: {opened.folder / INGREDIENTS}")
@@ -88,8 +90,9 @@ def paper(
     linear head; each from the matching and from the other space. The tables are also written into the
     run's folder as paper.md, paper.tex and paper.csv. Needs `synth` and `extract`.
     """
-    from intervox import pipeline
+    from intervox import studies
     from intervox.reporting.paper_tables import paper_tables
+    from intervox.runs import open_run
     from intervox.tables import FORMATS
 
     asked = recipes or ["paper"]
@@ -97,11 +100,11 @@ def paper(
         raise IntervoxError("--folder is of one run: leave it out with several recipes")
     if form is not None and form not in FORMATS:
         raise IntervoxError(f"there is no format {form!r}: choose from {', '.join(FORMATS)}")
-    opened = [pipeline.open_run(recipe, folder) for recipe in asked]
-    found = [pipeline.evaluate_paper(run, seeds, genders) for run in opened]
+    opened = [open_run(recipe, folder) for recipe in asked]
+    found = [studies.evaluate_paper(run, seeds, genders) for run in opened]
     tables = paper_tables(found)
     for run in opened:
-        pipeline.write_paper_tables(run, tables)
+        studies.write_paper_tables(run, tables)
     if form and not as_json:
         typer.echo(FORMATS[form](tables))
     else:
@@ -121,12 +124,13 @@ def like_for_like(
 
     Resemblyzer stands beside them where its extra is installed. Needs `synth` and `extract`; resumes.
     """
-    from intervox import pipeline
+    from intervox import studies
     from intervox.evaluation.results import LIKE_FOR_LIKE
     from intervox.reporting.like_for_like_tables import like_for_like_tables
+    from intervox.runs import open_run
 
-    opened = pipeline.open_run(recipe, folder)
-    found = pipeline.like_for_like(opened, seeds, blocks)
+    opened = open_run(recipe, folder)
+    found = studies.like_for_like(opened, seeds, blocks)
     show_found(found, like_for_like_tables(found), as_json)
     if not as_json:
         typer.echo(f"like for like: {opened.folder / LIKE_FOR_LIKE}")

@@ -149,7 +149,25 @@ def _with_placeholders(
     return command
 
 
-class CommandSettings(_Engine):
+_LABEL = r"^[a-z][a-z0-9-]{0,39}$"
+
+
+class _Program(_Engine):
+    """A program that speaks, whatever its arguments; ``label`` is what the corpus calls it."""
+
+    label: str = Field(pattern=_LABEL)
+    command: tuple[str, ...] = Field(min_length=1, max_length=1000)
+    language: str = "en"
+    timeout_seconds: float = Field(60.0, gt=0, le=3600)
+    version: str = "unknown"
+    licence: str = "as its owner states"
+
+    @property
+    def key(self) -> str:
+        return self.label
+
+
+class CommandSettings(_Program):
     """Any other synthesiser, as a command line.
 
     ``command`` is a list of arguments in which ``{text}``, ``{voice}``, ``{language}``, ``{seed}``
@@ -159,17 +177,8 @@ class CommandSettings(_Engine):
     """
 
     name: Literal["command"]
-    label: str = Field("command", pattern=r"^[a-z][a-z0-9-]{0,39}$")
-    command: tuple[str, ...] = Field(min_length=1, max_length=1000)
+    label: str = Field("command", pattern=_LABEL)
     speakers: tuple[str, ...] = Field(min_length=1, max_length=MOST_VOICES)
-    language: str = "en"
-    timeout_seconds: float = Field(60.0, gt=0, le=3600)
-    version: str = "unknown"
-    licence: str = "as its owner states"
-
-    @property
-    def key(self) -> str:
-        return self.label
 
     @field_validator("command")
     @classmethod
@@ -195,7 +204,7 @@ F5_TTS = (
 """The documented command line of F5-TTS (github.com/SWivid/F5-TTS, src/f5_tts/infer)."""
 
 
-class CloneSettings(_Engine):
+class CloneSettings(_Program):
     """Zero-shot voice cloning: each voice is a person's reference clip, with the text that is said in it.
 
     ``references`` is a manifest with the columns ``path``, ``speaker`` and ``text``, or a folder of LibriTTS
@@ -207,19 +216,13 @@ class CloneSettings(_Engine):
     """
 
     name: Literal["clone"]
-    label: str = Field("f5-tts", pattern=r"^[a-z][a-z0-9-]{0,39}$")
+    label: str = Field("f5-tts", pattern=_LABEL)
     references: Path
     command: tuple[str, ...] = Field(F5_TTS, min_length=1, max_length=1000)
     min_seconds: float = Field(3.0, gt=0, le=600)
     max_seconds: float = Field(10.0, gt=0, le=600)
-    language: str = "en"
     timeout_seconds: float = Field(300.0, gt=0, le=3600)
-    version: str = "unknown"
     licence: str = "CC BY-NC 4.0 (F5-TTS' weights; its code is MIT), and that of the reference clips"
-
-    @property
-    def key(self) -> str:
-        return self.label
 
     @field_validator("command")
     @classmethod
