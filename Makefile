@@ -75,10 +75,8 @@ figures: .venv/dev-ready
 	$(BIN)/python benchmarks/conditions.py
 	$(BIN)/python benchmarks/concepts.py
 
-# The result tables of the pages and their picture, written from the last runs: `intervox like-for-like neural`
-# and `make quickstart`.
+# The tables of docs/evidence.md and the README's picture, written from the last quickstart run.
 readme: .venv/run-ready
-	$(BIN)/intervox tables runs/neural --of like-for-like-all --into docs/like-for-like.md
 	$(BIN)/intervox tables runs/quickstart --of all --into docs/evidence.md
 	$(BIN)/python benchmarks/kept.py runs/quickstart
 
