@@ -23,7 +23,10 @@ from intervox.storage import write_bytes
 
 if TYPE_CHECKING:
     from intervox.backbones.base import Backbone
+    from intervox.evaluation.loading import Source
+    from intervox.evaluation.studies.trainings import LoadTestSets
     from intervox.evaluation.test_sets import TestSet
+    from intervox.features.encoding import Encoder
     from intervox.tables import Table
 
 
@@ -50,22 +53,17 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     seeds
         By default the recipe's ``sweep.seeds``.
     """
-    from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
+    from intervox.evaluation.studies.sweep import compare_variants, held_out
     from intervox.evaluation.studies.variants import choose_variants, parse_vary
     from intervox.features.waves import decode
     from intervox.reporting.study_figures import difference_plot
 
-    recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})
+    run = _lightly(run)
     corpus, features = open_features(run)
-    repeats = seeds or recipe.sweep.seeds
+    recipe, repeats = run.recipe, seeds or run.recipe.sweep.seeds
     variants = choose_variants(recipe, corpus.cells, features, parse_vary(vary), repeats)
     with logged(run, "sweep"):
-        own = held_out(corpus)
-
-        def load(trained: "Backbone | None") -> "list[TestSet]":
-            test_sets = open_test_sets(replace(run, recipe=recipe), trained, own)
-            return [replace(test_sets[0], name=HELD_OUT), *test_sets[1:]] if own else test_sets
-
+        load = _loader(run, held_out(corpus))
         audible = any(variant.recipe.training.depth == "blocks" for variant in variants)
         waves = decode(corpus, run.waves_folder) if audible else None
         folder = run.folder / "sweep"
@@ -88,20 +86,15 @@ def evaluate_paper(run: Run, seeds: int | None = None, genders: Path | None = No
     from intervox.evaluation.protocols.genders import read_genders
     from intervox.evaluation.studies.paper import SEEDS
     from intervox.evaluation.studies.paper import evaluate_paper as evaluate_conditions
-    from intervox.evaluation.studies.sweep import light
     from intervox.reporting.paper_tables import paper_tables
 
     known = read_genders(genders) if genders else {}
-    recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})
+    run = _lightly(run)
     corpus, features = open_features(run)
-
-    def load(trained: "Backbone | None") -> "list[TestSet]":
-        return open_test_sets(replace(run, recipe=recipe), trained, None)
-
     with logged(run, "paper"):
         waves, folder = open_waves(run, corpus), run.folder / "sweep"
         found = evaluate_conditions(
-            corpus.cells, features, waves, load, recipe, seeds or SEEDS, folder, known
+            corpus.cells, features, waves, _loader(run, None), run.recipe, seeds or SEEDS, folder, known
         )
         found.write(run.folder / PAPER)
         write_paper_tables(run, paper_tables([found]))
@@ -128,12 +121,12 @@ def like_for_like(run: Run, seeds: int = 1, blocks: bool = True) -> LikeForLike:
     """
     from intervox.evaluation.baselines.peers import load_peer
     from intervox.evaluation.studies.like_for_like import PEER, compare_systems
-    from intervox.evaluation.studies.sweep import HELD_OUT, held_out, light
+    from intervox.evaluation.studies.sweep import held_out
     from intervox.features.waves import decode
     from intervox.model.files import DEFAULT
     from intervox.model.model import SubspaceModel
 
-    recipe = run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)})
+    run = _lightly(run)
     corpus, features = open_features(run)
     peers = [load_peer(PEER)] if find_spec(PEER) else []
     with logged(run, "like for like"):
@@ -142,17 +135,13 @@ def like_for_like(run: Run, seeds: int = 1, blocks: bool = True) -> LikeForLike:
             raise IntervoxError(
                 "layers are chosen on held-out cells, which this corpus lacks: set corpus.test.blocks"
             )
-
-        def load(trained: "Backbone | None") -> "list[TestSet]":
-            first, *others = open_test_sets(replace(run, recipe=recipe), trained, own, peers)
-            return [replace(first, name=HELD_OUT), *others]
-
+        load = _loader(run, own, peers)
         waves = decode(corpus, run.waves_folder) if blocks else None
         folder = run.folder / "sweep"
         finished = [run.folder / name for name in ("model", "model-maps")]
         packaged = SubspaceModel.from_pretrained(DEFAULT)
         found = compare_systems(
-            corpus.cells, features, waves, load, recipe, seeds, folder, peers, finished, packaged
+            corpus.cells, features, waves, load, run.recipe, seeds, folder, peers, finished, packaged
         )
         found.write(run.folder / LIKE_FOR_LIKE)
     return found
@@ -160,3 +149,21 @@ def like_for_like(run: Run, seeds: int = 1, blocks: bool = True) -> LikeForLike:
 
 STUDIES: dict[Study, Callable[[Run], object]] = {"paper": evaluate_paper, "like_for_like": like_for_like}
 """What a recipe's ``evaluation.studies`` names."""
+
+
+def _lightly(run: Run) -> Run:
+    """Leave out of the evaluation what no study measures."""
+    from intervox.evaluation.studies.sweep import light
+
+    return replace(run, recipe=run.recipe.model_copy(update={"evaluation": light(run.recipe.evaluation)}))
+
+
+def _loader(run: Run, own: "Source | None", peers: "Sequence[Encoder]" = ()) -> "LoadTestSets":
+    """Return what opens the test sets with a backbone's features; those of the corpus go by one name."""
+    from intervox.evaluation.studies.sweep import HELD_OUT
+
+    def load(trained: "Backbone | None") -> "list[TestSet]":
+        test_sets = open_test_sets(run, trained, own, peers)
+        return [replace(test_sets[0], name=HELD_OUT), *test_sets[1:]] if own else test_sets
+
+    return load
