@@ -17,6 +17,7 @@ from intervox.evaluation.results import (
     PaperRun,
     Sweep,
 )
+from intervox.parallel import default_workers
 from intervox.recipe import Study
 from intervox.runs import PAPER_TABLES, SWEEP_PLOT, Run, logged, open_features, open_test_sets, open_waves
 from intervox.storage import write_bytes
@@ -67,7 +68,10 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
         audible = any(variant.recipe.training.depth == "blocks" for variant in variants)
         waves = decode(corpus, run.waves_folder) if audible else None
         folder = run.folder / "sweep"
-        found = compare_variants(corpus.cells, features, waves, load, recipe, variants, repeats, folder)
+        workers = run.pool.workers or default_workers()
+        found = compare_variants(
+            corpus.cells, features, waves, load, recipe, variants, repeats, folder, workers
+        )
         found.write(run.folder / SWEEP)
         write_bytes(run.folder / SWEEP_PLOT, difference_plot(found).encode())
     return found
@@ -94,7 +98,16 @@ def evaluate_paper(run: Run, seeds: int | None = None, genders: Path | None = No
     with logged(run, "paper"):
         waves, folder = open_waves(run, corpus), run.folder / "sweep"
         found = evaluate_conditions(
-            corpus.cells, features, waves, _loader(run, None), run.recipe, seeds or SEEDS, folder, known
+            corpus.cells,
+            features,
+            waves,
+            _loader(run, None),
+            run.recipe,
+            seeds or SEEDS,
+            folder,
+            known,
+            [run.folder / "model"],
+            run.pool.workers or default_workers(),
         )
         found.write(run.folder / PAPER)
         write_paper_tables(run, paper_tables([found]))
@@ -141,7 +154,17 @@ def like_for_like(run: Run, seeds: int = 1, blocks: bool = True) -> LikeForLike:
         finished = [run.folder / name for name in ("model", "model-maps")]
         packaged = SubspaceModel.from_pretrained(DEFAULT)
         found = compare_systems(
-            corpus.cells, features, waves, load, run.recipe, seeds, folder, peers, finished, packaged
+            corpus.cells,
+            features,
+            waves,
+            load,
+            run.recipe,
+            seeds,
+            folder,
+            peers,
+            finished,
+            packaged,
+            run.pool.workers or default_workers(),
         )
         found.write(run.folder / LIKE_FOR_LIKE)
     return found

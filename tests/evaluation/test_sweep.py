@@ -97,6 +97,24 @@ def test_variants_are_compared_with_the_recipe(corpus: Setting, sets: list[Prepa
     assert best.figures[column].value < mean.figures[column].value
 
 
+@pytest.mark.slow
+def test_trainings_side_by_side_are_those_of_one_process(
+    corpus: Setting, sets: list[Prepared], tmp_path: Path
+) -> None:
+    recipe = small_recipe()
+    variants = choose_variants(recipe, *corpus, VARIANTS, 2)
+    alone, beside = (
+        compare_variants(*corpus, None, lambda _: sets, recipe, variants, 2, tmp_path / str(workers), workers)
+        for workers in (1, 2)
+    )
+    for one, other in zip(alone.variants, beside.variants, strict=True):
+        assert one.steps == other.steps
+        for column, figure in one.figures.items():
+            assert figure.by_seed == pytest.approx(other.figures[column].by_seed, abs=1e-3)
+    homes = [sorted(p.parent.name for p in (tmp_path / name).glob("*/model")) for name in ("1", "2")]
+    assert homes[0] == homes[1]
+
+
 def test_the_choice_reads_no_human_column(corpus: Setting, sets: list[Prepared], tmp_path: Path) -> None:
     held, human = sets
     chosen = compared(corpus, sets, tmp_path / "both", 1).selected

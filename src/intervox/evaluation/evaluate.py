@@ -42,6 +42,7 @@ from intervox.evaluation.verification import (
     severity_curves,
     verify,
 )
+from intervox.metrics.probes import expected_warnings_ignored
 from intervox.metrics.trials import usual_stratum
 from intervox.metrics.vectors import Vectors
 from intervox.model import decision
@@ -135,7 +136,11 @@ def measure(
     found: dict[str, dict[str, _Measured]] = {r.name: {} for r in compared.representations}
     # One thread per job: probes of a second each would otherwise fight over the cores for a minute.
     steps = len(jobs) + len(test_sets)
-    with progress_bar("evaluating", steps, "measurements") as bar, threadpool_limits(1):
+    with (
+        progress_bar("evaluating", steps, "measurements") as bar,
+        threadpool_limits(1),
+        expected_warnings_ignored(),
+    ):
         held_out = next((test_set for test_set in test_sets if test_set.name == SYNTHETIC), None)
         calibrations = {
             r.name: fit_on_held_out(r, held_out, "speaker") for r in compared.representations if held_out

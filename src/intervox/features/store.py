@@ -30,6 +30,8 @@ class Features:
 
     Attributes
     ----------
+    folder
+        Where the files are.
     layers, dim
         Shape of one clip's means.
     frames
@@ -43,6 +45,7 @@ class Features:
     def __init__(self, folder: Path) -> None:
         if not (folder / "features.json").exists():
             raise IntervoxError(f"{folder} holds no complete features: run `intervox extract` first")
+        self.folder = folder
         self.about: dict[str, Any] = read_json(folder / "features.json")
         self.layers: int = self.about["layers"]
         self.dim: int = self.about["dim"]
@@ -63,6 +66,10 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def __reduce__(self) -> "tuple[type[Features], tuple[Path]]":
+        """Another process maps the files anew."""
+        return Features, (self.folder,)
 
     def rows(self, indices: NDArray[np.integer] | None = None) -> NDArray[np.float32]:
         """Copy the means of some clips, or of all, out of the mapped shards.

@@ -6,7 +6,8 @@ factor right by recognising a clip's other factor.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -140,8 +141,7 @@ def draw_task(
     label, group = (np.unique(values[rows], return_inverse=True)[1] for values in (labels, groups))
     folds = min(FOLDS, int(group.max()) + 1, int(np.bincount(label).max()))
     splits = []
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")
+    with expected_warnings_ignored():
         for seed in seeds:
             splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
             splits += [(seed, test) for _, test in splitter.split(rows, label, group)]
@@ -192,10 +192,22 @@ def logistic(inputs: Vectors, labels: NDArray[Any]) -> LogisticRegression:
         Shape (clips,): two classes at least.
     """
     model = LogisticRegression(C=INVERSE_PENALTY, max_iter=LINEAR_STEPS)
+    with expected_warnings_ignored():
+        return model.fit(inputs, labels)
+
+
+@contextmanager
+def expected_warnings_ignored() -> Iterator[None]:
+    """Hold back what probes warn of by design, while the block runs.
+
+    Filters are those of the whole process: where several threads probe, one block has to be around all.
+    """
     with warnings.catch_warnings():
         # An early stop regularises: the accuracy has long settled, and a control has nothing to converge to.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(inputs, labels)
+        # A class may have fewer groups than there are folds.
+        warnings.filterwarnings("ignore", "The least populated class")
+        yield
 
 
 def estimate(values: Sequence[NDArray[np.bool_ | np.float64]], task: Task, repeats: int) -> Estimate:

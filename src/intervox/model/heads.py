@@ -77,9 +77,12 @@ class Subspace(nn.Module):
         # Scaled so that equal weights leave every layer as it is.
         return (chosen * (weights * len(weights))[:, None]).flatten(-2)
 
-    def forward(
-        self, states: Tensor, mask: Tensor | None = None, shared: SharedLayers | None = None
-    ) -> Tensor:
+    @property
+    def reads_one_layer(self) -> bool:
+        """Whether the map's input is one layer as it is: the same for all subspaces that read this layer."""
+        return len(self.used) == 1 and not self.settings.erase
+
+    def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map standardised states to vectors (cells, dim), before they are scaled to unit length.
 
         Parameters
@@ -88,10 +91,8 @@ class Subspace(nn.Module):
             Means (cells, layers, dim), or frames (cells, time, layers, dim) where the map reads them.
         mask
             Of the frames: shape (cells, time).
-        shared
-            What the inputs go through first, where the map is ``shared``.
         """
-        inputs = self.combine(states) if shared is None else shared(self.combine(states))
+        inputs = self.combine(states)
         vectors: Tensor = self.map(inputs) if mask is None else self.map(inputs, mask)
         return vectors
 
@@ -181,12 +182,17 @@ class Heads(nn.Module):
         means, frames, mask = _with_frames(states, mask)
         means = self.standardise(means)
         frames = self.standardise(frames) if self.reads_frames else frames
-        return {
-            name: subspace(frames, mask)
-            if subspace.map.reads_frames
-            else subspace(means, shared=self.shared if subspace.map.is_shared else None)
-            for name, subspace in self._items()
-        }
+        found, hidden = dict[str, Tensor](), None
+        for name, subspace in self._items():
+            if subspace.map.reads_frames:
+                found[name] = subspace(frames, mask)
+            elif subspace.map.is_shared and self.shared is not None:
+                if hidden is None or not subspace.reads_one_layer:
+                    hidden = self.shared(subspace.combine(means))
+                found[name] = subspace.map(hidden)
+            else:
+                found[name] = subspace(means)
+        return found
 
     def maps(self) -> dict[str, Tensor]:
         """Return each map's linear part on all standardised layers, (subspace dim, layers * dim).

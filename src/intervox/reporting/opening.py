@@ -130,12 +130,19 @@ def kept_picture(metrics: Metrics, alone: bool = False) -> str:
         alone=alone,
         words=kept_words(bars),
         most=max(1.05, *ends),
-        notes=[
-            "Share of what probes read from the raw model, on "
-            + ("human recordings." if human_protocols(metrics) else "synthetic speech."),
-            "Bar: mean of the test sets. Dot: one set, with its 95 % interval.",
-        ],
+        notes=_kept_notes(metrics, bars),
     ).strip()
+
+
+def _kept_notes(metrics: Metrics, bars: Mapping[str, list[KeptBar]]) -> list[str]:
+    speech = "human recordings" if human_protocols(metrics) else "synthetic speech"
+    sets = dict.fromkeys(mark.protocol for here in bars.values() for bar in here for mark in bar.marks)
+    return [
+        f"Share of what probes read from the raw model, on {speech}.",
+        "Bar: mean of the test sets. Dot: one set, with its 95 % interval;",
+        f"from above {', '.join(sets)}.",
+        "More than 100 %: easier to read there than in the raw model.",
+    ]
 
 
 def _ends(mark: Mark) -> tuple[float, ...]:

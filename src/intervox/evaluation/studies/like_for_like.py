@@ -27,6 +27,7 @@ from intervox.evaluation.studies.trainings import (
     Training,
     figures_of,
     joint,
+    train_ahead,
     train_variant,
 )
 from intervox.evaluation.studies.variants import (
@@ -84,6 +85,7 @@ def compare_systems(
     peers: Sequence[Encoder] = (),
     finished: Sequence[Path] = (),
     packaged: SubspaceModel | None = None,
+    workers: int = 1,
 ) -> LikeForLike:
     """Train and measure every system, or resume where an earlier call stopped.
 
@@ -101,6 +103,8 @@ def compare_systems(
         The run's own models.
     packaged
         The model in the package; it is measured where the features are of its backbone.
+    workers
+        Processes that train the layers of the paper's network side by side.
 
     Raises
     ------
@@ -122,7 +126,7 @@ def compare_systems(
         _raw_best(judge, folder, features.layers),
         trained("LDA", "the closed form on Intervox' layers", lda_recipe(intervox), 1),
         trained(PAPER_LAST, "one MLP cut in half", paper_recipe(recipe, features, last), seeds),
-        _best_paper(audible, judge, folder, recipe, seeds),
+        _best_paper(audible, judge, folder, recipe, seeds, workers),
         trained(MAP, "linear maps from LDA, refined on layer means", intervox, seeds),
     ]
     if waves is not None:
@@ -224,31 +228,37 @@ def _in_batches(recipe: Recipe, cells: pa.Table, cells_a_step: int) -> Recipe:
 def _trained(
     audible: Audible, judge: Judge, folder: Path, name: str, about: str, recipe: Recipe, seeds: int
 ) -> _Row:
-    check_settings(recipe, audible.features.layers, audible.features.dim, audible.cells.column_names)
-    mask = train_mask(audible.cells)
-    variant = Variant(name, {}, matched(recipe, audible.cells, mask), mask)
+    variant = _variant(audible, name, recipe)
     runs = [train_variant(audible, variant, seed, judge, folder) for seed in range(seeds)]
     every = range(audible.features.layers)
     layers = {one.factor: list(_of(one, every)) for one in reversed(recipe.subspaces.values())}
     return _Row(name, about, [run.samples for run in runs], layers, runs)
 
 
+def _variant(audible: Audible, name: str, recipe: Recipe) -> Variant:
+    check_settings(recipe, audible.features.layers, audible.features.dim, audible.cells.column_names)
+    mask = train_mask(audible.cells)
+    return Variant(name, {}, matched(recipe, audible.cells, mask), mask)
+
+
 def _of(settings: SubspaceSettings, every: Sequence[int]) -> Sequence[int]:
     return every if settings.layers is None else settings.layers
 
 
-def _best_paper(audible: Audible, judge: Judge, folder: Path, recipe: Recipe, seeds: int) -> _Row:
+def _best_paper(
+    audible: Audible, judge: Judge, folder: Path, recipe: Recipe, seeds: int, workers: int
+) -> _Row:
     """Train the paper's network on every layer, and keep the best on the held-out cells."""
-    features = audible.features
-    rows = []
-    for layer in range(features.layers):
-        name = f"the paper's network, layer {layer}"
-        about = "the same on the best layer of the held-out cells"
-        rows.append(_trained(audible, judge, folder, name, about, paper_recipe(recipe, features, layer), 1))
-    best = int(np.argmin([_error(row.samples[0]) for row in rows]))
-    return _trained(
-        audible, judge, folder, rows[best].name, rows[best].about, paper_recipe(recipe, features, best), seeds
-    )
+    about = "the same on the best layer of the held-out cells"
+    recipes = {
+        f"the paper's network, layer {layer}": paper_recipe(recipe, audible.features, layer)
+        for layer in range(audible.features.layers)
+    }
+    trainings = [(_variant(audible, *named), 0) for named in recipes.items()]
+    train_ahead(audible, trainings, judge, folder, workers)
+    rows = [_trained(audible, judge, folder, name, about, one, 1) for name, one in recipes.items()]
+    best = min(rows, key=lambda row: _error(row.samples[0])).name
+    return _trained(audible, judge, folder, best, about, recipes[best], seeds)
 
 
 def _error(samples: Mapping[str, Samples]) -> float:

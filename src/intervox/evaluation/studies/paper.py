@@ -6,6 +6,7 @@ both (joint). What its tables hold is measured here on whatever corpora are foun
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from intervox.evaluation.studies.trainings import (
     LoadTestSets,
     figures_of,
     joint,
+    train_ahead,
     train_variant,
 )
 from intervox.evaluation.studies.variants import Overrides, Spaces, Variant, choose_variants
@@ -68,6 +70,8 @@ def evaluate_paper(
     seeds: int,
     folder: Path,
     genders: Mapping[str, str] | None = None,
+    finished: Sequence[Path] = (),
+    workers: int = 1,
 ) -> PaperRun:
     """Train and measure the paper's conditions, or resume where an earlier call stopped.
 
@@ -79,6 +83,10 @@ def evaluate_paper(
         Trainings of each condition: with the recipe's seed and those that follow it.
     genders
         Speaker to gender, for those that the corpora do not tell.
+    finished
+        The run's own models, which need not be trained again.
+    workers
+        Processes that train side by side.
 
     Raises
     ------
@@ -94,8 +102,9 @@ def evaluate_paper(
     settings = recipe.evaluation.model_copy(update={"bootstrap": 0})
     trials = partial(with_paper_trials, genders=genders)
     judge = Judge(test_sets, settings, load, paper_measures(), trials, degraded=())
-    audible = Audible(cells, features, waves)
+    audible = Audible(cells, features, waves, finished)
     variants = paper_variants(recipe, cells, features)
+    train_ahead(audible, product(variants.values(), range(seeds)), judge, folder, workers)
     trained = {
         name: [train_variant(audible, variant, seed, judge, folder) for seed in range(seeds)]
         for name, variant in variants.items()

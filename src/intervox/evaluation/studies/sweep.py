@@ -6,6 +6,7 @@ seeds. The choice among variants reads the held-out cells of the corpus alone.
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from intervox.evaluation.studies.trainings import (
     LoadTestSets,
     figures_of,
     joint,
+    train_ahead,
     train_variant,
 )
 from intervox.evaluation.studies.variants import (
@@ -66,6 +68,7 @@ def compare_variants(
     variants: Sequence[Variant],
     seeds: int,
     folder: Path,
+    workers: int = 1,
 ) -> Sweep:
     """Refine and measure every variant with every seed, or resume an earlier call.
 
@@ -82,6 +85,8 @@ def compare_variants(
         How often each is trained: with its recipe's seed and those that follow it.
     folder
         Where each training's model and measurements are kept.
+    workers
+        Processes that train side by side where the backbone is frozen.
 
     Raises
     ------
@@ -96,6 +101,7 @@ def compare_variants(
     trials = partial(with_content_trials, max_trials=recipe.evaluation.max_trials)
     judge = Judge(test_sets, recipe.evaluation, load, MEASURES, trials)
     audible = Audible(cells, features, waves)
+    train_ahead(audible, product(variants, range(seeds)), judge, folder, workers)
     trained = [[train_variant(audible, v, seed, judge, folder) for seed in range(seeds)] for v in variants]
     reference = joint([training.samples for training in trained[0]])
     rows = [

@@ -3,8 +3,9 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +34,8 @@ from intervox.features.store import Features
 from intervox.features.waves import Waves
 from intervox.metrics.bootstrap import interval
 from intervox.model.model import SubspaceModel
+from intervox.parallel import Pool, run_jobs
+from intervox.progress import console, progress_bar
 from intervox.recipe import EvaluationSettings, Recipe
 from intervox.seeds import rng
 from intervox.storage import read_json, stable_hash, write_json
@@ -141,16 +144,71 @@ class Audible:
 
 def train_variant(audible: Audible, variant: Variant, offset: int, judge: Judge, folder: Path) -> Training:
     """Refine a variant with its recipe's seed plus ``offset`` and measure it, unless that was done before."""
+    job = _job(audible, variant, offset, folder)
+    samples = judge.samples_of(job.home, lambda: _timed_refine(audible, job))
+    history = TrainingRecord.read(job.home / "model").history
+    steps = history[-1].step + 1 if history else 0
+    return Training(job.recipe.seed, steps, _seconds(job.home), samples)
+
+
+def train_ahead(
+    audible: Audible, trainings: Iterable[tuple[Variant, int]], judge: Judge, folder: Path, workers: int
+) -> None:
+    """Train side by side what ``train_variant`` will be asked for, and measure each while others train.
+
+    Only where the backbone is frozen: such steps are too small for several threads, so that each training
+    gets a process with one. A backbone that moves takes all cores by itself.
+
+    Parameters
+    ----------
+    trainings
+        Variants, each with what is added to its recipe's seed.
+    workers
+        Processes.
+    """
+    jobs, asked = dict[Path, _Job](), dict[Path, tuple[Variant, int]]()
+    for variant, offset in trainings:
+        job = _job(audible, variant, offset, folder)
+        trained = (job.home / "model" / RECORD).exists()
+        if variant.recipe.training.depth != "blocks" and not trained:
+            jobs[job.home], asked[job.home] = job, (variant, offset)
+    if workers > 1 and len(jobs) > 1:
+        with progress_bar("training", len(jobs), "models") as bar:
+
+            def measure_trained(home: Path) -> None:
+                train_variant(audible, *asked[home], judge, folder)
+                bar.advance(1)
+
+            # The audio is for backbones that move; it stays here.
+            work = partial(_train_quietly, replace(audible, waves=None))
+            run_jobs(work, jobs.values(), len(jobs), Pool(workers), measure_trained)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One training: on which cells, by which recipe, into which folder."""
+
+    mask: Mask
+    recipe: Recipe
+    home: Path
+
+
+def _job(audible: Audible, variant: Variant, offset: int, folder: Path) -> _Job:
+    """Say what a training is, and take the run's own model where it is just this one."""
     recipe = variant.recipe.model_copy(update={"seed": variant.recipe.seed + offset})
     kept = np.flatnonzero(variant.mask).tolist()
     key = training_key(audible.features, recipe)
-    home = folder / stable_hash([key, kept])
+    job = _Job(variant.mask, recipe, folder / stable_hash([key, kept]))
     if kept == np.flatnonzero(train_mask(audible.cells)).tolist():
-        _take_finished(audible.finished, key, home / "model")
-    samples = judge.samples_of(home, lambda: _timed_refine(audible, variant.mask, recipe, home))
-    history = TrainingRecord.read(home / "model").history
-    steps = history[-1].step + 1 if history else 0
-    return Training(recipe.seed, steps, _seconds(home), samples)
+        _take_finished(audible.finished, key, job.home / "model")
+    return job
+
+
+def _train_quietly(audible: Audible, job: _Job) -> Path:
+    """Train in a worker, whose bars would be drawn over each other; return where the model is."""
+    console.quiet = True
+    _timed_refine(audible, job)
+    return job.home
 
 
 def _take_finished(finished: Sequence[Path], key: str, folder: Path) -> None:
@@ -160,16 +218,16 @@ def _take_finished(finished: Sequence[Path], key: str, folder: Path) -> None:
             shutil.copytree(model, folder, copy_function=os.link)
 
 
-def _timed_refine(audible: Audible, mask: Mask, recipe: Recipe, home: Path) -> SubspaceModel:
+def _timed_refine(audible: Audible, job: _Job) -> SubspaceModel:
     """Refine, and add the time that it took to that of earlier, interrupted calls."""
-    trained = (home / "model" / RECORD).exists()
-    before, begun = _seconds(home), time.monotonic()
+    trained = (job.home / "model" / RECORD).exists()
+    before, begun = _seconds(job.home), time.monotonic()
     try:
-        cells = train_on(audible.cells, mask)
-        return refine(cells, audible.features, recipe, home / "model", audible.waves)
+        cells = train_on(audible.cells, job.mask)
+        return refine(cells, audible.features, job.recipe, job.home / "model", audible.waves)
     finally:
         if not trained:
-            write_json(home / "time.json", {"seconds": round(before + time.monotonic() - begun, 1)})
+            write_json(job.home / "time.json", {"seconds": round(before + time.monotonic() - begun, 1)})
 
 
 def _seconds(home: Path) -> float:
