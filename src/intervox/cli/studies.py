@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from intervox.cli.common import FolderOption, JsonOption, RecipeArgument, show_found
+from intervox.cli.common import FolderOption, JsonOption, RecipeArgument, WorkersOption, show_found
 from intervox.errors import IntervoxError
+from intervox.parallel import Pool
 
 
 def sweep(
@@ -23,6 +24,7 @@ def sweep(
         int | None,
         typer.Option(min=1, max=1000, help="Trainings of each variant.", show_default="the recipe's"),
     ] = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train variants of a recipe on the run's corpus and compare them with the recipe itself.
@@ -36,7 +38,7 @@ def sweep(
     from intervox.reporting.study_tables import selection_sentence, sweep_tables
     from intervox.runs import SWEEP_PLOT, open_run
 
-    opened = open_run(recipe, folder)
+    opened = open_run(recipe, folder, Pool(workers))
     found = studies.sweep(opened, vary or (), seeds)
     show_found(found, sweep_tables(found), as_json)
     if not as_json:
@@ -82,6 +84,7 @@ def paper(
     form: Annotated[
         str | None, typer.Option("--format", help="Print markdown, latex or csv.", show_default="a table")
     ] = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the paper's two tables: no network, content only, speaker only, joint; its figures beside ours.
@@ -100,7 +103,7 @@ def paper(
         raise IntervoxError("--folder is of one run: leave it out with several recipes")
     if form is not None and form not in FORMATS:
         raise IntervoxError(f"there is no format {form!r}: choose from {', '.join(FORMATS)}")
-    opened = [open_run(recipe, folder) for recipe in asked]
+    opened = [open_run(recipe, folder, Pool(workers)) for recipe in asked]
     found = [studies.evaluate_paper(run, seeds, genders) for run in opened]
     tables = paper_tables(found)
     for run in opened:
@@ -118,6 +121,7 @@ def like_for_like(
     blocks: Annotated[
         bool, typer.Option(help="Train the backbone's blocks as well: longer than all the rest.")
     ] = True,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare raw layers, LDA, the paper's network and Intervox on one corpus, backbone and recordings.
@@ -129,7 +133,7 @@ def like_for_like(
     from intervox.reporting.like_for_like_tables import like_for_like_tables
     from intervox.runs import open_run
 
-    opened = open_run(recipe, folder)
+    opened = open_run(recipe, folder, Pool(workers))
     found = studies.like_for_like(opened, seeds, blocks)
     show_found(found, like_for_like_tables(found), as_json)
     if not as_json:
