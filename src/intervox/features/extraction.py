@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from intervox.backbones.base import Backbone
 from intervox.clips.source import Clip, ClipSource, check_failures
@@ -22,6 +24,8 @@ from intervox.storage import StepFolder, check_disk, growing_npy, stable_hash, w
 SCHEMA_VERSION = 1
 
 _BYTES_A_NUMBER = 2
+_AT_ONCE = 8
+"""Shards in memory at most, however many cores there are."""
 _LEAST_FRAMES = 10
 """Of a clip: a fifth of a second."""
 
@@ -37,8 +41,8 @@ def extract(
 ) -> Features:
     """Cache the vectors of every clip of a source, or resume an earlier call.
 
-    While one shard is encoded, the next one is decoded. A clip that can't be read keeps its reason
-    in the shard's ``error`` column, and has no frames.
+    Some shards are decoded and encoded at once, a thread each. A clip that can't be read keeps its
+    reason in the shard's ``error`` column, and has no frames.
 
     Parameters
     ----------
@@ -124,9 +128,19 @@ def _extract_shards(
 
             run_jobs(work, _waiting(source, todo), len(todo), pool, keep_all)
         else:
-            for index, clips in _read_ahead(source, todo):
-                with _growing(folder, index, encoder, frames) as append:
-                    shard = encode_shard(encoder, settings, index, clips, append if frames else None)
+            threads = min(torch.get_num_threads(), _AT_ONCE)
+
+            def work_here(index: int) -> EncodedShard:
+                # Layers are too small for many threads: each shard has its own, and decodes meanwhile.
+                with (
+                    threadpool_limits(max(1, torch.get_num_threads() // threads), "openmp"),
+                    _growing(folder, index, encoder, frames) as append,
+                ):
+                    clips = source.load_shard(index)
+                    return encode_shard(encoder, settings, index, clips, append if frames else None)
+
+            together = Parallel(threads, prefer="threads", return_as="generator_unordered")
+            for shard in together(delayed(work_here)(index) for index in todo):
                 keep(shard)
 
 
@@ -140,18 +154,6 @@ def _growing(
         return
     with growing_npy(frames_path(folder, index), (encoder.layers, encoder.dim), np.float16) as append:
         yield append
-
-
-def _read_ahead(source: ClipSource, todo: Sequence[int]) -> Iterator[tuple[int, list[Clip]]]:
-    """Decode each shard while the one before it is encoded."""
-    with ThreadPoolExecutor(1) as reader:
-        upcoming = reader.submit(source.load_shard, todo[0]) if todo else None
-        for position, index in enumerate(todo):
-            assert upcoming is not None
-            clips = upcoming.result()
-            if position + 1 < len(todo):
-                upcoming = reader.submit(source.load_shard, todo[position + 1])
-            yield index, clips
 
 
 def _waiting(source: ClipSource, todo: Sequence[int]) -> Iterator[tuple[int, list[Clip]]]:
