@@ -36,7 +36,7 @@ from intervox.evaluation.representations import (
 )
 from intervox.evaluation.results import RAW, Separation
 from intervox.evaluation.test_sets import CLEAN, EVALUATION_SEED, Means, TestSet
-from intervox.metrics.abx import abx_error
+from intervox.metrics.abx import AbxError, abx_error
 from intervox.metrics.bootstrap import interval
 from intervox.metrics.information import block_scores, rv_coefficient, shared_bits
 from intervox.metrics.probes import KINDS, Task, draw_task, probe
@@ -122,7 +122,7 @@ class SpaceEvidence:
         with threadpool_limits(1):
             clean = {name: data["speaker"].vectors[name] for name in own}
             lie = geometry(clean, test_set.clips.speakers, self.model)
-            abx = self._abx(test_set, repeats)
+            abx = self._abx(test_set, repeats, workers)
         return Separation(
             matrix=matrix,
             rejection=rejection,
@@ -151,18 +151,21 @@ class SpaceEvidence:
         condition = {factor: data for factor, data in of_copies.items() if factor == CONDITION}
         return factor_data(test_set.clips, {CLEAN: clean}) | condition
 
-    def _abx(self, test_set: TestSet, repeats: int) -> dict[str, Abx]:
+    def _abx(self, test_set: TestSet, repeats: int, workers: int) -> dict[str, Abx]:
         """ABX of every subspace and of the best raw layer, frame by frame."""
         if not self.model or not test_set.spoken:
             return {}
         spoken = test_set.spoken
         embedded = frame_embeddings(self.model, spoken.frames[BACKBONE])
         embedded |= raw_frame_embeddings(self.frozen or self.model, spoken.frames[FROZEN])
-        errors = {}
-        for space, frames in embedded.items():
-            by_clip = dict(zip(spoken.clips.tolist(), frames, strict=True))
-            if error := abx_error(by_clip, spoken.grids, repeats, rng(EVALUATION_SEED, "abx.bootstrap")):
-                errors[space] = error
+
+        def error(frames: Sequence[Vectors]) -> AbxError | None:
+            with threadpool_limits(1):  # OpenMP counts its threads by the thread that asks
+                by_clip = dict(zip(spoken.clips.tolist(), frames, strict=True))
+                return abx_error(by_clip, spoken.grids, repeats, rng(EVALUATION_SEED, "abx.bootstrap"))
+
+        found = Parallel(n_jobs=workers, prefer="threads")(map(delayed(error), embedded.values()))
+        errors = {space: one for space, one in zip(embedded, found, strict=True) if one}
         raw = [space for space in errors if space.startswith(f"{RAW}.")]
         best = min(raw, key=lambda space: errors[space].error, default=None)
         kept = [space for space in errors if space == best or space not in raw]
