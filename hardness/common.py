@@ -82,7 +82,8 @@ class Ended:
             return DONE
         lines = [line for line in self.error.splitlines() if not line.startswith("warning: ")]
         said = [line for line in lines if line.startswith("error: ")]
-        if self.code == 2 and len(said) == 1 and lines[-1] == said[0] and len(said[0]) < 500:
+        # Commands that take many clips say one sentence for each that they can't use.
+        if self.code == 2 and said and lines == said and max(map(len, said)) < 500:
             return SAID
         return f"says too much or nothing: code {self.code}, {self.error[-600:]}"
 

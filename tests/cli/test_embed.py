@@ -114,13 +114,13 @@ def test_names_that_a_format_cannot_hold_are_errors_of_their_clips(run: Run, cli
     (clips / "c.wav").rename(clips / "c\udce4.wav")
     code, _, error = run("embed", "*.wav", "--out", "v.txt")
     assert code == 2
-    assert ["no UTF-8" in line for line in error.splitlines()] == [True, False]
+    assert ["not UTF-8" in line for line in error.splitlines()] == [True, False]
     assert "'my clip.wav', for its spaces" in error.splitlines()[1]
     assert read_vectors(Path("v.txt"))[0] == ["a.wav"]
     for words in (("verify", "a.wav"), ("enrol", "carol", "--into", "v.safetensors"), ("embed",)):
         code, _, error = run(*words, "c\udce4.wav")
         assert (code, is_one_sentence(error)) == (2, True)
-        assert r"'c\udce4.wav' is no UTF-8: rename the file" in error
+        assert r"'c\udce4.wav' is not UTF-8: rename the file" in error
 
 
 def test_rows_without_names_stay_where_they_belong(run: Run, clips: Path) -> None:

@@ -46,6 +46,7 @@ from intervox.metrics.probes import expected_warnings_ignored
 from intervox.metrics.trials import usual_stratum
 from intervox.metrics.vectors import Vectors
 from intervox.model import decision
+from intervox.parallel import give_back_memory
 from intervox.progress import progress_bar
 from intervox.recipe import EvaluationSettings
 
@@ -151,6 +152,7 @@ def measure(
         )
         for (representation, test_set), result in zip(jobs, measured, strict=True):
             found[representation.name][test_set.name] = result
+            give_back_memory()
             bar.advance(1, f"{test_set.name} {representation.name}")
         metrics = Metrics(
             recipe=recipe,
@@ -167,6 +169,7 @@ def measure(
             if compared.evidence:
                 evidence = compared.evidence.measure(test_set, settings.bootstrap, settings.seeds, workers)
             separation[test_set.name] = evidence.model_copy(update=headline(metrics, test_set.name))
+            give_back_memory()
             bar.advance(1, f"{test_set.name} separation")
     return metrics.model_copy(update={"separation": separation})
 

@@ -16,7 +16,7 @@ from intervox.backbones.base import Backbone
 from intervox.clips.source import Clip, ClipSource, check_failures
 from intervox.features.encoding import EncodedShard, Encoder, encode_elsewhere, encode_shard, portable
 from intervox.features.store import Features, Frames, frames_path, read_errors, shard_path, write_features
-from intervox.parallel import Pool, run_jobs
+from intervox.parallel import Pool, give_back_memory, run_jobs
 from intervox.progress import progress_bar
 from intervox.recipe import FeatureSettings
 from intervox.storage import StepFolder, check_disk, growing_npy, stable_hash, write_json
@@ -142,6 +142,7 @@ def _extract_shards(
             together = Parallel(threads, prefer="threads", return_as="generator_unordered")
             for shard in together(delayed(work_here)(index) for index in todo):
                 keep(shard)
+            give_back_memory()
 
 
 @contextmanager

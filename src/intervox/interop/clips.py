@@ -1,6 +1,7 @@
 """What people name as clips: paths, patterns, folders of examples, lists, a pipe; and their embeddings."""
 
 import io
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from glob import has_magic
@@ -198,7 +199,7 @@ def open_clip(path: str) -> AudioSource:
     Raises
     ------
     IntervoxError
-        The path is no UTF-8, which Python itself could open, but libsndfile can't.
+        The path is not UTF-8, which Python itself could open, but libsndfile can't.
     """
     _check_text(path)
     if path != PIPE:
@@ -270,4 +271,13 @@ def _check_text(name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise IntervoxError(f"the name {name!r} is no UTF-8: rename the file") from None
+        raise IntervoxError(f"the name {name!r} {_unreadable(name)}") from None
+
+
+def _unreadable(name: str) -> str:
+    """Say why a name with bytes that Python could not decode can't be used, and what to do."""
+    try:
+        os.fsencode(name).decode()
+    except UnicodeDecodeError:
+        return "is not UTF-8: rename the file"
+    return "can't be read in this locale: set PYTHONUTF8=1"
