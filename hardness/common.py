@@ -144,7 +144,8 @@ def make_clips(folder: Path, count: int = 4) -> list[Path]:
     noise = np.random.default_rng(0)
     for number, path in enumerate(paths):
         wave = voiced(1.0 + 0.1 * number)
-        sf.write(path, wave + noise.normal(0, 0.003, len(wave)), RATE)
+        with path.open("wb") as file:  # libsndfile itself opens no path of a thousand characters
+            sf.write(file, wave + noise.normal(0, 0.003, len(wave)), RATE, format="WAV")
     return paths
 
 

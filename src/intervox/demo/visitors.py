@@ -15,6 +15,7 @@ from intervox.audio import AUDIO_SUFFIXES, SAMPLE_RATE, Waveform, load_audio, st
 from intervox.audio.media import MEDIA_SUFFIXES, is_media
 from intervox.demo import answers
 from intervox.errors import IntervoxError
+from intervox.parallel import give_back_memory
 
 Shown = TypeVar("Shown")
 _log = logging.getLogger(__name__)
@@ -99,5 +100,7 @@ def explained(answer: Callable[..., Shown], show: Callable[[str], Shown]) -> Cal
         except Exception:
             _log.exception("an answer failed")
             return show(answers.problem("something went wrong here, and the server's log says what"))
+        finally:
+            give_back_memory()  # each visitor's thread would keep hundreds of megabytes for its next answer
 
     return call
