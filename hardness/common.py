@@ -76,14 +76,17 @@ class Ended:
     @property
     def outcome(self) -> str:
         """``done``, ``one sentence``, or what is wrong about the end."""
+        return self.judged(1)
+
+    def judged(self, clips: int) -> str:
+        """Judge a command that may say one sentence for each of its clips."""
         if "Traceback" in self.error or self.code < 0:
             return f"ends badly: code {self.code}, {self.error[-600:]}"
         if self.code in (0, 1):
             return DONE
         lines = [line for line in self.error.splitlines() if not line.startswith("warning: ")]
         said = [line for line in lines if line.startswith("error: ")]
-        # Commands that take many clips say one sentence for each that they can't use.
-        if self.code == 2 and said and lines == said and max(map(len, said)) < 500:
+        if self.code == 2 and 1 <= len(said) <= clips and lines == said and max(map(len, said)) < 500:
             return SAID
         return f"says too much or nothing: code {self.code}, {self.error[-600:]}"
 

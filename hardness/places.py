@@ -91,4 +91,5 @@ def _everything(tally: Tally, home: Path, env: dict[str, str]) -> None:
     for command in commands:
         ended = intervox(*command, cwd=home if len(str(home)) < 1000 else Path("/"), env=env)
         # A pattern's characters in a name make it a pattern: that is said.
-        tally.add(ended.outcome, f"{home.name[:40]!r} {env}: {command[0]} {ended.error[-200:]}")
+        embedded = len(clips) if command[0] == "embed" else 1
+        tally.add(ended.judged(embedded), f"{home.name[:40]!r} {env}: {command[0]} {ended.error[-200:]}")

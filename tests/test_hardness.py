@@ -26,7 +26,7 @@ from tests.cli.test_bad_input import run_main
         (Ended(0, "", ""), DONE),
         (Ended(1, "no\n", ""), DONE),
         (Ended(2, "", "warning: one\nerror: a.wav is empty: give another\n"), SAID),
-        (Ended(2, "", "error: a.wav is empty\nerror: b.wav is empty\n"), SAID),
+        (Ended(2, "", "error: one\nerror: two\n"), "says too much or nothing"),
         (Ended(2, "", "error: one\n  and more of it\n"), "says too much or nothing"),
         (Ended(2, "", ""), "says too much or nothing"),
         (Ended(1, "", "Traceback (most recent call last):\n"), "ends badly"),
@@ -36,6 +36,12 @@ from tests.cli.test_bad_input import run_main
 )
 def test_an_end_is_judged(ended: Ended, outcome: str) -> None:
     assert ended.outcome.partition(": ")[0] == outcome
+
+
+def test_a_command_of_many_clips_may_say_one_sentence_for_each() -> None:
+    ended = Ended(2, "", "error: a.wav is empty\nerror: b.wav is empty\n")
+    assert ended.judged(2) == SAID
+    assert ended.judged(1).startswith("says too much or nothing")
 
 
 def test_failures_are_counted_apart() -> None:

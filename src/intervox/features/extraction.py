@@ -128,12 +128,14 @@ def _extract_shards(
 
             run_jobs(work, _waiting(source, todo), len(todo), pool, keep_all)
         else:
-            threads = min(torch.get_num_threads(), _AT_ONCE)
+            # Layers are too small for many threads: each shard has its own. A GPU encodes one while the next
+            # is decoded.
+            cores = torch.get_num_threads()
+            threads = min(2 if torch.cuda.is_available() else _AT_ONCE, cores)
 
             def work_here(index: int) -> EncodedShard:
-                # Layers are too small for many threads: each shard has its own, and decodes meanwhile.
                 with (
-                    threadpool_limits(max(1, torch.get_num_threads() // threads), "openmp"),
+                    threadpool_limits(cores // threads, "openmp"),
                     _growing(folder, index, encoder, frames) as append,
                 ):
                     clips = source.load_shard(index)
