@@ -126,7 +126,7 @@ def test_a_shard_without_its_means_is_done_again(tmp_path: Path, monkeypatch: py
     monkeypatch.undo()
     source = Levels()
     features = extract(source, Ramp(), SETTINGS, tmp_path, frames=True)
-    assert source.loads == [1, 2]
+    assert sorted(source.loads) == [1, 2]  # at once, where there are cores
     assert features.states(np.array([3]))[0][0, :, 0, 0].tolist() == [4.0] * 3
 
 

@@ -141,7 +141,7 @@ def _extract_shards(
                     clips = source.load_shard(index)
                     return encode_shard(encoder, settings, index, clips, append if frames else None)
 
-            together = Parallel(threads, prefer="threads", return_as="generator_unordered")
+            together = Parallel(threads, prefer="threads", return_as="generator")
             for shard in together(delayed(work_here)(index) for index in todo):
                 keep(shard)
             give_back_memory()
