@@ -75,10 +75,9 @@ figures: .venv/dev-ready
 	$(BIN)/python benchmarks/conditions.py
 	$(BIN)/python benchmarks/concepts.py
 
-# The tables of docs/evidence.md, and docs/kept.svg of the packaged model, from the last quickstart run.
+# The tables of docs/evidence.md, written from the last quickstart run.
 readme: .venv/run-ready
 	$(BIN)/intervox tables runs/quickstart --of all --into docs/evidence.md
-	$(BIN)/python benchmarks/kept.py runs/quickstart
 
 clean:
 	rm -rf .venv runs
