@@ -24,9 +24,13 @@ from intervox.model.model import SubspaceModel
 from intervox.parallel import Pool
 from intervox.recipe import EvaluationSettings
 from intervox.runs import Run, open_run
+from intervox.studies import sweep
 from tests.backbones.test_backbones import save_family
 
 pytestmark = pytest.mark.slow
+
+FRAMES = {"training.depth": "frames", "subspaces.speaker.map": "attentive"}
+"""What a variant that pools frames changes."""
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "training": {"depth": "blocks", "steps": 2, "blocks_per_step": 1, "crop_seconds": 0.5},
         "encoder": {"warp": 0.5, "learning_rate": 1e-2},
+        "sweep": {"variants": {"map": {"training.depth": "map"}, "frames": FRAMES}},
         "evaluation": {
             "protocols": [], "bootstrap": 5, "episodes": 2, "max_trials": 1000, "max_clips": 20,
             "baselines": ["lda", "observational"], "severities": {"disturbances": []},
@@ -143,6 +148,17 @@ def test_a_second_run_does_nothing(done: Done, recipe: Path, monkeypatch: pytest
     metrics = pipeline.run(open_run(recipe, run.folder, Pool(workers=1)))
     assert metrics.recipe == "deep"
     assert written() == before
+
+
+def test_one_sweep_compares_all_depths(done: Done) -> None:
+    run, _, _ = done
+    found = sweep(run)
+    assert {row.name for row in found.variants} == {"recipe", "map", "frames"}
+    pooled = [
+        SubspaceModel.from_pretrained(path.parent).reads_frames
+        for path in (run.folder / "sweep").glob("*/model/config.json")
+    ]
+    assert sorted(pooled) == [False, False, True]
 
 
 def test_a_model_is_measured_beside_the_backbone_that_its_own_started_from(

@@ -154,5 +154,5 @@ def _extracted(run: Run, corpus: Corpus, backbone: "Backbone") -> "Features":
     folder = run.features_folder(backbone.fingerprint) / "corpus"
     # At depth ``blocks`` it is the trained backbone's frames that maps pool, in training from the audio.
     moved = backbone.name != run.recipe.backbone
-    frames = run.recipe.reads_frames and (moved or run.recipe.training.depth == "frames")
+    frames = run.recipe.reads_frames if moved else "frames" in run.recipe.depths
     return extract_features(corpus, backbone, run.recipe.features, folder, "extracting", frames, run.pool)

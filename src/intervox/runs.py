@@ -142,7 +142,7 @@ def open_test_sets(
     encoders |= {peer.name: peer for peer in peers}
     found = [*([own] if own else []), *sources(find_protocols(settings.protocols, settings.max_clips))]
     features = run.folder / "features"
-    frames = recipe.reads_frames
+    frames = recipe.measures_frames
     return load_test_sets(found, encoders, settings, recipe.features, features, frames, run.pool)
 
 

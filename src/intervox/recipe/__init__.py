@@ -146,6 +146,17 @@ class Recipe(Part):
         """Whether a subspace looks at every frame, so that features must keep them."""
         return any(settings.map == "attentive" for settings in self.subspaces.values())
 
+    @property
+    def depths(self) -> set[str]:
+        """The depths that the recipe and the variants of its sweep train at."""
+        varied = (str(fields.get("training.depth", "")) for fields in self.sweep.variants.values())
+        return {self.training.depth, *filter(None, varied)}
+
+    @property
+    def measures_frames(self) -> bool:
+        """Whether a subspace of the recipe, or of a variant of its sweep, looks at every frame."""
+        return self.reads_frames or any("attentive" in each.values() for each in self.sweep.variants.values())
+
 
 _MOST_CHARACTERS = 1_000_000
 _MOST_VALUES = 5_000

@@ -323,8 +323,8 @@ def _check(changed: Recipe, recipe: Recipe, cells: pa.Table, features: Features)
         raise IntervoxError("a sweep measures a speaker and a content subspace: add the one missing")
     if changed.training.depth == "frames" and not features.has_frames:
         raise IntervoxError(
-            "depth `frames` reads frames, which this run's features do not keep: make it the recipe's own "
-            "depth, and vary the others"
+            "depth `frames` reads frames, which this run's features do not keep: list the variant under "
+            "`sweep:` in the recipe, and run `intervox extract` again"
         )
     check_settings(changed, features.layers, features.dim, cells.column_names)
     if changed.training.validate_every:
