@@ -1,5 +1,6 @@
 """The one exception that is the user's to fix, and the one warning."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,23 @@ class IntervoxError(Exception):
 
 class IntervoxWarning(IntervoxError, UserWarning):  # noqa: N818 - a warning that `--strict` raises
     """Something about the input that the caller should know, though the result holds for what is there."""
+
+
+UNDECODED = "can't be read in this locale: set PYTHONUTF8=1"
+
+
+def unreadable_name(name: str) -> str | None:
+    """Say why a name can't be used whose bytes Python could not decode, and what to do; None if it can."""
+    try:
+        name.encode()
+        return None
+    except UnicodeEncodeError:
+        pass
+    try:
+        os.fsencode(name).decode()
+    except UnicodeError:
+        return "is not UTF-8: rename the file"
+    return UNDECODED
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> IntervoxError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
 from intervox.evaluation.results import INGREDIENTS, LIKE_FOR_LIKE, PAPER, SWEEP
-from intervox.parallel import Pool
+from intervox.parallel import Pool, give_back_memory
 from intervox.recipe import Recipe, dump_recipe, load_recipe
 from intervox.storage import read_json, write_bytes
 
@@ -148,7 +148,7 @@ def open_test_sets(
 
 @contextmanager
 def logged(run: Run, step: str) -> Iterator[dict[str, Any]]:
-    """Append what a step did and how long it took to ``log.jsonl``."""
+    """Append what a step did and how long it took to ``log.jsonl``; give back the memory that it freed."""
     record: dict[str, Any] = {"step": step, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     begun = time.monotonic()
     try:
@@ -158,6 +158,7 @@ def logged(run: Run, step: str) -> Iterator[dict[str, Any]]:
         raise
     finally:
         record["seconds"] = round(time.monotonic() - begun, 1)
+        give_back_memory()
         # One of several processes writes. A log that can't be written must not hide why the step failed.
         if os.environ.get("RANK", "0") == "0":
             with suppress(OSError), (run.folder / "log.jsonl").open("a", encoding="utf-8") as file:

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from unittest.mock import ANY
@@ -68,6 +69,12 @@ def test_numpy_opens_what_is_numpys(spaces: Spaces, tmp_path: Path) -> None:
         assert set(file.files) == {"path", "embedding.speaker", "embedding.content"}
         assert file["path"].tolist() == [*NAMES[:-1], "ein längerer Näme"]
         assert_bits(file["embedding.content"], spaces["content"])
+
+
+def test_the_same_vectors_are_the_same_bytes_at_any_time(spaces: Spaces, tmp_path: Path) -> None:
+    write(tmp_path / "v.npz", spaces)
+    with zipfile.ZipFile(tmp_path / "v.npz") as archive:
+        assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_kaldis_own_reader_opens_what_is_kaldis(spaces: Spaces, tmp_path: Path) -> None:

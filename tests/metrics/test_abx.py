@@ -167,7 +167,7 @@ def test_the_mean_of_the_frames_is_the_clip() -> None:
     torch.nn.init.normal_(model.mean)
     clip = torch.randn(7, 3, 5).numpy()
     clips = [clip.astype(np.float16), clip[:2].astype(np.float16)]
-    found, raw = frame_embeddings(model, clips), raw_frame_embeddings(model, clips)
+    found, raw = frame_embeddings(model, clips), dict(raw_frame_embeddings(model, clips))
     assert {name: [len(part) for part in parts] for name, parts in found.items()} == {"word": [7, 2]}
     assert {name: [len(part) for part in parts] for name, parts in raw.items()} == {
         "raw.0": [7, 2],

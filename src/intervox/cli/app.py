@@ -10,6 +10,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO
 
@@ -25,7 +26,15 @@ from intervox.cli.spot import spot
 from intervox.cli.studies import ingredients, like_for_like, paper, sweep
 from intervox.cli.use import embed
 from intervox.cli.who import who
-from intervox.errors import IntervoxError, IntervoxWarning, install_command, missing_train, plain_problem
+from intervox.errors import (
+    UNDECODED,
+    IntervoxError,
+    IntervoxWarning,
+    install_command,
+    missing_train,
+    plain_problem,
+    unreadable_name,
+)
 from intervox.parallel import ended_by_interrupt, quiet_threads
 
 _NEEDED_GIB = 2
@@ -230,11 +239,16 @@ def main() -> None:
     gc.set_threshold(100_000)
     warnings.simplefilter("always", IntervoxWarning)
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: what ASCII lacks is escaped
     # With an exception, what is half written is removed.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if any(re.fullmatch(r"|--[\w-]+=", word) for word in sys.argv[1:]):
         # As a path it would be the working folder.
         _refuse("a word of the command is empty: is a variable of the shell unset?")
+    for word in sys.argv[1:]:
+        if unreadable_name(word) == UNDECODED:
+            _refuse(f"{word!r} {UNDECODED}")
     try:
         with ended_by_interrupt(_interrupted):
             sys.exit(app(prog_name="intervox", standalone_mode=False))

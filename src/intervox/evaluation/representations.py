@@ -252,27 +252,24 @@ def frame_embeddings(model: SubspaceModel, frames: Sequence[Frames]) -> dict[str
     dict
         Subspace to one array of unit vectors (frames, dim) per clip.
     """
-    joined, ends = _joined(frames)
-    return {space: np.split(found, ends) for space, found in model.project(joined).items()}
+    by_clip = [model.project(clip.astype(np.float32)) for clip in frames]
+    return {space: [found[space] for found in by_clip] for space in model.subspaces}
 
 
-def raw_frame_embeddings(model: SubspaceModel, frames: Sequence[Frames]) -> dict[str, list[Vectors]]:
+def raw_frame_embeddings(
+    model: SubspaceModel, frames: Sequence[Frames]
+) -> Iterator[tuple[str, list[Vectors]]]:
     """Scale every frame of every layer as a model of that backbone standardises it, to unit length.
 
-    Returns
-    -------
-    dict
-        ``raw.<layer>`` to one array of unit vectors (frames, dim) per clip.
+    Yields
+    ------
+    str, list
+        ``raw.<layer>``, and one array of unit vectors (frames, dim) per clip; a layer at a time, because
+        all of them are many times the subspaces.
     """
-    joined, ends = _joined(frames)
-    standard = standardised(model, joined)
-    layers = range(standard.shape[1])
-    return {f"raw.{layer}": np.split(unit(standard[:, layer]), ends) for layer in layers}
-
-
-def _joined(frames: Sequence[Frames]) -> tuple[Means, NDArray[np.int64]]:
-    """Join clips' frames, and say where each ends but the last."""
-    return np.concatenate(frames).astype(np.float32), np.cumsum([len(clip) for clip in frames])[:-1]
+    for layer in range(frames[0].shape[1]):
+        clips = (standardised(model, clip.astype(np.float32))[:, layer] for clip in frames)
+        yield f"raw.{layer}", [unit(clip) for clip in clips]
 
 
 def principal_angles(model: SubspaceModel, seed: int) -> dict[str, PrincipalAngles]:

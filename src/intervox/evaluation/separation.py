@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TypeVar
 
 import numpy as np
@@ -156,16 +156,19 @@ class SpaceEvidence:
         if not self.model or not test_set.spoken:
             return {}
         spoken = test_set.spoken
-        embedded = frame_embeddings(self.model, spoken.frames[BACKBONE])
-        embedded |= raw_frame_embeddings(self.frozen or self.model, spoken.frames[FROZEN])
+        own = frame_embeddings(self.model, spoken.frames[BACKBONE])
+        raw_layers = raw_frame_embeddings(self.frozen or self.model, spoken.frames[FROZEN])
 
-        def error(frames: Sequence[Vectors]) -> AbxError | None:
+        def error(space: str, frames: Sequence[Vectors]) -> tuple[str, AbxError | None]:
             with threadpool_limits(1):  # OpenMP counts its threads by the thread that asks
                 by_clip = dict(zip(spoken.clips.tolist(), frames, strict=True))
-                return abx_error(by_clip, spoken.grids, repeats, rng(EVALUATION_SEED, "abx.bootstrap"))
+                random = rng(EVALUATION_SEED, "abx.bootstrap")
+                return space, abx_error(by_clip, spoken.grids, repeats, random)
 
-        found = Parallel(n_jobs=workers, prefer="threads")(map(delayed(error), embedded.values()))
-        errors = {space: one for space, one in zip(embedded, found, strict=True) if one}
+        # No more spaces are embedded ahead than are measured.
+        threads = Parallel(n_jobs=workers, prefer="threads", pre_dispatch=workers)
+        found = threads(delayed(error)(*space) for space in chain(own.items(), raw_layers))
+        errors = {space: one for space, one in found if one}
         raw = [space for space in errors if space.startswith(f"{RAW}.")]
         best = min(raw, key=lambda space: errors[space].error, default=None)
         kept = [space for space in errors if space == best or space not in raw]

@@ -1,7 +1,6 @@
 """What people name as clips: paths, patterns, folders of examples, lists, a pipe; and their embeddings."""
 
 import io
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from glob import has_magic
@@ -14,7 +13,7 @@ from intervox.clips.manifest import read_paths
 from intervox.clips.paths import find_path, is_clutter, match, warn_of_skipped
 from intervox.clips.records import format_of
 from intervox.clips.text_files import as_text, open_text
-from intervox.errors import IntervoxError
+from intervox.errors import IntervoxError, unreadable_name
 from intervox.interop.lists import Ahead, NamedPath, read_entries, read_scp
 from intervox.metrics.vectors import Vectors
 
@@ -268,16 +267,5 @@ def _loaded(clip: NamedPath) -> tuple[str, Waveform | IntervoxError]:
 
 
 def _check_text(name: str) -> None:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise IntervoxError(f"the name {name!r} {_unreadable(name)}") from None
-
-
-def _unreadable(name: str) -> str:
-    """Say why a name with bytes that Python could not decode can't be used, and what to do."""
-    try:
-        os.fsencode(name).decode()
-    except UnicodeDecodeError:
-        return "is not UTF-8: rename the file"
-    return "can't be read in this locale: set PYTHONUTF8=1"
+    if reason := unreadable_name(name):
+        raise IntervoxError(f"the name {name!r} {reason}")
