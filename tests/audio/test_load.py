@@ -1,4 +1,5 @@
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,15 @@ def test_undecodable_missing_and_misshapen_sources_say_so(tmp_path: Path) -> Non
         load_audio(np.zeros((2, 16_000), np.float32))
     with pytest.raises(IntervoxError, match="give numbers"):
         load_audio(np.array(["a", "b"]))
+
+
+def test_a_path_is_as_long_as_the_system_allows(tmp_path: Path, wav: Path) -> None:
+    folder = tmp_path
+    while len(str(folder)) < 2_000:
+        folder /= "x" * 200
+    folder.mkdir(parents=True)
+    shutil.copy(wav, folder / "a.wav")
+    assert (load_audio(folder / "a.wav") == load_audio(wav)).all()
 
 
 def test_duration_of_an_unreadable_file_is_zero(tmp_path: Path, wav: Path) -> None:

@@ -41,6 +41,9 @@ prints what it makes of some of them.
 _OGG_PAGE = 65_307
 """The largest."""
 
+_LONG_NAME = 1024
+"""Bytes of a path that libsndfile does not open itself."""
+
 _ERRORS = (sf.SoundFileError, OSError, RuntimeError, TypeError, ValueError, AttributeError)
 """What opening and reading raises, libsndfile's own or that of the open file it was given."""
 
@@ -87,7 +90,7 @@ class FileRecording(Recording):
             # libsndfile refuses a CAF file that is too short, the others it reads.
             if chunk and (is_unfinished(chunk, given) or (self._missing and chunk.size_format == ">q")):
                 self._view = View(given, chunk.mend)
-            elif not self._own:
+            elif not self._own or len(os.fsencode(file)) >= _LONG_NAME:
                 self._view = View(given)
             self._sound = _Sequential(self._view or file)  # a path is read faster than through Python
             self.rate = whole_rate(self._sound.samplerate, name)
