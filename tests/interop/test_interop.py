@@ -7,6 +7,7 @@ import pickle
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -18,6 +19,7 @@ from intervox.errors import IntervoxError, IntervoxWarning
 from intervox.interop import VECTOR_FORMATS, open_writer, read_kaldi_folder, read_scp, read_vectors
 from intervox.interop.clips import examples, expand, listed, names_in
 from intervox.interop.lists import read_entries
+from tests.support.damage import damaged
 
 kaldiio = pytest.importorskip("kaldiio")
 
@@ -242,6 +244,18 @@ def test_broken_files_get_a_sentence(suffix: str, tmp_path: Path) -> None:
     for content in (b"no vectors at all", b"\x00\xff\xfe", cut, ragged):
         path.write_bytes(content)
         with pytest.raises(IntervoxError, match=path.name):
+            read_vectors(path)
+
+
+@pytest.mark.parametrize("suffix", VECTOR_FORMATS)
+def test_damaged_files_are_vectors_or_a_sentence(suffix: str, spaces: Spaces, tmp_path: Path) -> None:
+    path = tmp_path / f"v{suffix}"
+    write(path, spaces if VECTOR_FORMATS[suffix].named else {"speaker": spaces["speaker"]})
+    (path,) = [path] if path.exists() else sorted(tmp_path.glob(f"v.speaker{suffix}"))
+    content = path.read_bytes()
+    for seed in range(40):
+        path.write_bytes(damaged(content, np.random.default_rng(seed)))
+        with suppress(IntervoxError):
             read_vectors(path)
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -143,26 +144,40 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _parquet(path: Path) -> Table:
     """Read a Parquet file's columns of text; audio embedded in it becomes files in the cache folder."""
-    pa, pq = pyarrow_modules()
+    _, pq = pyarrow_modules()
     if not path.is_file():
         raise IntervoxError(f"{path} is missing: give the path of {_WHAT}")
-    try:
+    with readable_parquet(path):
         schema = pq.read_schema(path)
         # Audio and other nested columns may be larger than memory.
         wanted = [field.name for field in schema if field.name in COLUMNS or _is_text(field.type)]
         rows = pq.read_table(path, columns=wanted).to_pylist()
-    except pa.ArrowException as error:
-        raise IntervoxError(f"{path} is not a readable Parquet file ({error}): regenerate the file") from None
     columns, clips = list(schema.names), [("", "")] * len(rows)
     audio = audio_column(schema)
     if audio and not any((path.parent / str(row.get("path"))).is_file() for row in rows[:1]):
         columns = ["path", *(name for name in columns if name not in ("path", audio))]
-        clips = extract_audio(path, audio)
+        with readable_parquet(path):
+            clips = extract_audio(path, audio)
         rows = [{**row, "path": clip} for row, (_, clip) in zip(rows, clips, strict=True)]
     return columns, [
         Record(f"{path}, row {number}", row, name)
         for number, (row, (name, _)) in enumerate(zip(rows, clips, strict=True), start=1)
     ]
+
+
+@contextmanager
+def readable_parquet(path: Path) -> Iterator[None]:
+    """Turn whatever Arrow says of a damaged Parquet file into one sentence."""
+    pa, _ = pyarrow_modules()
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        if isinstance(error, FileNotFoundError) or getattr(error, "errno", None):
+            raise  # the system's, such as a folder that may not be read
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise IntervoxError(
+            f"{path} is not a readable Parquet file ({reason}): regenerate the file"
+        ) from None
 
 
 def pyarrow_modules() -> tuple[Any, Any]:

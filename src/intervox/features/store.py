@@ -5,6 +5,7 @@ Of a few clips, which frame-level measures need, every frame alone can be kept.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -194,14 +195,14 @@ def read_errors(folder: Path) -> dict[int, str]:
 def _map_shard(path: Path) -> pa.Table:
     try:
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise IntervoxError(f"{path} is damaged: delete its folder and run again") from error
 
 
 def _map_frames(path: Path) -> NDArray[np.float16]:
     try:
         return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
         raise IntervoxError(f"{path} is damaged or missing: delete its folder and run again") from error
 
 

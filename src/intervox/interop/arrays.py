@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ NAMES = "path"
 
 _UNREADABLE = (
     *(OSError, EOFError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error),
-    MemoryError,  # of a header that claims more than there is
+    *(SyntaxError, TokenError),  # of a header that is no Python
+    MemoryError,  # of one that claims more than there is
 )
 
 UNNAMED = "embedding"
@@ -72,8 +74,10 @@ def read_npy(path: Path) -> Contents:
     """Read an array (clips, dim); its rows are named by their numbers."""
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
-        raise IntervoxError(f"{path} is not a readable .npy of numbers ({error})") from None
+    except FileNotFoundError:
+        raise IntervoxError(f"{path} is missing: give the path of an .npy file") from None
+    except _UNREADABLE as error:
+        raise IntervoxError(f"{path} is not a readable .npy of numbers ({_reason(error)})") from None
     if array.ndim != 2 or array.dtype.kind != "f":
         raise IntervoxError(
             f"{path} has shape {array.shape} and type {array.dtype}: give floats (clips, dim)"
@@ -146,5 +150,8 @@ def load_npz(path: Path) -> dict[str, NDArray[Any]]:
     except FileNotFoundError:
         raise IntervoxError(f"{path} is missing: give the path of an .npz file") from None
     except _UNREADABLE as error:
-        reason = [*str(error).splitlines(), type(error).__name__][0]
-        raise IntervoxError(f"{path} is not a readable .npz of plain arrays ({reason})") from None
+        raise IntervoxError(f"{path} is not a readable .npz of plain arrays ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    return [*str(error).splitlines(), type(error).__name__][0]

@@ -21,7 +21,7 @@ from intervox.storage import atomic_path
 _BINARY = b"\0B"
 """What Kaldi begins a binary object with."""
 
-_NOT_KALDI = (ValueError, TypeError, AssertionError, RuntimeError, struct.error)
+_NOT_KALDI = (ValueError, TypeError, AssertionError, RuntimeError, MemoryError, struct.error)
 """What kaldiio's readers answer other bytes with."""
 
 

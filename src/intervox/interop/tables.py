@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from intervox.clips.records import pyarrow_modules
+from intervox.clips.records import pyarrow_modules, readable_parquet
 from intervox.errors import IntervoxError
 from intervox.interop.arrays import NAMES, Contents, WriteClip, column, space_of, stacked
 from intervox.metrics.vectors import Vectors
@@ -91,16 +91,15 @@ def write_parquet(path: Path, dims: Mapping[str, int], frames: bool) -> Iterator
 
 def read_parquet(path: Path) -> Contents:
     """Read what ``write_parquet`` wrote, or any table with such columns."""
-    pa, pq = pyarrow_modules()
-    try:
+    _, pq = pyarrow_modules()
+    with readable_parquet(path):
         table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise IntervoxError(f"{path} is not a readable Parquet file ({error})") from None
-    spaces = {}
-    for name in table.column_names:
-        if (space := space_of(name)) is not None:
-            spaces[space] = _stacked(path, name, table[name].combine_chunks())
-    names = table[NAMES].to_pylist() if NAMES in table.column_names else [str(n) for n in range(len(table))]
+        spaces = {}
+        for name in table.column_names:
+            if (space := space_of(name)) is not None:
+                spaces[space] = _stacked(path, name, table[name].combine_chunks())
+        named = NAMES in table.column_names
+        names = table[NAMES].to_pylist() if named else [str(n) for n in range(len(table))]
     return names, spaces
 
 
