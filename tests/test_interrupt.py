@@ -60,10 +60,10 @@ except KeyboardInterrupt:
 """
 
 
-def interrupt(process: "subprocess.Popen[str]") -> tuple[float, str]:
-    """Do as a terminal does at Ctrl-C: seconds until the end, and standard error."""
+def interrupt(process: "subprocess.Popen[str]", number: int = signal.SIGINT) -> tuple[float, str]:
+    """Do as a terminal does at Ctrl-C, or send another signal: seconds until the end, standard error."""
     begun = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     _, error = process.communicate(timeout=60)
     return time.monotonic() - begun, error
 
@@ -100,15 +100,21 @@ def is_alive(group: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("work", ["native", "threads", "workers", "sleeping workers", "import"])
-def test_nothing_that_runs_holds_up_an_interrupt(work: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("work", "number"),
+    [
+        *((work, signal.SIGINT) for work in ("native", "threads", "workers", "sleeping workers", "import")),
+        *((work, signal.SIGTERM) for work in ("native", "threads", "workers")),
+    ],
+)
+def test_nothing_that_runs_holds_up_an_interrupt(work: str, number: int, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "importing.py").write_text(IMPORTED)
     with started("script.py", work, cwd=tmp_path) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == SAID
-        seconds, error = interrupt(process)
-        assert process.returncode == 130
+        seconds, error = interrupt(process, number)
+        assert process.returncode == 128 + number
         assert error.strip() == "interrupted"
         assert seconds < 2
         # Nor do its workers go on without it: the group that they share is empty.

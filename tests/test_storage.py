@@ -81,6 +81,40 @@ def test_a_write_that_fails_names_the_file_that_was_asked_for(tmp_path: Path) ->
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
 
 
+LIMITED = """
+import resource, signal
+from pathlib import Path
+import numpy as np, pyarrow as pa, pyarrow.parquet as pq
+from safetensors.numpy import save_file
+from intervox.errors import IntervoxError
+from intervox.storage import atomic_path
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+values = np.random.default_rng(0).normal(size=5000)
+for write in (
+    lambda path: path.write_bytes(values.tobytes()),
+    lambda path: pq.write_table(pa.table({"x": values}), path),
+    lambda path: save_file({"x": values}, path),
+):
+    try:
+        with atomic_path(Path("file")) as temporary:
+            write(temporary)
+    except IntervoxError as error:
+        print(error)
+"""
+
+
+def test_a_file_that_gets_too_large_is_named_whoever_writes_it(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED], cwd=tmp_path, capture_output=True, text=True)
+    said = done.stdout.splitlines()
+    assert len(said) == 3, done.stderr
+    assert all(
+        line.startswith("file gets larger than its file system or `ulimit -f` allows") for line in said
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_hashes_are_of_the_value_and_broken_json_is_named(tmp_path: Path) -> None:
     assert stable_hash({"a": 1, "b": [2]}) == stable_hash({"b": [2], "a": 1})
     assert stable_hash({"a": 1}) != stable_hash({"a": 2})

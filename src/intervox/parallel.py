@@ -33,8 +33,8 @@ _JOBS_A_PROCESS = 100
 _PATIENCE = 10.0
 """Seconds to wait for a cluster's first answer."""
 
-INTERRUPTED = 128 + signal.SIGINT
-"""The exit code after Ctrl-C."""
+_ENDED_BY = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and what schedulers send; the exit code is 128 more."""
 
 _GRACE_SECONDS = 0.6
 """What an interrupted command has to end by itself; its workers have half of it."""
@@ -119,7 +119,7 @@ def give_back_memory() -> None:
 
 @contextmanager
 def ended_by_interrupt(say: Callable[[], None]) -> Iterator[None]:
-    """Let Ctrl-C end the command that this process is for, whatever it is computing, in a second or so.
+    """Let Ctrl-C or SIGTERM end the command that this process is for, whatever it computes, in a second.
 
     An interrupt is an exception in the main thread. It waits for native code to return, and then for
     the threads and workers of the step. Files are whole or absent, so nothing is lost by not waiting.
@@ -135,7 +135,7 @@ def ended_by_interrupt(say: Callable[[], None]) -> Iterator[None]:
     before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     once, ended = threading.Lock(), threading.Event()
 
-    def end() -> None:
+    def end(code: int) -> None:
         # The interpreter itself would wait for all threads, and for libraries to take themselves apart.
         if once.acquire(blocking=False):
             if sys.stderr.isatty():
@@ -144,26 +144,31 @@ def ended_by_interrupt(say: Callable[[], None]) -> Iterator[None]:
             for stream in (sys.stdout, sys.stderr):
                 with suppress(OSError, ValueError):  # nobody reads it, or it is closed
                     stream.flush()
-            os._exit(INTERRUPTED)
+            os._exit(code)
 
     def watch() -> None:
-        while (number := heard.recv(1)) and number[0] != signal.SIGINT:
+        while (number := heard.recv(1)) and number[0] not in _ENDED_BY:
             pass
         if number and not ended.wait(_GRACE_SECONDS):
-            end()
+            end(128 + number[0])
 
     sys.warnoptions.append(_TRACKER_WARNING)
     threading.Thread(target=watch, daemon=True).start()
-    raising = signal.signal(signal.SIGINT, _interrupt)
+    handlers = {
+        signal.SIGINT: signal.signal(signal.SIGINT, _interrupt),
+        # With an exception, what is half written is removed.
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number)),
+    }
     try:
         yield
     except SystemExit as leaving:
-        if leaving.code == INTERRUPTED:  # what Typer makes of an interrupt
-            end()
+        if leaving.code in [128 + number for number in _ENDED_BY]:  # Typer makes that of an interrupt
+            end(int(leaving.code or 0))
         ended.set()
         raise
     finally:
-        signal.signal(signal.SIGINT, raising)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.set_wakeup_fd(before)
         sys.warnoptions.remove(_TRACKER_WARNING)
         told.close()

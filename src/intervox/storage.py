@@ -86,7 +86,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises
     ------
     IntervoxError
-        The disk is full, or ``path`` is a folder. What was complete before stays.
+        The disk is full, the file gets too large, or ``path`` is a folder. What was complete before stays.
     OSError
         Another failure to write, with ``path`` as its file name.
     """
@@ -144,6 +144,11 @@ def _blamed_on(path: Path) -> Iterator[None]:
             raise IntervoxError(
                 f"the disk is full while writing {path}: free some space and run the same command "
                 "again; everything finished so far is kept"
+            ) from error
+        if os.strerror(errno.EFBIG) in str(error):
+            raise IntervoxError(
+                f"{path} gets larger than its file system or `ulimit -f` allows: write it elsewhere or raise "
+                "the limit, and run the same command again; everything finished so far is kept"
             ) from error
         if isinstance(error, OSError) and error.errno and f".{path.name}.{os.getpid()}@" in str(error):
             # The temporary name is ours: what the caller gave is what they can fix.

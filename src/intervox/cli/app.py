@@ -5,7 +5,6 @@ import gc
 import os
 import re
 import shutil
-import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -241,8 +240,6 @@ def main() -> None:
     warnings.showwarning = _show_warning
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: what ASCII lacks is escaped
-    # With an exception, what is half written is removed.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if any(re.fullmatch(r"|--[\w-]+=", word) for word in sys.argv[1:]):
         # As a path it would be the working folder.
         _refuse("a word of the command is empty: is a variable of the shell unset?")
