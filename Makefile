@@ -82,28 +82,33 @@ readme: .venv/run-ready
 clean:
 	rm -rf .venv runs
 
-.venv/run-ready: pyproject.toml constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Intervox needs Python 3.11 or later: make PYTHON=python3.11 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline]"
+
+.venv/run-ready: .venv/bin/python pyproject.toml constraints.txt
+	$(INSTALL) -e ".[espeak,offline]"
 	touch $@
 
 .venv/standard-ready: .venv/run-ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline,kokoro,quality,baselines,peers]"
+	$(INSTALL) -e ".[espeak,offline,kokoro,quality,baselines,peers]"
 	touch $@
 
 .venv/model-ready: .venv/standard-ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[piper,voices,adapt,export]"
+	$(INSTALL) -e ".[piper,voices,adapt,export]"
 	touch $@
 
 .venv/demo-ready: .venv/run-ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[espeak,offline,demo]"
+	$(INSTALL) -e ".[espeak,offline,demo]"
 	touch $@
 
 .venv/docs-ready: .venv/run-ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(INSTALL) -e ".[docs]"
 	touch $@
 
-.venv/dev-ready: .venv/run-ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+# What the tests import is compiled then: all of it would take a minute.
+.venv/dev-ready: .venv/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --no-compile -e ".[dev]"
 	touch $@

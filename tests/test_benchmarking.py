@@ -183,6 +183,7 @@ def test_the_command_line_measures_a_file(folder: Path, command: Command) -> Non
     assert (folder / "runs" / "mine" / "report.html").is_file()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_bad_files_end_in_one_sentence(tmp_path: Path, command: Command) -> None:
     np.savez(tmp_path / "objects.npz", embedding=np.array([{}] * 3, object))

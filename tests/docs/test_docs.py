@@ -23,8 +23,11 @@ from tests.support.documents import BUILT_IN, HUB, Reader, blocks, pages, small_
 
 pytestmark = pytest.mark.slow
 
-LONG = ("own-factor.md", "own-data.md", "own-tts.md", "tutorial.md", "wavlm.md", "depth.md", "style.md")
-"""Pages that train for minutes."""
+LONG = (
+    *("own-factor.md", "own-data.md", "own-tts.md", "tutorial.md", "wavlm.md", "depth.md", "style.md"),
+    *("export.md", "neural.md", "paper.md"),
+)
+"""Pages that train or export for minutes."""
 
 WORDS = {"yes": "yes", "no": "no", "stop": "stop"}
 DIGITS = {"0": "zero", "1": "one", "2": "two"}

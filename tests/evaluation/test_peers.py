@@ -45,6 +45,7 @@ def test_every_peer_says_what_it_is_and_has_its_name_in_tables() -> None:
     assert representation_title("leace.speaker", ["speaker"]) == "LEACE"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_resemblyzer_agrees_with_its_package(
     peer: Resemblyzer, speech: Speech, monkeypatch: pytest.MonkeyPatch

@@ -103,7 +103,7 @@ def family_model(family: str, folder: Path, used: Sequence[int] = (0, 2)) -> Sub
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "family",
-    [pytest.param(name, marks=[pytest.mark.long] * (name not in ("whisper", "wavlm-base"))) for name in MAPS],
+    [pytest.param(name, marks=[pytest.mark.long] * (name != "whisper")) for name in MAPS],
 )
 def test_every_family_and_map_gives_the_vectors_of_pytorch(family: str, tmp_path: Path) -> None:
     last = (

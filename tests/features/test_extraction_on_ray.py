@@ -68,6 +68,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_here")
 def test_ray_encodes_the_same_bytes_and_survives_a_killed_worker(tmp_path: Path) -> None:

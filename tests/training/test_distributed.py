@@ -137,7 +137,7 @@ def start(processes: int, folder: Path, home: Path | None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_processes_have_the_gradients_and_weights_of_one(
     alone: tuple[Mapping[str, NDArray[np.float64]], Path], tmp_path: Path, processes: int
 ) -> None:
