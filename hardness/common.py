@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -25,6 +26,9 @@ SAME = "same bytes"
 SAID = "one sentence"
 DONE = "done"
 GOOD = (SAME, SAID, DONE)
+
+_BAR = re.compile(r" [\d,]+/[\d,]+ .*[\d-]:[\d-]{2}:[\d-]{2}\s*$")
+"""The line of a progress bar, with its times."""
 
 CLOCKED = ("log.jsonl", "report.html")
 """Of a run's folder: files with times in them, which no two runs have in common."""
@@ -84,7 +88,11 @@ class Ended:
             return f"ends badly: code {self.code}, {self.error[-600:]}"
         if self.code in (0, 1):
             return DONE
-        lines = [line for line in self.error.splitlines() if not line.startswith("warning: ")]
+        lines = [
+            line
+            for line in self.error.splitlines()
+            if not line.startswith("warning: ") and not _BAR.search(line)
+        ]
         said = [line for line in lines if line.startswith("error: ")]
         if self.code == 2 and 1 <= len(said) <= clips and lines == said and max(map(len, said)) < 500:
             return SAID

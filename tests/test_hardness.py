@@ -32,6 +32,7 @@ from tests.cli.test_bad_input import run_main
         (Ended(1, "", "Traceback (most recent call last):\n"), "ends badly"),
         (Ended(-11, "", ""), "ends badly"),
         (Ended(3, "", "error: x\n"), "says too much or nothing"),
+        (Ended(2, "", "extracting  ━━━━ 0/7,464  0:00:09 -:--:--\nerror: a.wav is missing\n"), SAID),
     ],
 )
 def test_an_end_is_judged(ended: Ended, outcome: str) -> None:
