@@ -1,7 +1,8 @@
 """What the site takes from elsewhere: the fields of recipes, tables of other pages, pages of the repository.
 
 MkDocs calls ``on_page_markdown`` for every page. The line ``{{ recipe }}`` becomes one section for each part
-of the recipe, from its schema; ``{{ table PAGE#SECTION }}`` becomes the first table of that section.
+of the recipe, from its schema; ``<!-- table PAGE#SECTION -->``, which shows as nothing where Markdown is read
+as it is, becomes the first table of that section.
 """
 
 import inspect
@@ -23,7 +24,7 @@ from intervox.recipe.parts import Part
 
 DOCS = Path(__file__).parent
 RECIPE = "{{ recipe }}"
-TABLE = re.compile(r"\{\{ table ([\w/-]+\.md)#([\w-]+) \}\}")
+TABLE = re.compile(r"<!-- table ([\w/-]+\.md)#([\w-]+) -->")
 OF_THE_REPOSITORY = {
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",

@@ -76,7 +76,7 @@ def enrol_typed(
         raise IntervoxError(f"typed keywords are said by {' or '.join(ENGINES)}, not by {engine!r}")
     speaker = load_engine(ENGINES[engine](voices=VOICES, languages=(language,)))
     speaker.check()
-    if not phonemes(text, language):
+    if not any(map(str.isalnum, text)) or not phonemes(text, language):
         raise IntervoxError(f"nothing can be said of {text!r}: type a word or a phrase")
     near = near_misses(text, language)
     with progress_bar(f"saying {text}", 2 * VOICES + len(near) * RIVAL_VOICES, "clips") as bar:

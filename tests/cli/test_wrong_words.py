@@ -157,6 +157,10 @@ CASES: dict[str, str] = {
     "spot a.wav --examples nope": "nope is not a folder of examples",
     "spot a.wav --keywords nope.safetensors": "is not a file",
     "spot a.wav --examples x=a.wav --raw": "--raw says what comes through a pipe",
+    "spot a.wav --examples x=a.wav --engine kokoro": "--engine and --language are of --text",
+    "spot a.wav --text '!!!'": "nothing can be said of '!!!'",
+    "spot a.wav --examples x=a.wav --threshold 0 --false-alarms-per-hour 1 --background a.wav": "give one",
+    "spot a.wav --examples x=a.wav --microphone": "both given",
     # Runs and their results.
     "run nope": "there is no recipe 'nope'",
     "run nope.yaml": "nope.yaml can't be read",

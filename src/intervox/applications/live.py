@@ -64,9 +64,13 @@ def piped_chunks(raw: bool) -> tuple[Chunks, int]:
         ) from None
 
     def chunks() -> Chunks:
+        came = False
         with sound:
             while len(chunk := sound.read(size, dtype="float32", always_2d=True)):
+                came = True
                 yield chunk
+        if not came:
+            raise IntervoxError("standard input is empty: pipe a recording")
 
     size = round(CHUNK_SECONDS * sound.samplerate)
     return chunks(), sound.samplerate

@@ -56,6 +56,8 @@ def open_file(file: Any, name: str) -> Recording:
         head = _head(file)
     except _ERRORS as error:
         raise unreadable(name, error) from None
+    if not head:
+        raise unreadable(name, "it is empty")
     if is_media(head):
         return open_media(file, name)
     try:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import traceback
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,13 +18,13 @@ import typer
 
 from intervox.cli.common import JsonOption, help_without_command, show_found
 from intervox.cli.corpus import corpus_app
+from intervox.cli.embed import embed
 from intervox.cli.people import calibrate, enrol, identify
 from intervox.cli.results import compare, demo, export, tables, trials
 from intervox.cli.run import evaluate, extract, refine, run, synth
 from intervox.cli.speakers import match, verify
 from intervox.cli.spot import spot
 from intervox.cli.studies import ingredients, like_for_like, paper, sweep
-from intervox.cli.use import embed
 from intervox.cli.who import who
 from intervox.errors import (
     UNDECODED,
@@ -232,6 +233,9 @@ app.add_typer(corpus_app, name="corpus")
 
 def main() -> None:
     """Run the command line; user errors become one sentence and exit code 2."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed: else the next file that is opened would have its number
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     quiet_threads()
     # Imports make objects by the hundred thousand and next to no garbage: looking for it every few
     # hundred objects is a seventh of what a command on two clips takes.
@@ -267,6 +271,9 @@ def main() -> None:
             raise
         remedy = "free some space" if error.errno == errno.ENOSPC else "give another path or fix this one"
         _refuse(f"{error.filename or 'the disk'}: {error.strerror}; {remedy}")
+    except Exception:  # a mistake of ours; Python's own exit code would be that of the answer no
+        traceback.print_exc()
+        sys.exit(2)
 
 
 def _show_warning(

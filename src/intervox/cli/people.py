@@ -265,6 +265,7 @@ def calibrate(
     from intervox.applications.verifier import SpeakerVerifier
     from intervox.interop.clips import open_clip, people_in
 
+    SpeakerVerifier.load(people, model)  # or it is refused before anything lies beside it
     found = people_in(others)
     total = sum(map(len, found.values()))
     with FileLock(people.with_name(f".{people.name}.lock")):

@@ -46,9 +46,10 @@ def spot(
         typer.Option(help="A keyword as text, which a synthesiser says in many voices; may be repeated."),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="What says --text: espeak, or kokoro, better and slower.")
-    ] = "espeak",
-    language: Annotated[str, typer.Option(help="BCP 47 tag of --text.")] = "en",
+        str | None,
+        typer.Option(help="What says --text: espeak, or kokoro, better and slower.", show_default="espeak"),
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="BCP 47 tag of --text.", show_default="en")] = None,
     keywords: Annotated[Path | None, typer.Option(help="A file of `intervox enrol --keyword`.")] = None,
     false_alarms_per_hour: Annotated[
         float | None,
@@ -103,15 +104,25 @@ def spot(
 
     if not (examples or text or keywords):
         raise IntervoxError("say what to listen for: --examples FOLDER, --text WORDS, or --keywords FILE")
-    if bool(clips) == microphone:
+    if (engine or language) and not text:
+        raise IntervoxError("--engine and --language are of --text: give a keyword as text")
+    if clips and microphone:
+        raise IntervoxError("say where to listen: recordings and --microphone are both given")
+    if not clips and not microphone:
         raise IntervoxError("say where to listen: name recordings, - for a pipe, or --microphone")
+    if raw and PIPE not in (clips or []):
+        raise IntervoxError("--raw says what comes through a pipe: give - as the recording")
+    if threshold is not None and false_alarms_per_hour is not None:
+        raise IntervoxError("--threshold and --false-alarms-per-hour both set the threshold: give one")
     if (false_alarms_per_hour is None) == bool(background):
         raise IntervoxError("--false-alarms-per-hour and --background go together: give both or neither")
     if speaker is not None and people is None:
         raise IntervoxError("--speaker is one of --people: give a file of `intervox enrol`")
     paths = [MICROPHONE] if microphone else expand(clips or [])
     others = expand(background or [])
-    spotter = _spotter(examples or [], text or [], keywords, (engine, language), model, as_json)
+    spotter = _spotter(
+        examples or [], text or [], keywords, (engine or "espeak", language or "en"), model, as_json
+    )
     if people is not None:
         spotter.people, spotter.speaker = SpeakerVerifier.load(people, spotter.model_), speaker
     if threshold is not None:
@@ -119,8 +130,6 @@ def spot(
     if false_alarms_per_hour is not None:
         quiet = watched(others, len(others), "listening to the background", prints=False)
         spotter.set_false_alarms_per_hour(false_alarms_per_hour, map(open_clip, quiet))
-    if raw and PIPE not in paths:
-        raise IntervoxError("--raw says what comes through a pipe: give - as the recording")
     found, failed = set(), False
 
     def tell(clip: str, detection: "Detection", **more: int) -> None:
