@@ -36,7 +36,9 @@ class Subspace(nn.Module):
         super().__init__()
         used = list(range(layers) if settings.layers is None else settings.layers)
         if not used or max(used) >= layers or min(used) < 0:
-            raise IntervoxError(f"subspace layers {used}: this backbone has layers 0 to {layers - 1}")
+            raise IntervoxError(
+                f"`layers` of a subspace is {used}: this backbone has layers 0 to {layers - 1}"
+            )
         self.settings = settings
         self.used = used
         self._layers = layers
