@@ -1,5 +1,6 @@
 """A disk that is full after so many bytes, and folders that may not be written, at every step."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from hardness.common import (
     Tally,
     difference,
     digests,
+    ended,
     environment,
     intervox,
     make_clips,
     make_run,
     scaled,
+    words,
 )
 
 STEPS = {"synth": "corpus", "extract": "features", "refine": "model", "evaluate": "metrics.json"}
@@ -62,10 +65,10 @@ def run(share: float, folder: Path) -> list[Tally]:
             ("embed", *clips, "--out", "vectors.npz"),
             ("embed", *clips, "--space", "speaker", "--out", "vectors.npy"),
         ]
-        for words in commands:
-            first = _limited(limit, *words, cwd=work)
+        for given in commands:
+            first = _limited(limit, *given, cwd=work)
             left = list(work.glob(".*.tmp"))
-            small.add("leaves temporary files" if left else first.outcome, f"{words}, {limit} bytes")
+            small.add("leaves temporary files" if left else first.outcome, f"{given}, {limit} bytes")
     return [full, small, _tmpfs(folder), _read_only(undisturbed, folder, clips)]
 
 
@@ -105,55 +108,43 @@ def _tmpfs(folder: Path) -> Tally:
         return tally
     try:
         for _ in range(2):
-            ended = intervox("run", "mini", "--folder", place / "run", cwd=folder)
-            tally.add(ended.outcome if ended.code else "ends well on a full disk", "run mini")
+            end = intervox("run", "mini", "--folder", place / "run", cwd=folder)
+            tally.add(end.outcome if end.code else "ends well on a full disk", "run mini")
     finally:
         subprocess.run(["umount", place], check=False)
     return tally
 
 
 def _read_only(undisturbed: Path, folder: Path, clips: list[Path]) -> Tally:
-    """Forbid to write into each folder of a run; root is asked to be somebody else."""
+    """Forbid to write into each folder of a run, which root could do all the same: it loses that right."""
     tally = Tally("read-only folders")
     for step in STEPS:
         work = _before(step, undisturbed, folder / "read-only")
         _forbid(work)
-        tally.add(_as_nobody("run", "mini", "--folder", work, cwd=folder).outcome, step)
+        tally.add(_unprivileged("run", "mini", "--folder", work, cwd=folder).outcome, step)
         _allow(work)
         shutil.rmtree(work)
     closed = folder / "closed"
     closed.mkdir(exist_ok=True)
     _forbid(closed)
-    for words in (
+    for given in (
         ("enrol", "alice", clips[0], "--into", closed / "people.safetensors"),
         ("embed", clips[0], "--out", closed / "vectors.npz"),
         ("export", "--out", closed / "exported"),
         ("synth", "mini", "--folder", closed / "run"),
     ):
-        ended = _as_nobody(*words, cwd=folder)
-        tally.add(ended.outcome if ended.code == 2 else f"ends with {ended.code}", f"{words[0]} into it")
+        end = _unprivileged(*given, cwd=folder)
+        tally.add(end.outcome if end.code == 2 else f"ends with {end.code}", f"{given[0]} into it")
     _allow(closed)
     return tally
 
 
-def _as_nobody(*words: str | Path, cwd: Path) -> Ended:
+def _unprivileged(*given: str | Path, cwd: Path) -> Ended:
     """Run a command without root's right to write anywhere."""
-    code = (
-        "import os, sys\n"
-        "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
-        "from intervox.cli.app import main\n"
-        "sys.argv = ['intervox', *sys.argv[1:]]\n"
-        "main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)],
-        cwd=cwd,
-        env=environment(HOME="/nonexistent", INTERVOX_CACHE=str(cwd / "closed-cache")),
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    capabilities = "-dac_override,-dac_read_search"
+    dropped = ["setpriv", "--bounding-set", capabilities, "--inh-caps", capabilities]
+    env = {"INTERVOX_CACHE": str(cwd / "closed-cache")}
+    return ended([*(dropped if os.geteuid() == 0 else []), *words(*given)], cwd, env)
 
 
 def _forbid(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """The commands that enrol names, and tell many people apart: enrol, identify, calibrate."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
@@ -76,8 +77,6 @@ def enrol(
     intervox enrol --keyword yes 'yes/*.wav' --into words.safetensors
     intervox enrol --keyword words/ --into words.safetensors
     """
-    from filelock import FileLock
-
     from intervox.applications.spotter import KeywordSpotter
     from intervox.applications.verifier import SpeakerVerifier
     from intervox.audio import AudioSource, Waveform, load_audio
@@ -95,8 +94,7 @@ def enrol(
     kind = KeywordSpotter if keyword else SpeakerVerifier
     warnings: dict[str, str] = {}
     into.parent.mkdir(parents=True, exist_ok=True)
-    # Two that enrol into one file at a time take turns: neither loses what the other adds.
-    with FileLock(into.with_name(f".{into.name}.lock")):
+    with _turn(into):
         enrolled = kind.load(into, model) if into.exists() else kind(open_model(model))
         read = watched(chain.from_iterable(found.values()), total, "enrolling", prints=False)
         for each, paths in found.items():
@@ -116,6 +114,22 @@ def enrol(
             f"{each}: {said}; {into} knows {', '.join(names)}",
             as_json,
         )
+
+
+@contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Let commands that add to one file take turns: none loses what another adds."""
+    from filelock import FileLock
+
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire()
+    except OSError as error:  # the file is what the user has named
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _examples(name: str, clips: list[str] | None, as_json: bool) -> dict[str, list[str]]:
@@ -260,15 +274,13 @@ def calibrate(
     intervox calibrate people.safetensors --others strangers/ --false-accept-rate 0.001
     intervox verify people.safetensors new.wav --speaker alice
     """
-    from filelock import FileLock
-
     from intervox.applications.verifier import SpeakerVerifier
     from intervox.interop.clips import open_clip, people_in
 
     SpeakerVerifier.load(people, model)  # or it is refused before anything lies beside it
     found = people_in(others)
     total = sum(map(len, found.values()))
-    with FileLock(people.with_name(f".{people.name}.lock")):
+    with _turn(people):
         verifier = SpeakerVerifier.load(people, model)
         read = watched(chain.from_iterable(found.values()), total, "listening", prints=False)
         strangers = {name: map(open_clip, islice(read, len(clips))) for name, clips in found.items()}
