@@ -354,4 +354,6 @@ def _begin_worker(wanted: Connection, threads: str | None) -> None:
 
 
 def _leave(_signal: int, _frame: object) -> NoReturn:
+    # Where native code calls back, as when sound is encoded, the exception is ignored, but printed.
+    sys.unraisablehook = lambda _unraisable: None
     sys.exit(1)
