@@ -379,3 +379,17 @@ def test_a_bad_recording_is_found_before_anything_is_rendered(noises: Path, tmp_
 def test_the_room_that_a_label_describes_is_the_one_that_is_simulated(tmp_path: Path) -> None:
     for index, response in enumerate(room_responses(3, 5, tmp_path)):
         assert len(response) == int(draw_room(5, index).t60 * SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "zeroed", "short"])
+def test_a_damaged_bank_of_rooms_is_simulated_again(damage: str, tmp_path: Path) -> None:
+    rooms = room_responses(2, 5, tmp_path)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    if damage == "short":
+        np.savez(path, rooms[0])
+    else:
+        path.write_bytes({"empty": b"", "cut": whole[:1000], "zeroed": bytes(len(whole))}[damage])
+    for room, again in zip(rooms, room_responses(2, 5, tmp_path), strict=True):
+        assert (room == again).all()
+    assert path.read_bytes() == whole

@@ -4,6 +4,8 @@ A room is drawn from a seed and described without being simulated; a bank is sim
 """
 
 import hashlib
+import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -112,12 +114,15 @@ def room_responses(count: int, seed: int, folder: Path) -> tuple[Waveform, ...]:
     They begin at the direct path and have unit energy, so a room neither delays nor amplifies.
     """
     path = folder / f"rooms-{seed}-{count}.npz"
-    if not path.exists():
-        bank = [_simulate(seed, index) for index in range(count)]
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, *bank)
-    with np.load(path, allow_pickle=False) as stored:
-        return tuple(stored[f"arr_{index}"] for index in range(count))
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return tuple(stored[f"arr_{index}"] for index in range(count))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        # Not there yet, or damaged: it says nothing that can't be simulated again.
+        bank = tuple(_simulate(seed, index) for index in range(count))
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, *bank)
+    return bank
 
 
 def _draw_room(index: int, random: np.random.Generator) -> Room:
