@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from intervox.errors import IntervoxError
-from intervox.storage import StepFolder, atomic_path, read_json, scratch_folder, stable_hash
+from intervox.storage import StepFolder, atomic_path, map_npy, read_json, scratch_folder, stable_hash
 
 
 def test_a_step_is_continued_replaced_or_refused(tmp_path: Path) -> None:
@@ -113,6 +113,20 @@ def test_a_file_that_gets_too_large_is_named_whoever_writes_it(tmp_path: Path) -
         line.startswith("file gets larger than its file system or `ulimit -f` allows") for line in said
     )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["absent", "empty", "cut", "zeroed", "no Python"])
+def test_a_damaged_array_is_named(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "frames.npy"
+    np.save(path, np.arange(100))
+    assert (map_npy(path) == np.arange(100)).all()
+    whole = path.read_bytes()
+    path.unlink()
+    broken = {"empty": b"", "cut": whole[:200], "zeroed": bytes(500), "no Python": whole.replace(b"}", b"(")}
+    if damage != "absent":
+        path.write_bytes(broken[damage])
+    with pytest.raises(IntervoxError, match=r"frames\.npy is damaged or missing: delete its folder"):
+        map_npy(path)
 
 
 def test_hashes_are_of_the_value_and_broken_json_is_named(tmp_path: Path) -> None:

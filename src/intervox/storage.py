@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,20 @@ def growing_npy(
         yield append
         file.seek(0)
         header()
+
+
+def map_npy(path: Path) -> NDArray[Any]:
+    """Map an ``.npy`` file of a step's folder into memory.
+
+    Raises
+    ------
+    IntervoxError
+        It is damaged or missing.
+    """
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
+        raise IntervoxError(f"{path} is damaged or missing: delete its folder and run again") from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -5,7 +5,6 @@ Of a few clips, which frame-level measures need, every frame alone can be kept.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from intervox.backbones.base import Backbone
 from intervox.clips.batches import by_length
 from intervox.clips.source import ClipSource
 from intervox.errors import IntervoxError
-from intervox.storage import StepFolder, atomic_path, growing_npy, read_json, stable_hash
+from intervox.storage import StepFolder, atomic_path, growing_npy, map_npy, read_json, stable_hash
 
 Frames = NDArray[np.float16]
 """Every frame of a clip, shape (frames, layers, dim)."""
@@ -62,7 +61,7 @@ class Features:
         self.has_frames: bool = self.about["frames"]
         self._states: list[NDArray[np.float16]] = []
         if self.has_frames:
-            self._states = [_map_frames(frames_path(folder, index)) for index in range(len(paths))]
+            self._states = [map_npy(frames_path(folder, index)) for index in range(len(paths))]
         self._first = self._first_frames()
 
     def __len__(self) -> int:
@@ -199,13 +198,6 @@ def _map_shard(path: Path) -> pa.Table:
         raise IntervoxError(f"{path} is damaged: delete its folder and run again") from error
 
 
-def _map_frames(path: Path) -> NDArray[np.float16]:
-    try:
-        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:
-        raise IntervoxError(f"{path} is damaged or missing: delete its folder and run again") from error
-
-
 def _column(table: pa.Table, name: str) -> NDArray[Any]:
     # A shard is one chunk. Combining it copies even that one out of the mapped file, all means of it.
     column = table[name].chunk(0) if table[name].num_chunks == 1 else table[name].combine_chunks()
@@ -240,8 +232,8 @@ def extract_frames(
     if not step.complete:
         _write_frames(source, rows, backbone, folder, seconds)
         step.finish()
-    frames = np.load(folder / "frames.npy", mmap_mode="r")
-    return np.split(frames, np.cumsum(np.load(folder / "counts.npy"))[:-1])
+    frames, counts = (map_npy(folder / name) for name in ("frames.npy", "counts.npy"))
+    return np.split(frames, np.cumsum(counts)[:-1])
 
 
 def _write_frames(

@@ -9,7 +9,7 @@ from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
 from intervox.progress import progress_bar
-from intervox.storage import StepFolder, atomic_path, check_disk, read_json, stable_hash
+from intervox.storage import StepFolder, atomic_path, check_disk, map_npy, read_json, stable_hash
 
 _VERSION = 1
 _FULL_SCALE = 32767
@@ -27,8 +27,8 @@ class Waves:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         paths = sorted(folder.glob("samples-*.npy"))
-        self._samples = [np.load(path, mmap_mode="r") for path in paths]
-        ends = [np.load(folder / path.name.replace("samples", "ends")) for path in paths]
+        self._samples = [map_npy(path) for path in paths]
+        ends = [map_npy(folder / path.name.replace("samples", "ends")) for path in paths]
         self._ends = ends
         self._starts = np.cumsum([0, *(len(part) for part in ends)])
 
@@ -94,7 +94,7 @@ def _decode_shard(corpus: Corpus, index: int, folder: Path) -> int:
     """Write one shard's samples, one clip after the other, and where each ends; returns its clips."""
     samples, ends = folder / f"samples-{index:05d}.npy", folder / f"ends-{index:05d}.npy"
     if ends.exists():
-        return len(np.load(ends))
+        return len(map_npy(ends))
     waves = [clip.wave for clip in corpus.load_shard(index)]
     joined = np.concatenate([np.zeros(0, np.float32) if wave is None else wave for wave in waves])
     _save(samples, np.round(np.clip(joined, -1, 1) * _FULL_SCALE).astype(np.int16))
