@@ -13,7 +13,7 @@ from hardness.common import Tally, difference, digests, intervox, make_run, scal
 FILES = 100
 BLOCK = 4096
 UNREAD = ("README.md", "corpus/rooms-")
-"""Cards, which are for people to edit, and the rooms of a finished corpus: no step reads or writes them again."""
+"""Cards, which are for people to edit, and the rooms of a finished corpus: no step reads them again."""
 
 HOWS = ("empty", "cut", "zeroed", "zeros from a block on")
 
