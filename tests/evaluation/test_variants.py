@@ -73,7 +73,7 @@ def test_overrides_reach_the_recipe_and_nothing_else_does(corpus: Setting) -> No
         ({"loss.denominator": "most"}, "`loss.denominator` is 'most': it must be 'all' or 'negatives'"),
         ({"training.steps": -1}, "`training.steps` is -1: it must be at least 0"),
         ({"loss": 3}, "`loss` is 3: it must be a mapping"),
-        ({"subspaces.speaker.layers": [0, 9]}, r"layers \[0, 9\].*layers 0 to 1"),
+        ({"subspaces.speaker.layers": [0, 9]}, r"`layers` of a subspace is \[0, 9\]: .*layers 0 to 1"),
         ({"subspaces.speaker.factor": "engine"}, "a speaker and a content subspace"),
         ({"subspaces.speaker.erase": ["mood"]}, "no column 'mood'"),
         ({"loss.within": "mood"}, "no column 'mood'"),
