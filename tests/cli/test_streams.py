@@ -35,10 +35,16 @@ def test_standard_input_without_anything_is_an_error(words: str, closed: str, wa
     assert said[0].startswith("error: ")
 
 
+@pytest.mark.parametrize(
+    "mistake", [ZeroDivisionError(), OSError("no file"), ModuleNotFoundError(name="intervox.gone")]
+)
 def test_a_mistake_of_ours_is_not_the_answer_no(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mistake: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(app, "app", lambda **_: 1 / 0)
+    def fail(**_: object) -> None:
+        raise mistake
+
+    monkeypatch.setattr(app, "app", fail)
     code, _, error = run_main(monkeypatch, capsys, "verify", "a.wav", "b.wav")
     assert code == 2
-    assert "ZeroDivisionError" in error
+    assert f"{type(mistake).__name__}" in error.splitlines()[-1]

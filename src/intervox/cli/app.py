@@ -262,18 +262,17 @@ def main() -> None:
     except ModuleNotFoundError as error:
         lacking = missing_train(error, "this command")
         if lacking is error:
-            raise
+            _fail()
         _refuse(str(lacking))
     except MemoryError:
         _refuse("there is not enough memory for this: free some, or give less at a time")
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
-            raise
+            _fail()
         remedy = "free some space" if error.errno == errno.ENOSPC else "give another path or fix this one"
         _refuse(f"{error.filename or 'the disk'}: {error.strerror}; {remedy}")
-    except Exception:  # a mistake of ours; Python's own exit code would be that of the answer no
-        traceback.print_exc()
-        sys.exit(2)
+    except Exception:
+        _fail()
 
 
 def _show_warning(
@@ -315,6 +314,12 @@ def _usage(error: Any) -> str:
         said = str(error.format_message()).rstrip(".")
         said = said[:1].lower() + said[1:]
     return f"{said}; see `{error.ctx.command_path if error.ctx else 'intervox'} --help`"
+
+
+def _fail() -> NoReturn:
+    """Show a mistake of ours; Python's own exit code would be that of the answer no."""
+    traceback.print_exc()
+    sys.exit(2)
 
 
 def _refuse(message: str) -> NoReturn:

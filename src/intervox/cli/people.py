@@ -277,11 +277,11 @@ def calibrate(
     from intervox.applications.verifier import SpeakerVerifier
     from intervox.interop.clips import open_clip, people_in
 
-    SpeakerVerifier.load(people, model)  # or it is refused before anything lies beside it
+    known = SpeakerVerifier.load(people, model)  # or it is refused before anything lies beside it
     found = people_in(others)
     total = sum(map(len, found.values()))
     with _turn(people):
-        verifier = SpeakerVerifier.load(people, model)
+        verifier = SpeakerVerifier.load(people, known.model_)
         read = watched(chain.from_iterable(found.values()), total, "listening", prints=False)
         strangers = {name: map(open_clip, islice(read, len(clips))) for name, clips in found.items()}
         shown = verifier.calibrate(strangers, false_accept_rate, anybody, normalise)
