@@ -119,7 +119,6 @@ def observational_representations(
     """
     training = recipe.training.model_copy(update={"batches": OBSERVATIONAL})
     model = refine(cells, features, recipe.model_copy(update={"training": training}), folder)
-    (folder / "README.md").unlink(missing_ok=True)  # it is trained to be measured, and is nobody's model
     return [replace(r, name=f"{OBSERVATIONAL}.{r.name}") for r in subspace_representations(model)]
 
 
