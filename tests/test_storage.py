@@ -13,37 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from intervox.errors import IntervoxError
-from intervox.storage import StepFolder, atomic_path, map_npy, read_json, scratch_folder, stable_hash
-
-
-def test_a_step_is_continued_replaced_or_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "step"
-    step = StepFolder(folder, "a")
-    (folder / "shard").write_text("x")
-    assert not step.complete
-    step.finish()
-    assert StepFolder(folder, "a").complete
-    assert (folder / "shard").exists()
-    assert not StepFolder(folder, "b").complete
-    assert not (folder / "shard").exists()
-    foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    (foreign / "thesis.txt").write_text("mine")
-    with pytest.raises(IntervoxError, match="did not write"):
-        StepFolder(foreign, "a")
-    assert (foreign / "thesis.txt").exists()
-
-
-def test_what_a_kill_leaves_can_be_resumed(tmp_path: Path) -> None:
-    """Killed before the first rename, and killed while another key's folder was being removed."""
-    (tmp_path / "early").mkdir()
-    (tmp_path / "early" / ".step.json.123.tmp").write_text("{")
-    assert not StepFolder(tmp_path / "early", "a").complete
-    half = tmp_path / ".late.discarded"
-    half.mkdir()
-    (half / "shard").write_text("old")
-    assert not StepFolder(tmp_path / "late", "b").complete
-    assert not half.exists()
+from intervox.storage import atomic_path, map_npy, read_json, scratch_folder, stable_hash
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def evaluate(run: Run) -> Metrics:
     from intervox.evaluation.matching import matching_on_held_out
     from intervox.evaluation.protocols import find_protocols
     from intervox.evaluation.systems import calibrate, compared_in_run, default_decisions, draw_references
+    from intervox.model.files import CARD
     from intervox.model.model import SubspaceModel
     from intervox.reporting.report import Made
     from intervox.reporting.results import (
@@ -85,12 +86,12 @@ def evaluate(run: Run) -> Metrics:
         model_card,
         write_results,
     )
-    from intervox.training.refine import training_record
+    from intervox.training.refine import CHANGED_LATER, finished_training
 
     recipe, settings = run.recipe, run.recipe.evaluation
     corpus, features = open_features(run)
     model_folder = run.folder / "model"
-    training = training_record(model_folder, features, recipe)
+    step, training = finished_training(model_folder, features, recipe)
     measured_on = protocols_key(find_protocols(settings.protocols, settings.max_clips))
     key = stable_hash([GENERATION, training.key, corpus.key, recipe.model_dump(mode="json"), measured_on])
     with logged(run, "evaluate"):
@@ -114,8 +115,9 @@ def evaluate(run: Run) -> Metrics:
             model.matching = matching
         if references := draw_references(model, test_sets):
             model.references = references
-        model.save_pretrained(model_folder)
-        write_bytes(model_folder / "README.md", model_card(found, backbone, corpus.about).encode())
+        with step.changed(CHANGED_LATER) as folder:
+            model.save_pretrained(folder)
+            write_bytes(folder / CARD, model_card(found, backbone, corpus.about).encode())
         made = Made(recipe, corpus, model.layer_weights(), training.history)
         write_results(run.folder, found, compared, test_sets, made, settings.recordings)
         finish_results(run.folder, key)

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and step folders that know what they were made from."""
+"""Files that are whole or absent, hashes, and room on the disk and in memory."""
 
 import errno
 import glob
@@ -55,7 +55,7 @@ def temporary_path(path: Path) -> Path:
     for other in path.parent.glob(f".{glob.escape(path.name)}.*@{glob.escape(host)}.tmp"):
         number = other.name.removesuffix(f"@{host}.tmp").rpartition(".")[2]
         if number.isdecimal() and not _runs(int(number)):
-            _remove(other)
+            remove(other)
     return path.with_name(f".{path.name}.{os.getpid()}@{host}.tmp")
 
 
@@ -69,7 +69,8 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -127,12 +128,12 @@ def scratch_folder(path: Path) -> Iterator[Path]:
     with _blamed_on(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = temporary_path(path)
-        _remove(folder)
+        remove(folder)
         folder.mkdir()
         try:
             yield folder
         finally:
-            _remove(folder)
+            remove(folder)
 
 
 @contextmanager
@@ -212,6 +213,19 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Link a file to another name, or copy it where that is on another disk."""
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def is_torn_text(path: Path) -> bool:
+    """Say whether a text of ours is missing or lacks the end of its last line, as after a power cut."""
+    return not (path.exists() and path.read_bytes().endswith(b"\n"))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically, with non-finite numbers refused."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -279,42 +293,3 @@ def check_disk(what: str, needed: float, folder: Path, remedy: str) -> None:
 
 def _gib(size: float) -> str:
     return f"{size / 2**30:,.1f} GiB"
-
-
-class StepFolder:
-    """A folder that one step fills, keyed by a hash of everything the step depends on.
-
-    Reopened with the same key, a partly filled folder is continued and a complete one reused.
-    Reopened with another key, what the step itself wrote before is removed first.
-    """
-
-    RECORD = "step.json"
-
-    def __init__(self, path: Path, key: str) -> None:
-        self.path = path
-        self.key = key
-        discarded = path.with_name(f".{path.name}.discarded")
-        record = path / self.RECORD
-        if record.exists() and read_json(record).get("key") != key:
-            # Renamed before it is removed: a kill in between leaves nothing that looks like ours.
-            shutil.rmtree(discarded, ignore_errors=True)
-            path.rename(discarded)
-        shutil.rmtree(discarded, ignore_errors=True)
-        for leftover in path.rglob(".*.tmp"):
-            _remove(leftover)
-        if record.exists():
-            return
-        if path.exists() and any(path.iterdir()):
-            raise IntervoxError(
-                f"{path} holds files that Intervox did not write: choose another folder or empty it"
-            )
-        write_json(record, {"key": key, "complete": False})
-
-    @property
-    def complete(self) -> bool:
-        """Whether the step ran to its end with this key."""
-        return bool(read_json(self.path / self.RECORD)["complete"])
-
-    def finish(self) -> None:
-        """Mark the step as complete; call it after the last output is in place."""
-        write_json(self.path / self.RECORD, {"key": self.key, "complete": True})

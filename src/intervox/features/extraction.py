@@ -19,7 +19,8 @@ from intervox.features.store import Features, Frames, frames_path, read_errors, 
 from intervox.parallel import Pool, give_back_memory, run_jobs
 from intervox.progress import progress_bar
 from intervox.recipe import FeatureSettings
-from intervox.storage import StepFolder, check_disk, growing_npy, stable_hash, write_json
+from intervox.steps import StepFolder
+from intervox.storage import check_disk, growing_npy, stable_hash, write_json
 
 SCHEMA_VERSION = 1
 
@@ -98,8 +99,7 @@ def _extract_shards(
     frames: bool,
     pool: Pool,
 ) -> None:
-    # The frames of a shard are written first: where the shard is there, so are they.
-    todo = [index for index in range(source.shard_count) if not shard_path(folder, index).exists()]
+    todo = [index for index in range(source.shard_count) if not _is_made(folder, index, frames)]
     share = source.clip_count / max(source.shard_count, 1)
     done = source.clip_count - round(share * len(todo))
     a_clip = _BYTES_A_NUMBER * encoder.layers * encoder.dim * (1 + frames * _LEAST_FRAMES)
@@ -145,6 +145,10 @@ def _extract_shards(
             for shard in together(delayed(work_here)(index) for index in todo):
                 keep(shard)
             give_back_memory()
+
+
+def _is_made(folder: Path, index: int, frames: bool) -> bool:
+    return shard_path(folder, index).exists() and (not frames or frames_path(folder, index).exists())
 
 
 @contextmanager

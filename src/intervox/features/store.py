@@ -16,7 +16,8 @@ from intervox.backbones.base import Backbone
 from intervox.clips.batches import by_length
 from intervox.clips.source import ClipSource
 from intervox.errors import IntervoxError
-from intervox.storage import StepFolder, atomic_path, growing_npy, map_npy, read_json, stable_hash
+from intervox.steps import StepFolder
+from intervox.storage import atomic_path, growing_npy, map_npy, read_json, stable_hash
 
 Frames = NDArray[np.float16]
 """Every frame of a clip, shape (frames, layers, dim)."""

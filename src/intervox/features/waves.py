@@ -9,7 +9,8 @@ from intervox.audio import SAMPLE_RATE, Waveform
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
 from intervox.progress import progress_bar
-from intervox.storage import StepFolder, atomic_path, check_disk, map_npy, read_json, stable_hash
+from intervox.steps import StepFolder
+from intervox.storage import atomic_path, check_disk, map_npy, read_json, stable_hash
 
 _VERSION = 1
 _FULL_SCALE = 32767
@@ -43,7 +44,7 @@ class Waves:
         """
         record = folder / StepFolder.RECORD
         said = read_json(record) if record.exists() else {}
-        if said != {"key": _key(corpus), "complete": True}:
+        if said.get("key") != _key(corpus) or not said.get("complete"):
             raise IntervoxError(f"{folder} lacks the audio of this corpus: run `intervox extract` first")
         return cls(folder)
 
@@ -93,7 +94,7 @@ def _key(corpus: Corpus) -> str:
 def _decode_shard(corpus: Corpus, index: int, folder: Path) -> int:
     """Write one shard's samples, one clip after the other, and where each ends; returns its clips."""
     samples, ends = folder / f"samples-{index:05d}.npy", folder / f"ends-{index:05d}.npy"
-    if ends.exists():
+    if ends.exists() and samples.exists():
         return len(map_npy(ends))
     waves = [clip.wave for clip in corpus.load_shard(index)]
     joined = np.concatenate([np.zeros(0, np.float32) if wave is None else wave for wave in waves])

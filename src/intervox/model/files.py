@@ -5,9 +5,7 @@ A command imports this before its settings are made: NumPy is not loaded here.
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
@@ -27,6 +25,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 FILES = (CONFIG, WEIGHTS)
 GRAPH = "model.onnx"
+CARD = "README.md"
 
 REFERENCE = "reference_"
 """Before a subspace's name: the tensor of its references."""
@@ -115,7 +114,7 @@ def model_key(fingerprint: str, window_seconds: float, tensors: Mapping[str, Any
 
 def copy_backbone(source: Path, folder: Path) -> None:
     """Make a model's folder whole: link its backbone's files into it, or copy them from another disk."""
-    from intervox.storage import atomic_path
+    from intervox.storage import atomic_path, link_or_copy
 
     if folder.is_dir() and folder.samefile(source):
         return
@@ -123,10 +122,7 @@ def copy_backbone(source: Path, folder: Path) -> None:
     for file in (*source.glob("*.json"), *source.glob("*.safetensors")):
         with atomic_path(folder / file.name) as temporary:
             temporary.unlink()
-            try:
-                os.link(file.resolve(), temporary)
-            except OSError:
-                shutil.copyfile(file, temporary)
+            link_or_copy(file, temporary)
 
 
 @contextmanager

@@ -215,7 +215,7 @@ class SubspaceModel(
 
     def generate_model_card(self, *_arguments: Any, **_options: Any) -> ModelCard:
         """Describe a model that was not measured yet; a run's evaluation writes the real card."""
-        spaces = ", ".join(f"{name} ({factor})" for name, factor in self.factors.items())
+        spaces = ", ".join(f"{name} ({factor})" for name, factor in sorted(self.factors.items()))
         backbone = "a backbone of their own" if Path(self.backbone_name).is_dir() else self.backbone_name
         return ModelCard(
             "---\nlibrary_name: intervox\nlicense: apache-2.0\n---\n\n"

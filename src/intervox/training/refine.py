@@ -15,11 +15,12 @@ from intervox.corpus.plan.design import plan_factors
 from intervox.errors import IntervoxError
 from intervox.features.store import Features
 from intervox.features.waves import Waves
-from intervox.model.files import OWN_BACKBONE
+from intervox.model.files import CARD, CONFIG, OWN_BACKBONE
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import TrainingSettings
-from intervox.storage import StepFolder, check_memory, stable_hash
+from intervox.steps import StepFolder
+from intervox.storage import check_memory, stable_hash
 from intervox.training.cells import check_columns, no_validation_cells, training_cells, validation_cells
 from intervox.training.checkpoint import CHECKPOINT, Progress, TrainingRecord
 from intervox.training.encoder import TrainableEncoder
@@ -31,6 +32,10 @@ from intervox.training.start import bare_model, label_columns, prepare
 from intervox.training.validation import Validation
 
 SCHEMA_VERSION = 4
+
+CHANGED_LATER = (CONFIG, CARD, CHECKPOINT)
+"""Files of a finished training's folder that other commands and people change, or that go."""
+
 _BYTES_A_WEIGHT = 16
 """In training: itself, its gradient, and AdamW's two moments, in fp32."""
 
@@ -109,7 +114,7 @@ def _keep(model: SubspaceModel, done: Progress, step: StepFolder) -> None:
     model.save_pretrained(step.path)
     logged = {"history": done.history, "validation": done.validation, "best_step": done.best_step}
     TrainingRecord(key=step.key, **logged).write(step.path)
-    step.finish()
+    step.finish(CHANGED_LATER)
     (step.path / CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -254,18 +259,21 @@ def _encoder_key(recipe: Recipe) -> list[Any]:
     return [recipe.encoder.model_dump(mode="json"), recipe.features.batch_seconds]
 
 
-def training_record(folder: Path, features: Features, recipe: Recipe) -> TrainingRecord:
-    """Read how the model in a folder was trained.
+def finished_training(folder: Path, features: Features, recipe: Recipe) -> tuple[StepFolder, TrainingRecord]:
+    """Open the folder of a trained model, and read how it was trained.
 
     Raises
     ------
     IntervoxError
-        There is none, or it is that of another recipe.
+        There is none, it is that of another recipe, or it is damaged.
     """
     record = TrainingRecord.read(folder)
     if record.key != training_key(features, recipe):
         raise IntervoxError(f"{folder} was refined by another recipe: run `intervox refine` first")
-    return record
+    step = StepFolder(folder, record.key)
+    if not step.complete:
+        raise IntervoxError(f"{folder} is not a finished training: run `intervox refine` first")
+    return step, record
 
 
 def _validation(cells: pa.Table, features: Features, recipe: Recipe) -> Validation:

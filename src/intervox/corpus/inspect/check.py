@@ -29,7 +29,8 @@ from intervox.corpus.inspect.check_labels import label_findings
 from intervox.errors import IntervoxError
 from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
-from intervox.storage import StepFolder, read_json
+from intervox.steps import StepFolder
+from intervox.storage import read_json
 
 _HOURS_TOLERANCE = 0.01
 _UNFINISHED = (

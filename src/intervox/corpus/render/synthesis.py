@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from intervox.clips.corpus import ABOUT, PLAN, Corpus, read_parquet, shard_path
+from intervox.clips.corpus import ABOUT, CARD, PLAN, Corpus, read_parquet, shard_path
 from intervox.clips.schema import CELL_SCHEMA, CorpusFacts, EngineFacts, VoiceFacts, read_cells
 from intervox.clips.source import check_failures
 from intervox.corpus.acoustics.conditions import condition_bank
@@ -25,7 +25,8 @@ from intervox.parallel import Pool, run_jobs
 from intervox.progress import progress_bar
 from intervox.recipe.corpus import CastingSettings, ConditionSettings, CorpusRecipe
 from intervox.recipe.engines import EngineSettings
-from intervox.storage import GENERATION, StepFolder, atomic_path, stable_hash, write_bytes, write_json
+from intervox.steps import StepFolder
+from intervox.storage import GENERATION, atomic_path, is_torn_text, stable_hash, write_bytes, write_json
 
 SCHEMA_VERSION = 2
 """Of the corpus' format."""
@@ -99,7 +100,9 @@ def _make(
         load_engine(settings).check()
     key = corpus_key(recipe, seed)
     step = StepFolder(folder, key)
-    if step.complete and _is_whole(folder, recipe):
+    if step.complete:
+        if is_torn_text(folder / CARD):
+            write_bytes(folder / CARD, corpus_card(folder).encode())
         return Corpus(folder)
     table = plan()
     with atomic_path(folder / PLAN) as temporary:
@@ -118,7 +121,7 @@ def _make(
 
         run_jobs(render_shard, jobs, len(todo), pool or Pool(), keep)
     _finish(folder, key, seed, recipe, table, casting)
-    step.finish()
+    step.finish(but=[CARD])
     return Corpus(folder)
 
 
@@ -139,12 +142,6 @@ def corpus_key(recipe: CorpusRecipe, seed: int) -> str:
             lexicons_key(),
         ]
     )
-
-
-def _is_whole(folder: Path, recipe: CorpusRecipe) -> bool:
-    """Whether all that a finished synthesis leaves is still there, as far as the files' ends tell."""
-    there = (folder / ABOUT).exists() and _is_readable(folder / PLAN)
-    return there and not _unmade(folder, recipe, pq.read_metadata(folder / PLAN).num_rows)
 
 
 def _unmade(folder: Path, recipe: CorpusRecipe, cells: int) -> list[int]:
@@ -218,7 +215,7 @@ def _finish(
         hours=round(pc.sum(made["duration"]).as_py() / 3600, 3),
     )
     write_json(folder / ABOUT, facts.model_dump(by_alias=True))
-    write_bytes(folder / "README.md", corpus_card(folder).encode())
+    write_bytes(folder / CARD, corpus_card(folder).encode())
 
 
 def _forget_unrendered(shards: dict[Path, pa.Table]) -> None:

@@ -1,6 +1,5 @@
 """Variants trained on one corpus and measured, each once: what a sweep and its relatives share."""
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -38,7 +37,7 @@ from intervox.parallel import Pool, run_jobs
 from intervox.progress import console, progress_bar
 from intervox.recipe import EvaluationSettings, Recipe
 from intervox.seeds import rng
-from intervox.storage import read_json, stable_hash, write_json
+from intervox.storage import link_or_copy, read_json, stable_hash, write_json
 from intervox.training.checkpoint import RECORD, TrainingRecord
 from intervox.training.refine import refine, training_key
 
@@ -215,7 +214,7 @@ def _take_finished(finished: Sequence[Path], key: str, folder: Path) -> None:
     """Link a finished model of just this training to where it would be trained."""
     for model in finished:
         if not folder.exists() and (model / RECORD).exists() and TrainingRecord.read(model).key == key:
-            shutil.copytree(model, folder, copy_function=os.link)
+            shutil.copytree(model, folder, copy_function=link_or_copy)
 
 
 def _timed_refine(audible: Audible, job: _Job) -> SubspaceModel:
