@@ -146,6 +146,7 @@ CASES: dict[str, str] = {
     "enrol alice a.wav --into people": "let it end in .safetensors",
     "enrol unknown a.wav --into people.safetensors": "can't be a name",
     "enrol alice a.wav --into junk.safetensors": "is not a file of enrolled names",
+    "enrol alice a.wav --into /proc/people.safetensors": "error: /proc/people.safetensors: ",
     # Rates.
     "verify a.wav b.wav --false-accept-rate 0": "the rate is 0.0",
     "verify a.wav b.wav --false-accept-rate nan": "--false-accept-rate is 'nan'",

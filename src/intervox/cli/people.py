@@ -121,8 +121,10 @@ def _turn(path: Path) -> Iterator[None]:
     """Let commands that add to one file take turns: none loses what another adds."""
     from filelock import FileLock
 
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    place = path.with_name(f".{path.name}.lock")
+    lock = FileLock(place)
     try:
+        place.touch()  # where it can't be made, `acquire` waits for ever
         lock.acquire()
     except OSError as error:  # the file is what the user has named
         raise OSError(error.errno, error.strerror, str(path)) from error
