@@ -1,7 +1,9 @@
 """Two processes that write into one place: each ends well or in one sentence, and the files are whole."""
 
+import random
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from hardness.common import (
 )
 
 PAIRS = 10
+LATER = 15.0
+"""Seconds after which the second run starts at the latest, while the first is at work."""
 
 
 def run(share: float, folder: Path) -> list[Tally]:
@@ -47,12 +51,12 @@ def run(share: float, folder: Path) -> list[Tally]:
 
 
 def _runs(count: int, folder: Path) -> Tally:
-    """Start one run twice: both may end well, or one may say that the other is at work."""
+    """Start one run twice, the second while the first is at one step or another: both end well."""
     tally, work = Tally("two `run mini` into one folder"), folder / "twice"
-    wanted = digests(make_run(folder))
+    wanted, chance = digests(make_run(folder)), random.Random("together")
     for number in range(count):
         shutil.rmtree(work, ignore_errors=True)
-        ends = _at_once([words("run", "mini", "--folder", work)] * 2, folder)
+        ends = _at_once([words("run", "mini", "--folder", work)] * 2, folder, chance.uniform(0, LATER))
         wrong = [end.outcome for end in ends if end.outcome not in (DONE, SAID)]
         again = intervox("run", "mini", "--folder", work, cwd=folder)
         outcome = wrong[0] if wrong else again.outcome
@@ -60,13 +64,15 @@ def _runs(count: int, folder: Path) -> Tally:
     return tally
 
 
-def _at_once(commands: Sequence[list[str]], cwd: Path) -> list[Ended]:
-    started = [
-        subprocess.Popen(
+def _at_once(commands: Sequence[list[str]], cwd: Path, apart: float = 0) -> list[Ended]:
+    """Start commands some seconds apart, and wait for all of them."""
+    started = []
+    for command in commands:
+        process = subprocess.Popen(
             command, cwd=cwd, env=environment(), text=True, errors="replace",
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )
-        for command in commands
-    ]  # fmt: skip
+        )  # fmt: skip
+        started.append(process)
+        time.sleep(apart)
     said = [process.communicate() for process in started]
     return [Ended(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]

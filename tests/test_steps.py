@@ -1,6 +1,9 @@
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,3 +162,52 @@ def test_a_damaged_record_names_what_to_delete(record: str, tmp_path: Path) -> N
     (step.path / "step.json").write_text(record)
     with pytest.raises(IntervoxError, match=r"step\.json is damaged: delete .*step and run"):
         StepFolder(step.path, "a")
+
+
+@pytest.mark.parametrize("files", [[], {"../../precious": [0, 0]}, {"/precious": [0, 0]}, {"a\0b": [0, 0]}])
+def test_a_record_reaches_nothing_outside_its_folder(files: Any, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    step = finished(tmp_path / "run" / "step", data=b"x")
+    (step.path / "step.json").write_text(json.dumps({"key": "a", "complete": True, "files": files}))
+    with pytest.raises(IntervoxError, match=r"step\.json is damaged"):
+        StepFolder(step.path, "a")
+    assert precious.read_text() == "mine"
+
+
+def test_a_damaged_file_that_a_link_leads_to_stays(tmp_path: Path) -> None:
+    step = StepFolder(tmp_path / "step", "a")
+    (step.path / "data").mkdir()
+    (step.path / "data" / "x").write_text("ours")
+    step.finish()
+    shutil.move(step.path / "data", tmp_path / "elsewhere")
+    (step.path / "data").symlink_to(tmp_path / "elsewhere")
+    assert StepFolder(step.path, "a").complete
+    (tmp_path / "elsewhere" / "x").write_text("theirs")
+    with pytest.raises(IntervoxError, match="lies elsewhere"):
+        StepFolder(step.path, "a")
+    assert (tmp_path / "elsewhere" / "x").read_text() == "theirs"
+
+
+def test_what_others_put_there_is_never_removed(tmp_path: Path) -> None:
+    step = finished(tmp_path / "step", data=b"x")
+    for name in ("notes", ".hidden"):
+        (step.path / name).write_text("theirs")
+    with step.changed():
+        pass
+    for name in ("notes", ".hidden"):
+        (step.path / name).write_text("edited")
+    assert StepFolder(step.path, "a").complete
+    assert (step.path / "notes").read_text() == "edited"
+
+
+def test_a_linked_folder_is_replaced_behind_its_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "step").symlink_to(tmp_path / "disk")
+    with finished(tmp_path / "step", data=b"x").changed() as copy:
+        (copy / "more").write_text("y")
+    assert (tmp_path / "step").is_symlink()
+    assert (tmp_path / "disk" / "more").read_text() == "y"
+    assert not StepFolder(tmp_path / "step", "b").complete
+    assert (tmp_path / "step").is_symlink()
+    assert not (tmp_path / "disk" / "data").exists()

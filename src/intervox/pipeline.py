@@ -91,10 +91,11 @@ def evaluate(run: Run) -> Metrics:
     recipe, settings = run.recipe, run.recipe.evaluation
     corpus, features = open_features(run)
     model_folder = run.folder / "model"
-    step, training = finished_training(model_folder, features, recipe)
     measured_on = protocols_key(find_protocols(settings.protocols, settings.max_clips))
-    key = stable_hash([GENERATION, training.key, corpus.key, recipe.model_dump(mode="json"), measured_on])
     with logged(run, "evaluate"):
+        step, training = finished_training(model_folder, features, recipe)
+        of_recipe = recipe.model_dump(mode="json")
+        key = stable_hash([GENERATION, training.key, corpus.key, of_recipe, measured_on])
         if finished := finished_results(run.folder, key):
             return finished
         forget_results(run.folder)

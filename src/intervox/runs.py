@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
 from intervox.evaluation.results import INGREDIENTS, LIKE_FOR_LIKE, PAPER, SWEEP
+from intervox.locks import in_turn
 from intervox.parallel import Pool, give_back_memory
 from intervox.recipe import Recipe, dump_recipe, load_recipe
 from intervox.storage import read_json, write_bytes
@@ -72,6 +73,8 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
 
     recipe = load_recipe(source)
     run = Run(recipe, folder or Path("runs") / recipe.name, pool or Pool())
+    if run.folder.exists() and not run.folder.is_dir():
+        raise IntervoxError(f"{run.folder} is a file: give the run a folder")
     written = run.folder / "recipe.yaml"
     text = dump_recipe(recipe).encode()
     if not written.exists() or written.read_bytes() != text:
@@ -148,18 +151,23 @@ def open_test_sets(
 
 @contextmanager
 def logged(run: Run, step: str) -> Iterator[dict[str, Any]]:
-    """Append what a step did and how long it took to ``log.jsonl``; give back the memory that it freed."""
+    """Do a step while no other command writes into the run's folder, and log what it did.
+
+    The memory that it freed is given back.
+    """
     record: dict[str, Any] = {"step": step, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     begun = time.monotonic()
+    # One of several processes of a training writes, and waits for other commands.
+    writes = os.environ.get("RANK", "0") == "0"
     try:
-        yield record
+        with in_turn(run.folder / ".lock", run.folder) if writes else nullcontext():
+            yield record
     except BaseException as error:
         record["failed"] = type(error).__name__
         raise
     finally:
         record["seconds"] = round(time.monotonic() - begun, 1)
         give_back_memory()
-        # One of several processes writes. A log that can't be written must not hide why the step failed.
-        if os.environ.get("RANK", "0") == "0":
+        if writes:  # a log that can't be written must not hide why the step failed
             with suppress(OSError), (run.folder / "log.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")

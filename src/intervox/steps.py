@@ -5,8 +5,8 @@ import shutil
 import warnings
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from intervox.errors import IntervoxError, IntervoxWarning
@@ -27,17 +27,16 @@ class StepFolder:
     RECORD = "step.json"
 
     def __init__(self, path: Path, key: str) -> None:
-        self.path = path
+        # A link stays where it is, and the folder behind it is what gets replaced.
+        self.path = path = path.resolve() if path.is_symlink() else path
         self.key = key
+        restore(path)
         record = path / self.RECORD
-        aside = self._aside / self.RECORD
-        if not path.exists() and aside.exists() and "files" in read_json(aside):
-            self._aside.rename(path)  # `changed` was killed between its two renames
         if record.exists() and self._record().get("key") != key:
             # Renamed before it is removed: a kill in between leaves nothing that looks like ours.
-            shutil.rmtree(self._aside, ignore_errors=True)
-            path.rename(self._aside)
-        shutil.rmtree(self._aside, ignore_errors=True)
+            shutil.rmtree(_aside(path), ignore_errors=True)
+            path.rename(_aside(path))
+        shutil.rmtree(_aside(path), ignore_errors=True)
         for leftover in path.rglob(".*.tmp"):
             remove(leftover)
         if not record.exists():
@@ -51,7 +50,7 @@ class StepFolder:
             what = f"making again what is missing or not as it was written: {path / damaged[0]}{more}"
             warnings.warn(what, IntervoxWarning, stacklevel=2)
             for name in damaged:
-                (path / name).unlink(missing_ok=True)
+                self._remove(name)
             self._write_incomplete()  # last: after a kill before it they are found missing
 
     @property
@@ -80,45 +79,82 @@ class StepFolder:
         but
             As for ``finish``.
         """
+        theirs = _files(self.path) - self._traces().keys()
         with scratch_folder(self.path) as copy:
             shutil.copytree(self.path, copy, dirs_exist_ok=True, copy_function=link_or_copy)
             yield copy
-            self._finish(copy, but)
-            self.path.rename(self._aside)
+            self._finish(copy, {*but, *theirs})
+            self.path.rename(_aside(self.path))
             copy.rename(self.path)
-        shutil.rmtree(self._aside, ignore_errors=True)
-
-    @property
-    def _aside(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.discarded")
+        shutil.rmtree(_aside(self.path), ignore_errors=True)
 
     def _finish(self, folder: Path, but: Collection[str]) -> None:
-        paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
-        kept = [path for path in paths if path.name not in {self.RECORD, *but}]
-        files = {path.relative_to(folder).as_posix(): _trace(path) for path in kept}
+        files = {name: _trace(folder / name) for name in sorted(_files(folder) - {self.RECORD, *but})}
         write_json(folder / self.RECORD, {"key": self.key, "complete": True, "files": files})
-
-    def _record(self) -> dict[str, Any]:
-        try:
-            return read_json(self.path / self.RECORD, "key", "complete")
-        except IntervoxError as error:
-            what = f"{self.path / self.RECORD} is damaged: delete {self.path} and run the same command again"
-            raise IntervoxError(what) from error
 
     def _write_incomplete(self) -> None:
         write_json(self.path / self.RECORD, {"key": self.key, "complete": False})
 
+    def _record(self) -> dict[str, Any]:
+        record = self.path / self.RECORD
+        try:
+            return read_json(record, "key", "complete")
+        except IntervoxError as error:
+            raise self._spoilt() from error
+
+    def _spoilt(self) -> IntervoxError:
+        return IntervoxError(
+            f"{self.path / self.RECORD} is damaged: delete {self.path} and run the same command again"
+        )
+
+    def _traces(self) -> dict[str, Any]:
+        """Read which files the step has written; none of another folder are believed."""
+        files = self._record().get("files", {})
+        if not isinstance(files, dict) or not all(map(_is_within, files)):
+            raise self._spoilt()
+        return files
+
+    def _remove(self, name: str) -> None:
+        path = self.path / name
+        if path.exists() and not path.resolve().is_relative_to(self.path.resolve()):
+            raise IntervoxError(
+                f"{path} is not as it was written, and lies elsewhere: delete it, and run again"
+            )
+        remove(path)
+
     def _damaged(self) -> list[str]:
-        files: dict[str, Any] = self._record().get("files", {})
-        return [name for name, trace in files.items() if _trace(self.path / name) != trace]
+        return [name for name, trace in self._traces().items() if _trace(self.path / name) != trace]
+
+
+def restore(path: Path) -> None:
+    """Put a folder back that a kill has left between the two renames of ``StepFolder.changed``."""
+    aside = _aside(path) / StepFolder.RECORD
+    if not path.exists() and aside.exists() and "files" in read_json(aside):
+        _aside(path).rename(path)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.discarded")
+
+
+def _is_within(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+def _files(folder: Path) -> set[str]:
+    """List the files below a folder, but for hidden ones: those are others', or not finished."""
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)}
 
 
 def _trace(path: Path) -> list[int] | None:
     """Return a file's size and the checksum of its ends, or none of a missing one."""
-    with suppress(FileNotFoundError), path.open("rb") as file:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         checksum = zlib.crc32(file.read(_ENDS))
         file.seek(max(size - _ENDS, file.tell()))
         return [size, zlib.crc32(file.read(_ENDS), checksum)]
-    return None

@@ -102,7 +102,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             # Some libraries replace it by a file of their own, which only its owner may read.
             mode = temporary.stat().st_mode
             yield temporary
-            temporary.chmod(mode)
+            if temporary.stat().st_nlink == 1:  # not another file's, which it was linked to
+                temporary.chmod(mode)
             _flush(temporary)
             os.replace(temporary, path)
         finally:
@@ -238,7 +239,7 @@ def read_json(path: Path, *needed: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise IntervoxError(f"{path} does not exist: run the step that writes it first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or a number of too many digits
         raise IntervoxError(f"{path} is not readable JSON ({error}): delete it and run again") from None
     if not isinstance(value, dict) or not set(needed) <= set(value):
         raise IntervoxError(f"{path} is not what Intervox writes there: delete it and run again")

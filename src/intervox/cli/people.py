@@ -1,8 +1,8 @@
 """The commands that enrol names, and tell many people apart: enrol, identify, calibrate."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
@@ -116,22 +116,11 @@ def enrol(
         )
 
 
-@contextmanager
-def _turn(path: Path) -> Iterator[None]:
+def _turn(path: Path) -> AbstractContextManager[None]:
     """Let commands that add to one file take turns: none loses what another adds."""
-    from filelock import FileLock
+    from intervox.locks import in_turn
 
-    place = path.with_name(f".{path.name}.lock")
-    lock = FileLock(place)
-    try:
-        place.touch()  # where it can't be made, `acquire` waits for ever
-        lock.acquire()
-    except OSError as error:  # the file is what the user has named
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return in_turn(path.with_name(f".{path.name}.lock"), path)
 
 
 def _examples(name: str, clips: list[str] | None, as_json: bool) -> dict[str, list[str]]:

@@ -160,7 +160,8 @@ def _verified(found: "Decision", measure: str, prior: float) -> tuple[str, dict[
     figures = {name: round(getattr(found, name), 5) for name in ("score", "threshold", "probability")}
     said = (
         f"{'same' if found.accepted else 'different'} speaker  ({measure} {found.score:.3f}, threshold "
-        f"{found.threshold:.3f}, one speaker with probability {in_percent(found.probability)} at a prior of {_percent(prior)})"
+        f"{found.threshold:.3f}, one speaker with probability {in_percent(found.probability)} at a prior "
+        f"of {_percent(prior)})"
     )
     return said, figures | {"prior": prior, "same": found.accepted}
 

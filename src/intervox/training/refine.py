@@ -19,7 +19,7 @@ from intervox.model.files import CARD, CONFIG, OWN_BACKBONE
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import TrainingSettings
-from intervox.steps import StepFolder
+from intervox.steps import StepFolder, restore
 from intervox.storage import check_memory, stable_hash
 from intervox.training.cells import check_columns, no_validation_cells, training_cells, validation_cells
 from intervox.training.checkpoint import CHECKPOINT, Progress, TrainingRecord
@@ -267,6 +267,7 @@ def finished_training(folder: Path, features: Features, recipe: Recipe) -> tuple
     IntervoxError
         There is none, it is that of another recipe, or it is damaged.
     """
+    restore(folder)
     record = TrainingRecord.read(folder)
     if record.key != training_key(features, recipe):
         raise IntervoxError(f"{folder} was refined by another recipe: run `intervox refine` first")
