@@ -174,8 +174,8 @@ def test_without_a_microphone_the_mend_is_named(
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ((), "say where to listen"),
-        (("talk.wav", "--microphone"), "say where to listen"),
+        ((), "there is nothing to listen to"),
+        (("talk.wav", "--microphone"), "are both given"),
         (("talk.wav", "--examples", "words/marmalade/1.wav"), "is not a folder of examples"),
         (("talk.wav", "--examples", "empty"), "holds no audio files"),
         (("talk.wav", "--examples", "yes=none/*.wav"), "no file matches"),

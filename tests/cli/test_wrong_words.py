@@ -115,7 +115,7 @@ CASES: dict[str, str] = {
     "embed zero.wav": "zero.wav can't be read as audio",
     "embed notes.md": "notes.md can't be read as audio",
     "verify a.wav empty": "empty is a folder",
-    "verify a.wav": "say where to listen: name recordings, or --microphone",
+    "verify a.wav": "there is nothing to listen to: name recordings, or --microphone",
     "verify '*.wav' b.wav": "matches 4 files",
     "verify a.wav b.wav --speaker alice": "--speaker goes with a file of `intervox enrol`",
     "verify junk.safetensors b.wav": "is not a file of enrolled names",
@@ -153,7 +153,7 @@ CASES: dict[str, str] = {
     "verify a.wav b.wav --false-accept-rate 1e-300": "at least 3e+300 are needed",
     # Keywords.
     "spot a.wav": "say what to listen for",
-    "spot --examples empty": "say where to listen",
+    "spot --examples empty": "there is nothing to listen to",
     "spot a.wav --examples empty": "empty holds no audio files",
     "spot a.wav --examples nope": "nope is not a folder of examples",
     "spot a.wav --keywords nope.safetensors": "is not a file",

@@ -34,9 +34,9 @@ Found = TypeVar("Found", bound=_Timed)
 def check_source(clips: list[str] | None, microphone: bool) -> list[str]:
     """Return the clips, or raise an ``IntervoxError`` unless there are either clips or a microphone."""
     if clips and microphone:
-        raise IntervoxError("say where to listen: recordings and --microphone are both given")
+        raise IntervoxError("recordings and --microphone are both given: leave one out")
     if not clips and not microphone:
-        raise IntervoxError("say where to listen: name recordings, or --microphone")
+        raise IntervoxError("there is nothing to listen to: name recordings, or --microphone")
     return clips or []
 
 

@@ -107,9 +107,9 @@ def spot(
     if (engine or language) and not text:
         raise IntervoxError("--engine and --language are of --text: give a keyword as text")
     if clips and microphone:
-        raise IntervoxError("say where to listen: recordings and --microphone are both given")
+        raise IntervoxError("recordings and --microphone are both given: leave one out")
     if not clips and not microphone:
-        raise IntervoxError("say where to listen: name recordings, - for a pipe, or --microphone")
+        raise IntervoxError("there is nothing to listen to: name recordings, - for a pipe, or --microphone")
     if raw and PIPE not in (clips or []):
         raise IntervoxError("--raw says what comes through a pipe: give - as the recording")
     if threshold is not None and false_alarms_per_hour is not None:
