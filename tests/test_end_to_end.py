@@ -309,3 +309,37 @@ def test_a_run_that_lost_its_report_is_measured_again(
         assert path.read_bytes() == (mini_run / path.relative_to(folder)).read_bytes()
     kept = [path for path in data if path not in again]
     assert {path: before[path] for path in kept} == {path: path.stat().st_mtime_ns for path in kept}
+
+
+def test_a_second_evaluation_keeps_what_people_wrote_and_what_a_kill_left(
+    mini_run: Path, command: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(mini_run, folder)
+    model = folder / "model"
+    for name in ("README.md", "notes.txt"):
+        (model / name).write_text("a person's\n")
+    model.rename(folder / ".model.discarded")  # as between the two renames of a killed evaluation
+    before = (folder / "metrics.json").stat().st_mtime_ns
+    done = command("evaluate", "mini", "--folder", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert (folder / "metrics.json").stat().st_mtime_ns == before
+    assert {(model / name).read_text() for name in ("README.md", "notes.txt")} == {"a person's\n"}
+    assert not (folder / ".model.discarded").exists()
+
+
+@pytest.mark.long
+def test_weights_that_lost_their_end_are_trained_again(
+    mini_run: Path, command: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(mini_run, folder)
+    weights = folder / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4096] + bytes(4096))
+    (folder / "model" / "notes.txt").write_text("a person's")
+    done = command("run", "mini", "--folder", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert f"not as it was written: {weights}" in done.stderr.replace("\n", " ")
+    for name in ("model/model.safetensors", "model/config.json", "model/README.md", "metrics.json"):
+        assert (folder / name).read_bytes() == (mini_run / name).read_bytes(), name
+    assert (folder / "model" / "notes.txt").read_text() == "a person's"

@@ -12,7 +12,7 @@ from typing import Any
 from intervox.errors import IntervoxError, IntervoxWarning
 from intervox.storage import link_or_copy, read_json, remove, scratch_folder, write_json
 
-_ENDS = 2**20
+_ENDS = 2**16
 """Bytes at each end of a file that its trace is of, so that opening a large corpus stays cheap."""
 
 
