@@ -33,7 +33,7 @@ PARSED = {
     "intervox like-for-like quickstart": "400 steps of the encoder; tests/evaluation/test_like_for_like.py",
     "intervox tables runs/quickstart --of like-for-like-all": "as above",
     "intervox run benchmarks/depth.yaml": "trains the encoder for minutes",
-    "intervox sweep benchmarks/depth.yaml --seeds 1": "as above",
+    "intervox sweep benchmarks/depth.yaml": "as above",
     "intervox tables runs/depth --of sweep --into docs/depth.md": "as above",
     "docs/tutorial.md: intervox export --model runs/mine/model --out exported": "docs/export.md runs one",
     "intervox assets kokoro": "downloads; tests/engines/test_engine_assets.py has its files",
