@@ -67,7 +67,7 @@ class LossSettings(Part):
     denominator: Literal["all", "negatives"] = "negatives"
     within: str | None = None
     hard_negatives: Weight = 0.0
-    cross_covariance: Weight = 1.0
+    cross_covariance: Weight = 0.0
     orthogonality: Weight = 0.0
     adversary: Weight = 0.0
     chunk: int = Field(2048, ge=1, le=1_000_000)
