@@ -176,6 +176,25 @@ def _recipe(text: str, *command: str) -> Make:
     return _file("bad.yaml", text.encode(), *(command or ("corpus", "plan", "bad.yaml")))
 
 
+def _run(files: str, link: bool = False) -> Make:
+    """Lay out a run of ``mini`` whose corpus claims to have written these files."""
+
+    def make(folder: Path) -> tuple[str, ...]:
+        from intervox.corpus.render.synthesis import corpus_key
+        from intervox.recipe import load_recipe
+
+        recipe = load_recipe("mini")
+        corpus = folder / "run" / "corpus"
+        corpus.mkdir(parents=True)
+        key = json.dumps(corpus_key(recipe.corpus, recipe.seed))
+        (corpus / "step.json").write_text(f'{{"key": {key}, "complete": true, "files": {files}}}')
+        if link:
+            (corpus / "audio").symlink_to("../../..")
+        return "synth", "mini", "--folder", "run"
+
+    return make
+
+
 def _linked_people(folder: Path) -> tuple[str, ...]:
     (folder / "people.safetensors").symlink_to("../secret.txt")
     return ("enrol", "alice", "a.wav", "--into", "people.safetensors")
@@ -245,6 +264,13 @@ _BY_KIND: dict[str, dict[str, Make]] = {
         "a corpus of 10^15 cells": _recipe(_WIDE),
         "nested lists": _recipe("name: " + "[" * 50_000),
         "texts from a device": _recipe("name: x\ncorpus: {texts: {file: /dev/zero}}\n"),
+    },
+    "runs": {
+        "a file outside that was written": _run('{"../../../secret.txt": [0, 0]}'),
+        "a file outside through a link": _run('{"audio/secret.txt": [0, 0]}', link=True),
+        "a list of files": _run('["secret.txt"]'),
+        "a number of many digits": _run("1" * 5_000),
+        "nested lists of files": _run("[" * 50_000),
     },
     "vectors": {
         "a pickle in .npz": _vectors(embedding=_pickled(), path=_pickled()),
