@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "layers.svg"
 
-WIDTH, ROW, GAP, NAME = 860, 34, 6, 190
+WIDTH, ROW, GAP, NAME = 960, 34, 6, 190
 STYLE = """
 text { font: 14px system-ui, sans-serif; fill: #1b1f24 }
 .name { font-weight: 600 }

@@ -1,4 +1,4 @@
-"""Step folders: they know what they were made from, and whether their files are those that were written."""
+"""Step folders: what they were made from, and whether their files are still as they were written."""
 
 import os
 import shutil
