@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from intervox.progress import console
-
 
 @contextmanager
 def in_turn(lock: Path, owner: Path) -> Iterator[None]:
@@ -33,6 +31,8 @@ def in_turn(lock: Path, owner: Path) -> Iterator[None]:
         try:
             held.acquire(timeout=1)
         except Timeout:
+            from intervox.progress import console  # Rich takes a tenth of a second to load
+
             console.print(f"another command is writing {owner}: waiting for it to end", soft_wrap=True)
             held.acquire()
     except OSError as error:
