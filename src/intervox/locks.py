@@ -31,7 +31,7 @@ def in_turn(lock: Path, owner: Path) -> Iterator[None]:
         try:
             held.acquire(timeout=1)
         except Timeout:
-            from intervox.progress import console  # Rich takes a tenth of a second to load
+            from intervox.progress import console  # brings Rich, for this alone
 
             console.print(f"another command is writing {owner}: waiting for it to end", soft_wrap=True)
             held.acquire()
