@@ -138,7 +138,7 @@ def test_a_second_run_does_nothing(done: Done, recipe: Path, monkeypatch: pytest
     run, _, _ = done
 
     def written() -> dict[Path, int]:
-        said_again = ("log.jsonl", "current.json")
+        said_again = ("log.jsonl", "current.json", ".lock")
         paths = [path for path in run.folder.rglob("*") if path.is_file() and path.name not in said_again]
         return {path: path.stat().st_mtime_ns for path in paths}
 

@@ -74,7 +74,7 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
     recipe = load_recipe(source)
     run = Run(recipe, folder or Path("runs") / recipe.name, pool or Pool())
     if run.folder.exists() and not run.folder.is_dir():
-        raise IntervoxError(f"{run.folder} is a file: give the run a folder")
+        raise IntervoxError(f"{run.folder} is a file: give another path, for the folder of a run")
     written = run.folder / "recipe.yaml"
     text = dump_recipe(recipe).encode()
     if not written.exists() or written.read_bytes() != text:
