@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from intervox.errors import IntervoxError
-from intervox.storage import atomic_path, map_npy, read_json, scratch_folder, stable_hash
+from intervox.storage import atomic_path, map_npy, read_json, restore_text, scratch_folder, stable_hash
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
@@ -142,3 +142,26 @@ def test_a_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "t.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("found", "left"),
+    [
+        (None, "# Card\n\nwhole\n"),
+        (b"", "# Card\n\nwhole\n"),
+        (b"# Card\n\nwho", "# Card\n\nwhole\n"),
+        (b"# Card\n" + bytes(8), "# Card\n\nwhole\n"),
+        (b"# Card\n\nwhole\n", "# Card\n\nwhole\n"),
+        (b"# My card\n", "# My card\n"),
+        (b"# My card, without a line's end", "# My card, without a line's end"),
+        (b"# Card\n\nwhole, and more", "# Card\n\nwhole, and more"),
+    ],
+)
+def test_a_torn_text_is_written_again_and_an_edited_one_stays(
+    found: bytes | None, left: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "README.md"
+    if found is not None:
+        path.write_bytes(found)
+    restore_text(path, lambda: "# Card\n\nwhole\n")
+    assert path.read_text() == left

@@ -12,7 +12,7 @@ from intervox.errors import missing_extra
 from intervox.evaluation.results import Metrics
 from intervox.parallel import default_workers
 from intervox.runs import Run, logged, open_corpus, open_features, open_test_sets, open_waves
-from intervox.storage import GENERATION, stable_hash, write_bytes, write_json
+from intervox.storage import GENERATION, restore_text, stable_hash, write_bytes, write_json
 from intervox.studies import STUDIES
 
 if TYPE_CHECKING:
@@ -96,7 +96,10 @@ def evaluate(run: Run) -> Metrics:
         step, training = finished_training(model_folder, features, recipe)
         of_recipe = recipe.model_dump(mode="json")
         key = stable_hash([GENERATION, training.key, corpus.key, of_recipe, measured_on])
+        about = features.about
+        backbone = MeasuredBackbone(name=about["backbone"], fingerprint=about["fingerprint"])
         if finished := finished_results(run.folder, key):
+            restore_text(model_folder / CARD, lambda: model_card(finished, backbone, corpus.about))
             return finished
         forget_results(run.folder)
         model = SubspaceModel.from_pretrained(model_folder)
@@ -105,8 +108,6 @@ def evaluate(run: Run) -> Metrics:
         test_sets = open_test_sets(run, model.own_backbone(), own, peers)
         of_own = _extracted(run, corpus, model.own_backbone())
         compared = compared_in_run(model, corpus, of_own, features, recipe, peers, run.folder / "baselines")
-        about = features.about
-        backbone = MeasuredBackbone(name=about["backbone"], fingerprint=about["fingerprint"])
         workers = run.pool.workers or default_workers()
         found = measure(compared, test_sets, settings, workers, recipe.name, recipe.seed, backbone)
         model.calibration = calibrate(model, test_sets)

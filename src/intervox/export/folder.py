@@ -17,7 +17,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from intervox.audio import MIN_SAMPLES, SAMPLE_RATE, AudioSource
-from intervox.backbones.bundled import BUNDLED
+from intervox.backbones.bundled import BACKBONES
 from intervox.errors import IntervoxError
 from intervox.export.graph import OPSET
 from intervox.export.onnx_file import TOLERANCE, Check, Precision, export_onnx
@@ -73,7 +73,9 @@ The backbone's weights in the graph keep their own licence{licence}.
 
 _LOG_IN = "run `hf auth login`, or set HF_TOKEN to a token that may write"
 
-_LICENCES = {BUNDLED: ": Whisper tiny.en, Copyright (c) 2022 OpenAI, MIT licence"}
+_LICENCES = {
+    name: f": {bundled.title}, Copyright (c) 2022 OpenAI, MIT licence" for name, bundled in BACKBONES.items()
+}
 
 
 @dataclass(frozen=True)

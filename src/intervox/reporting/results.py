@@ -9,12 +9,12 @@ from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.findings import Backbone
 from intervox.evaluation.results import METRICS, Metrics
 from intervox.evaluation.test_sets import CLEAN, TestSet
-from intervox.model.files import CARD, FILES, RUNS_MODEL
+from intervox.model.files import FILES, RUNS_MODEL
 from intervox.reporting import REPORT
 from intervox.reporting.report import Made, MapSource, write_report
 from intervox.reporting.tables import headline_tables
 from intervox.reporting.trials import FOLDER, shown_names, trial_path, trial_table, write_trials
-from intervox.storage import file_sha256, is_torn_text, read_json, write_json
+from intervox.storage import file_sha256, read_json, write_json
 from intervox.tables import markdown
 
 _RECORD = "evaluation.json"
@@ -57,11 +57,10 @@ def finish_results(folder: Path, key: str) -> None:
 
 
 def finished_results(folder: Path, key: str) -> Metrics | None:
-    """Return the metrics of an evaluation with this key, if what it left is as it was, and the card whole."""
+    """Return the metrics of an evaluation with this key, if what it left is as it was."""
     record = read_json(folder / _RECORD) if (folder / _RECORD).exists() else {}
     whole = record.get("key") == key and record.get("files") == _left(folder)
-    card = folder / RUNS_MODEL / CARD
-    return Metrics.read(folder / METRICS) if whole and not is_torn_text(card) else None
+    return Metrics.read(folder / METRICS) if whole else None
 
 
 def _left(folder: Path) -> dict[str, str]:

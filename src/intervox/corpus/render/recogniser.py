@@ -15,7 +15,7 @@ from scipy import fft
 from threadpoolctl import threadpool_limits
 
 from intervox.audio import SAMPLE_RATE, Waveform
-from intervox.backbones.bundled import SHA256, check_file, wheel_folder
+from intervox.backbones.bundled import TINY_EN
 from intervox.errors import missing_extra
 
 BATCH = 16
@@ -69,9 +69,8 @@ class Recogniser:
             from tokenizers import Tokenizer
         except ImportError as error:
             raise missing_extra(error.name or "ctranslate2", "quality", purpose) from None
-        folder = wheel_folder("quality", purpose)
-        for name in SHA256:
-            check_file(folder / name)
+        paths = [file.find("quality", purpose) for file in TINY_EN]
+        folder = paths[0].parent
         self._view = ctranslate2.StorageView
         self._tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._model = ctranslate2.models.Whisper(

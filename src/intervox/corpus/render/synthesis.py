@@ -26,7 +26,7 @@ from intervox.progress import progress_bar
 from intervox.recipe.corpus import CastingSettings, ConditionSettings, CorpusRecipe
 from intervox.recipe.engines import EngineSettings
 from intervox.steps import StepFolder
-from intervox.storage import GENERATION, atomic_path, is_torn_text, stable_hash, write_bytes, write_json
+from intervox.storage import GENERATION, atomic_path, restore_text, stable_hash, write_bytes, write_json
 
 SCHEMA_VERSION = 2
 """Of the corpus' format."""
@@ -101,8 +101,7 @@ def _make(
     key = corpus_key(recipe, seed)
     step = StepFolder(folder, key)
     if step.complete:
-        if is_torn_text(folder / CARD):
-            write_bytes(folder / CARD, corpus_card(folder).encode())
+        restore_text(folder / CARD, lambda: corpus_card(folder))
         return Corpus(folder)
     table = plan()
     with atomic_path(folder / PLAN) as temporary:

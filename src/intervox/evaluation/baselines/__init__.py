@@ -32,7 +32,7 @@ from intervox.model.files import CARD
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import SubspaceSettings
-from intervox.storage import is_torn_text
+from intervox.storage import restore_text
 from intervox.training.cells import TrainingCells
 from intervox.training.refine import refine
 from intervox.training.start import select_layers
@@ -121,8 +121,7 @@ def observational_representations(
     """
     training = recipe.training.model_copy(update={"batches": OBSERVATIONAL})
     model = refine(cells, features, recipe.model_copy(update={"training": training}), folder)
-    if is_torn_text(folder / CARD):
-        model.generate_model_card().save(folder / CARD)
+    restore_text(folder / CARD, lambda: str(model.generate_model_card()))
     return [replace(r, name=f"{OBSERVATIONAL}.{r.name}") for r in subspace_representations(model)]
 
 
