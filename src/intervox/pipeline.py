@@ -94,7 +94,7 @@ def evaluate(run: Run) -> Metrics:
     measured_on = protocols_key(find_protocols(settings.protocols, settings.max_clips))
     with logged(run, "evaluate"):
         step, training = finished_training(model_folder, features, recipe)
-        of_recipe = recipe.model_dump(mode="json")
+        of_recipe = recipe.model_dump(mode="json", exclude={"sweep"})
         key = stable_hash([GENERATION, training.key, corpus.key, of_recipe, measured_on])
         about = features.about
         backbone = MeasuredBackbone(name=about["backbone"], fingerprint=about["fingerprint"])

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
 from intervox.evaluation.results import INGREDIENTS, LIKE_FOR_LIKE, PAPER, SWEEP
 from intervox.locks import in_turn
 from intervox.parallel import Pool, give_back_memory
-from intervox.recipe import Recipe, dump_recipe, load_recipe
+from intervox.recipe import Recipe, dump_recipe, load_recipe, read_yaml
 from intervox.storage import read_json, write_bytes
 
 if TYPE_CHECKING:
@@ -77,13 +79,25 @@ def open_run(source: str | Path, folder: Path | None = None, pool: Pool | None =
         raise IntervoxError(f"{run.folder} is a file: give another path, for the folder of a run")
     written = run.folder / "recipe.yaml"
     text = dump_recipe(recipe).encode()
-    if not written.exists() or written.read_bytes() != text:
+    before = written.read_bytes() if written.exists() else b""
+    if before != text:
         # Results of another recipe must not lie beside this one as if they were its own.
-        forget_results(run.folder)
-        for name in (INGREDIENTS, SWEEP, SWEEP_PLOT, PAPER, *PAPER_TABLES.values(), LIKE_FOR_LIKE):
+        for name in (SWEEP, SWEEP_PLOT):
             (run.folder / name).unlink(missing_ok=True)
+        if _but_for_its_sweep(before) != _but_for_its_sweep(text):
+            forget_results(run.folder)
+            for name in (INGREDIENTS, PAPER, *PAPER_TABLES.values(), LIKE_FOR_LIKE):
+                (run.folder / name).unlink(missing_ok=True)
         write_bytes(written, text)
     return run
+
+
+def _but_for_its_sweep(text: bytes) -> object:
+    """Read a written recipe without what only `sweep` reads; None if it can't be read."""
+    with suppress(UnicodeDecodeError, yaml.YAMLError):
+        found = read_yaml(text.decode())
+        return {key: found[key] for key in found if key != "sweep"} if isinstance(found, dict) else None
+    return None
 
 
 def open_corpus(run: Run) -> Corpus:
