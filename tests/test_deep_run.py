@@ -36,6 +36,7 @@ FRAMES = {"training.depth": "frames", "subspaces.speaker.map": "attentive"}
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("deep")
+    other = str(save_family("whisper", home / "other"))
     fields = {
         "name": "deep",
         "backbone": str(save_family("hubert-base", home / "base")),
@@ -52,7 +53,13 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "training": {"depth": "blocks", "steps": 2, "blocks_per_step": 1, "crop_seconds": 0.5},
         "encoder": {"warp": 0.5, "learning_rate": 1e-2},
-        "sweep": {"variants": {"map": {"training.depth": "map"}, "frames": FRAMES}},
+        "sweep": {
+            "variants": {
+                "map": {"training.depth": "map"},
+                "frames": FRAMES,
+                "another backbone": {"training.depth": "map", "backbone": other},
+            }
+        },
         "evaluation": {
             "protocols": [], "bootstrap": 5, "episodes": 2, "max_trials": 1000, "max_clips": 20,
             "baselines": ["lda", "observational"], "severities": {"disturbances": []},
@@ -150,15 +157,19 @@ def test_a_second_run_does_nothing(done: Done, recipe: Path, monkeypatch: pytest
     assert written() == before
 
 
-def test_one_sweep_compares_all_depths(done: Done) -> None:
+def test_one_sweep_compares_all_depths_and_backbones(done: Done) -> None:
     run, _, _ = done
     found = sweep(run)
-    assert {row.name for row in found.variants} == {"recipe", "map", "frames"}
-    pooled = [
-        SubspaceModel.from_pretrained(path.parent).reads_frames
+    assert {row.name for row in found.variants} == {"recipe", "map", "frames", "another backbone"}
+    models = [
+        SubspaceModel.from_pretrained(path.parent)
         for path in (run.folder / "sweep").glob("*/model/config.json")
     ]
-    assert sorted(pooled) == [False, False, True]
+    assert sorted(model.reads_frames for model in models) == [False, False, False, True]
+    # Three are of the run's frozen backbone or of what became of it, one of another, measured on its own.
+    other = load_backbone(str(run.recipe.sweep.variants["another backbone"]["backbone"]))
+    assert [model.fingerprint for model in models].count(other.fingerprint) == 1
+    assert (run.folder / "features" / other.fingerprint / "synthetic").exists()
 
 
 def test_a_model_is_measured_beside_the_backbone_that_its_own_started_from(

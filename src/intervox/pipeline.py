@@ -11,13 +11,12 @@ from intervox.clips.corpus import Corpus
 from intervox.errors import missing_extra
 from intervox.evaluation.results import Metrics
 from intervox.parallel import default_workers
-from intervox.runs import Run, logged, open_corpus, open_features, open_test_sets, open_waves
+from intervox.runs import Run, extracted, logged, open_corpus, open_features, open_test_sets, open_waves
 from intervox.storage import GENERATION, restore_text, stable_hash, write_bytes, write_json
 from intervox.studies import STUDIES
 
 if TYPE_CHECKING:
-    from intervox.backbones.base import Backbone
-    from intervox.features.store import Features
+    pass
 
 
 def synth(run: Run) -> Corpus:
@@ -48,7 +47,7 @@ def extract(run: Run) -> None:
     corpus = open_corpus(run)
     with logged(run, "extract") as record:
         backbone = load_backbone(run.recipe.backbone)
-        features = _extracted(run, corpus, backbone)
+        features = extracted(run, corpus, backbone)
         if run.recipe.training.depth == "blocks":
             decode(corpus, run.waves_folder)
         write_json(run.folder / "features" / "current.json", {"fingerprint": backbone.fingerprint})
@@ -106,7 +105,7 @@ def evaluate(run: Run) -> Metrics:
         peers = [load_peer(name) for name in settings.peers]
         own = held_out(corpus)
         test_sets = open_test_sets(run, model.own_backbone(), own, peers)
-        of_own = _extracted(run, corpus, model.own_backbone())
+        of_own = extracted(run, corpus, model.own_backbone())
         compared = compared_in_run(model, corpus, of_own, features, recipe, peers, run.folder / "baselines")
         workers = run.pool.workers or default_workers()
         found = measure(compared, test_sets, settings, workers, recipe.name, recipe.seed, backbone)
@@ -149,14 +148,3 @@ def run(run: Run) -> Metrics:
     for study in settings.studies:
         STUDIES[study](run)
     return metrics
-
-
-def _extracted(run: Run, corpus: Corpus, backbone: "Backbone") -> "Features":
-    """Cache what a backbone makes of the corpus, or read it from an earlier call."""
-    from intervox.features.extraction import extract as extract_features
-
-    folder = run.features_folder(backbone.fingerprint) / "corpus"
-    # At depth ``blocks`` it is the trained backbone's frames that maps pool, in training from the audio.
-    moved = backbone.name != run.recipe.backbone
-    frames = run.recipe.reads_frames if moved else "frames" in run.recipe.depths
-    return extract_features(corpus, backbone, run.recipe.features, folder, "extracting", frames, run.pool)

@@ -131,6 +131,17 @@ def open_features(run: Run) -> tuple[Corpus, "Features"]:
     return corpus, features
 
 
+def extracted(run: Run, corpus: Corpus, backbone: "Backbone") -> "Features":
+    """Cache what a backbone makes of the corpus, or read it from an earlier call."""
+    from intervox.features.extraction import extract
+
+    folder = run.features_folder(backbone.fingerprint) / "corpus"
+    # At depth ``blocks`` it is the trained backbone's frames that maps pool, in training from the audio.
+    moved = backbone.name != run.recipe.backbone
+    frames = run.recipe.reads_frames if moved else "frames" in run.recipe.depths
+    return extract(corpus, backbone, run.recipe.features, folder, "extracting", frames, run.pool)
+
+
 def open_waves(run: Run, corpus: Corpus) -> "Waves | None":
     """Open the corpus' audio where the recipe trains from it."""
     from intervox.features.waves import Waves

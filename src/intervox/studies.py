@@ -18,8 +18,17 @@ from intervox.evaluation.results import (
     Sweep,
 )
 from intervox.parallel import default_workers
-from intervox.recipe import Study
-from intervox.runs import PAPER_TABLES, SWEEP_PLOT, Run, logged, open_features, open_test_sets, open_waves
+from intervox.recipe import Recipe, Study
+from intervox.runs import (
+    PAPER_TABLES,
+    SWEEP_PLOT,
+    Run,
+    extracted,
+    logged,
+    open_features,
+    open_test_sets,
+    open_waves,
+)
 from intervox.storage import write_bytes
 
 if TYPE_CHECKING:
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
     from intervox.evaluation.studies.trainings import LoadTestSets
     from intervox.evaluation.test_sets import TestSet
     from intervox.features.encoding import Encoder
+    from intervox.features.store import Features
     from intervox.tables import Table
 
 
@@ -54,6 +64,7 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     seeds
         By default the recipe's ``sweep.seeds``.
     """
+    from intervox.backbones.load import load_backbone
     from intervox.evaluation.studies.sweep import compare_variants, held_out
     from intervox.evaluation.studies.variants import choose_variants, parse_vary
     from intervox.features.waves import decode
@@ -62,16 +73,21 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     run = _lightly(run)
     corpus, features = open_features(run)
     recipe, repeats = run.recipe, seeds or run.recipe.sweep.seeds
-    variants = choose_variants(recipe, corpus.cells, features, parse_vary(vary), repeats)
+
+    def features_of(changed: Recipe) -> "Features":
+        if changed.backbone == recipe.backbone:
+            return features
+        with logged(run, "extract"):
+            return extracted(replace(run, recipe=changed), corpus, load_backbone(changed.backbone))
+
+    variants = choose_variants(recipe, corpus.cells, features_of, parse_vary(vary), repeats)
     with logged(run, "sweep"):
         load = _loader(run, held_out(corpus))
         audible = any(variant.recipe.training.depth == "blocks" for variant in variants)
         waves = decode(corpus, run.waves_folder) if audible else None
         folder = run.folder / "sweep"
         workers = run.pool.workers or default_workers()
-        found = compare_variants(
-            corpus.cells, features, waves, load, recipe, variants, repeats, folder, workers
-        )
+        found = compare_variants(corpus.cells, waves, load, recipe, variants, repeats, folder, workers)
         found.write(run.folder / SWEEP)
         write_bytes(run.folder / SWEEP_PLOT, difference_plot(found).encode())
     return found

@@ -9,6 +9,7 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.representations import Representation
 from intervox.evaluation.studies.variants import (
     MEASURES,
+    Variant,
     choose_variants,
     measure,
     parse_vary,
@@ -17,7 +18,14 @@ from intervox.evaluation.studies.variants import (
 )
 from intervox.evaluation.test_sets import EVALUATION_SEED
 from intervox.evaluation.verification import verify
+from intervox.features.store import Features
+from intervox.recipe import Recipe
 from tests.support.variants import TEXTS, Found, Setting, World, small_recipe
+
+
+def chosen(recipe: Recipe, corpus: Setting, further: Found, seeds: int = 1) -> list[Variant]:
+    cells, features = corpus
+    return choose_variants(recipe, cells, lambda _: features, further, seeds)
 
 
 def test_options_are_crossed_and_read_as_yaml() -> None:
@@ -52,7 +60,7 @@ def test_a_field_is_varied_once() -> None:
 def test_overrides_reach_the_recipe_and_nothing_else_does(corpus: Setting) -> None:
     recipe = small_recipe(sweep={"variants": {"few": {"training.steps": 1, "seed": 7}}})
     further = {"cold": {"subspaces.speaker.temperature": "5e-2", "subspaces.content.layers": [1]}}
-    plain, few, cold = choose_variants(recipe, *corpus, further, 1)
+    plain, few, cold = chosen(recipe, corpus, further)
     assert (plain.name, plain.recipe) == ("recipe", recipe)
     assert (few.recipe.training.steps, few.recipe.seed) == (1, 7)
     assert few.recipe.model_copy(update={"training": recipe.training, "seed": 0}) == recipe
@@ -64,7 +72,7 @@ def test_overrides_reach_the_recipe_and_nothing_else_does(corpus: Setting) -> No
 @pytest.mark.parametrize(
     ("overrides", "complaint"),
     [
-        ({"backbone": "x"}, "`backbone` can't be varied"),
+        ({"backbone": 3}, "`backbone` is 3"),
         ({"corpus.copies": 3}, "`corpus.copies` can't be varied"),
         ({"evaluation.bootstrap": 3}, "`evaluation.bootstrap` can't be varied"),
         ({"loss.denom": "all"}, "unknown field `loss.denom`.*has denominator"),
@@ -81,26 +89,56 @@ def test_overrides_reach_the_recipe_and_nothing_else_does(corpus: Setting) -> No
         ({"subspaces.speaker.map": "attentive", "training.depth": "frames"}, "reads frames"),
         ({"subspaces.speaker.weight": 0, "subspaces.content.weight": 0}, "every subspace has weight 0"),
         ({"training.validate_every": 5}, "needs validation cells"),
-        ({"cells": "dry"}, "write clean or COLUMN=VALUE"),
-        ({"cells": "mood=glad"}, "write clean or COLUMN=VALUE"),
+        ({"cells": "dry"}, "write a share between 0 and 1, clean, or COLUMN=VALUE"),
+        ({"cells": 1.0}, "write a share between 0 and 1"),
+        ({"cells": 3}, "write a share between 0 and 1"),
+        ({"cells": "mood=glad"}, "write a share between 0 and 1, clean, or COLUMN=VALUE"),
         ({"cells": "engine=piper"}, "no training cell has engine 'piper', but espeak, kokoro"),
     ],
 )
 def test_a_wrong_variant_is_named(overrides: Found, complaint: str, corpus: Setting) -> None:
     with pytest.raises(IntervoxError, match=f"variant 'wrong': .*{complaint}"):
-        choose_variants(small_recipe(), *corpus, {"wrong": overrides}, 1)
+        chosen(small_recipe(), corpus, {"wrong": overrides})
+
+
+def test_features_are_asked_once_a_backbone_and_when_all_fields_are_right(corpus: Setting) -> None:
+    cells, features = corpus
+    asked: list[str] = []
+
+    def features_of(changed: Recipe) -> Features:
+        asked.append(changed.backbone)
+        return features
+
+    wide: Found = {"backbone": "bundled:whisper-base"}
+    further: Found = {"wide": wide, "wide and short": wide | {"training.steps": 1}, "wrong": {"seed": -1}}
+    with pytest.raises(IntervoxError, match="variant 'wrong'"):
+        choose_variants(small_recipe(), cells, features_of, further, 1)
+    assert not asked
+    del further["wrong"]
+    plain, *others = choose_variants(small_recipe(), cells, features_of, further, 1)
+    assert asked == [plain.recipe.backbone, "bundled:whisper-base"]
+    assert {one.recipe.backbone for one in others} == {"bundled:whisper-base"}
+
+
+def test_a_share_of_the_cells_is_drawn_from_those_of_training(corpus: Setting) -> None:
+    cells, _ = corpus
+    plain, half, again = chosen(small_recipe(), corpus, {"half": {"cells": 0.5}, "again": {"cells": 0.5}})
+    assert half.mask.sum() == plain.mask.sum() / 2
+    assert (half.mask == again.mask).all()
+    assert not (half.mask & ~plain.mask).any()
+    assert len(set(np.array(cells["block"].to_pylist())[half.mask])) > 1
 
 
 def test_nothing_to_compare_is_refused_but_seeds_alone_are_something(corpus: Setting) -> None:
     with pytest.raises(IntervoxError, match="nothing to sweep"):
-        choose_variants(small_recipe(), *corpus, {}, 1)
-    assert [v.name for v in choose_variants(small_recipe(), *corpus, {}, 2)] == ["recipe"]
+        chosen(small_recipe(), corpus, {})
+    assert [v.name for v in chosen(small_recipe(), corpus, {}, 2)] == ["recipe"]
 
 
 def test_cells_are_chosen_and_steps_see_as_many_of_them(corpus: Setting) -> None:
     cells, _ = corpus
     further = {"dry": {"cells": "clean"}, "kokoro": {"cells": "engine=kokoro"}}
-    _, dry, kokoro = choose_variants(small_recipe(), *corpus, further, 1)
+    _, dry, kokoro = chosen(small_recipe(), corpus, further)
     condition, engine = (np.array(cells[name].to_pylist()) for name in ("condition", "engine"))
     assert set(condition[dry.mask]) == {"clean"}
     assert dry.mask.sum() == 8 * TEXTS

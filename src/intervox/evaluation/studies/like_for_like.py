@@ -117,8 +117,8 @@ def compare_systems(
     trials = partial(with_content_trials, max_trials=recipe.evaluation.max_trials)
     degraded = (*CHOSEN_MEASURES, "one_shot")
     judge = Judge(test_sets, recipe.evaluation, load, MEASURES | PROBES, trials, degraded)
-    audible = Audible(cells, features, waves, finished)
-    trained = partial(_trained, audible, judge, folder)
+    audible = Audible(cells, waves, finished)
+    trained = partial(_trained, audible, features, judge, folder)
     last = features.layers - 1
     intervox = intervox_recipe(recipe, cells, features)
     found = [
@@ -126,7 +126,7 @@ def compare_systems(
         _raw_best(judge, folder, features.layers),
         trained("LDA", "the closed form on Intervox' layers", lda_recipe(intervox), 1),
         trained(PAPER_LAST, "one MLP cut in half", paper_recipe(recipe, features, last), seeds),
-        _best_paper(audible, judge, folder, recipe, seeds, workers),
+        _best_paper(audible, features, judge, folder, recipe, seeds, workers),
         trained(MAP, "linear maps from LDA, refined on layer means", intervox, seeds),
     ]
     if waves is not None:
@@ -226,19 +226,26 @@ def _in_batches(recipe: Recipe, cells: pa.Table, cells_a_step: int) -> Recipe:
 
 
 def _trained(
-    audible: Audible, judge: Judge, folder: Path, name: str, about: str, recipe: Recipe, seeds: int
+    audible: Audible,
+    features: Features,
+    judge: Judge,
+    folder: Path,
+    name: str,
+    about: str,
+    recipe: Recipe,
+    seeds: int,
 ) -> _Row:
-    variant = _variant(audible, name, recipe)
+    variant = _variant(audible.cells, features, name, recipe)
     runs = [train_variant(audible, variant, seed, judge, folder) for seed in range(seeds)]
-    every = range(audible.features.layers)
+    every = range(features.layers)
     layers = {one.factor: list(_of(one, every)) for one in reversed(recipe.subspaces.values())}
     return _Row(name, about, [run.samples for run in runs], layers, runs)
 
 
-def _variant(audible: Audible, name: str, recipe: Recipe) -> Variant:
-    check_settings(recipe, audible.features.layers, audible.features.dim, audible.cells.column_names)
-    mask = train_mask(audible.cells)
-    return Variant(name, {}, matched(recipe, audible.cells, mask), mask)
+def _variant(cells: pa.Table, features: Features, name: str, recipe: Recipe) -> Variant:
+    check_settings(recipe, features.layers, features.dim, cells.column_names)
+    mask = train_mask(cells)
+    return Variant(name, {}, matched(recipe, cells, mask), mask, features)
 
 
 def _of(settings: SubspaceSettings, every: Sequence[int]) -> Sequence[int]:
@@ -246,19 +253,26 @@ def _of(settings: SubspaceSettings, every: Sequence[int]) -> Sequence[int]:
 
 
 def _best_paper(
-    audible: Audible, judge: Judge, folder: Path, recipe: Recipe, seeds: int, workers: int
+    audible: Audible,
+    features: Features,
+    judge: Judge,
+    folder: Path,
+    recipe: Recipe,
+    seeds: int,
+    workers: int,
 ) -> _Row:
     """Train the paper's network on every layer, and keep the best on the held-out cells."""
     about = "the same on the best layer of the held-out cells"
     recipes = {
-        f"the paper's network, layer {layer}": paper_recipe(recipe, audible.features, layer)
-        for layer in range(audible.features.layers)
+        f"the paper's network, layer {layer}": paper_recipe(recipe, features, layer)
+        for layer in range(features.layers)
     }
-    trainings = [(_variant(audible, *named), 0) for named in recipes.items()]
+    trainings = [(_variant(audible.cells, features, *named), 0) for named in recipes.items()]
     train_ahead(audible, trainings, judge, folder, workers)
-    rows = [_trained(audible, judge, folder, name, about, one, 1) for name, one in recipes.items()]
+    trained = partial(_trained, audible, features, judge, folder)
+    rows = [trained(name, about, one, 1) for name, one in recipes.items()]
     best = min(rows, key=lambda row: _error(row.samples[0])).name
-    return _trained(audible, judge, folder, best, about, recipes[best], seeds)
+    return trained(best, about, recipes[best], seeds)
 
 
 def _error(samples: Mapping[str, Samples]) -> float:

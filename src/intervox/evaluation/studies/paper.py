@@ -51,7 +51,7 @@ def paper_variants(recipe: Recipe, cells: pa.Table, features: Features) -> dict[
     """
     alone = {CONTENT_ONLY: _without(recipe, "speaker"), SPEAKER_ONLY: _without(recipe, "content")}
     own = recipe.model_copy(update={"sweep": recipe.sweep.model_copy(update={"variants": {}})})
-    joint_variant, *others = choose_variants(own, cells, features, alone, SEEDS)
+    joint_variant, *others = choose_variants(own, cells, lambda _: features, alone, SEEDS)
     return {variant.name: variant for variant in others} | {JOINT: joint_variant}
 
 
@@ -102,7 +102,7 @@ def evaluate_paper(
     settings = recipe.evaluation.model_copy(update={"bootstrap": 0})
     trials = partial(with_paper_trials, genders=genders)
     judge = Judge(test_sets, settings, load, paper_measures(), trials, degraded=())
-    audible = Audible(cells, features, waves, finished)
+    audible = Audible(cells, waves, finished)
     variants = paper_variants(recipe, cells, features)
     train_ahead(audible, product(variants.values(), range(seeds)), judge, folder, workers)
     trained = {

@@ -37,7 +37,6 @@ from intervox.evaluation.studies.variants import (
     with_content_trials,
 )
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION
-from intervox.features.store import Features
 from intervox.features.waves import Waves
 from intervox.recipe import EvaluationSettings, Recipe, SeveritySettings
 
@@ -61,7 +60,6 @@ def held_out(corpus: Corpus) -> Source | None:
 
 def compare_variants(
     cells: pa.Table,
-    features: Features,
     waves: Waves | None,
     load: LoadTestSets,
     recipe: Recipe,
@@ -74,10 +72,10 @@ def compare_variants(
 
     Parameters
     ----------
-    cells, features, waves
-        The corpus' plan, its features, and its audio where a variant's depth is ``blocks``.
+    cells, waves
+        The corpus' plan, and its audio where a variant's depth is ``blocks``.
     load
-        From a model's own backbone, or None for the frozen one, to the held-out cells, named ``HELD_OUT``,
+        From a model's own backbone, or None for the recipe's, to the held-out cells, named ``HELD_OUT``,
         and the human corpora.
     variants
         The recipe itself first.
@@ -100,7 +98,7 @@ def compare_variants(
         )
     trials = partial(with_content_trials, max_trials=recipe.evaluation.max_trials)
     judge = Judge(test_sets, recipe.evaluation, load, MEASURES, trials)
-    audible = Audible(cells, features, waves)
+    audible = Audible(cells, waves)
     train_ahead(audible, product(variants, range(seeds)), judge, folder, workers)
     trained = [[train_variant(audible, v, seed, judge, folder) for seed in range(seeds)] for v in variants]
     reference = joint([training.samples for training in trained[0]])
@@ -122,7 +120,7 @@ def compare_variants(
         seeds=seeds,
         protocols={test_set.name: test_set.about() for test_set in test_sets},
         variants=rows,
-        baselines=_raw_rows(features.layers, judge, folder, reference),
+        baselines=_raw_rows(variants[0].features.layers, judge, folder, reference),
         selected=_selected(rows),
     )
 

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from intervox.backbones.base import Backbone
-from intervox.backbones.trained import TRAINED
 from intervox.evaluation.representations import BACKBONE
 from intervox.evaluation.results import Difference, SweepFigure
 from intervox.evaluation.studies.variants import (
@@ -42,7 +41,7 @@ from intervox.training.checkpoint import RECORD, TrainingRecord
 from intervox.training.refine import refine, training_key
 
 LoadTestSets = Callable[[Backbone | None], Sequence[TestSet]]
-"""From a model's own backbone, or None for the frozen one, to what is measured on."""
+"""From a model's own backbone, or None for the recipe's, to what is measured on."""
 
 SCHEMA_VERSION = 1
 
@@ -53,11 +52,11 @@ class Judge:
     Parameters
     ----------
     test_sets
-        With the frozen backbone's features.
+        With the features of the recipe's backbone.
     settings
         Of the evaluation.
     load
-        Gives the test sets with the features of a backbone that was trained.
+        Gives the test sets with the features of a backbone that was trained, or is another.
     measures
         What to measure, by name.
     trials
@@ -97,9 +96,10 @@ class Judge:
 
         def find() -> dict[str, Samples]:
             model = train()
-            moved = (Path(model.backbone_name) / TRAINED).exists()
-            test_sets = [self._trials(one) for one in self._load(model.own_backbone())] if moved else None
-            return self._measure(spaces_of(model), test_sets or self.test_sets)
+            encoded_by = {table.about["fingerprint"] for table in _tables(self.test_sets[0])}
+            own = None if model.fingerprint in encoded_by else self._load(model.own_backbone())
+            test_sets = [self._trials(one) for one in own] if own else self.test_sets
+            return self._measure(spaces_of(model), test_sets)
 
         return self._kept(home, find)
 
@@ -115,10 +115,14 @@ class Judge:
 
 def _contents(test_set: TestSet) -> Any:
     """Say what decides a test set: its clips' labels, and the features that were extracted of them."""
-    tables = (cast(Features, test_set.views[name].features[BACKBONE]) for name in test_set.whole)
     known = test_set.clips.labels
     labels = {name: known[name].tolist() for name in ("speaker", "content", "gender") if name in known}
-    return [test_set.name, labels, [table.about["key"] for table in tables]]
+    return [test_set.name, labels, [table.about["key"] for table in _tables(test_set)]]
+
+
+def _tables(test_set: TestSet) -> list[Features]:
+    """List the features that the subspaces read of the whole clips, under each condition."""
+    return [cast(Features, test_set.views[name].features[BACKBONE]) for name in test_set.whole]
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,6 @@ class Audible:
     """What every variant is trained on, and the run's own models, which need not be trained again."""
 
     cells: pa.Table
-    features: Features
     waves: Waves | None
     finished: Sequence[Path] = ()
 
@@ -185,10 +188,11 @@ def train_ahead(
 
 @dataclass(frozen=True)
 class _Job:
-    """One training: on which cells, by which recipe, into which folder."""
+    """One training: on which cells and features, by which recipe, into which folder."""
 
     mask: Mask
     recipe: Recipe
+    features: Features
     home: Path
 
 
@@ -196,8 +200,8 @@ def _job(audible: Audible, variant: Variant, offset: int, folder: Path) -> _Job:
     """Say what a training is, and take the run's own model where it is just this one."""
     recipe = variant.recipe.model_copy(update={"seed": variant.recipe.seed + offset})
     kept = np.flatnonzero(variant.mask).tolist()
-    key = training_key(audible.features, recipe)
-    job = _Job(variant.mask, recipe, folder / stable_hash([key, kept]))
+    key = training_key(variant.features, recipe)
+    job = _Job(variant.mask, recipe, variant.features, folder / stable_hash([key, kept]))
     if kept == np.flatnonzero(train_mask(audible.cells)).tolist():
         _take_finished(audible.finished, key, job.home / "model")
     return job
@@ -223,7 +227,7 @@ def _timed_refine(audible: Audible, job: _Job) -> SubspaceModel:
     before, begun = _seconds(job.home), time.monotonic()
     try:
         cells = train_on(audible.cells, job.mask)
-        return refine(cells, audible.features, job.recipe, job.home / "model", audible.waves)
+        return refine(cells, job.features, job.recipe, job.home / "model", audible.waves)
     finally:
         if not trained:
             write_json(job.home / "time.json", {"seconds": round(before + time.monotonic() - begun, 1)})

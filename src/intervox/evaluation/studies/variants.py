@@ -1,6 +1,7 @@
 """What ingredients and sweeps share: variants of a recipe, training on some cells, and light measuring."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -45,8 +46,11 @@ RECIPE = "recipe"
 CELLS = "cells"
 """The field that is no field of the recipe: which of the training cells are kept."""
 
-VARIED = ("subspaces", "shared", "loss", "training", "encoder", "seed")
-"""What training reads of a recipe beside the features, which all variants share."""
+VARIED = ("subspaces", "shared", "loss", "training", "encoder", "seed", "backbone")
+"""What training reads of a recipe beside the corpus, which all variants share."""
+
+FeaturesOf = Callable[[Recipe], Features]
+"""From a recipe to the features of its backbone, on the corpus that all variants share."""
 
 Overrides = Mapping[str, Any]
 
@@ -206,12 +210,15 @@ class Variant:
         With the overrides in it, and as many cells a step as the recipe itself.
     mask
         Shape (cells,): the training cells that it keeps.
+    features
+        Of its backbone.
     """
 
     name: str
     overrides: Overrides
     recipe: Recipe
     mask: Mask
+    features: Features
 
 
 def parse_vary(options: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -257,14 +264,16 @@ def parse_vary(options: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def choose_variants(
-    recipe: Recipe, cells: pa.Table, features: Features, further: Mapping[str, Overrides], seeds: int
+    recipe: Recipe, cells: pa.Table, features_of: FeaturesOf, further: Mapping[str, Overrides], seeds: int
 ) -> list[Variant]:
     """Build every variant's recipe and choose its cells: the recipe itself, its own, and further ones.
 
     Parameters
     ----------
-    cells, features
-        The corpus' plan and its features.
+    cells
+        The corpus' plan.
+    features_of
+        Asked once for each backbone, when all fields are known to be right.
     further
         Variants beside the recipe's own.
 
@@ -281,17 +290,30 @@ def choose_variants(
             "there is nothing to sweep: give --vary FIELD=VALUE,VALUE, list variants under `sweep:` in the "
             "recipe, or ask for several --seeds"
         )
-    return [_variant(name, recipe, cells, features, overrides) for name, overrides in asked.items()]
+    chosen = []
+    for name, overrides in asked.items():
+        with _named(name):
+            fields = {field: value for field, value in overrides.items() if field != CELLS}
+            chosen.append((name, _override(recipe, fields), _kept(cells, overrides.get(CELLS))))
+    found: dict[str, Features] = {}
+    variants = []
+    for name, changed, mask in chosen:
+        with _named(name):
+            if changed.backbone not in found:
+                found[changed.backbone] = features_of(changed)
+            _check(changed, cells, found[changed.backbone])
+        recipe = matched(changed, cells, mask)
+        variants.append(Variant(name, asked[name], recipe, mask, found[changed.backbone]))
+    return variants
 
 
-def _variant(name: str, recipe: Recipe, cells: pa.Table, features: Features, overrides: Overrides) -> Variant:
+@contextmanager
+def _named(variant: str) -> Iterator[None]:
+    """Say which variant is wrong."""
     try:
-        changed = _override(recipe, {field: value for field, value in overrides.items() if field != CELLS})
-        _check(changed, recipe, cells, features)
-        mask = _kept(cells, overrides.get(CELLS))
+        yield
     except IntervoxError as error:
-        raise IntervoxError(f"variant {name!r}: {error}") from None
-    return Variant(name, overrides, matched(changed, cells, mask), mask)
+        raise IntervoxError(f"variant {variant!r}: {error}") from None
 
 
 def _override(recipe: Recipe, overrides: Overrides) -> Recipe:
@@ -301,8 +323,8 @@ def _override(recipe: Recipe, overrides: Overrides) -> Recipe:
         *path, last = field.split(".")
         if (path or [last])[0] not in VARIED:
             raise IntervoxError(
-                f"`{field}` can't be varied, only what training reads: fields under {', '.join(VARIED)}, or "
-                f"{CELLS}"
+                f"`{field}` can't be varied, only what training reads: {', '.join(VARIED)}, what is under "
+                f"these, or {CELLS}"
             )
         part: Any = fields
         for key in path:
@@ -312,15 +334,16 @@ def _override(recipe: Recipe, overrides: Overrides) -> Recipe:
             raise IntervoxError(f"unknown field `{field}`: correct its spelling{known}")
         part[last] = value
     try:
-        return Recipe.model_validate(fields)
+        changed = Recipe.model_validate(fields)
     except ValidationError as error:
         raise IntervoxError(plain_problems(error)) from None
-
-
-def _check(changed: Recipe, recipe: Recipe, cells: pa.Table, features: Features) -> None:
-    """Find what would stop a training, or the measuring, only after others had run."""
     if not measured_factors(changed):
         raise IntervoxError("a sweep measures a speaker and a content subspace: add the one missing")
+    return changed
+
+
+def _check(changed: Recipe, cells: pa.Table, features: Features) -> None:
+    """Find what would stop a training, or the measuring, only after others had run."""
     if changed.training.depth == "frames" and not features.has_frames:
         raise IntervoxError(
             "depth `frames` reads frames, which this run's features do not keep: list the variant under "
@@ -332,15 +355,20 @@ def _check(changed: Recipe, recipe: Recipe, cells: pa.Table, features: Features)
 
 
 def _kept(cells: pa.Table, choice: Any) -> Mask:
-    """Choose training cells: all, the ``clean`` ones, or those with ``COLUMN=VALUE``."""
+    """Choose training cells: all, a share of them at random, the ``clean`` ones, or ``COLUMN=VALUE``."""
     train = train_mask(cells)
     if choice is None:
         return train
+    if isinstance(choice, float) and 0 < choice < 1:
+        indices = np.flatnonzero(train)
+        kept: Mask = np.zeros(len(train), bool)
+        kept[rng(EVALUATION_SEED, CELLS).permutation(indices)[: max(1, round(choice * len(indices)))]] = True
+        return kept
     column, equals, wanted = str("condition=clean" if choice == "clean" else choice).partition("=")
     if not equals or column not in cells.column_names:
         raise IntervoxError(
-            f"`{CELLS}` is {choice!r}: write clean or COLUMN=VALUE, with a column of "
-            + ", ".join(cells.column_names)
+            f"`{CELLS}` is {choice!r}: write a share between 0 and 1, clean, or COLUMN=VALUE, with a column "
+            f"of {', '.join(cells.column_names)}"
         )
     values = np.asarray([str(value) for value in cells[column].to_pylist()])
     mask: Mask = train & (values == wanted)
