@@ -66,13 +66,14 @@ def _runs(count: int, folder: Path) -> Tally:
 
 def _at_once(commands: Sequence[list[str]], cwd: Path, apart: float = 0) -> list[Ended]:
     """Start commands some seconds apart, and wait for all of them."""
-    started = []
+    started: list[subprocess.Popen[str]] = []
     for command in commands:
+        if started:
+            time.sleep(apart)
         process = subprocess.Popen(
             command, cwd=cwd, env=environment(), text=True, errors="replace",
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         started.append(process)
-        time.sleep(apart)
     said = [process.communicate() for process in started]
     return [Ended(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]

@@ -20,6 +20,7 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.results import Metrics
 from intervox.recipe import EvaluationSettings, SeveritySettings
 from tests.conftest import Speech
+from tests.test_locks import hold
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 QUICK = EvaluationSettings(bootstrap=20, episodes=10, max_trials=1000)
@@ -135,7 +136,18 @@ def test_old_results_are_gone_before_new_ones_are_measured(
     monkeypatch.setattr(benchmarking, "measure", lambda *_, **__: pytest.fail("measured"))
     with pytest.raises(pytest.fail.Exception, match="measured"):
         benchmark_embeddings(tmp_path / "own.npz", home)
-    assert not any(path.is_file() for path in home.rglob("*"))
+    assert [path.name for path in home.rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_two_evaluations_into_one_folder_take_turns(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", **planted(0.0))
+    home = tmp_path / "run"
+    home.mkdir()
+    other = hold(home, 1.5)
+    benchmark_embeddings(tmp_path / "own.npz", home, settings=QUICK)
+    assert (home / "done").exists()
+    assert (home / "metrics.json").exists()
+    assert other.wait() == 0
 
 
 def test_conditions_of_a_file_have_gaps_and_curves(folder: Path) -> None:

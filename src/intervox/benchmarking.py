@@ -1,6 +1,7 @@
 """The whole evaluation without a recipe: of a model, of any function that embeds, of a file of vectors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +27,7 @@ from intervox.evaluation.representations import (
 from intervox.evaluation.results import Metrics
 from intervox.evaluation.separation import SpaceEvidence
 from intervox.evaluation.test_sets import TestSet
+from intervox.locks import in_turn
 from intervox.model.files import DEFAULT
 from intervox.model.model import SubspaceModel
 from intervox.parallel import default_workers
@@ -72,28 +74,26 @@ def benchmark_model(
     found = find_protocols(chosen.protocols, chosen.max_clips, partial=True)
     if not found:
         raise IntervoxError("there is nothing to measure on: give a manifest, or set INTERVOX_DATA")
-    home = _home(folder, "-".join(protocol.name for protocol in found))
     loaded = model if isinstance(model, SubspaceModel) else SubspaceModel.from_pretrained(model)
-    backbone = loaded.own_backbone()
-    forget_results(home)
-    features = FeatureSettings(window_seconds=loaded.window_seconds)
-    cache, frames = home / "features", loaded.reads_frames
-    frozen = load_backbone(base_of(loaded.backbone_name))
+    backbone, frozen = loaded.own_backbone(), load_backbone(base_of(loaded.backbone_name))
     encoders = {BACKBONE: backbone, FROZEN: frozen}
-    test_sets = load_test_sets(sources(found), encoders, chosen, features, cache, frames)
-    own = subspace_representations(loaded)
-    calibrations = {
-        space: line for space, line in loaded.calibration.items() if loaded.factors[space] == "speaker"
-    }
-    compared = Compared(
-        loaded.factors,
-        [*own, *raw_representations(len(loaded.mean))],
-        evidence=SpaceEvidence(own, loaded) if chosen.separation else None,
-        calibrations=calibrations,
-    )
-    about = MeasuredBackbone(name=loaded.backbone_name, fingerprint=backbone.fingerprint)
-    left_out = [*_left_out(found), _NEEDS_CELLS]
-    return _benchmark(compared, test_sets, chosen, home, workers, about, left_out)
+    features = FeatureSettings(window_seconds=loaded.window_seconds)
+    with _results(folder, "-".join(protocol.name for protocol in found)) as home:
+        cache, frames = home / "features", loaded.reads_frames
+        test_sets = load_test_sets(sources(found), encoders, chosen, features, cache, frames)
+        own = subspace_representations(loaded)
+        calibrations = {
+            space: line for space, line in loaded.calibration.items() if loaded.factors[space] == "speaker"
+        }
+        compared = Compared(
+            loaded.factors,
+            [*own, *raw_representations(len(loaded.mean))],
+            evidence=SpaceEvidence(own, loaded) if chosen.separation else None,
+            calibrations=calibrations,
+        )
+        about = MeasuredBackbone(name=loaded.backbone_name, fingerprint=backbone.fingerprint)
+        left_out = [*_left_out(found), _NEEDS_CELLS]
+        return _benchmark(compared, test_sets, chosen, home, workers, about, left_out)
 
 
 def benchmark(
@@ -131,13 +131,11 @@ def benchmark(
     """
     check_space(name)
     chosen = _settings(settings, protocols)
-    home = _home(folder, name)
     encoder = CallableEncoder(embed, name, dim, fingerprint, batched)
     found = find_protocols(chosen.protocols, chosen.max_clips, partial=True)
-    forget_results(home)
     space = Representation(name, lambda vectors: vectors[:, 0], name)
     # Nobody can tell whether a function without a fingerprint is the same next time.
-    with TemporaryDirectory() as scratch:
+    with _results(folder, name) as home, TemporaryDirectory() as scratch:
         cache = home / "features" if fingerprint else Path(scratch)
         test_sets = load_test_sets(sources(found), {name: encoder}, chosen, FeatureSettings(), cache)
         compared = _compared({name: ""}, [space], chosen)
@@ -166,7 +164,6 @@ def benchmark_embeddings(
         The file, a protocol or the folder won't do, or protocols are named for a file with labels.
     """
     chosen = _settings(settings, protocols)
-    home = _home(folder, path.stem)
     given = read_embeddings(path)
     labelled = "speaker" in given.columns
     if labelled and protocols:
@@ -176,18 +173,23 @@ def benchmark_embeddings(
         )
     found = [] if labelled else find_protocols(chosen.protocols)
     test_sets = embedding_test_sets(given, found, chosen.max_trials)
-    forget_results(home)
     compared = _compared(given.factors, given.representations(), chosen)
-    return _benchmark(compared, test_sets, chosen, home, workers)
+    with _results(folder, path.stem) as home:
+        return _benchmark(compared, test_sets, chosen, home, workers)
 
 
-def _home(folder: str | Path | None, name: str) -> Path:
+@contextmanager
+def _results(folder: str | Path | None, name: str) -> Iterator[Path]:
+    """Give the folder of an evaluation's results, emptied of an earlier one's; one command at a time."""
     home = Path(folder or Path("runs") / name)
     if (home / "recipe.yaml").exists():
         raise IntervoxError(
             f"{home} holds the run of a recipe, whose results would be lost: name another folder"
         )
-    return home
+    home.mkdir(parents=True, exist_ok=True)
+    with in_turn(home / ".lock", home):
+        forget_results(home)
+        yield home
 
 
 def _settings(

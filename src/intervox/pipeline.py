@@ -12,7 +12,7 @@ from intervox.errors import missing_extra
 from intervox.evaluation.results import Metrics
 from intervox.parallel import default_workers
 from intervox.runs import Run, extracted, logged, open_corpus, open_features, open_test_sets, open_waves
-from intervox.storage import GENERATION, restore_text, stable_hash, write_bytes, write_json
+from intervox.storage import CARD, GENERATION, restore_text, stable_hash, write_bytes, write_json
 from intervox.studies import STUDIES
 
 if TYPE_CHECKING:
@@ -75,7 +75,6 @@ def evaluate(run: Run) -> Metrics:
     from intervox.evaluation.matching import matching_on_held_out
     from intervox.evaluation.protocols import find_protocols
     from intervox.evaluation.systems import calibrate, compared_in_run, default_decisions, draw_references
-    from intervox.model.files import CARD
     from intervox.model.model import SubspaceModel
     from intervox.reporting.report import Made
     from intervox.reporting.results import (

@@ -20,6 +20,9 @@ from safetensors import SafetensorError
 
 from intervox.errors import IntervoxError
 
+CARD = "README.md"
+"""What the Hugging Face hub shows of a corpus' or a model's folder."""
+
 GENERATION = "0.1.0"
 """Part of every step's key. Raise it when code makes other bytes of the same settings."""
 

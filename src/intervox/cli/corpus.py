@@ -113,9 +113,9 @@ def show(
 @corpus_app.command()
 def card(folder: CorpusArgument = Path("runs/quickstart")) -> None:
     """Write README.md, the dataset card that the Hugging Face hub shows, into the corpus folder."""
-    from intervox.clips.corpus import CARD, find_corpus
+    from intervox.clips.corpus import find_corpus
     from intervox.corpus.inspect.card import corpus_card
-    from intervox.storage import write_bytes
+    from intervox.storage import CARD, write_bytes
 
     corpus = find_corpus(folder)
     write_bytes(corpus / CARD, corpus_card(corpus).encode())

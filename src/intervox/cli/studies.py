@@ -17,7 +17,8 @@ def sweep(
         list[str] | None,
         typer.Option(
             help="FIELD=VALUE,VALUE,... such as loss.denominator=all,negatives; a field under subspaces, "
-            "loss or training, or seed, or cells (clean, COLUMN=VALUE). Repeated: the full crossing."
+            "loss or training, or seed, backbone, or cells (a share, clean, COLUMN=VALUE). "
+            "Repeated: the full crossing."
         ),
     ] = None,
     seeds: Annotated[

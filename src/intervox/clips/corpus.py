@@ -31,7 +31,6 @@ from intervox.storage import read_json
 
 ABOUT = "corpus.json"
 PLAN = "cells.parquet"
-CARD = "README.md"
 AUDIO = "audio"
 
 _BATCH = 64

@@ -25,7 +25,6 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 FILES = (CONFIG, WEIGHTS)
 GRAPH = "model.onnx"
-CARD = "README.md"
 
 REFERENCE = "reference_"
 """Before a subspace's name: the tensor of its references."""

@@ -15,12 +15,12 @@ from intervox.corpus.plan.design import plan_factors
 from intervox.errors import IntervoxError
 from intervox.features.store import Features
 from intervox.features.waves import Waves
-from intervox.model.files import CARD, CONFIG, OWN_BACKBONE
+from intervox.model.files import CONFIG, OWN_BACKBONE
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import TrainingSettings
 from intervox.steps import StepFolder, restore
-from intervox.storage import check_memory, stable_hash
+from intervox.storage import CARD, check_memory, stable_hash
 from intervox.training.cells import check_columns, no_validation_cells, training_cells, validation_cells
 from intervox.training.checkpoint import CHECKPOINT, Progress, TrainingRecord
 from intervox.training.encoder import TrainableEncoder

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from intervox.clips.corpus import ABOUT, CARD, PLAN, Corpus, read_parquet, shard_path
+from intervox.clips.corpus import ABOUT, PLAN, Corpus, read_parquet, shard_path
 from intervox.clips.schema import CELL_SCHEMA, CorpusFacts, EngineFacts, VoiceFacts, read_cells
 from intervox.clips.source import check_failures
 from intervox.corpus.acoustics.conditions import condition_bank
@@ -26,7 +26,7 @@ from intervox.progress import progress_bar
 from intervox.recipe.corpus import CastingSettings, ConditionSettings, CorpusRecipe
 from intervox.recipe.engines import EngineSettings
 from intervox.steps import StepFolder
-from intervox.storage import GENERATION, atomic_path, restore_text, stable_hash, write_bytes, write_json
+from intervox.storage import CARD, GENERATION, atomic_path, restore_text, stable_hash, write_bytes, write_json
 
 SCHEMA_VERSION = 2
 """Of the corpus' format."""

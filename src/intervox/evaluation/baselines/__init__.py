@@ -28,11 +28,10 @@ from intervox.evaluation.representations import (
 from intervox.evaluation.test_sets import Means
 from intervox.features.store import Features
 from intervox.metrics.vectors import Vectors, unit
-from intervox.model.files import CARD
 from intervox.model.model import SubspaceModel
 from intervox.recipe import Recipe
 from intervox.recipe.training import SubspaceSettings
-from intervox.storage import restore_text
+from intervox.storage import CARD, restore_text
 from intervox.training.cells import TrainingCells
 from intervox.training.refine import refine
 from intervox.training.start import select_layers
