@@ -30,7 +30,7 @@ from intervox.backbones.load import load_backbone
 from intervox.clips.labels import Clips
 from intervox.corpus.plan.design import plan_cells
 from intervox.evaluation.representations import BACKBONE
-from intervox.evaluation.studies.variants import MEASURES, measure, spaces_of, with_content_trials
+from intervox.evaluation.studies.measures import MEASURES, measure, spaces_of, with_content_trials
 from intervox.evaluation.test_sets import CLEAN, TestSet, View, draw
 from intervox.features.encoding import layer_means
 from intervox.features.store import Features, shard_path, write_features

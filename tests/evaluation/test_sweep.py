@@ -16,10 +16,7 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.results import Difference, Sweep
 from intervox.evaluation.studies import trainings
 from intervox.evaluation.studies.sweep import HELD_OUT, compare_variants, held_out, light
-from intervox.evaluation.studies.variants import (
-    Variant,
-    choose_variants,
-)
+from intervox.evaluation.studies.variants import Variant, choose_variants
 from intervox.evaluation.test_sets import TestSet as Prepared
 from intervox.features.store import Features, write_features
 from intervox.recipe import EvaluationSettings, Recipe, load_recipe

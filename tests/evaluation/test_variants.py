@@ -7,15 +7,8 @@ import pytest
 
 from intervox.errors import IntervoxError
 from intervox.evaluation.representations import Representation
-from intervox.evaluation.studies.variants import (
-    MEASURES,
-    Variant,
-    choose_variants,
-    measure,
-    parse_vary,
-    train_on,
-    with_content_trials,
-)
+from intervox.evaluation.studies.measures import MEASURES, measure, with_content_trials
+from intervox.evaluation.studies.variants import Variant, choose_variants, parse_vary, train_on
 from intervox.evaluation.test_sets import EVALUATION_SEED
 from intervox.evaluation.verification import verify
 from intervox.features.store import Features

@@ -17,18 +17,15 @@ from numpy.typing import NDArray
 from intervox.clips.corpus import Corpus
 from intervox.errors import IntervoxError
 from intervox.evaluation.results import Ingredient, IngredientFigure, Ingredients
-from intervox.evaluation.studies.variants import (
+from intervox.evaluation.studies.measures import (
     MEASURES,
-    Mask,
     Samples,
-    matched,
     measure,
-    measured_factors,
     read_samples,
     spaces_of,
-    train_on,
     write_samples,
 )
+from intervox.evaluation.studies.variants import Mask, matched, measured_factors, train_on
 from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet
 from intervox.features.store import Features
 from intervox.metrics.bootstrap import interval

@@ -17,6 +17,15 @@ from intervox.errors import IntervoxError
 from intervox.evaluation.baselines.peers import ABOUT_PEERS, peer_representation
 from intervox.evaluation.representations import raw_representations
 from intervox.evaluation.results import ComparedSystem, LikeForLike
+from intervox.evaluation.studies.measures import (
+    CHOSEN_MEASURES,
+    MEASURES,
+    Samples,
+    Spaces,
+    measure,
+    spaces_of,
+    with_content_trials,
+)
 from intervox.evaluation.studies.paper import raw_spaces
 from intervox.evaluation.studies.probing import PROBES
 from intervox.evaluation.studies.sweep import CHOSEN_BY, HELD_OUT
@@ -30,19 +39,7 @@ from intervox.evaluation.studies.trainings import (
     train_ahead,
     train_variant,
 )
-from intervox.evaluation.studies.variants import (
-    CHOSEN_MEASURES,
-    MEASURES,
-    Samples,
-    Spaces,
-    Variant,
-    matched,
-    measure,
-    measured_factors,
-    spaces_of,
-    train_mask,
-    with_content_trials,
-)
+from intervox.evaluation.studies.variants import Variant, matched, measured_factors, train_mask
 from intervox.features.encoding import Encoder
 from intervox.features.store import Features
 from intervox.features.waves import Waves

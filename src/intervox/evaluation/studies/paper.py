@@ -14,6 +14,7 @@ import pyarrow as pa
 from intervox.errors import IntervoxError
 from intervox.evaluation.representations import FROZEN, Representation
 from intervox.evaluation.results import PaperCondition, PaperRun
+from intervox.evaluation.studies.measures import Spaces
 from intervox.evaluation.studies.paper_measures import OFFICIAL, paper_measures, with_paper_trials
 from intervox.evaluation.studies.trainings import (
     Audible,
@@ -24,7 +25,7 @@ from intervox.evaluation.studies.trainings import (
     train_ahead,
     train_variant,
 )
-from intervox.evaluation.studies.variants import Overrides, Spaces, Variant, choose_variants
+from intervox.evaluation.studies.variants import Overrides, Variant, choose_variants
 from intervox.evaluation.test_sets import Means
 from intervox.features.store import Features
 from intervox.features.waves import Waves

@@ -11,7 +11,7 @@ from torch import nn
 
 from intervox.clips.labels import Clips
 from intervox.evaluation.keywords import Rows, accuracy_resamples, splits
-from intervox.evaluation.studies.variants import Measure, Samples, error_rate
+from intervox.evaluation.studies.measures import Measure, Samples, error_rate
 from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet, has_keywords
 from intervox.metrics.trials import Trials, usual_stratum
 from intervox.metrics.vectors import Vectors

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from intervox.evaluation.studies.variants import Measure, Samples
+from intervox.evaluation.studies.measures import Measure, Samples
 from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet
 from intervox.metrics.probes import draw_task, probe
 from intervox.metrics.vectors import Vectors

@@ -18,6 +18,14 @@ from intervox.evaluation import loading
 from intervox.evaluation.loading import Source
 from intervox.evaluation.representations import raw_representations
 from intervox.evaluation.results import Selected, Sweep, SweepBaseline, SweepVariant
+from intervox.evaluation.studies.measures import (
+    CHOSEN_MEASURES,
+    MEASURES,
+    Samples,
+    Spaces,
+    measure,
+    with_content_trials,
+)
 from intervox.evaluation.studies.trainings import (
     Audible,
     Judge,
@@ -27,15 +35,7 @@ from intervox.evaluation.studies.trainings import (
     train_ahead,
     train_variant,
 )
-from intervox.evaluation.studies.variants import (
-    CHOSEN_MEASURES,
-    MEASURES,
-    Samples,
-    Spaces,
-    Variant,
-    measure,
-    with_content_trials,
-)
+from intervox.evaluation.studies.variants import Variant
 from intervox.evaluation.test_sets import CLEAN, CROSS_CONDITION
 from intervox.features.waves import Waves
 from intervox.recipe import EvaluationSettings, Recipe, SeveritySettings

@@ -14,19 +14,16 @@ import pyarrow as pa
 from intervox.backbones.base import Backbone
 from intervox.evaluation.representations import BACKBONE
 from intervox.evaluation.results import Difference, SweepFigure
-from intervox.evaluation.studies.variants import (
-    Mask,
+from intervox.evaluation.studies.measures import (
     Measure,
     Samples,
     Spaces,
-    Variant,
     measure,
     read_samples,
     spaces_of,
-    train_mask,
-    train_on,
     write_samples,
 )
+from intervox.evaluation.studies.variants import Mask, Variant, train_mask, train_on
 from intervox.evaluation.test_sets import EVALUATION_SEED, TestSet
 from intervox.features.store import Features
 from intervox.features.waves import Waves
