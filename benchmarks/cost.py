@@ -9,7 +9,6 @@ Linux only.
 """
 
 import argparse
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -33,7 +32,7 @@ def watch(command: list[str]) -> tuple[int, float, int]:
         while process.poll() is None:
             with suppress(psutil.NoSuchProcess):
                 most = max(most, held(process))
-            with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
+            with suppress(psutil.TimeoutExpired):
                 process.wait(timeout=1)
     return process.returncode, time.monotonic() - begun, most
 
@@ -44,8 +43,8 @@ if __name__ == "__main__":
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, help="the command and its words")
     asked = parser.parse_args().command
-    if not asked:
-        parser.error("give a command")
+    if not asked or asked[0] == "--":
+        parser.error("give a command, without -- before it")
     code, seconds, most = watch(asked)
     print(f"{seconds:,.0f} s, {most / 1e6:,.0f} MB, exit code {code}", file=sys.stderr)
     sys.exit(code)

@@ -33,7 +33,7 @@ def measure(run: Run, name: str) -> Metrics:
     run = replace(run, recipe=recipe.model_copy(update={"evaluation": light(recipe.evaluation)}))
     corpus, features = open_features(run)
     model = SubspaceModel.from_pretrained(name)
-    test_sets = open_test_sets(run, model.own_backbone(), None)
+    test_sets = open_test_sets(run, model.own_backbone(), model.reads_frames, None)
     means = features.rows(training_cells(corpus.cells, features, set(model.factors.values())).rows)
     evidence = SpaceEvidence.of_model(model, subspace_representations(model), means, model, means)
     # The picture has no place for what is left of the layers without a subspace.

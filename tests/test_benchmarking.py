@@ -139,14 +139,16 @@ def test_old_results_are_gone_before_new_ones_are_measured(
     assert [path.name for path in home.rglob("*") if path.is_file()] == [".lock"]
 
 
-def test_two_evaluations_into_one_folder_take_turns(tmp_path: Path) -> None:
+def test_two_evaluations_into_one_folder_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(tmp_path / "own.npz", **planted(0.0))
     home = tmp_path / "run"
     home.mkdir()
+    monkeypatch.setattr(benchmarking, "measure", lambda *_, **__: pytest.fail(str((home / "done").exists())))
     other = hold(home, 1.5)
-    benchmark_embeddings(tmp_path / "own.npz", home, settings=QUICK)
-    assert (home / "done").exists()
-    assert (home / "metrics.json").exists()
+    (home / "metrics.json").write_text("of the other")
+    with pytest.raises(pytest.fail.Exception, match="True"):
+        benchmark_embeddings(tmp_path / "own.npz", home, settings=QUICK)
+    assert not (home / "metrics.json").exists()
     assert other.wait() == 0
 
 

@@ -14,6 +14,7 @@ import yaml
 from intervox import pipeline
 from intervox.backbones.load import load_backbone
 from intervox.benchmarking import benchmark_model
+from intervox.errors import IntervoxError
 from intervox.evaluation import evaluate
 from intervox.evaluation.evaluate import Compared
 from intervox.evaluation.representations import BACKBONE, FROZEN
@@ -157,6 +158,41 @@ def test_a_second_run_does_nothing(done: Done, recipe: Path, monkeypatch: pytest
     assert written() == before
 
 
+def test_another_sweep_or_an_edited_card_is_no_reason_to_measure_again(
+    done: Done, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _, _ = done
+    card, report = run.folder / "model" / "README.md", run.folder / "report.html"
+    whole, kept = card.read_bytes(), report.stat().st_mtime_ns
+    monkeypatch.setattr(evaluate, "measure", None)
+    monkeypatch.setattr("intervox.training.refine.train", None)
+    fields = yaml.safe_load(recipe.read_text())
+    fields["sweep"]["variants"]["pooled, larger steps"] = FRAMES | {"training.learning_rate": 1e-2}
+    edited = recipe.with_name("edited.yaml")
+    edited.write_text(yaml.safe_dump(fields))
+    for left, wanted in [
+        (whole[: len(whole) // 2], whole),
+        (whole[:40] + bytes(40), whole),
+        (b"# Mine, without an end", b"# Mine, without an end"),
+        (whole, whole),
+    ]:
+        card.write_bytes(left)
+        pipeline.run(open_run(edited, run.folder, Pool(workers=1)))
+        assert card.read_bytes() == wanted
+    assert report.stat().st_mtime_ns == kept
+    assert "larger steps" not in report.read_text()
+    pipeline.run(open_run(recipe, run.folder, Pool(workers=1)))
+
+
+def test_a_variant_whose_encoder_does_not_fit_is_named_before_anything_is_trained(done: Done) -> None:
+    run, _, _ = done
+    with pytest.raises(IntervoxError, match=r"variant 'blocks=\[77\]': .*77"):
+        sweep(run, vary=["encoder.blocks=[77]"])
+    other = run.recipe.sweep.variants["another backbone"]["backbone"]
+    with pytest.raises(IntervoxError, match=r"variant .*layers 0 to 4"):
+        sweep(run, vary=[f"backbone={other}", "training.depth=map", "subspaces.speaker.layers=[0, 9]"])
+
+
 def test_one_sweep_compares_all_depths_and_backbones(done: Done) -> None:
     run, _, _ = done
     found = sweep(run)
@@ -170,6 +206,9 @@ def test_one_sweep_compares_all_depths_and_backbones(done: Done) -> None:
     other = load_backbone(str(run.recipe.sweep.variants["another backbone"]["backbone"]))
     assert [model.fingerprint for model in models].count(other.fingerprint) == 1
     assert (run.folder / "features" / other.fingerprint / "synthetic").exists()
+    # Nothing pools its frames, but those of the run's own.
+    kept = {path.parent.parent.name for path in (run.folder / "features").glob("*/corpus/frames-*")}
+    assert kept == {load_backbone(run.recipe.backbone).fingerprint}
 
 
 def test_a_model_is_measured_beside_the_backbone_that_its_own_started_from(

@@ -74,11 +74,12 @@ def benchmark_model(
     found = find_protocols(chosen.protocols, chosen.max_clips, partial=True)
     if not found:
         raise IntervoxError("there is nothing to measure on: give a manifest, or set INTERVOX_DATA")
+    home = _home(folder, "-".join(protocol.name for protocol in found))
     loaded = model if isinstance(model, SubspaceModel) else SubspaceModel.from_pretrained(model)
     backbone, frozen = loaded.own_backbone(), load_backbone(base_of(loaded.backbone_name))
     encoders = {BACKBONE: backbone, FROZEN: frozen}
     features = FeatureSettings(window_seconds=loaded.window_seconds)
-    with _results(folder, "-".join(protocol.name for protocol in found)) as home:
+    with _emptied(home):
         cache, frames = home / "features", loaded.reads_frames
         test_sets = load_test_sets(sources(found), encoders, chosen, features, cache, frames)
         own = subspace_representations(loaded)
@@ -131,11 +132,12 @@ def benchmark(
     """
     check_space(name)
     chosen = _settings(settings, protocols)
+    home = _home(folder, name)
     encoder = CallableEncoder(embed, name, dim, fingerprint, batched)
     found = find_protocols(chosen.protocols, chosen.max_clips, partial=True)
     space = Representation(name, lambda vectors: vectors[:, 0], name)
     # Nobody can tell whether a function without a fingerprint is the same next time.
-    with _results(folder, name) as home, TemporaryDirectory() as scratch:
+    with _emptied(home), TemporaryDirectory() as scratch:
         cache = home / "features" if fingerprint else Path(scratch)
         test_sets = load_test_sets(sources(found), {name: encoder}, chosen, FeatureSettings(), cache)
         compared = _compared({name: ""}, [space], chosen)
@@ -164,6 +166,7 @@ def benchmark_embeddings(
         The file, a protocol or the folder won't do, or protocols are named for a file with labels.
     """
     chosen = _settings(settings, protocols)
+    home = _home(folder, path.stem)
     given = read_embeddings(path)
     labelled = "speaker" in given.columns
     if labelled and protocols:
@@ -174,22 +177,26 @@ def benchmark_embeddings(
     found = [] if labelled else find_protocols(chosen.protocols)
     test_sets = embedding_test_sets(given, found, chosen.max_trials)
     compared = _compared(given.factors, given.representations(), chosen)
-    with _results(folder, path.stem) as home:
+    with _emptied(home):
         return _benchmark(compared, test_sets, chosen, home, workers)
 
 
-@contextmanager
-def _results(folder: str | Path | None, name: str) -> Iterator[Path]:
-    """Give the folder of an evaluation's results, emptied of an earlier one's; one command at a time."""
+def _home(folder: str | Path | None, name: str) -> Path:
     home = Path(folder or Path("runs") / name)
     if (home / "recipe.yaml").exists():
         raise IntervoxError(
             f"{home} holds the run of a recipe, whose results would be lost: name another folder"
         )
+    return home
+
+
+@contextmanager
+def _emptied(home: Path) -> Iterator[None]:
+    """Remove an earlier evaluation, and let no other command write here meanwhile."""
     home.mkdir(parents=True, exist_ok=True)
     with in_turn(home / ".lock", home):
         forget_results(home)
-        yield home
+        yield
 
 
 def _settings(

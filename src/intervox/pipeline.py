@@ -5,7 +5,6 @@ on where it stopped.
 """
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from intervox.clips.corpus import Corpus
 from intervox.errors import missing_extra
@@ -14,9 +13,6 @@ from intervox.parallel import default_workers
 from intervox.runs import Run, extracted, logged, open_corpus, open_features, open_test_sets, open_waves
 from intervox.storage import CARD, GENERATION, restore_text, stable_hash, write_bytes, write_json
 from intervox.studies import STUDIES
-
-if TYPE_CHECKING:
-    pass
 
 
 def synth(run: Run) -> Corpus:
@@ -47,7 +43,7 @@ def extract(run: Run) -> None:
     corpus = open_corpus(run)
     with logged(run, "extract") as record:
         backbone = load_backbone(run.recipe.backbone)
-        features = extracted(run, corpus, backbone)
+        features = extracted(run, corpus, backbone, run.recipe.training.depth == "frames")
         if run.recipe.training.depth == "blocks":
             decode(corpus, run.waves_folder)
         write_json(run.folder / "features" / "current.json", {"fingerprint": backbone.fingerprint})
@@ -103,8 +99,8 @@ def evaluate(run: Run) -> Metrics:
         model = SubspaceModel.from_pretrained(model_folder)
         peers = [load_peer(name) for name in settings.peers]
         own = held_out(corpus)
-        test_sets = open_test_sets(run, model.own_backbone(), own, peers)
-        of_own = extracted(run, corpus, model.own_backbone())
+        test_sets = open_test_sets(run, model.own_backbone(), model.reads_frames, own, peers)
+        of_own = extracted(run, corpus, model.own_backbone(), model.reads_frames)
         compared = compared_in_run(model, corpus, of_own, features, recipe, peers, run.folder / "baselines")
         workers = run.pool.workers or default_workers()
         found = measure(compared, test_sets, settings, workers, recipe.name, recipe.seed, backbone)

@@ -131,14 +131,11 @@ def open_features(run: Run) -> tuple[Corpus, "Features"]:
     return corpus, features
 
 
-def extracted(run: Run, corpus: Corpus, backbone: "Backbone") -> "Features":
+def extracted(run: Run, corpus: Corpus, backbone: "Backbone", frames: bool) -> "Features":
     """Cache what a backbone makes of the corpus, or read it from an earlier call."""
     from intervox.features.extraction import extract
 
     folder = run.features_folder(backbone.fingerprint) / "corpus"
-    # At depth ``blocks`` it is the trained backbone's frames that maps pool, in training from the audio.
-    moved = backbone.name != run.recipe.backbone
-    frames = run.recipe.reads_frames if moved else "frames" in run.recipe.depths
     return extract(corpus, backbone, run.recipe.features, folder, "extracting", frames, run.pool)
 
 
@@ -150,14 +147,20 @@ def open_waves(run: Run, corpus: Corpus) -> "Waves | None":
 
 
 def open_test_sets(
-    run: Run, trained: "Backbone | None", own: "Source | None", peers: "Sequence[Encoder]" = ()
+    run: Run,
+    backbone: "Backbone | None",
+    frames: bool,
+    own: "Source | None",
+    peers: "Sequence[Encoder]" = (),
 ) -> "list[TestSet]":
     """Extract what is evaluated: held-out cells where there are any, then the protocols.
 
     Parameters
     ----------
-    trained
-        The measured model's backbone; without, it is the recipe's.
+    backbone
+        That of the measured model; without, it is the recipe's.
+    frames
+        Whether the model looks at every frame.
     """
     from intervox.backbones.load import load_backbone
     from intervox.evaluation.loading import load_test_sets, sources
@@ -166,11 +169,10 @@ def open_test_sets(
 
     recipe, settings = run.recipe, run.recipe.evaluation
     frozen = load_backbone(recipe.backbone)
-    encoders: dict[str, Backbone | Encoder] = {BACKBONE: trained or frozen, FROZEN: frozen}
+    encoders: dict[str, Backbone | Encoder] = {BACKBONE: backbone or frozen, FROZEN: frozen}
     encoders |= {peer.name: peer for peer in peers}
     found = [*([own] if own else []), *sources(find_protocols(settings.protocols, settings.max_clips))]
     features = run.folder / "features"
-    frames = recipe.measures_frames
     return load_test_sets(found, encoders, settings, recipe.features, features, frames, run.pool)
 
 

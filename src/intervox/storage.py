@@ -228,7 +228,8 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
 def restore_text(path: Path, make: Callable[[], str]) -> None:
     """Write a text of ours again where it is missing, or only its beginning is left, as after a power cut.
 
-    What somebody edited stays. The text is made only where the last line has no end: that may take long.
+    What somebody edited stays. The text is made only where the last line has no end, as that may take long:
+    a cut just behind a line is not noticed.
     """
     found = path.read_bytes() if path.exists() else b""
     if not found.endswith(b"\n") and (whole := make().encode()).startswith(found.rstrip(b"\0")):

@@ -47,9 +47,8 @@ def compare_ingredients(run: Run) -> Ingredients:
 
     corpus, features = open_features(run)
     with logged(run, "ingredients"):
-        found = compare(
-            corpus, features, open_test_sets(run, None, None), run.recipe, run.folder / "ingredients"
-        )
+        test_sets = open_test_sets(run, None, run.recipe.reads_frames, None)
+        found = compare(corpus, features, test_sets, run.recipe, run.folder / "ingredients")
         found.write(run.folder / INGREDIENTS)
     return found
 
@@ -69,18 +68,23 @@ def sweep(run: Run, vary: Sequence[str] = (), seeds: int | None = None) -> Sweep
     from intervox.evaluation.studies.variants import choose_variants, parse_vary
     from intervox.features.waves import decode
     from intervox.reporting.study_figures import difference_plot
+    from intervox.training.refine import check_training
 
     run = _lightly(run)
     corpus, features = open_features(run)
     recipe, repeats = run.recipe, seeds or run.recipe.sweep.seeds
 
-    def features_of(changed: Recipe) -> "Features":
-        if changed.backbone == recipe.backbone:
+    def features_of(backbone: str, frames: bool) -> "Features":
+        if backbone == recipe.backbone and (features.has_frames or not frames):
             return features
         with logged(run, "extract"):
-            return extracted(replace(run, recipe=changed), corpus, load_backbone(changed.backbone))
+            return extracted(run, corpus, load_backbone(backbone), frames)
 
-    variants = choose_variants(recipe, corpus.cells, features_of, parse_vary(vary), repeats)
+    def fits(changed: Recipe) -> None:
+        if changed.backbone != recipe.backbone or changed.training.depth == "blocks":
+            check_training(changed)
+
+    variants = choose_variants(recipe, corpus.cells, features_of, parse_vary(vary), repeats, fits)
     with logged(run, "sweep"):
         load = _loader(run, held_out(corpus))
         audible = any(variant.recipe.training.depth == "blocks" for variant in variants)
@@ -201,8 +205,8 @@ def _loader(run: Run, own: "Source | None", peers: "Sequence[Encoder]" = ()) -> 
     """Return what opens the test sets with a backbone's features; those of the corpus go by one name."""
     from intervox.evaluation.studies.sweep import HELD_OUT
 
-    def load(trained: "Backbone | None") -> "list[TestSet]":
-        test_sets = open_test_sets(run, trained, own, peers)
+    def load(backbone: "Backbone | None", frames: bool) -> "list[TestSet]":
+        test_sets = open_test_sets(run, backbone, frames, own, peers)
         return [replace(test_sets[0], name=HELD_OUT), *test_sets[1:]] if own else test_sets
 
     return load

@@ -1,8 +1,10 @@
 """Real loading code on tiny random checkpoints of every family, and the bundled model itself."""
 
+import hashlib
 import json
 import os
 import shutil
+import struct
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from intervox.backbones.bundled import BACKBONES, BUNDLED, bundled_checkpoint
+from intervox.backbones.bundled import BACKBONES, BUNDLED, Bundled, WheelFile, bundled_checkpoint
 from intervox.backbones.load import load_backbone
 from intervox.errors import IntervoxError
 from intervox.features.encoding import layer_means, masked_mean
@@ -372,3 +374,68 @@ def test_an_incomplete_checkpoint_is_refused(tmp_path: Path) -> None:
     save_file(tensors, weights, {"format": "pt"})
     with pytest.raises(IntervoxError, match=r"lacks weights \(encoder.layers.1.attention.q_proj.weight"):
         load_backbone(str(tmp_path))
+
+
+def ctranslate2_file(variables: dict[str, np.ndarray[Any, Any]]) -> bytes:
+    """Write variables in CTranslate2's format, version 6."""
+
+    def string(text: str) -> bytes:
+        return struct.pack("<H", len(text) + 1) + text.encode() + b"\0"
+
+    kinds = {"float32": 0, "int16": 2}
+    parts = [struct.pack("<I", 6), string("WhisperSpec"), struct.pack("<II", 3, len(variables))]
+    for name, value in variables.items():
+        shape = struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
+        size = struct.pack("<BI", kinds[value.dtype.name], value.nbytes)
+        parts += [string(name), shape, size, value.tobytes()]
+    return b"".join(parts)
+
+
+def test_a_file_that_comes_in_parts_is_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: Speech
+) -> None:
+    random, dim, wide = np.random.default_rng(0), 16, 24
+    shapes: dict[str, tuple[int, ...]] = {
+        "conv1/weight": (dim, 80, 3), "conv1/bias": (dim,),
+        "conv2/weight": (dim, dim, 3), "conv2/bias": (dim,),
+        "position_encodings/encodings": (1500, dim),
+        "layer_norm/gamma": (dim,), "layer_norm/beta": (dim,),
+    }  # fmt: skip
+    for layer in range(2):
+        for name, (rows, columns) in {
+            "self_attention/linear_0": (3 * dim, dim), "self_attention/linear_1": (dim, dim),
+            "ffn/linear_0": (wide, dim), "ffn/linear_1": (dim, wide),
+        }.items():  # fmt: skip
+            shapes |= {
+                f"layer_{layer}/{name}/weight": (rows, columns),
+                f"layer_{layer}/{name}/bias": (rows,),
+            }
+        for name in ("self_attention", "ffn"):
+            shapes |= {f"layer_{layer}/{name}/layer_norm/{kind}": (dim,) for kind in ("gamma", "beta")}
+    variables = {f"encoder/{name}": random.normal(size=shape).astype("f4") for name, shape in shapes.items()}
+    whole = ctranslate2_file(variables | {"encoder/num_heads": np.array(4, "i2")})
+    parts = []
+    for index, content in enumerate((whole[: len(whole) // 3], whole[len(whole) // 3 :])):
+        (tmp_path / f"part_{index}").mkdir()
+        (tmp_path / f"part_{index}" / "__init__.py").touch()
+        (tmp_path / f"part_{index}" / "model").write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        parts.append(WheelFile(f"part-{index}==1", f"part_{index}", "model", sha256))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("INTERVOX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(BACKBONES, "bundled:parts", Bundled("Parts", "small", "parts", tuple(parts)))
+    backbone = load_backbone("bundled:parts")
+    assert (backbone.layers, backbone.dim) == (4, dim)
+    encoder = backbone.model.state_dict()
+    second = {
+        name: variables[f"encoder/layer_1/{name}/weight"]
+        for name in ("self_attention/linear_0", "ffn/linear_1")
+    }
+    projections = np.concatenate([encoder[f"layers.1.self_attn.{kind}_proj.weight"] for kind in "qkv"])
+    np.testing.assert_array_equal(projections, second["self_attention/linear_0"])
+    np.testing.assert_array_equal(encoder["layers.1.fc2.weight"], second["ffn/linear_1"])
+    assert torch.isfinite(backbone.forward([speech(0.5, 0)]).layers).all()
+    (tmp_path / "part_1" / "model").write_bytes(b"other")
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(IntervoxError, match=r"sha256 differs.*force-reinstall part-1==1"):
+        load_backbone("bundled:parts")

@@ -34,7 +34,7 @@ def sets(world: World) -> list[Prepared]:
 
 def compared(corpus: Setting, sets: list[Prepared], folder: Path) -> dict[str, ComparedSystem]:
     recipe = small_recipe(training={"steps": 20, "blocks_per_step": 2, "initialisation": "lda"})
-    found = compare_systems(*corpus, None, lambda _: sets, recipe, 1, folder)
+    found = compare_systems(*corpus, None, lambda *_: sets, recipe, 1, folder)
     assert LikeForLike.model_validate(json.loads(json.dumps(found.dump()))) == found
     return {system.name: system for system in found.systems}
 
@@ -111,7 +111,7 @@ def test_the_runs_own_model_is_not_trained_again(
     model = refine(*corpus, recipe, tmp_path / "model")
     finished = [tmp_path / "none", tmp_path / "model"]
     found = compare_systems(
-        *corpus, None, lambda _: sets, recipe, 1, tmp_path / "sweep", finished=finished, packaged=model
+        *corpus, None, lambda *_: sets, recipe, 1, tmp_path / "sweep", finished=finished, packaged=model
     )
     taken = [
         path for path in (tmp_path / "sweep").glob("*/model/model.safetensors") if path.stat().st_nlink == 2
@@ -124,7 +124,7 @@ def test_the_runs_own_model_is_not_trained_again(
 
 def test_tables_mark_what_differs(corpus: Setting, sets: list[Prepared], tmp_path: Path) -> None:
     recipe = small_recipe()
-    found = compare_systems(*corpus, None, lambda _: sets, recipe, 2, tmp_path)
+    found = compare_systems(*corpus, None, lambda *_: sets, recipe, 2, tmp_path)
     tables = like_for_like_tables(found)
     titles = [table.title for table in tables]
     summary, *others = tables

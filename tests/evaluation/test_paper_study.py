@@ -84,11 +84,11 @@ def test_the_four_conditions_are_measured_from_both_spaces(
 ) -> None:
     recipe = small_recipe(loss={"orthogonality": 1.0})
     genders = {f"s{number}": ("male", "female")[number % 2] for number in range(10, 16)}
-    found = evaluate_paper(*corpus, None, lambda _: [people], recipe, 3, tmp_path, genders)
+    found = evaluate_paper(*corpus, None, lambda *_: [people], recipe, 3, tmp_path, genders)
     assert PaperRun.model_validate(json.loads(json.dumps(found.dump()))) == found
     assert [one.name for one in found.conditions] == list(CONDITIONS)
     by_name = {one.name: one.figures for one in found.conditions}
-    unknown = evaluate_paper(*corpus, None, lambda _: [people], recipe, 1, tmp_path)
+    unknown = evaluate_paper(*corpus, None, lambda *_: [people], recipe, 1, tmp_path)
     assert not [key for one in unknown.conditions for key in one.figures if "gender" in key]
     assert len(by_name["joint"]) == 8
     none = by_name["none"]

@@ -62,8 +62,8 @@ VARIANTS: Found = {
 def compared(corpus: Setting, sets: list[Prepared], folder: Path, seeds: int = 2) -> Sweep:
     recipe = small_recipe()
     cells, features = corpus
-    variants = choose_variants(recipe, cells, lambda _: features, VARIANTS, seeds)
-    return compare_variants(cells, None, lambda _: sets, recipe, variants, seeds, folder)
+    variants = choose_variants(recipe, cells, lambda *_: features, VARIANTS, seeds)
+    return compare_variants(cells, None, lambda *_: sets, recipe, variants, seeds, folder)
 
 
 def test_variants_are_compared_with_the_recipe(corpus: Setting, sets: list[Prepared], tmp_path: Path) -> None:
@@ -101,9 +101,9 @@ def test_trainings_side_by_side_are_those_of_one_process(
 ) -> None:
     recipe = small_recipe()
     cells, features = corpus
-    variants = choose_variants(recipe, cells, lambda _: features, VARIANTS, 2)
+    variants = choose_variants(recipe, cells, lambda *_: features, VARIANTS, 2)
     alone, beside = (
-        compare_variants(cells, None, lambda _: sets, recipe, variants, 2, tmp_path / str(workers), workers)
+        compare_variants(cells, None, lambda *_: sets, recipe, variants, 2, tmp_path / str(workers), workers)
         for workers in (1, 2)
     )
     for one, other in zip(alone.variants, beside.variants, strict=True):
@@ -195,7 +195,7 @@ def test_the_papers_comparison_can_be_trained(tmp_path: Path) -> None:
     )
     about = {"backbone": recipe.backbone, "layers": 6, "dim": 384, "clips": 1, "frames": False}
     write_json(tmp_path / "features.json", about)
-    variants: list[Variant] = choose_variants(recipe, cells, lambda _: Features(tmp_path), {}, 1)
+    variants: list[Variant] = choose_variants(recipe, cells, lambda *_: Features(tmp_path), {}, 1)
     assert len(variants) == 11
     unlike = {(v.recipe.model_dump_json(), v.mask.tobytes()) for v in variants}
     assert len(unlike) == len(variants)

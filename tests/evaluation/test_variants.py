@@ -18,7 +18,7 @@ from tests.support.variants import TEXTS, Found, Setting, World, small_recipe
 
 def chosen(recipe: Recipe, corpus: Setting, further: Found, seeds: int = 1) -> list[Variant]:
     cells, features = corpus
-    return choose_variants(recipe, cells, lambda _: features, further, seeds)
+    return choose_variants(recipe, cells, lambda *_: features, further, seeds)
 
 
 def test_options_are_crossed_and_read_as_yaml() -> None:
@@ -79,7 +79,6 @@ def test_overrides_reach_the_recipe_and_nothing_else_does(corpus: Setting) -> No
         ({"subspaces.speaker.erase": ["mood"]}, "no column 'mood'"),
         ({"loss.within": "mood"}, "no column 'mood'"),
         ({"subspaces.speaker.map": "attentive"}, r"attentive reads frames: set training\.depth"),
-        ({"subspaces.speaker.map": "attentive", "training.depth": "frames"}, "reads frames"),
         ({"subspaces.speaker.weight": 0, "subspaces.content.weight": 0}, "every subspace has weight 0"),
         ({"training.validate_every": 5}, "needs validation cells"),
         ({"cells": "dry"}, "write a share between 0 and 1, clean, or COLUMN=VALUE"),
@@ -96,20 +95,21 @@ def test_a_wrong_variant_is_named(overrides: Found, complaint: str, corpus: Sett
 
 def test_features_are_asked_once_a_backbone_and_when_all_fields_are_right(corpus: Setting) -> None:
     cells, features = corpus
-    asked: list[str] = []
+    asked: list[tuple[str, bool]] = []
 
-    def features_of(changed: Recipe) -> Features:
-        asked.append(changed.backbone)
+    def features_of(backbone: str, frames: bool) -> Features:
+        asked.append((backbone, frames))
         return features
 
     wide: Found = {"backbone": "bundled:whisper-base"}
-    further: Found = {"wide": wide, "wide and short": wide | {"training.steps": 1}, "wrong": {"seed": -1}}
+    pooled = wide | {"training.depth": "frames", "subspaces.speaker.map": "attentive"}
+    further: Found = {"wide": wide, "pooled": pooled, "wrong": {"seed": -1}}
     with pytest.raises(IntervoxError, match="variant 'wrong'"):
         choose_variants(small_recipe(), cells, features_of, further, 1)
     assert not asked
     del further["wrong"]
     plain, *others = choose_variants(small_recipe(), cells, features_of, further, 1)
-    assert asked == [plain.recipe.backbone, "bundled:whisper-base"]
+    assert asked == [("bundled:whisper-base", True), (plain.recipe.backbone, False)]
     assert {one.recipe.backbone for one in others} == {"bundled:whisper-base"}
 
 

@@ -68,7 +68,7 @@ class Bundled:
     Attributes
     ----------
     title
-        Whisper's name of the model.
+        The model's name.
     about
         How large it is.
     extra
@@ -109,7 +109,7 @@ BACKBONES = {
     BUNDLED: Bundled("Whisper tiny.en", "6 layers of 384", "offline", TINY_EN[:1]),
     "bundled:whisper-base": Bundled(
         "Whisper base",
-        "8 layers of 512, for every language",
+        "8 layers of 512, multilingual",
         "whisper-base",
         (
             _base(1, "fc3e0949de91a510f08aa220f3e52c4c8f6201f0f377116d1af4cf9ec8cc4872"),

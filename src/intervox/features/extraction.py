@@ -52,7 +52,8 @@ def extract(
     frames
         Whether to keep every frame of a backbone beside the means, for maps that pool frames
         themselves: 2 bytes a number, so Whisper tiny (50 frames a second, 6 layers of 384) takes
-        0.83 GB an hour of speech, where its means take 4.6 kB per clip.
+        0.83 GB an hour of speech, where its means take 4.6 kB per clip. Frames that an earlier call
+        kept stay; those that it left out are added.
     pool
         Ray's workers encode the shards where it is one of Ray; by default this process does. Clips are
         decoded here and written here; a backbone is loaded by each worker, under the same name.
@@ -63,9 +64,9 @@ def extract(
         More than ``settings.max_failures`` of the clips can't be read, or the disk is full.
     """
     run = settings.model_dump(exclude={"max_failures"})
-    key = stable_hash([SCHEMA_VERSION, source.key, encoder.fingerprint, run, frames])
+    key = stable_hash([SCHEMA_VERSION, source.key, encoder.fingerprint, run])
     step = StepFolder(folder, key)
-    if not step.complete:
+    if not step.complete or (frames and not Features(folder).has_frames):
         _extract_shards(source, encoder, settings, folder, description, frames, pool or Pool())
         # Before features.json, which declares the features usable by the next step.
         failed = list(read_errors(folder).values())

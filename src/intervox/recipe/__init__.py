@@ -4,7 +4,7 @@ Every field has a default, a range and a reason; an unknown key is an error, not
 """
 
 import re
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -146,17 +146,6 @@ class Recipe(Part):
         """Whether a subspace looks at every frame, so that features must keep them."""
         return any(settings.map == "attentive" for settings in self.subspaces.values())
 
-    @property
-    def depths(self) -> set[str]:
-        """The depths that the recipe and the variants of its sweep train at."""
-        varied = (str(fields.get("training.depth", "")) for fields in self.sweep.variants.values())
-        return {self.training.depth, *filter(None, varied)}
-
-    @property
-    def measures_frames(self) -> bool:
-        """Whether a subspace of the recipe, or of a variant of its sweep, looks at every frame."""
-        return self.reads_frames or any("attentive" in each.values() for each in self.sweep.variants.values())
-
 
 _MOST_CHARACTERS = 1_000_000
 _MOST_VALUES = 5_000
@@ -267,6 +256,6 @@ def names() -> str:
     return ", ".join(sorted(f.name.removesuffix(".yaml") for f in folder if f.name.endswith(".yaml")))
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """Write a recipe as YAML with every default spelled out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+def dump_recipe(recipe: Recipe, but: Collection[str] = ()) -> str:
+    """Write a recipe as YAML with every default spelled out, without the parts that are named."""
+    return yaml.safe_dump(recipe.model_dump(mode="json", exclude=set(but)), sort_keys=False)

@@ -227,7 +227,7 @@ def _making(made: Made | None) -> dict[str, Any]:
         return {"made": None}
     return {
         "made": made,
-        "recipe_yaml": dump_recipe(made.recipe),
+        "recipe_yaml": dump_recipe(made.recipe, but=["sweep"]),
         "cells": _count_cells(made.corpus),
         "weights": Drawing(figures.layer_weights(made.layer_weights), "Learned weight of each layer."),
         "losses": Drawing(figures.training_curves(made.history), "Parts of the loss.")

@@ -108,7 +108,7 @@ def compare_systems(
     IntervoxError
         There are no human corpora, or no held-out cells to choose layers on.
     """
-    test_sets = load(None)
+    test_sets = load(None, recipe.reads_frames)
     if not [one for one in test_sets if one.name != HELD_OUT]:
         raise IntervoxError("there are no human corpora to compare on: set INTERVOX_DATA to their folder")
     trials = partial(with_content_trials, max_trials=recipe.evaluation.max_trials)

@@ -52,7 +52,7 @@ def paper_variants(recipe: Recipe, cells: pa.Table, features: Features) -> dict[
     """
     alone = {CONTENT_ONLY: _without(recipe, "speaker"), SPEAKER_ONLY: _without(recipe, "content")}
     own = recipe.model_copy(update={"sweep": recipe.sweep.model_copy(update={"variants": {}})})
-    joint_variant, *others = choose_variants(own, cells, lambda _: features, alone, SEEDS)
+    joint_variant, *others = choose_variants(own, cells, lambda *_: features, alone, SEEDS)
     return {variant.name: variant for variant in others} | {JOINT: joint_variant}
 
 
@@ -94,7 +94,7 @@ def evaluate_paper(
     IntervoxError
         There is nothing to measure on.
     """
-    test_sets = [one for one in load(None) if one.trials]
+    test_sets = [one for one in load(None, recipe.reads_frames) if one.trials]
     if not test_sets:
         raise IntervoxError(
             "the paper's evaluation has nothing to measure on: set INTERVOX_DATA to the human corpora"

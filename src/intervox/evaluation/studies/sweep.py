@@ -75,8 +75,7 @@ def compare_variants(
     cells, waves
         The corpus' plan, and its audio where a variant's depth is ``blocks``.
     load
-        From a model's own backbone, or None for the recipe's, to the held-out cells, named ``HELD_OUT``,
-        and the human corpora.
+        Gives the held-out cells, named ``HELD_OUT``, and the human corpora.
     variants
         The recipe itself first.
     seeds
@@ -91,7 +90,8 @@ def compare_variants(
     IntervoxError
         There is nothing to measure on.
     """
-    test_sets = load(None)
+    frozen = [one.recipe.training.depth for one in variants if one.recipe.backbone == recipe.backbone]
+    test_sets = load(None, "frames" in frozen)
     if not test_sets:
         raise IntervoxError(
             "a sweep has nothing to measure on: set corpus.test.blocks, or INTERVOX_DATA to the human corpora"

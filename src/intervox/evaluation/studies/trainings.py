@@ -37,8 +37,8 @@ from intervox.storage import link_or_copy, read_json, stable_hash, write_json
 from intervox.training.checkpoint import RECORD, TrainingRecord
 from intervox.training.refine import refine, training_key
 
-LoadTestSets = Callable[[Backbone | None], Sequence[TestSet]]
-"""From a model's own backbone, or None for the recipe's, to what is measured on."""
+LoadTestSets = Callable[[Backbone | None, bool], Sequence[TestSet]]
+"""From a model's backbone, None for the recipe's, and whether frames are read, to what is measured on."""
 
 SCHEMA_VERSION = 1
 
@@ -94,7 +94,8 @@ class Judge:
         def find() -> dict[str, Samples]:
             model = train()
             encoded_by = {table.about["fingerprint"] for table in _tables(self.test_sets[0])}
-            own = None if model.fingerprint in encoded_by else self._load(model.own_backbone())
+            known = model.fingerprint in encoded_by
+            own = None if known else self._load(model.own_backbone(), model.reads_frames)
             test_sets = [self._trials(one) for one in own] if own else self.test_sets
             return self._measure(spaces_of(model), test_sets)
 

@@ -33,8 +33,8 @@ CELLS = "cells"
 VARIED = ("subspaces", "shared", "loss", "training", "encoder", "seed", "backbone")
 """What training reads of a recipe beside the corpus, which all variants share."""
 
-FeaturesOf = Callable[[Recipe], Features]
-"""From a recipe to the features of its backbone, on the corpus that all variants share."""
+FeaturesOf = Callable[[str, bool], Features]
+"""From a backbone, and whether its frames are read, to its features of the corpus that all variants share."""
 
 Overrides = Mapping[str, Any]
 
@@ -143,7 +143,12 @@ def parse_vary(options: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def choose_variants(
-    recipe: Recipe, cells: pa.Table, features_of: FeaturesOf, further: Mapping[str, Overrides], seeds: int
+    recipe: Recipe,
+    cells: pa.Table,
+    features_of: FeaturesOf,
+    further: Mapping[str, Overrides],
+    seeds: int,
+    fits: Callable[[Recipe], None] = lambda recipe: None,
 ) -> list[Variant]:
     """Build every variant's recipe and choose its cells: the recipe itself, its own, and further ones.
 
@@ -152,9 +157,11 @@ def choose_variants(
     cells
         The corpus' plan.
     features_of
-        Asked once for each backbone, when all fields are known to be right.
+        Asked once for each backbone, when all fields are known to be right: it may take long.
     further
         Variants beside the recipe's own.
+    fits
+        Refuses a recipe whose training does not fit its backbone.
 
     Raises
     ------
@@ -173,16 +180,18 @@ def choose_variants(
     for name, overrides in asked.items():
         with _named(name):
             fields = {field: value for field, value in overrides.items() if field != CELLS}
-            chosen.append((name, _override(recipe, fields), _kept(cells, overrides.get(CELLS))))
-    found: dict[str, Features] = {}
+            changed = _override(recipe, fields)
+            fits(changed)
+            chosen.append((name, changed, _kept(cells, overrides.get(CELLS))))
+    trained_on = {(changed.backbone, changed.training.depth) for _, changed, _ in chosen}
+    backbones = {changed.backbone for _, changed, _ in chosen}
+    found = {name: features_of(name, (name, "frames") in trained_on) for name in sorted(backbones)}
     variants = []
     for name, changed, mask in chosen:
+        features = found[changed.backbone]
         with _named(name):
-            if changed.backbone not in found:
-                found[changed.backbone] = features_of(changed)
-            _check(changed, cells, found[changed.backbone])
-        recipe = matched(changed, cells, mask)
-        variants.append(Variant(name, asked[name], recipe, mask, found[changed.backbone]))
+            _check(changed, cells, features)
+        variants.append(Variant(name, asked[name], matched(changed, cells, mask), mask, features))
     return variants
 
 
@@ -223,11 +232,6 @@ def _override(recipe: Recipe, overrides: Overrides) -> Recipe:
 
 def _check(changed: Recipe, cells: pa.Table, features: Features) -> None:
     """Find what would stop a training, or the measuring, only after others had run."""
-    if changed.training.depth == "frames" and not features.has_frames:
-        raise IntervoxError(
-            "depth `frames` reads frames, which this run's features do not keep: list the variant under "
-            "`sweep:` in the recipe, and run `intervox extract` again"
-        )
     check_settings(changed, features.layers, features.dim, cells.column_names)
     if changed.training.validate_every:
         validation_cells(cells, features, set())
