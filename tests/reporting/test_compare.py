@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,17 @@ def test_other_trials_are_compared_without_p(tmp_path: Path) -> None:
     found = compare([first, bare, other], repeats=10)
     notes = [(row.run, row.difference, row.p, row.note) for row in found.differences[::3]]
     assert notes == [(str(bare), 0.02, None, "no trial files"), (str(other), 0.04, None, "the trials differ")]
+
+
+def test_a_corpus_that_lies_elsewhere_has_the_same_trials(tmp_path: Path) -> None:
+    here, there, swapped = (write_run(tmp_path / name, None, 0.02 * i) for i, name in enumerate("abc"))
+    clips = small_clips()
+    moved = np.array([f"/mnt/corpora/{path}" for path in clips.paths])
+    write_small_trials(here, clips, "fsdd", 1.0)
+    write_small_trials(there, replace(clips, paths=moved), "fsdd", 1.0)
+    write_small_trials(swapped, replace(clips, paths=clips.paths[::-1].copy()), "fsdd", 1.0)
+    found = compare([here, there, swapped], repeats=10)
+    assert [row.note for row in found.differences[::3]] == ["", "the trials differ"]
 
 
 def test_tables_and_page(tmp_path: Path) -> None:

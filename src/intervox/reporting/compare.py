@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from os.path import commonprefix
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from intervox.errors import IntervoxError
 from intervox.evaluation.results import METRICS, Metrics, Verification
@@ -277,9 +278,17 @@ def _trials(run: Path, protocol: str, condition: str) -> pa.Table | None:
 
 def _same_trials(one: pa.Table, other: pa.Table, stratum: str) -> bool:
     """Whether two runs compared the same recordings in a stratum, in the same order."""
-    columns = ["enrol", "test", "target"]
-    a, b = (table.filter(table[stratum]).select(columns) for table in (one, other))
-    return len(a) == len(b) and all(np.array_equal(a[c].to_numpy(), b[c].to_numpy()) for c in columns)
+    a, b = (table.filter(table[stratum]) for table in (one, other))
+    return a["target"].equals(b["target"]) and all(map(pa.ChunkedArray.equals, _clips(a), _clips(b)))
+
+
+def _clips(trials: pa.Table) -> list[pa.ChunkedArray]:
+    """Name the clips of both sides without what all names begin with: a corpus may lie elsewhere."""
+    sides = [trials[side].cast(pa.string()) for side in ("enrol", "test")]
+    ends = [end for side in sides for end in pc.min_max(side).as_py().values()]
+    # Letter by letter, as the name of a clip may be anything.
+    begin = len(commonprefix(ends)) if len(trials) else 0  # noqa: RUF071
+    return [pc.utf8_slice_codeunits(side, begin) for side in sides]
 
 
 def _title(condition: str, stratum: str) -> str:
